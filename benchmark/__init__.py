@@ -1,0 +1,1 @@
+"""CrossPEFT: parameter-efficient fine-tuning methods, compared across domains."""

@@ -1,0 +1,76 @@
+"""Turn a configuration node into a checked, frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, get_type_hints
+
+from hydra.utils import get_class
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from benchmark.types import Unusable
+
+
+def build(node: Mapping[str, Any], where: str) -> Any:
+    """Build the dataclass that a node's `_target_` names; nodes inside it likewise.
+
+    Raises Unusable, naming the key, for an unknown or missing key and for a value of the wrong type.
+    """
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise Unusable(f"{where}: {node!r} given, a node with a _target_ wanted")
+    target = get_class(node["_target_"])
+    fields = {f.name: f for f in dataclasses.fields(target) if f.init}
+    hints = get_type_hints(target)
+    given = {key: value for key, value in node.items() if key != "_target_"}
+    for key in given:
+        if key not in fields:
+            raise Unusable(f"{where}.{key}: no such key{near(key, fields)}")
+    values = {}
+    for key in fields:
+        if key not in given or given[key] == MISSING:
+            raise Unusable(f"{where}.{key}: required, and not given")
+        value = given[key]
+        if dataclasses.is_dataclass(value):  # built before
+            values[key] = value
+            continue
+        nested = isinstance(value, Mapping) and "_target_" in value
+        values[key] = build(value, f"{where}.{key}") if nested else typed(value, hints[key], f"{where}.{key}")
+    return target(**values)
+
+
+def typed(value: Any, hint: Any, where: str) -> Any:
+    """Convert a plain value to the type a field declares. Raises Unusable."""
+    if dataclasses.is_dataclass(hint):
+        raise Unusable(f"{where}: {value!r} given, a node with a _target_ wanted")
+    holder = dataclasses.make_dataclass("Holder", [("value", hint)])
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(holder), {"value": value})
+        return OmegaConf.to_container(merged, throw_on_missing=True)["value"]
+    except OmegaConfBaseException as error:
+        raise Unusable(f"{where}: {value!r} given, {name_of(hint)} wanted") from error
+
+
+def name_of(hint: Any) -> str:
+    """Name a type as a user would write it."""
+    text = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    return text.replace(" | ", " or ").replace("None", "null")
+
+
+def near(word: str, known: Any) -> str:
+    """Say what was perhaps meant, and what there is."""
+    known = sorted(set(known) - {"_target_"})
+    close = get_close_matches(word, known, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"{hint} (known: {', '.join(known)})"
+
+
+def plain(built: Any) -> Any:
+    """Give a built object's values back as plain data, `_target_` included: the resolved choices of a record."""
+    if dataclasses.is_dataclass(built):
+        name = f"{type(built).__module__}.{type(built).__qualname__}"
+        values = {f.name: plain(getattr(built, f.name)) for f in dataclasses.fields(built)}
+        return {"_target_": name, **values}
+    return built

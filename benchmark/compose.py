@@ -1,0 +1,124 @@
+"""Configuration in words: what exists, composing it, and refusals of one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from benchmark.build import build, near, plain, typed
+from benchmark.types import Cell, Unusable
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
+NOUNS = ("task", "method", "backbone", "budget")
+GROUPS = (*NOUNS, "data")
+
+
+def options(group: str) -> dict[str, str]:
+    """List what a folder of configurations offers, with descriptions."""
+    found = {}
+    for file in sorted((CONFIGS / group).glob("*.yaml")):
+        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        found[file.stem] = str(content.get(group, content).get("description", ""))
+    return found
+
+
+def usage() -> str:
+    """Write the help page: every option of every group."""
+    lines = [
+        "python -m benchmark.run method=M task=T [backbone=B] [budget=P] [data=D] [seed=N] [any.field=value]",
+        "",
+        "Adapt one backbone to one task by one method, measure it, and record it.",
+    ]
+    for group in GROUPS:
+        known = options(group)
+        width = max(map(len, known))
+        lines += ["", f"{group}=", *(f"  {name:<{width}}  {text}" for name, text in known.items())]
+    lines += [
+        "",
+        "Settings: seed=0  results=results  device=auto|cpu|cuda  force=true (run again)  save=DIR (keep the adapter)",
+        "Any field of a configuration: method.lr=1e-3 budget.steps=1000 task.target_language=ta",
+        "Your own files: data=files data.train=F data.valid=F data.test=F data.columns.source=C data.columns.target=C",
+        "Your own checkpoint: backbone=causal_lm|seq2seq backbone.checkpoint=DIR",
+        "Several runs: -m method=lora,dora seed=0,1,2",
+    ]
+    return "\n".join(lines)
+
+
+def check_options(overrides: Sequence[str]) -> None:
+    """Refuse an option or a group that does not exist, before anything is composed. Raises Unusable."""
+    given = set()
+    for override in (o for o in overrides if "=" in o and not o.startswith("-")):
+        key, _, values = override.lstrip("+~").partition("=")
+        if key in GROUPS:
+            given.add(key)
+            known = options(key)
+            for value in values.split(","):
+                if value not in known:
+                    raise Unusable(f"{key}={value}: no such {key}{near(value, known)}")
+    for needed in ("method", "task"):
+        if needed not in given and not any(o.lstrip("+").startswith("sweep=") for o in overrides):
+            raise Unusable(f"{needed}=? is missing (known: {', '.join(options(needed))})")
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> str:
+    """Put one of Hydra's refusals into one line that names the key and what would be right."""
+    text = str(error)
+    if found := re.search(r"Could not (?:override|append to config)[^']*'([^']+)'", text):
+        key = found[1]
+        parent, _, leaf = key.rpartition(".")
+        siblings = _keys(parent, overrides)
+        extra = "" if "options" not in parent else f"; a new entry is added by +{key}=..."
+        return f"{key}: no such key{near(leaf, siblings)}{extra}"
+    return " ".join(text.split())
+
+
+def _keys(parent: str, overrides: Sequence[str]) -> list[str]:
+    choices = [o for o in overrides if o.partition("=")[0] in GROUPS]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose("config", [c.split(",")[0] for c in choices])
+    node = OmegaConf.select(config, parent) if parent else config
+    return [str(key) for key in node] if isinstance(node, DictConfig) else []
+
+
+def assemble(config: DictConfig, names: dict[str, str]) -> Cell:
+    """Build the cell that a composed configuration describes. Raises Unusable, naming the key."""
+    try:
+        tree = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise Unusable(" ".join(str(error).split())) from error
+    for noun in NOUNS:
+        if not tree.get(noun):
+            raise Unusable(f"{noun}=? is missing (known: {', '.join(options(noun))})")
+    data = build(tree["data"], "data") if tree["data"] else None
+    tree["task"]["data"] = data
+    parts = {noun: build(tree[noun], noun) for noun in NOUNS}
+    return Cell(**parts, seed=typed(tree["seed"], int, "seed"), names=names)
+
+
+def resolved(cell: Cell) -> dict[str, Any]:
+    """Give a cell's choices as plain data: what a record keeps and a run's id is made of."""
+    parts = {noun: {"name": cell.names.get(noun), **plain(getattr(cell, noun))} for noun in NOUNS}
+    return {**parts, "seed": cell.seed}
+
+
+def cell_of(overrides: Sequence[str]) -> Cell:
+    """Compose and build a cell from command-line words, for use from Python."""
+    check_options(overrides)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            config = compose("config", list(overrides), return_hydra_config=True)
+    except HydraException as error:
+        raise Unusable(explain(error, overrides)) from error
+    names = {noun: config.hydra.runtime.choices[noun] for noun in NOUNS}
+    return assemble(config, names)

@@ -1,0 +1,77 @@
+"""What makes two runs the same cell: their choices, with local files known by content instead of by place."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+# Words for people and ranges for a tuner: neither changes what a cell computes.
+NO_CHOICE = frozenset({"description", "search"})
+
+
+def run_id(config: dict[str, Any], paths: Collection[str] = ()) -> str:
+    """Name a cell by its choices alone: same choices, same name, on any machine and from any folder."""
+    text = json.dumps(choices(fingerprinted(config, paths)), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def choices(config: Any) -> Any:
+    """Leave out what changes no number."""
+    if isinstance(config, dict):
+        return {key: choices(value) for key, value in config.items() if key not in NO_CHOICE}
+    if isinstance(config, list | tuple):
+        return [choices(value) for value in config]
+    return config
+
+
+def fingerprinted(config: Any, paths: Collection[str] = (), key: str = "") -> Any:
+    """Replace local files and folders by name and content hash; strings under the keys in paths count as such."""
+    if isinstance(config, dict):
+        if config.keys() == {"name", "sha256"}:  # replaced before
+            return dict(config)
+        return {name: fingerprinted(value, paths, name) for name, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [fingerprinted(value, paths, key) for value in config]
+    if isinstance(config, float) and not math.isfinite(config):
+        raise ValueError(f"{key}: {config} cannot be recorded, JSON has no such number: give a finite one or null")
+    if isinstance(config, str | os.PathLike):
+        return _fingerprinted_path(config, key in paths)
+    return config
+
+
+def _fingerprinted_path(value: str | os.PathLike[str], certain: bool) -> str | dict[str, str]:
+    # A column, a locale or a hub id is a word too, and a folder of that name may lie around. A bare word is therefore
+    # only taken for a path if it is a file with a suffix ("data.csv"); with a separator it is enough that it exists
+    # (loaders prefer a local folder to the hub id of that name as well). A Path, or a key in paths, is one anyway.
+    text = os.fspath(value)
+    path = Path(os.path.abspath(os.path.expanduser(text)))
+    certain = certain or isinstance(value, os.PathLike)
+    likely = "/" in text or os.sep in text or (bool(path.suffix) and path.is_file())
+    if not text or not path.name or not (certain or likely) or not os.path.exists(path):
+        return text
+    return {"name": path.name, "sha256": content_hash(path)}
+
+
+def content_hash(path: Path) -> str:
+    """Hash a file, or the names and contents of a folder's files."""
+    if path.is_file():
+        stat = path.stat()
+        return _file_hash(path, stat.st_size, stat.st_mtime_ns)
+    inside = sorted((p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file())
+    # Hidden files are notes of other programs, such as the download times that the hub client keeps.
+    lines = [f"{name}\0{content_hash(p)}\n" for name, p in inside if not re.search(r"(^|/)\.", name)]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@functools.cache
+def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
+    """Hash once per process: size and time stand in the key so that a changed file is read again."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,106 @@
+"""The cost ledger: seconds by phase, seconds by step, memory by phase."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from benchmark.records import Measurement
+
+SKIPPED = 5  # first steps: caches warm up, memory is allocated
+
+
+class Meter:
+    """Times phases and steps on one device."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+        self.memory: dict[str, dict[str, int]] = {}
+        self.steps: list[tuple[float, int, int]] = []  # seconds, tokens, examples
+        self.predicted = 0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add what happens inside to a phase; phases do not nest, so that none is counted twice."""
+        memory = _Memory(self.device)
+        started = self.now()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - started
+            peaks, known = memory.peaks(), self.memory.get(name, {})
+            self.memory[name] = {key: max(value, known.get(key, 0)) for key, value in peaks.items()}
+
+    def now(self) -> float:
+        """Read the clock once the device has done what it was given."""
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def step(self, seconds: float, tokens: int, examples: int) -> None:
+        """Note one optimiser step."""
+        self.steps.append((seconds, tokens, examples))
+
+    def measurements(self) -> Iterator[Measurement]:
+        """Report the ledger; what was not done is left out."""
+        for name, seconds in self.seconds.items():
+            yield Measurement("cost", f"{name}_seconds", seconds)
+        # a run shorter than the warm-up still has steps to report, better a slow figure than none
+        steps = self.steps[SKIPPED:] or self.steps
+        if steps:
+            spent = sum(seconds for seconds, _, _ in steps)
+            yield Measurement("cost", "seconds_per_step", statistics.median(seconds for seconds, _, _ in steps))
+            yield Measurement("cost", "examples_per_second", sum(n for _, _, n in steps) / spent)
+            if tokens := sum(n for _, n, _ in steps):
+                yield Measurement("cost", "tokens_per_second", tokens / spent)
+        if self.predicted:
+            yield Measurement("cost", "predict_seconds_per_example", self.seconds["predict"] / self.predicted)
+        for name, peaks in self.memory.items():
+            for kind, value in peaks.items():
+                yield Measurement("cost", f"{name}_peak_{kind}_bytes", value)
+        kind = "reserved" if self.device.startswith("cuda") else "memory"
+        worked = [peaks[kind] for name, peaks in self.memory.items() if name != "load"]
+        if worked:
+            yield Measurement("cost", "peak_memory_bytes", max(worked))
+
+
+class _Memory:
+    """Peak memory since construction: CUDA allocated and reserved, or growth of the resident set on a CPU."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        if device.startswith("cuda"):
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        with suppress(OSError):  # Linux alone can forget a process's high-water mark; elsewhere it only ever rises
+            Path("/proc/self/clear_refs").write_text("5")
+        self.start = _high_water()
+
+    def peaks(self) -> dict[str, int]:
+        if self.device.startswith("cuda"):
+            import torch
+
+            return {
+                "allocated": torch.cuda.max_memory_allocated(self.device),
+                "reserved": torch.cuda.max_memory_reserved(self.device),
+            }
+        return {"memory": max(_high_water() - self.start, 0)}
+
+
+def _high_water() -> int:
+    """Read the highest resident set in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

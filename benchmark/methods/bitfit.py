@@ -1,0 +1,38 @@
+"""BitFit (Ben Zaken et al. 2022, arXiv 2106.10199): train the bias vectors alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmark import roles
+from benchmark.methods.native import Native, freeze
+from benchmark.types import Unusable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitFit(Native):
+    """Train all bias vectors, those of normalisation layers among them."""
+
+    def conflict(self, cell: Cell) -> str | None:
+        family = cell.backbone.family
+        reason = roles.refusal(family, ())
+        if reason or roles.FAMILIES[family].biases:
+            return reason
+        others = ", ".join(sorted(name for name, facts in roles.FAMILIES.items() if facts.biases))
+        return f"{family} has no bias vectors to train (families that have: {others})"
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        """Raises Unusable where the network has no bias vector."""
+        freeze(model)
+        biases = [p for name, p in model.named_parameters() if name.rpartition(".")[2] == "bias"]
+        if not biases:
+            raise Unusable(f"this {cell.backbone.family} network has no bias vectors: choose another method")
+        for bias in biases:
+            bias.requires_grad_(True)
+        return model

@@ -1,0 +1,25 @@
+"""No training: the zero-shot row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmark.methods.native import Native, freeze
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen(Native):
+    """Train nothing."""
+
+    def conflict(self, cell: Cell) -> str | None:
+        return f"method.lr={self.lr}: a frozen network learns nothing, set it to 0.0" if self.lr else None
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        freeze(model)
+        return model

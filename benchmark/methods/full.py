@@ -1,0 +1,23 @@
+"""Full fine-tuning: the reference that every other method is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmark.methods.native import Native
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full(Native):
+    """Train every parameter."""
+
+    trains_buffers: ClassVar[bool] = True
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        return model.requires_grad_(True)

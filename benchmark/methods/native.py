@@ -1,0 +1,73 @@
+"""What methods written here share: freezing, and one safetensors file of what was trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from benchmark.types import Method, Unusable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+FILE = "adapter.safetensors"
+
+
+def freeze(model: nn.Module) -> None:
+    """Let nothing be trained."""
+    model.requires_grad_(False)
+
+
+def trained(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:
+    """Collect what training changes, tied tensors under one name; with buffers also running statistics."""
+    found, seen = {}, set()
+    tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if buffers:
+        followers = {
+            name for name, module in model.named_modules() if getattr(module, "running_mean", None) is not None
+        }
+        tensors |= {name: b for name, b in model.named_buffers() if name.rpartition(".")[0] in followers}
+    for name, tensor in tensors.items():
+        place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
+        if place not in seen or tensor.numel() == 0:  # two names of one memory: safetensors refuses the second
+            found[name] = tensor.detach()
+        seen.add(place)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Native(Method):
+    """A method that is trained, saved and restored by parameter names."""
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in trained(model, self.trains_buffers).items()}
+        save_file(tensors, folder / FILE, metadata={"format": "pt"})
+
+    def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
+        """Attach, then load strictly: Unusable where names or shapes differ."""
+        path = folder / FILE
+        if not path.is_file():
+            raise Unusable(f"{folder}: no {FILE}; give the folder that save= wrote")
+        saved = load_file(path)
+        model = self.attach(model, cell)
+        wanted = trained(model, self.trains_buffers)
+        for problem, names in (("lacks", wanted.keys() - saved.keys()), ("also has", saved.keys() - wanted.keys())):
+            if names:
+                raise Unusable(
+                    f"{path} {problem} {', '.join(sorted(names)[:3])} ({len(names)} in all): "
+                    "restore with the method and backbone that it was saved with"
+                )
+        for name, tensor in wanted.items():
+            if tensor.shape != saved[name].shape:
+                raise Unusable(
+                    f"{path}: {name} has shape {tuple(saved[name].shape)}, this network needs {tuple(tensor.shape)}"
+                )
+            tensor.copy_(saved[name])  # detached from autograd, shared with the network
+        return model

@@ -1,0 +1,249 @@
+"""What a run leaves behind: measurements, the record that holds them, and the folder of records."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import itertools
+import json
+import math
+import os
+import re
+import secrets
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from benchmark.identity import choices, content_hash, fingerprinted, run_id
+
+if os.name == "posix":
+    import fcntl
+
+__all__ = ["Measurement", "Record", "Store", "choices", "content_hash", "fingerprinted", "run_id", "thin"]
+
+Point = TypeVar("Point")
+
+SCHEMA = 1
+STATUSES = ("done", "skipped", "failed")
+EXAMPLES = ".examples.jsonl.gz"
+
+
+class Measurement(NamedTuple):
+    """One number; split is train, valid, test, test/<shift> or cost, step is none for the final value."""
+
+    split: str
+    name: str
+    value: float
+    step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Everything known about one run; the fields, in this order, are the public keys of its file."""
+
+    schema: int = SCHEMA
+    run_id: str
+    task: str
+    method: str
+    backbone: str
+    seed: int
+    status: str
+    reason: str | None = None
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    config: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
+    signatures: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    measurements: tuple[Measurement, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema {self.schema} is not {SCHEMA}: read it with the version that wrote it")
+        if self.status not in STATUSES:
+            raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
+        # JSON has no NaN; a number that was not reached is absent rather than spelled in some private way.
+        known = (Measurement(m.split, m.name, float(m.value), m.step) for m in self.measurements)
+        object.__setattr__(self, "measurements", tuple(m for m in known if math.isfinite(m.value)))
+
+    @property
+    def device(self) -> str | None:
+        """The device type it ran on: runs on different types stand side by side."""
+        return self.environment.get("device")
+
+    def value(self, split: str, name: str) -> float | None:
+        """Return the final value of a measurement, or None where there is none."""
+        return next((m.value for m in reversed(self.measurements) if m[:2] == (split, name) and m.step is None), None)
+
+    def to_json(self) -> str:
+        """Write one key, and one measurement, per line: easy to read in a diff."""
+        rows = ",\n  ".join(_strict(m._asdict()) for m in self.measurements)
+        lines = [f'"{f.name}": {_strict(getattr(self, f.name))}' for f in fields(self)[:-1]]
+        return "{\n" + ",\n".join([*lines, f'"measurements": [\n  {rows}]']) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Record:
+        """Read what to_json wrote."""
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("holds no object")  # noqa: TRY004 - broken content, as any other
+        return cls(**content | {"measurements": tuple(Measurement(**m) for m in content.get("measurements", ()))})
+
+
+def _strict(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Put null for a number that JSON lacks: an answer gone wrong must not cost the whole record."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def thin(points: Sequence[Point], most: int = 100) -> list[Point]:
+    """Keep at most so many points of a curve, evenly spread, the first and the last among them."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
+
+
+class Store:
+    """A folder of records, <task>/<method>/<run_id>.json, to which one only adds."""
+
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
+        self.folder = Path(folder)
+        self.read_only = read_only
+
+    def append(self, record: Record, examples: Iterable[dict[str, Any]] | None, replace: bool = False) -> Path:
+        """Write a record unless this device type has one; what it replaces is kept under a number."""
+        if self.read_only:
+            raise PermissionError(f"{self.folder} holds published records: write to another folder, publish by moving")
+        folder = self.folder / record.task / record.method
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{record.run_id}.json"
+        with contextlib.ExitStack() as stack:
+            new = stack.enter_context(_temporary(path, record.to_json().encode("utf-8", "surrogatepass")))
+            rows = None if examples is None else stack.enter_context(_temporary(_beside(path), _pack(examples)))
+            stack.enter_context(_locked(folder))
+            existing = self._current(folder, record.run_id).get(record.device)
+            if existing and not replace:
+                return existing[0]
+            _set_aside(path)
+            # The examples come first: what is killed in between leaves rows without a record, never the reverse.
+            if rows is None:
+                _beside(path).unlink(missing_ok=True)
+            else:
+                os.replace(rows, _beside(path))
+            with contextlib.suppress(FileExistsError):  # only where locks do not work: the first one stays
+                _link(new, path)
+        return path
+
+    def find(self, task: str, method: str, run_id: str, device: str) -> Record | None:
+        """Return the current record of a cell on a device type."""
+        found = self._current(self.folder / task / method, run_id).get(device)
+        return found[1] if found else None
+
+    def records(self) -> Iterator[Record]:
+        """Yield every current record, one per cell and device type, sorted by path."""
+        cells = {(p.parent, p.name.partition(".")[0]) for p in self.folder.glob("*/*/*.json")}
+        for folder, name in sorted(cells):
+            yield from (record for _, record in self._current(folder, name).values())
+
+    def examples(self, record: Record) -> list[dict[str, Any]]:
+        """Read the rows beside a record: each test example with its prediction and target."""
+        folder = self.folder / record.task / record.method
+        for path in _versions(folder, record.run_id):
+            if _read(path) == record:
+                with gzip.open(_beside(path), "rb") as rows:
+                    return [json.loads(row) for row in rows]
+        raise FileNotFoundError(f"{folder} holds no record {record.run_id} created {record.created}")
+
+    def _current(self, folder: Path, run_id: str) -> dict[str | None, tuple[Path, Record]]:
+        found: dict[str | None, tuple[Path, Record]] = {}
+        for path in _versions(folder, run_id):
+            if record := _read(path):
+                found.setdefault(record.device, (path, record))
+        return found
+
+
+def _versions(folder: Path, run_id: str) -> list[Path]:
+    """List the files of a cell, newest first: the one without a number, then from the highest number down."""
+    pattern = re.compile(re.escape(run_id) + r"(?:\.(\d+))?\.json")
+    matches = [(match, path) for path in folder.glob("*.json") if (match := pattern.fullmatch(path.name))]
+    return [path for _, path in sorted(matches, key=lambda m: -int(m[0][1]) if m[0][1] else -math.inf)]
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        return Record.from_json(path.read_bytes())
+    except FileNotFoundError:  # another process has just set it aside
+        return None
+    except (ValueError, TypeError) as error:
+        warnings.warn(f"{path} is left out, it is no record ({error}): delete it, then run it again", stacklevel=2)
+        return None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(EXAMPLES)
+
+
+def _pack(examples: Iterable[dict[str, Any]]) -> bytes:
+    lines = "".join(_strict(_finite(row)) + "\n" for row in examples)
+    return gzip.compress(lines.encode("utf-8", "surrogatepass"), mtime=0)  # no time: same rows, same bytes
+
+
+def _set_aside(path: Path) -> None:
+    if not path.exists():
+        return
+    free = (path.with_suffix(f".{n}.json") for n in itertools.count(1))
+    aside = next(p for p in free if not p.exists() and not _beside(p).exists())
+    if _beside(path).exists():
+        _link(_beside(path), _beside(aside))
+    _link(path, aside)
+    path.unlink(missing_ok=True)
+
+
+def _link(old: Path, new: Path) -> None:
+    """Give a file a second name, never one that is taken; without hard links (some mounts), its only name."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        raise
+    except OSError:
+        if new.exists():
+            raise FileExistsError(new) from None
+        os.rename(old, new)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, content: bytes) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold off other writers; the lock goes with the process, so a killed one leaves nothing behind."""
+    if os.name != "posix":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a network mount without locks: linking still decides who was first
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,62 @@
+"""Rebuild the table of runs, the tables and the figures from the records of a results folder."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+from benchmark.report import figures, frame, groups, tables
+
+USAGE = """usage: python -m benchmark.report [results=DIR]
+
+Reads the records in DIR/reference (shipped) and DIR/runs (your own), and rebuilds from them
+  DIR/runs.csv      one row per run
+  DIR/tables/       per task: score, trainable %, step time, memory (Markdown and LaTeX)
+  DIR/figures/      per task: score against trainable parameters (PDF and PNG)
+DIR is "results" unless given."""
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit status: 0, or 2 for a call that makes no sense."""
+    if set(arguments) & {"-h", "--help"}:
+        print(USAGE)
+        return 0
+    results = Path("results")
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key != "results" or not value:
+            print(f"{argument}: the report takes results=DIR and nothing else", file=sys.stderr)
+            return 2
+        results = Path(value)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        runs = frame.load(results)
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    if not runs:
+        folders = " and ".join(str(results / source) for source in frame.SOURCES)
+        print(f"no records in {folders}: make one with python -m benchmark.run method=lora task=nmt")
+        return 0
+    build(runs, results)
+    return 0
+
+
+def build(runs: list[frame.Run], results: Path) -> None:
+    """Write everything that is derived from records."""
+    for name in ("tables", "figures"):
+        (results / name).mkdir(parents=True, exist_ok=True)
+    frame.write(frame.tidy(runs), results / "runs.csv")
+    drawn = 0
+    by_task = groups.grouped(runs)
+    for task, members in by_task.items():
+        table = tables.table(task, members)
+        (results / "tables" / f"{task}.md").write_text(tables.markdown(table), encoding="utf-8")
+        (results / "tables" / f"{task}.tex").write_text(tables.latex(table), encoding="utf-8")
+        drawn += bool(figures.draw(table, members, results / "figures"))
+    print(f"{len(runs)} runs: {results / 'runs.csv'}, {len(by_task)} tables in {results / 'tables'}, ", end="")
+    print(f"{drawn} figures in {results / 'figures'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

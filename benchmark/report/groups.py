@@ -1,0 +1,119 @@
+"""Runs that differ in nothing but their seed: the only ones that may be averaged."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmark.records import Record, choices
+from benchmark.report.frame import Run, weights
+
+# Equal for all rows of an honest comparison; where they are not, every row says which it has.
+COMPARED = ("task.", "budget.", "data.", "data fingerprint", "device", "source")
+
+Settings = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The seeds of one setting; without records it is a square of the grid that nobody has run."""
+
+    backbone: str
+    weights: str
+    method: str
+    settings: Settings
+    records: tuple[Record, ...] = ()
+    differences: tuple[str, ...] = ()  # what tells it from others of its table
+
+    @property
+    def done(self) -> list[Record]:
+        """The seeds that gave numbers."""
+        return [record for record in self.records if record.status == "done"]
+
+    def metric(self) -> str | None:
+        """Name the task's headline score."""
+        return next((record.data["metric"] for record in self.done if "metric" in record.data), None)
+
+    def values(self, split: str, name: str) -> list[float]:
+        """Return one measurement over the seeds that have it."""
+        found = (record.value(split, name) for record in self.done)
+        return [value for value in found if value is not None]
+
+
+def grouped(runs: list[Run]) -> dict[str, list[Group]]:
+    """Sort runs by task and setting, with the squares that are missing from the grid of each task."""
+    tasks: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        tasks[run[1].task].append(run)
+    return {task: sorted(_complete(_groups(tasks[task])), key=_order) for task in sorted(tasks)}
+
+
+def _groups(runs: list[Run]) -> list[Group]:
+    found: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
+    settings = {id(record): _settings(source, record) for source, record in runs}
+    prints = _known_fingerprints(runs, settings)
+    for _, record in runs:
+        mine = settings[id(record)]
+        rest = json.dumps(mine, sort_keys=True)
+        # A cell that never read its data has no fingerprint: it belongs to its siblings if they agree on one.
+        if "data fingerprint" not in mine and len(prints.get(rest, ())) == 1:
+            mine = mine | {"data fingerprint": next(iter(prints[rest]))}
+        key = (record.backbone, weights(record), record.method, json.dumps(mine, sort_keys=True))
+        found[key].append(record)
+    groups = [
+        Group(backbone, start, method, json.loads(text), tuple(sorted(records, key=lambda r: r.seed)))
+        for (backbone, start, method, text), records in found.items()
+    ]
+    return [replace(group, differences=_differences(group, groups)) for group in groups]
+
+
+def _known_fingerprints(runs: list[Run], settings: dict[int, Settings]) -> dict[str, set[str]]:
+    known: dict[str, set[str]] = defaultdict(set)
+    for _, record in runs:
+        rest = dict(settings[id(record)])
+        if mark := rest.pop("data fingerprint", None):
+            known[json.dumps(rest, sort_keys=True)].add(mark)
+    return known
+
+
+def _settings(source: str, record: Record) -> Settings:
+    config = {key: value for key, value in choices(record.config).items() if key != "seed"}
+    beside = {
+        "source": source,
+        "device": record.device,
+        "data fingerprint": record.data.get("fingerprint"),
+    }
+    return dict(_flat(config)) | {key: str(value) for key, value in beside.items() if value is not None}
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in node.items():
+        if isinstance(value, dict) and value.keys() == {"name", "sha256"}:
+            yield f"{prefix}{key}", f"{value['name']} ({value['sha256'][:8]})"
+        elif isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _differences(group: Group, groups: list[Group]) -> tuple[str, ...]:
+    rivals = [g for g in groups if (g.backbone, g.weights, g.method) == (group.backbone, group.weights, group.method)]
+    keys = {key for g in rivals for key in g.settings if len({r.settings.get(key) for r in rivals}) > 1}
+    compared = {key for g in groups for key in g.settings if key.startswith(COMPARED)}
+    keys |= {key for key in compared if len({g.settings[key] for g in groups if key in g.settings}) > 1}
+    return tuple(f"{key}={group.settings[key]}" for key in sorted(keys) if key in group.settings)
+
+
+def _complete(groups: list[Group]) -> list[Group]:
+    known = {(g.backbone, g.weights, g.method) for g in groups}
+    grid = {(backbone, start, method) for backbone, start, _ in known for _, _, method in known}
+    return groups + [Group(*square, settings={}) for square in sorted(grid - known)]
+
+
+def _order(group: Group) -> tuple:
+    trained = group.values("cost", "trainable_params")
+    state = 0 if trained else 1 if group.records else 2
+    return group.backbone, group.weights, state, max(trained, default=0), group.method, group.differences

@@ -1,0 +1,166 @@
+"""What each architecture calls query, value, mlp, norm, head: the only place that knows module names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+ALIASES = {"attention": ("query", "key", "value", "output"), "mlp": ("gate", "up", "down")}
+LAYERS = {"norm": "norm", "embedding": "Embedding", "head": "Linear"}  # all other roles: Family.projection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One architecture; a fused projection is one suffix with several roles."""
+
+    modules: Mapping[str, str]  # ending of a module's name -> the roles it plays, separated by blanks
+    default: tuple[str, ...]  # what methods wrap unless told otherwise
+    projection: str  # layer type of the projections: Linear, or GPT-2's Conv1D
+    biases: bool  # some layers carry a bias vector
+
+
+LINEAR = ("attention", "mlp")  # all linear projections of the blocks, as in QLoRA (Dettmers et al. 2023)
+
+_LLAMA = {
+    "q_proj": "query",
+    "k_proj": "key",
+    "v_proj": "value",
+    "o_proj": "output",
+    "gate_proj": "gate",
+    "up_proj": "up",
+    "down_proj": "down",
+    "input_layernorm": "norm",
+    "post_attention_layernorm": "norm",
+    "model.norm": "norm",
+    "embed_tokens": "embedding",
+    "lm_head": "head",
+}
+_BART = {  # cross-attention plays the roles of self-attention
+    "q_proj": "query",
+    "k_proj": "key",
+    "v_proj": "value",
+    "out_proj": "output",
+    "fc1": "up",
+    "fc2": "down",
+    "self_attn_layer_norm": "norm",
+    "encoder_attn_layer_norm": "norm",
+    "final_layer_norm": "norm",
+    "layer_norm": "norm",
+    "shared": "embedding",
+    "embed_tokens": "embedding",
+    "lm_head": "head",
+}
+_T5 = {  # gated feed-forward (T5 1.1, mT5): the activation acts on wi_0
+    "q": "query",
+    "k": "key",
+    "v": "value",
+    "o": "output",
+    "wi_0": "gate",
+    "wi_1": "up",
+    "wo": "down",
+    "layer_norm": "norm",
+    "final_layer_norm": "norm",
+    "shared": "embedding",
+    "embed_tokens": "embedding",
+    "lm_head": "head",
+}
+_GPT2 = {
+    "attn.c_attn": "query key value",
+    "attn.c_proj": "output",
+    "mlp.c_fc": "up",
+    "mlp.c_proj": "down",
+    "ln_1": "norm",
+    "ln_2": "norm",
+    "ln_f": "norm",
+    "wte": "embedding",
+    "lm_head": "head",
+}
+
+FAMILIES = {  # Hugging Face config.model_type -> names
+    "llama": Family(modules=_LLAMA, default=LINEAR, projection="Linear", biases=False),
+    "qwen3": Family(
+        modules=_LLAMA | {"q_norm": "norm", "k_norm": "norm"}, default=LINEAR, projection="Linear", biases=False
+    ),
+    "gpt2": Family(modules=_GPT2, default=LINEAR, projection="Conv1D", biases=True),
+    "mbart": Family(modules=_BART | {"layernorm_embedding": "norm"}, default=LINEAR, projection="Linear", biases=True),
+    "m2m_100": Family(modules=_BART, default=LINEAR, projection="Linear", biases=True),
+    "t5": Family(modules=_T5 | {"wi": "up"}, default=LINEAR, projection="Linear", biases=False),  # wi: T5 1.0
+    "mt5": Family(modules=_T5, default=LINEAR, projection="Linear", biases=False),
+}
+
+
+def near(wrong: str, known: Iterable[str]) -> str:
+    """Say which known names look like a wrong one, else all of them."""
+    known = sorted(known)
+    close = get_close_matches(wrong, known)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
+def expand(family: str, wanted: Sequence[str]) -> list[str]:
+    """Turn 'default' and aliases into atomic roles; an alias means those of its roles that the family has."""
+    has = _roles(family)
+    words = [w for word in wanted for w in (FAMILIES[family].default if word == "default" else (word,))]
+    return sorted({role for word in words for role in (set(ALIASES[word]) & has if word in ALIASES else {word})})
+
+
+def refusal(family: str, wanted: Sequence[str]) -> str | None:
+    """Give the reason, known without a network, why these roles cannot be chosen, or None."""
+    if family not in FAMILIES:
+        return f"no roles for '{family}': add it to benchmark/roles.py (known: {', '.join(sorted(FAMILIES))})"
+    has, known = _roles(family), {role for name in FAMILIES for role in _roles(name)}
+    for word in wanted:
+        if word not in known | set(ALIASES) | {"default"}:
+            return f"no role '{word}': {near(word, known | set(ALIASES) | {'default'})}"
+        if word in known - has or (word in ALIASES and not has & set(ALIASES[word])):
+            return f"{family} has no module with the role '{word}' (it has: {', '.join(sorted(has))})"
+    roles = set(expand(family, wanted))
+    for suffix, played in FAMILIES[family].modules.items():
+        missing = sorted(set(played.split()) - roles)
+        if missing and roles & set(played.split()):
+            given = ", ".join(sorted(roles & set(played.split())))
+            return f"{family} fuses {played.replace(' ', ', ')} in {suffix}: {given} needs {', '.join(missing)} too"
+    return None
+
+
+def resolve(names: Iterable[str], family: str, wanted: Sequence[str]) -> list[str]:
+    """Choose full module names by roles, in the order given; ValueError with refusal()'s reason."""
+    reason = refusal(family, wanted)
+    if reason:
+        raise ValueError(reason)
+    roles = set(expand(family, wanted))
+    chosen, found = [], set()
+    for name in names:
+        played = set(_played(name, family))
+        if played and played <= roles:
+            chosen.append(name)
+            found |= played
+    # An alias promises what is there, a role named outright must exist: a T5 1.0 has no gate.
+    absent = sorted({word for word in wanted if word in roles} - found)
+    if absent:
+        raise ValueError(f"this {family} network has no module with the role {', '.join(absent)}")
+    return chosen
+
+
+def plays(name: str, family: str, wanted: Sequence[str]) -> bool:
+    """Say whether a module plays one of these atomic roles."""
+    return bool(set(_played(name, family)) & set(wanted))
+
+
+def layers(family: str, wanted: Sequence[str]) -> set[str]:
+    """Name the layer types behind roles: Linear, Conv1D, Embedding, norm."""
+    return {LAYERS.get(role, FAMILIES[family].projection) for role in expand(family, wanted)}
+
+
+def _roles(family: str) -> set[str]:
+    return {role for played in FAMILIES[family].modules.values() for role in played.split()}
+
+
+def _played(name: str, family: str) -> list[str]:
+    """Look the longest matching ending up: 'model.norm' before 'norm'."""
+    parts = name.split(".")
+    for start in range(len(parts)):
+        played = FAMILIES[family].modules.get(".".join(parts[start:]))
+        if played:
+            return played.split()
+    return []

@@ -1,0 +1,193 @@
+"""run(): load, count the bare network, attach, fit, evaluate, account."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmark.batches import in_order
+from benchmark.meter import Meter
+from benchmark.progress import Watch
+from benchmark.records import Measurement, thin
+from benchmark.train import Encoded, fit, precision
+from benchmark.types import Cell, Example, Features, Prediction, Splits, Unusable
+
+
+@dataclass
+class Result:
+    """What a run found out, as far as it came."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
+    signatures: dict[str, str] = field(default_factory=dict)
+    measurements: list[Measurement] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read(cell: Cell, result: Result) -> Splits:
+    """Read the data, note its fingerprint, and leave the part of valid that this budget looks at.
+
+    The part is drawn by the examples' own ids, so that no method and no seed moves it. Raises Unusable where a split is
+    empty.
+    """
+    splits = cell.task.splits()
+    for name, examples in splits.items():
+        if not examples:
+            raise Unusable(f"split {name} of task {cell.names.get('task')} has no examples (data.{name})")
+    looked_at = sorted(splits["valid"], key=lambda e: hashlib.sha256(e.id.encode()).digest())[: cell.budget.max_valid]
+    used = {**splits, "valid": looked_at}
+    result.data |= {
+        "metric": cell.task.metric,
+        "fingerprint": fingerprint(splits),
+        "sample": fingerprint(used),
+        "sizes": {name: len(examples) for name, examples in used.items()},
+    }
+    return used
+
+
+def fingerprint(splits: Splits) -> str:
+    """Hash every example of every split, in order."""
+    digest = hashlib.sha256()
+    for name, examples in splits.items():
+        for example in examples:
+            digest.update(json.dumps([name, *example], default=str).encode() + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def run(cell: Cell, splits: Splits, device: str, watch: Watch, result: Result, save: Path | None = None) -> None:
+    """Run a cell, filling the result as it goes, so that a failure leaves what was known before it."""
+    meter = Meter(device)
+    seed_everything(cell.seed)
+    with meter.phase("load"):
+        model, processor = cell.backbone.load(cell.budget)
+    result.measurements.append(Measurement("cost", "params", sum(p.numel() for p in model.parameters())))
+    counts = result.data.setdefault("counts", {})
+    encoded = {name: encode(cell, splits[name], processor, counts, name) for name in ("train", "valid")}
+    learnt = Encoded(*([f for f in encoded[name] if f is not None] for name in ("train", "valid")))
+    for name, examples in (("train", learnt.train), ("valid", learnt.valid)):
+        if not examples:
+            raise Unusable(f"split {name}: all {len(splits[name])} examples are empty after tokenisation")
+    with meter.phase("attach"):
+        seed_everything(cell.seed)  # what a backbone's loading drew must not move a method's initialisation
+        model = cell.method.attach(model, cell).to(device)
+    result.modules = cell.method.modules(model)
+    result.measurements += sizes(model)
+    losses = trained(model, cell, learnt, processor, meter, watch)
+    result.measurements += losses
+    for name in splits:
+        if name != "train":
+            features = encoded.get(name) or encode(cell, splits[name], processor, counts, name)
+            answers = predict(model, cell, features, processor, meter, watch, name)
+            targets = [e.targets for e in splits[name]]
+            scores = cell.task.score(answers, targets)
+            result.measurements += [Measurement(name, key, value) for key, value in scores.items()]
+            if name == "test":
+                result.signatures = cell.task.signatures(targets)
+            if name != "valid":
+                result.examples += rows(name, splits[name], answers)
+    result.measurements.append(Measurement("cost", "checkpoint_bytes", saved(model, cell, save)))
+    result.measurements += meter.measurements()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that a library may draw from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def encode(
+    cell: Cell, examples: Sequence[Example], processor: Any, counts: dict[str, Any], split: str
+) -> list[Features | None]:
+    """Encode a split; what was cut or empty is counted under its name."""
+    counter: Counter[str] = Counter()
+    encoded = [cell.task.encode(example, processor, counter) for example in examples]
+    if counter:
+        counts[split] = dict(counter)
+    return encoded
+
+
+def sizes(model: nn.Module) -> list[Measurement]:
+    """Count what is trained; parameters of a new head are counted apart."""
+    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    head = sum(n for name, n in trained.items() if "modules_to_save" in name)
+    return [
+        Measurement("cost", "trainable_params", sum(trained.values())),
+        Measurement("cost", "head_params", head),
+    ]
+
+
+def trained(
+    model: nn.Module, cell: Cell, data: Encoded, processor: Any, meter: Meter, watch: Watch
+) -> list[Measurement]:
+    """Fit, and return the loss curves, thinned."""
+    curves: dict[str, list[Measurement]] = {"train": [], "valid": []}
+
+    def steps() -> Iterator[Measurement]:
+        for point in fit(model, cell, data, processor, meter):
+            curves[point.split].append(point)
+            if point.split == "train":
+                yield point
+            else:
+                watch.note(f"valid loss {point.value:.3f}")
+
+    for point in watch.track(steps(), "train", cell.budget.steps):
+        if point.step % 10 == 0:
+            valid = f", valid {curves['valid'][-1].value:.3f}"
+            watch.note(f"loss {point.value:.3f}{valid}")
+    best = min(curves["valid"], key=lambda point: point.value)
+    chosen = [Measurement("valid", "loss", best.value), Measurement("valid", "selected_step", best.step)]
+    return [*thin(curves["train"]), *thin(curves["valid"]), *chosen]
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    cell: Cell,
+    features: Sequence[Features | None],
+    processor: Any,
+    meter: Meter,
+    watch: Watch,
+    split: str,
+) -> list[Prediction]:
+    """Answer every example of a split, in its order."""
+    model.eval()
+    device = next(model.parameters()).device
+    answers: list[Prediction] = [cell.task.nothing() for _ in features]
+    known = [i for i, f in enumerate(features) if f is not None]
+    chunks = in_order([cell.task.length(features[i]) for i in known], cell.budget.eval_batch_size)
+    for chunk in watch.track(chunks, f"predict {split}", len(chunks)):
+        places = [known[i] for i in chunk]
+        with meter.phase("predict"), precision(cell, device):
+            batch = cell.task.predict(model, [features[i] for i in places], processor)
+        meter.predicted += len(places)
+        for place, answer in zip(places, batch, strict=True):
+            answers[place] = answer
+    return answers
+
+
+def rows(split: str, examples: Sequence[Example], answers: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """Put each answer beside its target: enough to compute every score again."""
+    return [
+        {"split": split, "id": example.id, "target": list(example.targets), **answer}
+        for example, answer in zip(examples, answers, strict=True)
+    ]
+
+
+def saved(model: nn.Module, cell: Cell, save: Path | None) -> int:
+    """Write the adapter, for good or to weigh it, and return the bytes of its files."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = save or Path(scratch)
+        cell.method.save(model, folder)
+        return sum(f.stat().st_size for f in folder.rglob("*.safetensors"))

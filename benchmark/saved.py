@@ -1,0 +1,75 @@
+"""Load what save=DIR wrote, to answer new inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.build import build
+from benchmark.identity import content_hash
+from benchmark.records import Record
+from benchmark.types import Cell, Example, Unusable
+
+CELL = "cell.json"  # the run's record, beside the adapter
+EMBEDDED = Path(__file__).parent / "backbones" / "embedded"
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """An adapted network, ready to answer."""
+
+    model: Any
+    processor: Any
+    cell: Cell
+
+    def answer(self, sources: Sequence[Any]) -> list[Any]:
+        """Answer each source as in the task that the adapter was trained on."""
+        import torch
+
+        task = self.cell.task
+        features = [task.encode(Example("", s, (task.placeholder,)), self.processor, {}) for s in sources]
+        known = [f for f in features if f is not None]
+        with torch.no_grad():
+            answers = iter(task.predict(self.model, known, self.processor) if known else [])
+        return [(task.nothing() if f is None else next(answers))["prediction"] for f in features]
+
+
+def load(folder: str | Path, checkpoint: str | Path | None = None) -> Adapted:
+    """Put a saved adapter onto its backbone; a backbone of your own is named by its folder. Raises Unusable."""
+    folder = Path(folder)
+    if not (folder / CELL).is_file():
+        raise Unusable(f"no {CELL} in {str(folder)!r}: give the folder that save=DIR wrote")
+    record = Record.from_json((folder / CELL).read_bytes())
+    config = {noun: _words(part) for noun, part in record.config.items()}
+    config["backbone"]["checkpoint"] = _found(record.config["backbone"]["checkpoint"], checkpoint)
+    parts = {noun: build(_unnamed(config[noun]), noun) for noun in ("task", "method", "backbone", "budget")}
+    cell = Cell(**parts, seed=config["seed"])
+    model, processor = cell.backbone.load(cell.budget)
+    return Adapted(cell.method.restore(model, folder, cell).eval(), processor, cell)
+
+
+def _found(wanted: Any, given: str | Path | None) -> str:
+    """Find the backbone's folder; its content must be what the adapter was trained on."""
+    if not isinstance(wanted, dict):
+        return str(given or wanted)
+    place = Path(given) if given else EMBEDDED / wanted["name"]
+    if not place.is_dir():
+        raise Unusable(
+            f"the adapter belongs to a local backbone {wanted['name']!r}: load(folder, checkpoint=its folder)"
+        )
+    if content_hash(place.absolute()) != wanted["sha256"]:
+        raise Unusable(f"{str(place)!r} is not the backbone that the adapter was trained on: its files differ")
+    return str(place)
+
+
+def _words(value: Any) -> Any:
+    """Put names for the local files that a record knows by content; no data is read here."""
+    if isinstance(value, dict):
+        return value["name"] if value.keys() == {"name", "sha256"} else {k: _words(v) for k, v in value.items()}
+    return [_words(v) for v in value] if isinstance(value, list) else value
+
+
+def _unnamed(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key != "name"}

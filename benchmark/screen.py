@@ -1,0 +1,158 @@
+"""The one screen that a run ends with: scores, costs, and how it compares."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.records import Record, Store, choices
+
+console = Console()
+COSTS = {  # measurement -> (label, unit, divisor)
+    "trainable_params": ("trainable parameters", "", 1),
+    "seconds_per_step": ("step", "ms", 1e-3),
+    "tokens_per_second": ("speed", "tokens/s", 1),
+    "train_seconds": ("training", "s", 1),
+    "evaluate_seconds": ("looks at valid", "s", 1),
+    "predict_seconds": ("predicting", "s", 1),
+    "peak_memory_bytes": ("peak memory", "MB", 1e6),
+    "checkpoint_bytes": ("adapter on disk", "kB", 1e3),
+}
+
+
+def already(record: Record, results: str) -> None:
+    """Say that nothing is run, and how to run all the same."""
+    console.print(
+        f"already recorded in {results}/runs as {record.run_id} ({record.status}"
+        f"{': ' + record.reason if record.reason else ''}); force=true runs it again",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def skipped(record: Record) -> None:
+    """Say why a cell of a sweep was not run."""
+    console.print(f"skipped {record.method} on {record.task}: {record.reason}", soft_wrap=True, markup=False)
+
+
+def show(record: Record, store: Store, shipped: Store, path: Path | None = None) -> None:
+    """Print one screen about a finished run."""
+    title = f"{record.task} · {record.method} · {record.backbone} · seed {record.seed}"
+    console.print(scores(record, title))
+    console.print(costs(record))
+    console.print(notes(record), soft_wrap=True, markup=False)
+    others = [(r, "shipped") for r in shipped.records()] + [(r, "yours") for r in store.records()]
+    related = [(r, s) for r, s in others if (r.task, r.backbone) == (record.task, record.backbone)]
+    console.print(comparison(record, related))
+    stale = {r.data.get("fingerprint") for r, s in related if s == "shipped" and same_data(r, record)}
+    if stale and record.data.get("fingerprint") not in stale:
+        console.print(
+            "This data differs from that of the shipped results (other package versions?): they are not compared. "
+            "pip install with -c constraints.txt gives the same data.",
+            soft_wrap=True,
+        )
+    if path:
+        console.print(f"recorded in {path}", soft_wrap=True, markup=False)
+    sys.stdout.flush()
+
+
+def scores(record: Record, title: str) -> Table:
+    """Lay out final scores: a row per score, a column per split."""
+    final = [m for m in record.measurements if m.step is None and m.split != "cost"]
+    splits = list(dict.fromkeys(m.split for m in final))
+    table = Table(title=title, title_justify="left")
+    table.add_column("score")
+    for split in splits:
+        table.add_column(split, justify="right")
+    for name in dict.fromkeys(m.name for m in final if m.name != "selected_step"):
+        values = [record.value(split, name) for split in splits]
+        style = "bold" if name == record.data.get("metric") else None
+        table.add_row(name, *("" if v is None else number(v) for v in values), style=style)
+    return table
+
+
+def costs(record: Record) -> Table:
+    """Lay out what the run cost."""
+    table = Table(show_header=False)
+    cells = []
+    for name, (label, unit, divisor) in COSTS.items():
+        if (value := record.value("cost", name)) is not None:
+            share = f" ({trainable(record):.2f} %)" if name == "trainable_params" else ""
+            cells += [label, f"{value / divisor:,.0f}{share} {unit}".rstrip()]
+    for start in range(0, len(cells), 4):
+        table.add_row(*cells[start : start + 4])
+    return table
+
+
+def notes(record: Record) -> str:
+    """Tell what was cut, what was empty, which state was kept, and whether the data's version is fixed."""
+    step = record.value("valid", "selected_step")
+    said = [f"kept the state of step {step:.0f} (lowest valid loss)" if step is not None else ""]
+    for split, counts in record.data.get("counts", {}).items():
+        said += [f"{split}: {count} {name.replace('_', ' ')}" for name, count in counts.items()]
+    if unpinned := record.data.get("unpinned"):
+        said.append(f"unpinned: {', '.join(unpinned)}")
+    return "; ".join(s for s in said if s)
+
+
+def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
+    """Average records that differ in nothing but the seed, on the same data and device type, best first."""
+    groups: dict[str, list[tuple[Record, str]]] = {}
+    for other, source in related:
+        if other.data.get("fingerprint") in (record.data.get("fingerprint"), None) and other.device == record.device:
+            groups.setdefault(f"{source} {key(other)} {other.status}", []).append((other, source))
+    metric = record.data.get("metric", "")
+    table = Table(title=f"{metric} on test, same task, backbone and device type", title_justify="left")
+    for column in ("method", "records", "seeds", metric, r"trainable \[%]", r"step \[ms]", "run"):
+        table.add_column(column, justify="left" if column in ("method", "records", "run") else "right")
+    for members in sorted(groups.values(), key=lambda m: -(_mean(m, "test", metric) or float("-inf"))):
+        first, source = members[0]
+        this = any(r.run_id == record.run_id for r, _ in members) and source == "yours"
+        step = _mean(members, "cost", "seconds_per_step")
+        table.add_row(
+            first.method + (", random weights" if first.config["backbone"].get("weights") == "random" else ""),
+            source,
+            str(len(members)),
+            first.status if first.status != "done" else number(_mean(members, "test", metric)),
+            number(share) if (share := trainable(first)) is not None else "",
+            "" if step is None else number(1000 * step),
+            "<- this" if this else first.run_id if len(members) == 1 else "",
+            style="bold" if this else None,
+        )
+    return table
+
+
+def key(record: Record) -> str:
+    """Name what must agree for two records to be averaged."""
+    return json.dumps({k: v for k, v in choices(record.config).items() if k != "seed"}, sort_keys=True)
+
+
+def same_data(one: Record, other: Record) -> bool:
+    """Whether two records asked for the same data."""
+    return choices(one.config["task"]["data"]) == choices(other.config["task"]["data"])
+
+
+def trainable(record: Record) -> float | None:
+    """Give the trainable parameters as a percentage of the bare network's."""
+    trained, all_ = record.value("cost", "trainable_params"), record.value("cost", "params")
+    return None if trained is None or not all_ else 100 * trained / all_
+
+
+def number(value: float | None) -> str:
+    """Write a number with the digits that a reader can use."""
+    if value is None:
+        return ""
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.095 or not value else f"{value:.3g}"
+
+
+def _mean(members: list[tuple[Record, str]], split: str, name: str) -> float | None:
+    values = [v for r, _ in members if (v := r.value(split, name)) is not None]
+    return statistics.fmean(values) if values else None

@@ -1,0 +1,147 @@
+"""fit(): the only training loop. It knows no method and no domain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmark.batches import batches, in_order
+from benchmark.meter import Meter
+from benchmark.records import Measurement
+from benchmark.types import Cell, Features
+
+
+class Diverged(Exception):
+    """The loss is no number any more."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The encoded examples that training may see."""
+
+    train: Sequence[Features]
+    valid: Sequence[Features]
+
+
+def fit(model: nn.Module, cell: Cell, data: Encoded, processor: Any, meter: Meter) -> Iterator[Measurement]:
+    """Train; yield the loss of every step and of every look at valid; leave the best state by valid loss in place."""
+    budget, device = cell.budget, next(model.parameters()).device
+    best = Best(model, cell)
+    yield best.keep(valid_loss(model, cell, data.valid, processor, meter), 0)
+    if not any(p.requires_grad for p in model.parameters()):
+        return
+    optimizer = torch.optim.AdamW(cell.method.groups(model, cell.lr), lr=cell.lr, weight_decay=budget.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, budget.warmup, budget.steps))
+    order = batches([cell.task.length(f) for f in data.train], budget.batch_size, cell.seed)
+    looks = {round(budget.steps * (i + 1) / budget.evaluations) for i in range(budget.evaluations)}
+    training_mode(model, cell)
+    for step, chosen in zip(range(1, budget.steps + 1), order, strict=False):
+        with meter.phase("train"):
+            micro = [cell.task.collate(part, processor) for part in parts(data.train, chosen, budget.micro_batches)]
+            started = meter.now()
+            loss = learn(model, micro, cell, optimizer, device)
+            cell.method.after_step(model, step)
+            optimizer.zero_grad()
+            schedule.step()
+            meter.step(meter.now() - started, sum(map(cell.task.tokens, micro)), len(chosen))
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss became {loss} at step {step}: lower method.lr={cell.method.lr:g}")
+        yield Measurement("train", "loss", loss, step)
+        if step in looks:
+            yield best.keep(valid_loss(model, cell, data.valid, processor, meter), step)
+            training_mode(model, cell)
+    best.restore()
+
+
+def learn(model: nn.Module, micro: list[dict], cell: Cell, optimizer: Any, device: torch.device) -> float:
+    """Take one optimiser step over micro-batches, each weighted by its share of the target items.
+
+    So two halves give the gradient of the whole, also where the halves differ in length.
+    """
+    items = [cell.task.items(batch) for batch in micro]
+    total = 0.0
+    for batch, count in zip(micro, items, strict=True):
+        with precision(cell, device):
+            loss = model(**{k: v.to(device) for k, v in batch.items()}).loss * (count / sum(items))
+        loss.backward()
+        total += loss.item()
+    if cell.budget.clip:
+        torch.nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), cell.budget.clip)
+    if math.isfinite(total):  # else the weights stay as they were, for whoever looks at them
+        optimizer.step()
+    return total
+
+
+def rate(step: int, warmup: float, steps: int) -> float:
+    """Give the learning rate's factor: linear warm-up, then half a cosine down to zero."""
+    warm = warmup * steps
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return 0.5 * (1 + math.cos(math.pi * min((step - warm) / max(steps - warm, 1), 1.0)))
+
+
+def parts(examples: Sequence[Features], chosen: list[int], count: int) -> list[list[Features]]:
+    """Cut a step's examples into at most so many micro-batches."""
+    size = math.ceil(len(chosen) / count)
+    return [[examples[i] for i in chosen[start : start + size]] for start in range(0, len(chosen), size)]
+
+
+def precision(cell: Cell, device: torch.device) -> Any:
+    """Compute in the budget's precision over weights kept in fp32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=cell.budget.precision == "bf16")
+
+
+def training_mode(model: nn.Module, cell: Cell) -> None:
+    """Switch to training; running statistics of frozen normalisation stay as they are."""
+    model.train()
+    if not cell.method.trains_buffers:
+        for module in model.modules():
+            if getattr(module, "running_mean", None) is not None:
+                module.eval()
+
+
+@torch.no_grad()
+def valid_loss(model: nn.Module, cell: Cell, valid: Sequence[Features], processor: Any, meter: Meter) -> float:
+    """Average the loss over valid's target items."""
+    device = next(model.parameters()).device
+    model.eval()
+    total, items = 0.0, 0
+    with meter.phase("evaluate"):
+        for chosen in in_order([cell.task.length(f) for f in valid], cell.budget.eval_batch_size):
+            batch = cell.task.collate([valid[i] for i in chosen], processor)
+            count = cell.task.items(batch)
+            with precision(cell, device):
+                total += model(**{k: v.to(device) for k, v in batch.items()}).loss.item() * count
+            items += count
+    return total / items
+
+
+class Best:
+    """The trained weights of the lowest valid loss so far, and nothing of the frozen rest."""
+
+    def __init__(self, model: nn.Module, cell: Cell) -> None:
+        self.model, self.buffers = model, cell.method.trains_buffers
+        self.loss, self.state = math.inf, {}
+
+    def keep(self, loss: float, step: int) -> Measurement:
+        """Remember the present weights if they are the best; return the measurement."""
+        if loss < self.loss:
+            self.loss = loss
+            self.state = {name: tensor.detach().clone() for name, tensor in self._trained()}
+        return Measurement("valid", "loss", loss, step)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the best weights back."""
+        for name, tensor in self._trained():
+            tensor.copy_(self.state[name])
+
+    def _trained(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield from ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
+        if self.buffers:
+            yield from self.model.named_buffers()

@@ -1,0 +1,192 @@
+"""The five nouns: a cell is one task, method, backbone, budget and seed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Impossible(Exception):
+    """A cell that cannot run, for a reason known before anything is loaded."""
+
+
+class Unusable(Exception):
+    """Input that cannot be used (file, checkpoint, configuration): what, where, what now."""
+
+
+class Kind(StrEnum):
+    """The shape of a network's input and output, hence of its head."""
+
+    CAUSAL_LM = "causal_lm"
+    SEQ2SEQ = "seq2seq"
+
+
+class Example(NamedTuple):
+    """One item of a split: what the network reads, and every answer that counts as right."""
+
+    id: str
+    source: Any
+    targets: tuple[Any, ...]
+
+
+Splits = Mapping[str, Sequence[Example]]  # train, valid, test, test/<shift> ..., in this order
+Features = dict[str, Any]  # one encoded example
+Prediction = dict[str, Any]  # one JSON-able answer: prediction, and what the scores need beside it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """Data, what the network sees of it, and how answers are scored."""
+
+    description: str
+    version: int  # raised when a number changes its meaning
+    kinds: ClassVar[tuple[Kind, ...]]
+    metric: ClassVar[str]  # headline entry of score(); higher is better
+    placeholder: ClassVar[Any]  # stands in for the answer where none is known
+
+    @abstractmethod
+    def splits(self) -> Splits:
+        """Read the data; the same order in every process."""
+
+    @abstractmethod
+    def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
+        """Turn an example into features, or None where nothing is left to learn from; count both and every cut."""
+
+    @abstractmethod
+    def length(self, features: Features) -> int:
+        """Say how long an encoded example is: batches gather examples of like length."""
+
+    @abstractmethod
+    def collate(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
+        """Pad features into keyword arguments of the network."""
+
+    @abstractmethod
+    def items(self, batch: Mapping[str, torch.Tensor]) -> int:
+        """Count what the loss of this batch is a mean over: tokens, residues, examples."""
+
+    @abstractmethod
+    def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
+        """Count the input and target positions that are not padding; 0 where there are none to count."""
+
+    def nothing(self) -> Prediction:
+        """Answer an example that encode() found empty: it is scored, never dropped."""
+        return {"prediction": None}
+
+    @abstractmethod
+    def predict(self, model: nn.Module, features: Sequence[Features], processor: Any) -> list[Prediction]:
+        """Answer one batch, an answer per example."""
+
+    @abstractmethod
+    def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
+        """Score answers; needs nothing but what is stored beside the record."""
+
+    def signatures(self, targets: Sequence[tuple[Any, ...]]) -> dict[str, str]:
+        """Name what each score was computed with against these targets, where its library gives a signature."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What every method of a comparison may spend, and the recipe they share."""
+
+    description: str
+    steps: int
+    batch_size: int  # examples per optimiser step
+    micro_batches: int  # pieces a step's batch is computed in
+    warmup: float  # fraction of the steps
+    weight_decay: float
+    clip: float  # gradient norm
+    dropout: float  # every dropout of the backbone; layers are never dropped
+    precision: str  # fp32 | bf16: autocast over fp32 weights
+    evaluations: int  # looks at valid during training, evenly spaced, the last step among them
+    eval_batch_size: int
+    max_valid: int  # examples of valid that a look reads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone(ABC):
+    """A pretrained network and how to load it."""
+
+    description: str
+    lr_scale: float  # multiplies every method's learning rate alike
+    kind: ClassVar[Kind]
+
+    @property
+    @abstractmethod
+    def family(self) -> str:
+        """Name the architecture: a key of roles.FAMILIES. Raises Unusable where no checkpoint can be read."""
+
+    @abstractmethod
+    def load(self, budget: Budget) -> tuple[nn.Module, Any]:
+        """Return the network and its processor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """What is trained, and how it is attached to a network."""
+
+    description: str
+    lr: float  # learning rate before the backbone's factor
+    trains_buffers: ClassVar[bool] = False  # running statistics follow the new data
+
+    def conflict(self, cell: Cell) -> str | None:
+        """Give the reason why this method cannot run in this cell; nothing is loaded yet."""
+        return None
+
+    @abstractmethod
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        """Return the network with requires_grad set on exactly what this method trains."""
+
+    def groups(self, model: nn.Module, lr: float) -> list[dict]:
+        """Split the trainable parameters into optimiser groups."""
+        return [{"params": [p for p in model.parameters() if p.requires_grad], "lr": lr}]
+
+    def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027  optional
+        """Act after each optimiser step; most methods do nothing."""
+
+    def modules(self, model: nn.Module) -> list[str]:
+        """List the modules that own what is trained, or that this method wraps."""
+        return sorted({name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad})
+
+    @abstractmethod
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write what was trained into a folder, as safetensors."""
+
+    @abstractmethod
+    def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
+        """Put what save() wrote onto a freshly loaded backbone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One square of the grid."""
+
+    task: Task
+    method: Method
+    backbone: Backbone
+    budget: Budget
+    seed: int
+    names: Mapping[str, str] = field(default_factory=dict)  # option chosen per group: {"task": "nmt", ...}
+
+    @property
+    def lr(self) -> float:
+        """The method's learning rate on this backbone."""
+        return self.method.lr * self.backbone.lr_scale
+
+    def conflict(self) -> str | None:
+        """Give the reason why this cell cannot run, or None."""
+        if self.backbone.kind not in self.task.kinds:
+            wanted = " or ".join(self.task.kinds)
+            return (
+                f"task {self.names.get('task')} needs a {wanted} backbone, "
+                f"{self.names.get('backbone')} is {self.backbone.kind}"
+            )
+        return self.method.conflict(self)

@@ -1,0 +1,58 @@
+"""What several tasks share: where data comes from, and keeping splits apart."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmark.types import Example, Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(ABC):
+    """A source of examples: embedded, local files, or the hub."""
+
+    description: str
+
+    @abstractmethod
+    def splits(self) -> Splits:
+        """Read train, valid, test and any test/<shift>; the same order in every process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(ABC):
+    """What an embedded backbone is pretrained on; shares no source and no target with any split of a task."""
+
+    @abstractmethod
+    def texts(self) -> list[str]:
+        """List every text, as the tokenizer's training data."""
+
+    @abstractmethod
+    def pairs(self, rng: random.Random) -> Iterator[tuple[str, str]]:
+        """Yield (source, target) texts for ever; a language model's source is empty."""
+
+
+def unit_hash(key: str) -> float:
+    """Map a key to [0, 1), evenly and for ever: what decides an item's split does not depend on the other items."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
+
+
+def by_hash(examples: Iterable[Example], most: int) -> list[Example]:
+    """Keep at most so many examples, drawn and ordered by the hash of their ids."""
+    return sorted(examples, key=lambda e: (unit_hash(f"order {e.id}"), e.id))[:most]
+
+
+def disjoint(splits: Mapping[str, Sequence[Example]]) -> dict[str, list[Example]]:
+    """Drop examples until no source and no target stands in two splits; tests keep theirs, train yields."""
+    priority = [*(name for name in splits if name.startswith("test")), "valid", "train"]
+    sources: set = set()
+    targets: set = set()
+    kept = {}
+    for name in priority:
+        kept[name] = [e for e in splits[name] if e.source not in sources and not targets & set(e.targets)]
+        sources |= {e.source for e in kept[name]}
+        targets |= {t for e in kept[name] for t in e.targets}
+    return {name: kept[name] for name in splits}

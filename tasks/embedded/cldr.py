@@ -1,0 +1,276 @@
+"""Parallel phrases from the Unicode CLDR, rendered in over a thousand locales by babel.
+
+An item (a date, an amount of money ...) is rendered in English and in the target locale. The hash of the item's key,
+which names no locale, sends it to pretraining or to one split of the task, so no locale's pretraining text can carry
+the translation of another locale's test phrase.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+from babel import Locale, UnknownLocaleError, localedata
+from babel.dates import format_date, format_interval, format_skeleton, format_timedelta
+from babel.lists import format_list
+from babel.numbers import format_compact_decimal, format_currency
+from babel.units import format_unit
+
+from benchmark.types import Example, Splits, Unusable
+from tasks.common import Corpus, Data, by_hash, disjoint, unit_hash
+
+PRETRAIN = 0.6  # share of the items that only pretraining may see
+VALID, TEST = 0.10, 0.15  # shares of the rest
+SHIFTS = ("names", "intervals")  # domains that training never sees
+STYLES = ("full", "long", "medium", "yMMMMEEEEd", "yMMMEd", "MMMMd")
+
+
+class Item(NamedTuple):
+    """A phrase before it is put into words: render(locale) is its text."""
+
+    key: str
+    domain: str
+    render: Callable[[Locale], str]
+    code: str = ""  # stands in the text where the locale has no words for it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cldr(Data):
+    """English phrases and their rendering in one locale; sizes are upper bounds."""
+
+    locale: str
+    train: int
+    valid: int
+    test: int
+    shift: int
+
+    def splits(self) -> Splits:
+        """Split the items outside the pretraining pool; both shifts are domains of their own."""
+        pairs = disjoint(task_pairs(self.locale))
+        sizes = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: by_hash(examples, sizes.get(name, self.shift)) for name, examples in pairs.items()}
+
+
+def task_pairs(code: str) -> dict[str, list[Example]]:
+    """Render every item that belongs to a split of the task, before strings shared by two splits are dropped."""
+    splits: dict[str, list[Example]] = {n: [] for n in ("train", "valid", "test", *(f"test/{s}" for s in SHIFTS))}
+    for item, source, target in pairs_of(code):
+        if (split := split_of(item)) != "pretrain":
+            splits[split].append(Example(f"{code}/{item.key}", source, (target,)))
+    return splits
+
+
+def split_of(item: Item) -> str:
+    """Say which split, or the pretraining pool, an item belongs to in every locale."""
+    position = unit_hash(item.key)
+    if position < PRETRAIN:
+        return "pretrain"
+    if item.domain in SHIFTS:
+        return f"test/{item.domain}"
+    rest = (position - PRETRAIN) / (1 - PRETRAIN)
+    return "test" if rest < TEST else "valid" if rest < TEST + VALID else "train"
+
+
+def pairs_of(code: str) -> Iterator[tuple[Item, str, str]]:
+    """Yield every item with its English and its local text, where the locale has words of its own for it.
+
+    Missing entries fall back to English, to codes or to the root locale; none of those is a translation.
+    """
+    english, root, local = locale("en"), locale("und"), locale(code)
+    for item in items():
+        source, target = worded(item, english), worded(item, local)
+        if source and target and target not in (source, worded(item, root)):
+            yield item, source, target
+
+
+def worded(item: Item, where: Locale) -> str | None:
+    """Render an item, or None where the locale lacks it."""
+    try:
+        text = item.render(where)
+    except (KeyError, AttributeError, TypeError, ValueError):  # babel's ways of saying that an entry is missing
+        return None
+    return None if (item.code and item.code in text) or not any(c.isalpha() for c in text) else text
+
+
+def locale(code: str) -> Locale:
+    """Load a locale with data of its own. Raises Unusable with near matches.
+
+    babel writes what it resolves for one locale into the data that it shares with the next one, so that Zulu months
+    came out in Hebrew after Hebrew had been asked for: every locale starts from an empty cache.
+    """
+    localedata._cache.clear()
+    try:
+        parsed = Locale.parse(code)
+        parsed.days  # noqa: B018  reads the data while the cache is ours
+        return parsed
+    except (UnknownLocaleError, ValueError) as error:
+        from difflib import get_close_matches
+
+        near = get_close_matches(code, localedata.locale_identifiers(), cutoff=0.5)
+        raise Unusable(f"CLDR has no locale {code!r} (near: {', '.join(near) or 'none'})") from error
+
+
+@lru_cache(maxsize=1)
+def items() -> tuple[Item, ...]:
+    """Build every item; the random choices come from one fixed seed, so they are the same everywhere."""
+    rng = random.Random(2404_04212)
+    makers = (_dates, _relative, _units, _money, _lists, _numbers, _names, _intervals)
+    return tuple({item.key: item for make in makers for item in make(rng)}.values())
+
+
+def _day(rng: random.Random) -> datetime:
+    return datetime(1990, 1, 1) + timedelta(days=rng.randrange(50 * 365))
+
+
+def _dates(rng: random.Random) -> Iterator[Item]:
+    for _ in range(2400):
+        day, style = _day(rng), rng.choice(STYLES)
+        styled = style in ("full", "long", "medium")
+        render = partial(_date, day, style) if styled else partial(_skeleton, day, style)
+        yield Item(f"date {style} {day:%Y-%m-%d}", "dates", render)
+
+
+def _date(day: datetime, style: str, where: Locale) -> str:
+    return format_date(day, style, locale=where)
+
+
+def _skeleton(day: datetime, style: str, where: Locale) -> str:
+    return format_skeleton(style, day, locale=where)
+
+
+def _relative(rng: random.Random) -> Iterator[Item]:
+    for unit, days in {"second": 1 / 86400, "minute": 1 / 1440, "hour": 1 / 24, "day": 1, "week": 7}.items():
+        for count in range(1, 60):
+            for sign in (1, -1):
+                delta = timedelta(days=sign * count * days)
+                yield Item(f"relative {unit} {sign * count}", "relative", partial(_delta, delta, unit))
+
+
+def _delta(delta: timedelta, unit: str, where: Locale) -> str:
+    return format_timedelta(delta, granularity=unit, threshold=1e9, add_direction=True, locale=where)
+
+
+def _units(rng: random.Random) -> Iterator[Item]:
+    for unit in sorted(Locale.parse("en")._data["unit_patterns"]):
+        for count in {1, 2, *(rng.randrange(3, 1000) for _ in range(6))}:
+            yield Item(f"unit {unit} {count}", "units", partial(_unit, count, unit), code=unit)
+
+
+def _unit(count: int, unit: str, where: Locale) -> str:
+    return format_unit(count, unit, "long", locale=where)
+
+
+def _money(rng: random.Random) -> Iterator[Item]:
+    for currency in sorted(Locale.parse("en").currencies):
+        for amount in {1, *(rng.choice((rng.randrange(2, 100), rng.randrange(100, 9999))) for _ in range(7))}:
+            yield Item(f"money {currency} {amount}", "money", partial(_amount, amount, currency), code=currency)
+
+
+def _amount(amount: int, currency: str, where: Locale) -> str:
+    return format_currency(amount, currency, "0", locale=where, format_type="name", currency_digits=False)
+
+
+def _lists(rng: random.Random) -> Iterator[Item]:
+    for _ in range(1500):
+        of, style = rng.choice((("days", 7), ("months", 12))), rng.choice(("standard", "or"))
+        numbers = tuple(rng.sample(range(of[1]), rng.randint(2, 4)))
+        yield Item(f"list {of[0]} {style} {numbers}", "lists", partial(_listed, of[0], numbers, style))
+
+
+def _listed(of: str, numbers: tuple[int, ...], style: str, where: Locale) -> str:
+    names = getattr(where, of)["format"]["wide"]
+    return format_list([names[n + (of == "months")] for n in numbers], style, locale=where)
+
+
+def _numbers(rng: random.Random) -> Iterator[Item]:
+    for _ in range(400):
+        number = rng.randrange(1, 1000) * 10 ** rng.randrange(3, 12)
+        yield Item(f"number {number}", "numbers", partial(_number, number))
+
+
+def _number(number: int, where: Locale) -> str:
+    return format_compact_decimal(number, format_type="long", locale=where)
+
+
+def _names(rng: random.Random) -> Iterator[Item]:
+    english = Locale.parse("en")
+    keys = [("languages", k) for k in sorted(english.languages)]
+    keys += [("territories", k) for k in sorted(english.territories) if not k.isdigit()]
+    for of, key in keys:
+        yield Item(f"name {of} {key}", "names", partial(_name, of, key))
+
+
+def _name(of: str, key: str, where: Locale) -> str:
+    return getattr(where, of)[key]
+
+
+def _intervals(rng: random.Random) -> Iterator[Item]:
+    for _ in range(800):
+        start, style = _day(rng), rng.choice(("yMMMMd", "yMMMEd", "MMMEd", "yMMMM"))
+        end = start + timedelta(days=rng.choice((2, 5, 40, 100, 400)))
+        key = f"interval {style} {start:%Y-%m-%d} {end:%Y-%m-%d}"
+        yield Item(key, "intervals", partial(_interval, start, end, style))
+
+
+def _interval(start: datetime, end: datetime, style: str, where: Locale) -> str:
+    return format_interval(start, end, style, locale=where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CldrCorpus(Corpus):
+    """Items of the pretraining pool: parallel text of some locales, and monolingual denoising of all of them.
+
+    The low-resource locales are never seen beside English. Their denoising gives their symbols a trained embedding,
+    which an adapter could not make up for.
+    """
+
+    parallel: list[str]
+    monolingual: list[str]
+    denoising: float  # share of denoising pairs
+    low_resource: float  # share of the denoising pairs that comes from the monolingual locales
+    masked: float  # share of words hidden
+
+    def texts(self) -> list[str]:
+        """List the English and the local texts of every locale."""
+        return [text for pairs in self._pairs().values() for pair in pairs for text in pair]
+
+    def pairs(self, rng: random.Random) -> Iterator[tuple[str, str]]:
+        """Yield `<locale> source` and its target: English to translate, or masked text to restore."""
+        pool = self._pairs()
+        while True:
+            if rng.random() > self.denoising:
+                code = rng.choice(self.parallel)
+                source, target = rng.choice(pool[code])
+            else:
+                code = rng.choice(self.monolingual if rng.random() < self.low_resource else self.parallel)
+                _, target = rng.choice(pool[code])
+                source = self._mask(target, rng)
+            yield f"<{code}> {source}", target
+
+    def _mask(self, text: str, rng: random.Random) -> str:
+        words = text.split()
+        hidden = [rng.random() < self.masked for _ in words]
+        shown = ["<mask>" if h else w for w, h in zip(words, hidden, strict=True)]
+        merged = [w for i, w in enumerate(shown) if w != "<mask>" or i == 0 or shown[i - 1] != "<mask>"]
+        return " ".join(merged)
+
+    def _pairs(self) -> dict[str, list[tuple[str, str]]]:
+        codes = (*self.parallel, *self.monolingual)
+        sources: set[str] = set()
+        targets: set[str] = set()
+        for code in codes:
+            for examples in task_pairs(code).values():
+                sources |= {e.source for e in examples}
+                targets |= {e.targets[0] for e in examples}
+        return {
+            code: [
+                (source, target)
+                for item, source, target in pairs_of(code)
+                if split_of(item) == "pretrain" and source not in sources and target not in targets
+            ]
+            for code in codes
+        }

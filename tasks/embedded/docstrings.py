@@ -1,0 +1,162 @@
+"""Function signatures and the first sentence of their documentation, read from installed packages with `ast`.
+
+Nothing is imported: a package is a folder of source text. Which functions train, validate or test is decided by the
+hash of the qualified name.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+import re
+import sysconfig
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmark.types import Example, Splits, Unusable
+from tasks.common import Corpus, Data, by_hash, disjoint, unit_hash
+
+VALID, TEST = 0.08, 0.12
+SKIPPED = {
+    "tests",
+    "test",
+    "testing",
+    "_vendor",
+    "vendor",
+    "externals",
+    "_lib",
+    "_external",
+    "site-packages",
+    "idlelib",
+    "lib2to3",
+}
+SENTENCE = re.compile(r"(.+?[.!?])(?:\s|$)")
+
+
+class Function(NamedTuple):
+    """A documented public function: qualified name, signature as source text, docstring."""
+
+    name: str
+    signature: str
+    documentation: str
+
+    @property
+    def sentence(self) -> str:
+        """The first sentence of the documentation, on one line."""
+        paragraph = " ".join(self.documentation.split("\n\n")[0].split())
+        found = SENTENCE.match(paragraph)
+        return found[1] if found else paragraph
+
+
+@dataclass(frozen=True, kw_only=True)
+class Docstrings(Data):
+    """Signature -> first sentence, from some packages; the shifted test comes from another one. Sizes are bounds."""
+
+    packages: list[str]
+    shifted_package: str
+    train: int
+    valid: int
+    test: int
+    shift: int
+
+    def splits(self) -> Splits:
+        """Split by the hash of the qualified name; sentences that two functions share stay on one side."""
+        shifted = f"test/{self.shifted_package}"
+        splits: dict[str, list[Example]] = {name: [] for name in ("train", "valid", "test", shifted)}
+        for package in (*self.packages, self.shifted_package):
+            for function in functions(package):
+                split = shifted if package == self.shifted_package else split_of(function.name)
+                if example := as_example(function):
+                    splits[split].append(example)
+        sizes = {"train": self.train, "valid": self.valid, "test": self.test, shifted: self.shift}
+        return {name: by_hash(examples, sizes[name]) for name, examples in disjoint(splits).items()}
+
+
+def as_example(function: Function) -> Example | None:
+    """Make an example, or None where the documentation opens with no English sentence of four words or more."""
+    sentence = function.sentence
+    if len(sentence.split()) < 4 or not sentence.isascii() or sentence.startswith((":", ".", ">", "-")):
+        return None
+    return Example(function.name, function.signature, (sentence,))
+
+
+def split_of(name: str) -> str:
+    """Say which split a function belongs to."""
+    position = unit_hash(name)
+    return "test" if position < TEST else "valid" if position < TEST + VALID else "train"
+
+
+def folder_of(package: str) -> Path:
+    """Find a package's source folder without importing it; `stdlib` is Python's own."""
+    if package == "stdlib":
+        return Path(sysconfig.get_path("stdlib"))
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise Unusable(f'the package {package!r} is not installed: pip install -e ".[embedded]"')
+    return Path(spec.origin).parent
+
+
+def functions(package: str) -> Iterator[Function]:
+    """Yield the documented public functions of a package, module by module in a fixed order."""
+    root = folder_of(package)
+    for file in sorted(root.rglob("*.py")):
+        parts = file.relative_to(root).with_suffix("").parts
+        if SKIPPED & set(parts) or any(p.startswith("test_") for p in parts):
+            continue
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError):  # templates and deliberately broken files; no function of the package
+            continue
+        module = ".".join((package, *(p for p in parts if p != "__init__")))
+        yield from _documented(tree.body, module)
+
+
+def _documented(body: Sequence[ast.stmt], prefix: str) -> Iterator[Function]:
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from _documented(node.body, f"{prefix}.{node.name}")
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            documentation = ast.get_docstring(node)
+            if documentation and not node.name.startswith("_"):
+                yield Function(f"{prefix}.{node.name}", _signature(node, prefix), documentation)
+
+
+def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, prefix: str) -> str:
+    return f"# {prefix}\ndef {node.name}({ast.unparse(node.args)}):"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocstringCorpus(Corpus):
+    """Whole docstrings of packages that the task never reads, less every one that quotes a task's sentence."""
+
+    packages: list[str]
+    task_packages: list[str]
+
+    def texts(self) -> list[str]:
+        """Render each function as it stands in its source, without the body."""
+        sources, sentences = set(), set()
+        for package in self.task_packages:
+            for function in functions(package):
+                sources.add(function.signature)
+                sentences.add(function.sentence)
+        return [
+            f'{f.signature}\n    """{f.documentation}\n"""'
+            for package in self.packages
+            for f in functions(package)
+            if f.signature not in sources and not _quotes(f.documentation, sentences)
+        ]
+
+    def pairs(self, rng: random.Random) -> Iterator[tuple[str, str]]:
+        """Yield (no source, text) for ever, in shuffled passes."""
+        texts = self.texts()
+        while True:
+            rng.shuffle(texts)
+            yield from (("", text) for text in texts)
+
+
+def _quotes(documentation: str, sentences: set[str]) -> bool:
+    paragraphs = [" ".join(p.split()) for p in documentation.split("\n\n")]
+    return any(s in sentences for p in paragraphs for s in (p, *SENTENCE.findall(p)))

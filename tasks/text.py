@@ -1,0 +1,194 @@
+"""Text in, text out: what generation and translation share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from benchmark.types import Example, Features, Kind, Prediction, Splits, Task, Unusable
+from tasks.common import Data
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+IGNORED = -100  # label of a position that no loss counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextToText(Task):
+    """Read a source text, write a target text; decoders and encoder-decoders see the same two strings."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CAUSAL_LM, Kind.SEQ2SEQ)
+    placeholder: ClassVar[str] = "?"
+
+    data: Data
+    template: str  # what the network reads, around {source}
+    max_source_tokens: int
+    max_target_tokens: int
+    metrics: list[str]  # further Hugging Face evaluate metrics: a local folder, or name@revision of the hub
+    allow_metric_code: bool  # a metric of the hub is a program
+
+    def __post_init__(self) -> None:
+        if self.template.count("{source}") != 1:
+            raise Unusable(f"task.template: {self.template!r} given, a text with one {{source}} wanted")
+        for name in self.metrics:
+            if not Path(name).exists() and not (self.allow_metric_code and "@" in name):
+                raise Unusable(
+                    f"task.metrics: {name!r} is no local folder; from the hub it executes code, which takes "
+                    f"name@revision and task.allow_metric_code=true"
+                )
+
+    def languages(self) -> tuple[str, str] | None:
+        """Name the source and the target language, where the checkpoint must know them."""
+        return None
+
+    def splits(self) -> Splits:
+        return self.data.splits()
+
+    def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
+        """Tokenise source and first target; both are cut at their ends, and every cut is counted."""
+        opening, closing = self.template.split("{source}")
+        before, source, after = processor.source(example.source, self.languages())
+        lead, target = processor.target(example.targets[0], self.languages())
+        if not source or not target:
+            counts["empty_examples"] = counts.get("empty_examples", 0) + 1
+            return None
+        opened, closed = ([*processor.source(text, None)[1]] for text in (opening, closing))
+        room = self.max_source_tokens - sum(map(len, (before, opened, closed, after)))
+        for name, ids, most in (("sources", source, room), ("targets", target, self.max_target_tokens - len(lead) - 1)):
+            if len(ids) > most:
+                counts[f"truncated_{name}"] = counts.get(f"truncated_{name}", 0) + 1
+        return {
+            "source": [*before, *opened, *source[: max(room, 1)], *closed, *after],
+            "target": [*lead, *target[: self.max_target_tokens - len(lead) - 1], processor.tokenizer.eos_token_id],
+            "bytes": len(example.targets[0].encode()),
+        }
+
+    def length(self, features: Features) -> int:
+        return len(features["source"]) + len(features["target"])
+
+    def collate(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
+        """Pad to the right. A decoder reads source and target as one sequence and learns the target alone."""
+        pad = processor.tokenizer.pad_token_id
+        sources, targets = [f["source"] for f in features], [f["target"] for f in features]
+        if processor.kind == Kind.SEQ2SEQ:
+            ids, mask = padded(sources, pad)
+            return {"input_ids": ids, "attention_mask": mask, "labels": padded(targets, IGNORED)[0]}
+        ids, mask = padded([s + t for s, t in zip(sources, targets, strict=True)], pad)
+        labels, _ = padded([[IGNORED] * len(s) + t for s, t in zip(sources, targets, strict=True)], IGNORED)
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    def items(self, batch: Mapping[str, torch.Tensor]) -> int:
+        """Count target tokens, the end token among them."""
+        return int((batch["labels"] != IGNORED).sum())
+
+    def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
+        return int(batch["attention_mask"].sum()) + (
+            self.items(batch) if batch["labels"].shape != batch["input_ids"].shape else 0
+        )
+
+    def nothing(self) -> Prediction:
+        return {"prediction": "", "nll": 0.0, "tokens": 0}
+
+    def predict(self, model: nn.Module, features: Sequence[Features], processor: Any) -> list[Prediction]:
+        """Decode greedily; beside each text, the summed negative log-likelihood (nats) of the true target's tokens."""
+        device = next(model.parameters()).device
+        batch = {k: v.to(device) for k, v in self.collate(features, processor).items()}
+        likelihoods = target_nll(model(**batch).logits, batch["labels"], processor.kind)
+        texts = self._generate(model, features, processor, device)
+        return [
+            {"prediction": text, "nll": nll, "tokens": len(f["target"])}
+            for text, nll, f in zip(texts, likelihoods, features, strict=True)
+        ]
+
+    def _generate(self, model: nn.Module, features: Sequence[Features], processor: Any, device: Any) -> list[str]:
+        decoder = processor.kind == Kind.CAUSAL_LM
+        pad = processor.tokenizer.pad_token_id
+        ids, mask = padded([f["source"] for f in features], pad, left=decoder)
+        forced = processor.target("", self.languages())[0]
+        written = model.generate(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            max_new_tokens=self.max_target_tokens,
+            do_sample=False,
+            num_beams=1,
+            **({"forced_bos_token_id": forced[0]} if forced else {}),
+        )
+        start = ids.shape[1] if decoder else 0
+        return [t.strip() for t in processor.tokenizer.batch_decode(written[:, start:], skip_special_tokens=True)]
+
+    def extra_scores(self, texts: Sequence[str], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:
+        """Compute the metrics that the configuration adds, each under its own name."""
+        scores: dict[str, float] = {}
+        for name in self.metrics:
+            import evaluate
+
+            path, _, revision = name.partition("@")
+            found = evaluate.load(path, **({"revision": revision} if revision else {}))
+            for key, value in found.compute(predictions=list(texts), references=[t[0] for t in targets]).items():
+                if isinstance(value, (int, float)):
+                    scores[key if key not in scores else f"{Path(path).name}_{key}"] = float(value)
+        return scores
+
+
+def padded(rows: Sequence[Sequence[int]], value: int, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pad rows of ids to one length; return them with their mask."""
+    import torch
+
+    longest = max(len(row) for row in rows)
+    ids = torch.full((len(rows), longest), value, dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for i, row in enumerate(rows):
+        place = slice(longest - len(row), longest) if left else slice(0, len(row))
+        ids[i, place] = torch.tensor(row, dtype=torch.long)
+        mask[i, place] = 1
+    return ids, mask
+
+
+def target_nll(logits: torch.Tensor, labels: torch.Tensor, kind: Kind) -> list[float]:
+    """Sum the negative log-likelihood of each row's labels, in nats.
+
+    Logits may have more positions than labels: virtual tokens that a method put in front.
+    """
+    import torch
+
+    logits = logits[:, -labels.shape[1] :].float()
+    if kind == Kind.CAUSAL_LM:  # a position predicts the next one
+        logits, labels = logits[:, :-1], labels[:, 1:]
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+    return losses.double().sum(1).tolist()
+
+
+def likelihood_scores(predictions: Sequence[Prediction], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:
+    """Perplexity per target token, and bits per UTF-8 byte of the target; end tokens count as tokens, not as bytes.
+
+    Bits per byte may be compared across tokenizers, perplexity may not.
+    """
+    nll, tokens = sum(p["nll"] for p in predictions), sum(p["tokens"] for p in predictions)
+    read = sum(len(t[0].encode()) for p, t in zip(predictions, targets, strict=True) if p["tokens"])
+    if not tokens:
+        return {}
+    return {"perplexity": math.exp(min(nll / tokens, 700.0)), "bits_per_byte": nll / math.log(2) / read}
+
+
+def bleu(tokenizer: str) -> Any:
+    """Make sacrebleu's BLEU with one of its tokenizers."""
+    from sacrebleu.metrics import BLEU
+
+    return BLEU(tokenize=tokenizer)
+
+
+def signature(metric: Any, targets: Sequence[tuple[str, ...]]) -> str:
+    """Give a sacrebleu metric's signature; it names the number of references, so it takes a look at them."""
+    metric.corpus_score([t[0] for t in targets], streams(targets))
+    return str(metric.get_signature())
+
+
+def streams(targets: Sequence[tuple[str, ...]]) -> list[list[str | None]]:
+    """Turn references per example into sacrebleu's reference streams; missing ones are None."""
+    most = max(len(t) for t in targets)
+    return [[t[i] if i < len(t) else None for t in targets] for i in range(most)]

@@ -1,0 +1,375 @@
+"""Each method trains exactly what it claims, starts where it should, and comes back from its file."""
+
+import copy
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+
+import peft
+import pytest
+import torch
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+from tiny_networks import SEQ2SEQ, batch, cell, network
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from benchmark.methods import native
+from benchmark.methods.bitfit import BitFit
+from benchmark.methods.frozen import Frozen
+from benchmark.methods.full import Full
+from benchmark.methods.hf_peft import CONFIGS, Peft
+from benchmark.methods.houlsby import Houlsby
+from benchmark.methods.norm_tuning import NormTuning
+from benchmark.types import Kind, Unusable
+
+FOLDER = Path(__file__).parents[1] / "configs" / "method"
+
+
+def hf(peft_type, rank=None, targets=("default",), **options):
+    return Peft(description="", lr=1e-2, peft_type=peft_type, targets=list(targets), rank=rank, options=options)
+
+
+FULL, BITFIT, NORM = (kind(description="", lr=1e-2) for kind in (Full, BitFit, NormTuning))
+FROZEN = Frozen(description="", lr=0.0)
+HOULSBY = Houlsby(description="", lr=1e-2, bottleneck=4, activation="gelu", norms=True)
+LORA, DORA, IA3 = hf("LORA", 4, lora_alpha=8), hf("LORA", 4, lora_alpha=8, use_dora=True), hf("IA3")
+PROMPT = hf("PROMPT_TUNING", targets=(), num_virtual_tokens=5, num_transformer_submodules=1)
+PREFIX = hf("PREFIX_TUNING", targets=(), num_virtual_tokens=5)
+
+# Width d = 16, feed-forward f = 24 (GPT-2: 64), keys and values of Llama 8, all heads of T5 together 8.
+COUNTS = {
+    # per layer q o 16->16, k v 16->8, gate up 16->24, down 24->16
+    ("lora", "llama"): (LORA, 2 * 4 * (2 * (16 + 16) + 2 * (16 + 8) + 3 * (16 + 24))),
+    ("lora", "gpt2"): (LORA, 2 * 4 * ((16 + 48) + (16 + 16) + 2 * (16 + 64))),
+    # encoder layer: 4 attention + 2 feed-forward; decoder layer: 8 + 2
+    ("lora", "mbart"): (LORA, 2 * 4 * (12 * (16 + 16) + 4 * (16 + 24))),
+    ("lora", "mt5"): (LORA, 2 * 4 * (12 * (16 + 8) + 6 * (16 + 24))),
+    # one magnitude per output
+    ("dora", "llama"): (DORA, 1856 + 2 * (16 + 8 + 8 + 16 + 24 + 24 + 16)),
+    ("dora", "gpt2"): (DORA, 2048 + 2 * (48 + 16 + 64 + 16)),
+    ("dora", "m2m_100"): (DORA, 4352 + 2 * (12 * 16 + 2 * (24 + 16))),
+    # outputs of attention, inputs of the feed-forward layers
+    ("ia3", "llama"): (IA3, 2 * ((16 + 8 + 8 + 16) + (16 + 16 + 24))),
+    ("ia3", "gpt2"): (IA3, 2 * ((48 + 16) + (16 + 64))),
+    ("ia3", "mbart"): (IA3, 2 * (12 * 16 + 2 * (16 + 24))),
+    ("prompt", "llama"): (PROMPT, 5 * 16),
+    ("prompt", "mbart"): (PROMPT, 5 * 16),
+    ("prompt", "t5"): (PROMPT, 5 * 16),
+    # tokens x layers x (key + value)
+    ("prefix", "llama"): (PREFIX, 5 * 2 * (8 + 8)),
+    ("prefix", "qwen3"): (PREFIX, 5 * 2 * (8 + 8)),
+    ("prefix", "gpt2"): (PREFIX, 5 * 2 * (16 + 16)),
+    ("prefix", "mbart"): (PREFIX, 5 * 2 * (16 + 16)),
+    ("prefix", "mt5"): (PREFIX, 5 * 2 * (8 + 8)),
+    # two adapters per Llama layer, 2 + 3 per mBART layer pair; each two matrices and two biases; then all norms
+    ("houlsby", "llama"): (HOULSBY, 4 * (2 * 16 * 4 + 4 + 16) + (2 * 2 + 1) * 16),
+    ("houlsby", "gpt2"): (HOULSBY, 4 * (2 * 16 * 4 + 4 + 16) + (2 * 2 + 1) * 32),
+    ("houlsby", "mbart"): (HOULSBY, 10 * (2 * 16 * 4 + 4 + 16) + (2 * 2 + 2 * 3 + 4) * 32),
+    ("houlsby", "t5"): (HOULSBY, 10 * (2 * 16 * 4 + 4 + 16) + (2 * 2 + 2 * 3 + 2) * 16),
+    ("bitfit", "gpt2"): (BITFIT, 2 * (2 * 16 + 48 + 16 + 64 + 16) + 16),
+    ("bitfit", "mbart"): (BITFIT, 2 * (12 * 16 + 2 * (24 + 16) + 5 * 16) + 4 * 16),
+    ("norm", "llama"): (NORM, (2 * 2 + 1) * 16),
+    ("norm", "qwen3"): (NORM, (2 * 2 + 1) * 16 + 2 * (8 + 8)),
+    ("norm", "gpt2"): (NORM, (2 * 2 + 1) * 2 * 16),
+    ("norm", "mbart"): (NORM, (2 * 2 + 2 * 3 + 4) * 2 * 16),
+    ("norm", "mt5"): (NORM, (2 * 2 + 2 * 3 + 2) * 16),
+    ("full", "llama"): (FULL, 2 * 50 * 16 + 2 * (2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 24) + 5 * 16),
+    # tied embedding counted once, 40 positions
+    ("full", "gpt2"): (FULL, (50 + 40) * 16 + 2 * (16 * 48 + 16 * 16 + 2 * 16 * 64 + 176) + 2 * 2 * 16 + 2 * 16),
+    ("frozen", "llama"): (FROZEN, 0),
+    ("frozen", "mbart"): (FROZEN, 0),
+}
+CASES = [pytest.param(method, family, count, id=f"{n}-{family}") for (n, family), (method, count) in COUNTS.items()]
+TRAINING = [case for case in CASES if case.values[0] is not FROZEN]
+
+
+def attached(method, family):
+    assert method.conflict(cell(family)) is None
+    return method.attach(network(family), cell(family))
+
+
+def step(model, lr=1e-2):
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr)
+    model(**batch()).loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def logits(model, **changes):
+    with torch.no_grad():
+        return model.eval()(**batch(seed=1) | changes).logits
+
+
+@pytest.mark.parametrize(("method", "family", "count"), CASES)
+def test_trains_as_many_parameters_as_the_formula(method, family, count):
+    model = attached(method, family)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
+
+
+@pytest.mark.parametrize(("method", "family", "count"), TRAINING)
+def test_a_step_moves_what_is_trained_and_no_bit_of_the_rest(method, family, count):
+    model = attached(method, family)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trainable = {id(p) for p in model.parameters() if p.requires_grad}
+    step(model)
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in trainable:
+            assert torch.equal(tensor, before[name]), f"{name} is frozen and moved"
+    moved = [name for name, p in model.named_parameters() if id(p) in trainable and not torch.equal(p, before[name])]
+    still = {name for name, p in model.named_parameters() if id(p) in trainable} - set(moved)
+    # Zero matrices stop the first gradient of their partners; a key's bias cancels in the softmax.
+    partners = ("lora_A", "adapter.down", "k_proj.bias")
+    assert moved
+    assert [name for name in still if not any(partner in name for partner in partners)] == []
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mbart", "mt5"])
+@pytest.mark.parametrize("method", [LORA, DORA, IA3, HOULSBY], ids=["lora", "dora", "ia3", "houlsby"])
+def test_starts_as_the_identity(method, family):
+    exact = method is not DORA  # DoRA divides by a norm and multiplies by it again
+    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(logits(attached(method, family)), logits(network(family)), **tolerance)
+
+
+@pytest.mark.parametrize(("method", "family", "count"), CASES)
+def test_comes_back_from_its_file_on_a_fresh_backbone(method, family, count, tmp_path):
+    model = attached(method, family)
+    if count:
+        step(model, lr=0.1)
+        assert not torch.equal(logits(model), logits(attached(method, family)))
+    trained = logits(model)
+    method.save(model, tmp_path)
+    restored = method.restore(network(family), tmp_path, cell(family))
+    torch.testing.assert_close(logits(restored), trained, rtol=0, atol=1e-6)
+    assert list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2", "mbart", "m2m_100", "t5", "mt5"])
+@pytest.mark.parametrize("method", [PREFIX, PROMPT, LORA, HOULSBY], ids=["prefix", "prompt", "lora", "houlsby"])
+def test_generates_what_the_forward_pass_says(method, family):
+    model = attached(method, family)
+    step(model, lr=0.3)
+    model.eval()
+    inputs = {name: batch()[name] for name in ("input_ids", "attention_mask")}
+    start = torch.full((3, 1), 3) if family in SEQ2SEQ else inputs["input_ids"]
+    answer, by_hand = model.generate(**inputs, max_new_tokens=6, min_new_tokens=6, do_sample=False), start
+    for _ in range(6):
+        asked = {"decoder_input_ids": by_hand} if family in SEQ2SEQ else {"input_ids": by_hand}
+        asked["attention_mask"] = torch.ones_like(inputs["input_ids"] if family in SEQ2SEQ else by_hand)
+        with torch.no_grad():
+            scores = model(**inputs | asked).logits[:, -1]
+        scores[:, 2] = -torch.inf  # min_new_tokens forbids the end
+        by_hand = torch.cat([by_hand, scores.argmax(-1, keepdim=True)], dim=1)
+    assert torch.equal(answer, by_hand)
+
+
+def test_a_prefix_fits_a_decoder_unlike_its_encoder():
+    model = network("mbart", encoder_layers=1, decoder_layers=3, decoder_attention_heads=4)
+    model = PREFIX.attach(model, cell("mbart"))
+    step(model)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 5 * 3 * (16 + 16)
+
+
+def test_half_of_a_seq2seq_prefix_is_never_read_when_the_decoder_has_an_even_depth():
+    # peft 0.21.2 repeats the prefix and hands layer i the slots 4i, 4i + 1: mended there, this test may go.
+    for depth, read in ((2, 2), (3, 6)):
+        model = PREFIX.attach(network("mbart", decoder_layers=depth), cell("mbart"))
+        model(**batch()).loss.backward()
+        grad = model.prompt_encoder["default"].embedding.weight.grad
+        assert (grad.view(5, 2 * depth, 16).abs().sum((0, 2)) > 0).sum() == read
+
+
+def test_a_deep_copy_trains_its_own_adapters():
+    model = attached(HOULSBY, "llama")
+    twin, before = copy.deepcopy(model), logits(model)
+    step(twin, lr=0.1)
+    step(twin, lr=0.1)
+    assert torch.equal(logits(model), before)
+    assert not torch.equal(logits(twin), before)
+
+
+def test_an_adapter_is_the_formula_of_the_paper():
+    model = attached(HOULSBY, "llama")
+    place = model.model.layers[0].mlp.down_proj
+    nn.init.normal_(place.adapter.up.weight)
+    x = torch.randn(2, 24)
+    h = x @ place.weight.T
+    down, up = place.adapter.down, place.adapter.up
+    expected = h + torch.nn.functional.gelu(h @ down.weight.T + down.bias) @ up.weight.T + up.bias
+    torch.testing.assert_close(place(x), expected)
+    assert down.weight.abs().max() <= 0.02
+
+
+def test_running_statistics_are_saved_by_methods_that_train_them(tmp_path):
+    def fresh():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+
+    model = FULL.attach(fresh(), None)
+    model(torch.randn(4, 1, 5, 5) + 3)
+    FULL.save(model, tmp_path)
+    restored = FULL.restore(fresh(), tmp_path, None)
+    assert torch.equal(restored[1].running_mean, model[1].running_mean)
+    assert not torch.equal(restored[1].running_mean, torch.zeros(2))
+    assert native.trained(model, buffers=False).keys() == dict(model.named_parameters()).keys()
+
+
+def test_a_native_file_of_another_method_or_size_is_refused(tmp_path):
+    NORM.save(attached(NORM, "gpt2"), tmp_path)
+    with pytest.raises(Unusable, match=r"adapter.safetensors lacks transformer.h.0.attn.c_attn.bias"):
+        BITFIT.restore(network("gpt2"), tmp_path, cell("gpt2"))
+    with pytest.raises(Unusable, match=r"has shape \(16,\), this network needs \(32,\)"):
+        NORM.restore(network("gpt2", n_embd=32), tmp_path, cell("gpt2"))
+    with pytest.raises(Unusable, match=r"no adapter.safetensors; give the folder"):
+        NORM.restore(network("gpt2"), tmp_path / "none", cell("gpt2"))
+
+
+def test_a_peft_folder_that_does_not_fit_is_refused(tmp_path):
+    LORA.save(attached(LORA, "llama"), tmp_path)
+    with pytest.raises(Unusable, match="holds a LORA adapter, not IA3"):
+        IA3.restore(network("llama"), tmp_path, cell("llama"))
+    with pytest.raises(Unusable, match="does not fit this backbone"):
+        LORA.restore(network("llama", intermediate_size=32), tmp_path, cell("llama"))
+    with pytest.raises(Unusable, match=r"no adapter_config.json"):
+        LORA.restore(network("llama"), tmp_path / "none", cell("llama"))
+
+
+def test_a_saved_adapter_does_not_tell_whose_disk_it_was_on(tmp_path):
+    source = tmp_path / "secret" / "small_llama"
+    network("llama").save_pretrained(source)
+    model = LORA.attach(LlamaForCausalLM.from_pretrained(source), cell("llama"))
+    LORA.save(model, tmp_path / "out")
+    written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert b"secret" not in written
+    assert b"small_llama" in written
+
+
+def test_modules_are_those_that_are_wrapped_or_own_what_is_trained():
+    layers = [f"model.layers.{i}" for i in (0, 1)]
+    some = hf("LORA", 4, targets=["query", "down"])
+    wanted = sorted(f"{layer}.{name}" for layer in layers for name in ("self_attn.q_proj", "mlp.down_proj"))
+    assert some.modules(attached(some, "llama")) == wanted
+    assert PROMPT.modules(attached(PROMPT, "llama")) == ["prompt_encoder.default.embedding"]
+    assert BITFIT.modules(attached(BITFIT, "gpt2"))[:2] == [
+        "transformer.h.0.attn.c_attn",
+        "transformer.h.0.attn.c_proj",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "family", "reason"),
+    [
+        (hf("LROA", 4), "llama", "method.peft_type=LROA: did you mean ROAD or LORA"),
+        (
+            hf("LORA", 4, lora_alfa=8),
+            "llama",
+            "method.options.lora_alfa: LORA has no such option, did you mean lora_alpha",
+        ),
+        (hf("LORA", 4, lora_alpha="x"), "llama", "method.options.lora_alpha=x: LORA wants int, not str"),
+        (hf("LORA", 4, use_dora=1), "llama", "method.options.use_dora=1: LORA wants bool, not int"),
+        (hf("LORA", 4, bias="some"), "llama", "method.options.bias=some: LORA wants none or all or lora_only, not str"),
+        (hf("LORA", True), "llama", "method.rank=True: LORA wants int, not bool"),
+        (hf("LORA", 0), "llama", "method.rank=0: must be at least 1"),
+        (hf("LORA", 4, r=8), "llama", "method.options.r: set method.rank instead"),
+        (hf("LORA", 4, target_modules="q"), "llama", "method.options.target_modules: set method.targets instead"),
+        (hf("IA3", 4), "llama", "method.rank=4: IA3 has no rank, set it to null"),
+        (hf("LORA", 4, ["query"]), "gpt2", "gpt2 fuses query, key, value in attn.c_attn: query needs key, value too"),
+        (hf("LORA", 4, ["query"]), "falcon", "no roles for 'falcon': add it to benchmark/roles.py"),
+        (hf("LORA", 4, []), "llama", "LORA needs method.targets, for example [default]"),
+        (hf("LORA", 4, ["norm"]), "llama", "LORA cannot wrap norm layers, which llama has at norm"),
+        (hf("LOHA", 4), "gpt2", "LOHA cannot wrap Conv1D layers, which gpt2 has at default"),
+        (hf("PROMPT_TUNING"), "llama", "PROMPT_TUNING wraps no modules: set method.targets=[]"),
+        (hf("PREFIX_TUNING", None, []), "llama", "method.options.num_virtual_tokens: PREFIX_TUNING needs a number"),
+        (hf("OFT", 4), "llama", "OFT refuses method.options: You can only specify either r"),
+        (BITFIT, "llama", "llama has no bias vectors to train (families that have: gpt2, m2m_100, mbart)"),
+        (BITFIT, "falcon", "no roles for 'falcon'"),
+        (Frozen(description="", lr=1e-3), "llama", "method.lr=0.001: a frozen network learns nothing, set it to 0.0"),
+        (
+            Houlsby(description="", lr=1e-3, bottleneck=4, activation="gleu", norms=True),
+            "llama",
+            "method.activation=gleu: did you mean gelu",
+        ),
+        (
+            Houlsby(description="", lr=1e-3, bottleneck=0, activation="gelu", norms=True),
+            "llama",
+            "method.bottleneck=0: must be at least 1",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_with_its_reason(method, family, reason):
+    assert method.conflict(cell(family)).startswith(reason)
+
+
+SIZES = {  # what a type needs to fit 16 columns
+    "C3A": {"block_size": 8},
+    "FOURIERFT": {"n_frequency": 8},
+    "WAVEFT": {"n_frequency": 8},
+    "ROAD": {"group_size": 8},
+    "VBLORA": {"vector_length": 8, "num_vectors": 4},
+    "OFT": {"oft_block_size": 0},
+}
+RANKLESS = {"BEFT", "C3A", "FOURIERFT", "FROD", "IA3", "LN_TUNING", "ROAD", "WAVEFT"}
+WRAPPING = sorted(
+    name
+    for name, config in CONFIGS.items()
+    # Poly wants task ids, BOFT a compiler; Shadow and trainable tokens do not take a projection's place.
+    if not issubclass(config, peft.PromptLearningConfig)
+    and name not in {"ADAPTION_PROMPT", "BOFT", "XLORA", "POLY", "SHADOW", "TRAINABLE_TOKENS"}
+)
+
+
+@pytest.mark.parametrize("peft_type", WRAPPING)
+def test_any_peft_type_trains_and_is_refused_exactly_where_it_cannot_wrap(peft_type):
+    method = hf(peft_type, None if peft_type in RANKLESS else 4, **SIZES.get(peft_type, {}))
+    step(attached(method, "llama"))
+    try:
+        method.attach(network("gpt2"), cell("gpt2"))(**batch()).loss.backward()
+        wraps_conv1d = True
+    except (TypeError, ValueError, NotImplementedError, RuntimeError, Unusable):
+        wraps_conv1d = False
+    assert (method.conflict(cell("gpt2")) is None) == wraps_conv1d
+
+
+def test_adalora_prunes_to_its_target_by_the_end():
+    method = hf("ADALORA", 6, target_r=2, tinit=2, tfinal=8, deltaT=1)
+    model = attached(method, "llama")
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for number in range(1, 21):
+        optimizer.zero_grad()
+        model(**batch()).loss.backward()
+        optimizer.step()
+        method.after_step(model, number)
+    kept = sum(int((p != 0).sum()) for name, p in model.named_parameters() if "lora_E" in name)
+    assert kept <= 14 * 2  # 14 wrapped layers
+
+
+@pytest.mark.parametrize(
+    ("method", "published"),
+    [
+        (hf("LORA", 16, ["query", "value"]), 8_388_608),
+        (hf("PREFIX_TUNING", targets=[], num_virtual_tokens=20), 5_242_880),
+        (hf("PROMPT_TUNING", targets=[], num_virtual_tokens=15, num_transformer_submodules=1), 61_440),
+    ],
+    ids=["lora", "prefix", "prompt"],
+)
+def test_llama_7b_trains_the_published_number_of_parameters(method, published):
+    config = LlamaConfig(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32)
+    with torch.device("meta"):
+        model = method.attach(LlamaForCausalLM(config), cell("llama"))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == published
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_yaml_holds_every_field_and_the_method_runs(path):
+    node = OmegaConf.to_container(OmegaConf.load(path))
+    kind = get_class(node.pop("_target_"))
+    assert node.keys() == {field.name for field in fields(kind)}
+    method = kind(**node)
+    for kind in (Kind.CAUSAL_LM, Kind.SEQ2SEQ):
+        family = "gpt2" if kind == Kind.CAUSAL_LM else "mbart"
+        place = SimpleNamespace(backbone=SimpleNamespace(family=family, kind=kind))
+        assert method.conflict(place) is None
+        model = method.attach(network(family), place)
+        if method.lr:
+            step(model, method.lr)

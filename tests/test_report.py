@@ -1,0 +1,262 @@
+"""The report: only comparable runs are averaged, what is missing shows, and records alone decide the output."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.records import Measurement, Record, Store, run_id
+from benchmark.report import __main__ as report
+from benchmark.report import figures, groups, tables
+from benchmark.report.frame import load
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def record(method: str = "lora", seed: int = 0, bleu: float = 30.0, trained: int = 50_000, **changes: object) -> Record:
+    config = {
+        "task": {"locale": "si"},
+        "method": {"description": f"seed {seed}", "rank": changes.pop("rank", 8)},
+        "backbone": {"weights": changes.pop("weights", "pretrained")},
+        "seed": seed,
+    }
+    values = {
+        "run_id": run_id(config | {"name": method}),
+        "task": "nmt",
+        "method": method,
+        "backbone": "tiny_mt",
+        "seed": seed,
+        "status": "done",
+        "config": config,
+        "data": {"fingerprint": "f1", "metric": "bleu"},
+        "environment": {"device": "cpu", "device_name": "chip", "commit": "c0ffee"},
+        "measurements": (
+            Measurement("valid", "loss", 5.0, 10),
+            Measurement("test", "bleu", bleu),
+            Measurement("test", "perplexity", 4.0),
+            Measurement("test/names", "bleu", bleu / 2),
+            Measurement("cost", "seconds_per_step", 0.1234567891 + seed),
+            Measurement("cost", "peak_memory_bytes", 2e8),
+            Measurement("cost", "params", 5_812_345),
+            Measurement("cost", "trainable_params", trained),
+            Measurement("cost", "checkpoint_bytes", 200_001),
+        ),
+    }
+    return Record(**values | changes)
+
+
+def lost(status: str, reason: str, **changes: object) -> Record:
+    return record(status=status, reason=reason, data={}, measurements=(), **changes)
+
+
+def shipped(results: Path, *records: Record) -> Path:
+    for one in records:
+        Store(results / "reference").append(one, None)
+    return results
+
+
+def rows(results: Path, task: str = "nmt") -> dict[str, list[list[str]]]:
+    """Read the Markdown table as its readers do: method -> cells of its rows."""
+    assert report.main([f"results={results}"]) == 0
+    lines = (results / "tables" / f"{task}.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")][2:]
+    return {name: [row for row in cells if row[2] == name] for name in (row[2] for row in cells)}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmark.report", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_means_and_spreads_are_those_computed_by_hand(tmp_path: Path) -> None:
+    # 10, 13, 16: mean 13, squared distances 9 + 0 + 9, over n - 1 = 2 gives 9, root 3
+    found = rows(shipped(tmp_path, *(record(seed=s, bleu=b) for s, b in enumerate((10.0, 13.0, 16.0)))))
+    (row,) = found["lora"]
+    # 50,000 of 5,812,345 are 0.860 %; the median step of 0.123, 1.123 and 2.123 s is 1,123 ms
+    assert row[:3] == ["tiny_mt", "pretrained", "lora"]
+    assert row[3:7] == ["13.00 ± 3.00", "6.5000 ± 1.5000", "4.0000 ± 0.0000", "3"]
+    assert row[7:] == ["0.860", "1123", "200", "0.200"]
+
+
+def test_one_seed_has_no_spread(tmp_path: Path) -> None:
+    (row,) = rows(shipped(tmp_path, record(bleu=12.5)))["lora"]
+    assert row[3] == "12.50"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"data": {"fingerprint": "f2", "metric": "bleu"}},
+        {"environment": {"device": "cuda", "device_name": "card"}},
+        {"rank": 16},
+        {"weights": "random"},
+        {"backbone": "other_mt"},
+    ],
+)
+def test_runs_that_differ_in_more_than_the_seed_are_not_pooled(other: dict[str, object], tmp_path: Path) -> None:
+    found = rows(shipped(tmp_path, record(seed=0, bleu=10.0), record(seed=1, bleu=20.0, **other)))
+    scores = [row[3] for same in found.values() for row in same]
+    assert sorted(scores) == ["10.00", "20.00"]
+    named = {tuple(row[:3]) for same in found.values() for row in same}
+    assert len(named) == 2
+
+
+def test_a_label_names_what_differs(tmp_path: Path) -> None:
+    same_rank = record("full", trained=5_812_345)
+    assert set(rows(shipped(tmp_path, record(), record(seed=1, rank=16), same_rank))) == {
+        "lora (method.rank=8)",
+        "lora (method.rank=16)",
+        "full",
+    }
+
+
+def test_own_runs_stand_beside_shipped_ones_of_the_same_cell(tmp_path: Path) -> None:
+    shipped(tmp_path, record(bleu=10.0))
+    Store(tmp_path / "runs").append(record(bleu=20.0), None)
+    found = rows(tmp_path)
+    assert {name: row[0][3] for name, row in found.items()} == {
+        "lora (source=reference)": "10.00",
+        "lora (source=runs)": "20.00",
+    }
+
+
+def test_a_failed_a_skipped_and_a_missing_run_look_different(tmp_path: Path) -> None:
+    reason = "a|b: 100% of $x_1 & {y}#~^\\ <z>\nnext line"
+    found = rows(
+        shipped(
+            tmp_path,
+            record(),
+            lost("failed", "loss is nan", seed=1),
+            lost("failed", reason, method="dora"),
+            lost("skipped", "no biases", method="bitfit"),
+            record("full", weights="random"),
+        )
+    )
+    assert [row[3] for row in found["lora"]] == ["30.00", "–"]  # pretrained done, random never run
+    assert found["lora"][0][6] == "1 of 2 (a)"
+    assert found["dora"][0][3].startswith("failed (")
+    assert found["bitfit"][0][3].startswith("skipped (")
+    text = (tmp_path / "tables" / "nmt.md").read_text()
+    assert "- (a) seed 1 failed: loss is nan\n" in text
+    assert r"failed: a\|b: 100% of $x_1 & {y}#\~^\\ \<z\> next line" in text
+    tex = (tmp_path / "tables" / "nmt.tex").read_text()
+    assert (
+        r"a\textbar{}b: 100\% of \$x\_1 \& \{y\}\#\textasciitilde{}\textasciicircum{}\textbackslash{} "
+        r"\textless{}z\textgreater{} next line"
+    ) in tex
+    widths = {line.replace(r"\&", "").count("&") for line in tex.splitlines() if line.endswith(r" \\")}
+    assert len(widths) == 1
+
+
+def test_a_failure_before_the_data_was_read_joins_its_siblings(tmp_path: Path) -> None:
+    shipped(tmp_path, record(), lost("failed", "out of memory", seed=1))
+    (members,) = groups.grouped(load(tmp_path)).values()
+    assert [len(group.records) for group in members] == [2]
+
+
+def test_times_from_different_machines_say_so(tmp_path: Path) -> None:
+    other = {"device": "cpu", "device_name": "older chip"}
+    (row,) = rows(shipped(tmp_path, record(), record(seed=1, environment=other)))["lora"]
+    assert row[8].endswith("(a)")
+    assert "(a) costs from different machines: chip, older chip" in (tmp_path / "tables" / "nmt.md").read_text()
+
+
+def test_the_table_of_runs_has_every_run_and_rounds_to_six_digits(tmp_path: Path) -> None:
+    shipped(tmp_path, record(), lost("skipped", "why, so", method="bitfit"))
+    Store(tmp_path / "runs").append(record(bleu=1 / 3), None)
+    assert report.main([f"results={tmp_path}"]) == 0
+    with open(tmp_path / "runs.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [(r["source"], r["method"], r["status"], r["test.bleu"]) for r in found] == [
+        ("reference", "bitfit", "skipped", ""),
+        ("reference", "lora", "done", "30"),
+        ("runs", "lora", "done", "0.333333"),
+    ]
+    assert found[0]["reason"] == "why, so"
+    assert found[1]["cost.params"] == "5812345"  # a count keeps every digit
+    assert found[1]["cost.seconds_per_step"] == "0.123457"
+    assert "valid.loss" not in found[1]  # a point of a curve is no result
+    assert (found[1]["weights"], found[1]["fingerprint"], found[1]["commit"]) == ("pretrained", "f1", "c0ffee")
+
+
+def test_same_records_same_bytes_in_whatever_order_they_came(tmp_path: Path) -> None:
+    made = [record(seed=s, bleu=20 + s) for s in range(3)] + [record("frozen", trained=0), lost("failed", "x", seed=7)]
+    contents = []
+    for name, order in (("one", made), ("two", made[::-1])):
+        assert report.main([f"results={shipped(tmp_path / name, *order)}"]) == 0
+        for _ in range(2):
+            files = sorted(p for p in (tmp_path / name).rglob("*") if p.suffix in {".csv", ".md", ".tex", ".pdf"})
+            contents.append({p.name: p.read_bytes() for p in files})
+            assert report.main([f"results={tmp_path / name}"]) == 0
+    assert set(contents[0]) == {"runs.csv", "nmt.md", "nmt.tex", "nmt.pdf"}
+    assert all(content == contents[0] for content in contents)
+
+
+def test_names_in_the_figure_cover_no_mark_and_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    place = figures._name
+    monkeypatch.setattr(figures, "_name", lambda axes, *rest: (place(axes, *rest), drawn.append(axes)))
+    crowd = [record(f"method_{i}", bleu=30 + i / 10, trained=50_000 + 900 * i) for i in range(8)]
+    shipped(tmp_path, *crowd, record("frozen", trained=0, bleu=2.0), record("full", trained=5_812_345))
+    (members,) = groups.grouped(load(tmp_path)).values()
+    paths = figures.draw(tables.table("nmt", members), members, tmp_path)
+    (axes,) = drawn
+    boxes = [text.get_window_extent() for text in axes.texts]
+    marks = [axes.transData.transform((50_000 + 900 * i, 30 + i / 10)) for i in range(8)]
+    assert [p.stat().st_size > 1000 for p in paths] == [True, True]
+    assert len(boxes) == 10
+    assert not [1 for i, one in enumerate(boxes) for other in boxes[:i] if one.overlaps(other)]
+    assert not [1 for box in boxes for mark in marks if box.contains(*mark)]
+    assert all(axes.bbox.contains(*corner) for box in boxes for corner in (box.p0, box.p1))
+
+
+def test_a_task_without_a_score_has_a_table_and_no_figure(tmp_path: Path) -> None:
+    assert rows(shipped(tmp_path, lost("failed", "x")))["lora"][0][3] == "failed (a)"
+    assert list((tmp_path / "figures").iterdir()) == []
+
+
+def test_a_broken_record_is_named_and_the_rest_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shipped(tmp_path, record())
+    (tmp_path / "reference" / "nmt" / "lora" / "0123456789ab.json").write_text("{")
+    assert len(rows(tmp_path)["lora"]) == 1
+    assert "0123456789ab.json is left out" in capsys.readouterr().err
+
+
+def test_the_command_never_imports_torch(tmp_path: Path) -> None:
+    shipped(tmp_path, record())
+    code = f"""
+import sys
+from benchmark.report.__main__ import main
+status = main(["results={tmp_path}"])
+sys.exit(status or ("torch" in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "figures" / "nmt.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_records_it_says_where_it_looked(tmp_path: Path) -> None:
+    done = run(f"results={tmp_path}")
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1
+    for word in (tmp_path / "reference", tmp_path / "runs", "python -m benchmark.run"):
+        assert str(word) in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("argument", ["result=x", "results", "results=", "--fast"])
+def test_a_wrong_call_is_one_line_and_status_2(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([argument]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == f"{argument}: the report takes results=DIR and nothing else\n"
+
+
+def test_help_names_what_is_rebuilt(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("results=DIR", "runs.csv", "tables", "figures"))
