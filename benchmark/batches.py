@@ -10,6 +10,8 @@ WINDOW = 20  # batches whose examples are sorted by length together
 
 def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
     """Yield batches of indices for ever: shuffled passes in which a batch gathers examples of like length."""
+    if not lengths:
+        raise ValueError("there are no examples to make batches of")
     rng = random.Random(seed)
     while True:
         order = rng.sample(range(len(lengths)), len(lengths))

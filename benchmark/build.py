@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 from hydra.utils import get_class
@@ -12,6 +11,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.types import Unusable
+from benchmark.wording import near
 
 
 def build(node: Mapping[str, Any], where: str) -> Any:
@@ -21,7 +21,11 @@ def build(node: Mapping[str, Any], where: str) -> Any:
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise Unusable(f"{where}: {node!r} given, a node with a _target_ wanted")
-    target = get_class(node["_target_"])
+    try:
+        target = get_class(node["_target_"])
+    except (ImportError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise Unusable(f"{where}._target_: {node['_target_']!r} cannot be imported: {reason}") from error
     fields = {f.name: f for f in dataclasses.fields(target) if f.init}
     hints = get_type_hints(target)
     given = {key: value for key, value in node.items() if key != "_target_"}
@@ -57,14 +61,6 @@ def name_of(hint: Any) -> str:
     """Name a type as a user would write it."""
     text = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
     return text.replace(" | ", " or ").replace("None", "null")
-
-
-def near(word: str, known: Any) -> str:
-    """Say what was perhaps meant, and what there is."""
-    known = sorted(set(known) - {"_target_"})
-    close = get_close_matches(word, known, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    return f"{hint} (known: {', '.join(known)})"
 
 
 def plain(built: Any) -> Any:

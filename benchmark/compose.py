@@ -13,13 +13,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmark.build import build, near, plain, typed
+from benchmark.build import build, plain, typed
 from benchmark.types import Cell, Unusable
+from benchmark.wording import near
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 NOUNS = ("task", "method", "backbone", "budget")
 GROUPS = (*NOUNS, "data")
+SWEEP = ("-m", "--multirun")
 
 
 def options(group: str) -> dict[str, str]:
@@ -56,6 +58,10 @@ def usage() -> str:
 def check_options(overrides: Sequence[str]) -> None:
     """Refuse an option or a group that does not exist, before anything is composed. Raises Unusable."""
     given = set()
+    for flag in (o for o in overrides if o.startswith("-") and o not in SWEEP):
+        raise Unusable(f"{flag}: no such flag{near(flag, ('--help', *SWEEP))}")
+    for word in (o for o in overrides if "=" not in o and not o.startswith(("-", "~"))):
+        raise Unusable(f"{word}: a setting is wanted, as in {word}=VALUE; --help lists what there is")
     for override in (o for o in overrides if "=" in o and not o.startswith("-")):
         key, _, values = override.lstrip("+~").partition("=")
         if key in GROUPS:
@@ -74,19 +80,27 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     text = str(error)
     if found := re.search(r"Could not (?:override|append to config)[^']*'([^']+)'", text):
         key = found[1]
-        parent, _, leaf = key.rpartition(".")
-        siblings = _keys(parent, overrides)
-        extra = "" if "options" not in parent else f"; a new entry is added by +{key}=..."
-        return f"{key}: no such key{near(leaf, siblings)}{extra}"
+        wrong, siblings = _stranger(key, overrides)
+        extra = "" if "options" not in key.split(".")[:-1] else f"; a new entry is added by +{key}=..."
+        return f"{key}: no such key{near(wrong, siblings)}{extra}"
     return " ".join(text.split())
 
 
-def _keys(parent: str, overrides: Sequence[str]) -> list[str]:
+def _stranger(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """Find the first part of a dotted key that is not there, and what is there instead."""
     choices = [o for o in overrides if o.partition("=")[0] in GROUPS]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose("config", [c.split(",")[0] for c in choices])
-    node = OmegaConf.select(config, parent) if parent else config
+        node: Any = compose("config", [c.split(",")[0] for c in choices])
+    *parents, leaf = key.split(".")
+    for part in parents:
+        if not isinstance(node, DictConfig) or not isinstance(node.get(part), DictConfig):
+            return part, _keys(node)
+        node = node[part]
+    return leaf, _keys(node)
+
+
+def _keys(node: Any) -> list[str]:
     return [str(key) for key in node] if isinstance(node, DictConfig) else []
 
 
@@ -121,4 +135,4 @@ def cell_of(overrides: Sequence[str]) -> Cell:
     except HydraException as error:
         raise Unusable(explain(error, overrides)) from error
     names = {noun: config.hydra.runtime.choices[noun] for noun in NOUNS}
-    return assemble(config, names)
+    return assemble(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), names)

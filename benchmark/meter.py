@@ -24,17 +24,18 @@ class Meter:
         self.memory: dict[str, dict[str, int]] = {}
         self.steps: list[tuple[float, int, int]] = []  # seconds, tokens, examples
         self.predicted = 0
+        self.base = 0 if device.startswith("cuda") else _resident("VmRSS")  # before the backbone is loaded
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add what happens inside to a phase; phases do not nest, so that none is counted twice."""
-        memory = _Memory(self.device)
+        self._forget_peak()
         started = self.now()
         try:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - started
-            peaks, known = memory.peaks(), self.memory.get(name, {})
+            peaks, known = self._peaks(), self.memory.get(name, {})
             self.memory[name] = {key: max(value, known.get(key, 0)) for key, value in peaks.items()}
 
     def now(self) -> float:
@@ -67,26 +68,20 @@ class Meter:
             for kind, value in peaks.items():
                 yield Measurement("cost", f"{name}_peak_{kind}_bytes", value)
         kind = "reserved" if self.device.startswith("cuda") else "memory"
-        worked = [peaks[kind] for name, peaks in self.memory.items() if name != "load"]
-        if worked:
-            yield Measurement("cost", "peak_memory_bytes", max(worked))
+        if self.memory:
+            yield Measurement("cost", "peak_memory_bytes", max(peaks[kind] for peaks in self.memory.values()))
 
-
-class _Memory:
-    """Peak memory since construction: CUDA allocated and reserved, or growth of the resident set on a CPU."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        if device.startswith("cuda"):
+    def _forget_peak(self) -> None:
+        if self.device.startswith("cuda"):
             import torch
 
-            torch.cuda.reset_peak_memory_stats(device)
+            torch.cuda.reset_peak_memory_stats(self.device)
             return
         with suppress(OSError):  # Linux alone can forget a process's high-water mark; elsewhere it only ever rises
             Path("/proc/self/clear_refs").write_text("5")
-        self.start = _high_water()
 
-    def peaks(self) -> dict[str, int]:
+    def _peaks(self) -> dict[str, int]:
+        """Read the peak: CUDA allocated and reserved, or growth of the resident set since before the backbone."""
         if self.device.startswith("cuda"):
             import torch
 
@@ -94,13 +89,13 @@ class _Memory:
                 "allocated": torch.cuda.max_memory_allocated(self.device),
                 "reserved": torch.cuda.max_memory_reserved(self.device),
             }
-        return {"memory": max(_high_water() - self.start, 0)}
+        return {"memory": max(_resident("VmHWM") - self.base, 0)}
 
 
-def _high_water() -> int:
-    """Read the highest resident set in bytes."""
+def _resident(field: str) -> int:
+    """Read the resident set (VmRSS) or its peak (VmHWM) in bytes; where there is no /proc, the peak stands for both."""
     status = Path("/proc/self/status")
     if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        line = next(line for line in status.read_text().splitlines() if line.startswith(field))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

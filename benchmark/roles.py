@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from benchmark.wording import near
 
 ALIASES = {"attention": ("query", "key", "value", "output"), "mlp": ("gate", "up", "down")}
 LAYERS = {"norm": "norm", "embedding": "Embedding", "head": "Linear"}  # all other roles: Family.projection
@@ -90,13 +91,6 @@ FAMILIES = {  # Hugging Face config.model_type -> names
 }
 
 
-def near(wrong: str, known: Iterable[str]) -> str:
-    """Say which known names look like a wrong one, else all of them."""
-    known = sorted(known)
-    close = get_close_matches(wrong, known)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
-
-
 def expand(family: str, wanted: Sequence[str]) -> list[str]:
     """Turn 'default' and aliases into atomic roles; an alias means those of its roles that the family has."""
     has = _roles(family)
@@ -111,7 +105,7 @@ def refusal(family: str, wanted: Sequence[str]) -> str | None:
     has, known = _roles(family), {role for name in FAMILIES for role in _roles(name)}
     for word in wanted:
         if word not in known | set(ALIASES) | {"default"}:
-            return f"no role '{word}': {near(word, known | set(ALIASES) | {'default'})}"
+            return f"no role '{word}'{near(word, known | set(ALIASES) | {'default'})}"
         if word in known - has or (word in ALIASES and not has & set(ALIASES[word])):
             return f"{family} has no module with the role '{word}' (it has: {', '.join(sorted(has))})"
     roles = set(expand(family, wanted))

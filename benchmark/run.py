@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmark import screen
 from benchmark.build import typed
-from benchmark.compose import CONFIGS, NOUNS, ROOT, assemble, check_options, explain, resolved, usage
+from benchmark.compose import CONFIGS, NOUNS, ROOT, SWEEP, assemble, check_options, explain, resolved, usage
 from benchmark.environment import environment
 from benchmark.records import Record, Store, fingerprinted, run_id
 from benchmark.saved import CELL
@@ -45,8 +45,16 @@ def main(arguments: list[str]) -> int:
         # An error must not reach Hydra, which would print it in its own way and give up the rest of a sweep.
         statuses.append(status_of(lambda: run_job(config), arguments))
 
-    composed = status_of(lambda: (check_options(arguments), job()), arguments)
-    return max([composed, *statuses])
+    def compose() -> None:
+        check_options(arguments)
+        words = sorted(arguments, key=lambda word: word not in SWEEP)  # Hydra wants its flag before all else
+        given, sys.argv = sys.argv, [sys.argv[0], *words]  # and reads them from nowhere else
+        try:
+            job()
+        finally:
+            sys.argv = given
+
+    return max([status_of(compose, arguments), *statuses])
 
 
 def status_of(work: Callable[[], Any], arguments: list[str]) -> int:
@@ -86,15 +94,18 @@ def perform(cell: Cell, settings: dict[str, Any], sweeping: bool = False) -> Rec
     force = typed(settings["force"], bool, "force")
     store = Store(Path(settings["results"]) / "runs")
     shipped = Store(ROOT / "results" / "reference", read_only=True)
-    config = fingerprinted(resolved(cell), PATHS)
+    config = choices_of(cell)
+    for key in ("results", "save"):
+        check_folder(key, settings[key])
     device = device_of(settings["device"])
     base = {"run_id": run_id(config), "seed": cell.seed, "config": config, **named(cell)}
     known = store.find(base["task"], base["method"], base["run_id"], device)
-    if known and not force:
+    if known and not force and (sweeping or known.status != "skipped"):  # a single call of that pair is refused anew
         screen.already(known, settings["results"])
         if known.status == "done":
             screen.show(known, store, shipped)
         return known
+    assert cell.backbone.family, "read first, whatever the method: without a checkpoint there is nothing to run"
     if reason := cell.conflict():
         if not sweeping:
             raise Impossible(reason)
@@ -108,6 +119,22 @@ def perform(cell: Cell, settings: dict[str, Any], sweeping: bool = False) -> Rec
         raise RunFailed(f"{record.reason} (recorded in {path})")
     screen.show(record, store, shipped, path)
     return record
+
+
+def choices_of(cell: Cell) -> dict[str, Any]:
+    """Give the choices that a record keeps. Raises Unusable for a number that cannot be written down."""
+    try:
+        return fingerprinted(resolved(cell), PATHS)
+    except ValueError as error:
+        raise Unusable(str(error)) from error
+
+
+def check_folder(key: str, wanted: str | None) -> None:
+    """Refuse a place where no folder can be made, before anything is spent. Raises Unusable."""
+    path = Path(wanted or ".").absolute()
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise Unusable(f"{key}={wanted}: {str(there)!r} is no folder that can be written to")
 
 
 def named(cell: Cell) -> dict[str, str]:

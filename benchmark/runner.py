@@ -53,6 +53,8 @@ def read(cell: Cell, result: Result) -> Splits:
         "sample": fingerprint(used),
         "sizes": {name: len(examples) for name, examples in used.items()},
     }
+    if unpinned := [*cell.task.unpinned(), *cell.backbone.unpinned()]:
+        result.data["unpinned"] = unpinned
     return used
 
 

@@ -44,7 +44,8 @@ def skipped(record: Record) -> None:
 def show(record: Record, store: Store, shipped: Store, path: Path | None = None) -> None:
     """Print one screen about a finished run."""
     title = f"{record.task} · {record.method} · {record.backbone} · seed {record.seed}"
-    console.print(scores(record, title))
+    console.print(title, style="bold", highlight=False)
+    console.print(scores(record))
     console.print(costs(record))
     console.print(notes(record), soft_wrap=True, markup=False)
     others = [(r, "shipped") for r in shipped.records()] + [(r, "yours") for r in store.records()]
@@ -62,11 +63,11 @@ def show(record: Record, store: Store, shipped: Store, path: Path | None = None)
     sys.stdout.flush()
 
 
-def scores(record: Record, title: str) -> Table:
+def scores(record: Record) -> Table:
     """Lay out final scores: a row per score, a column per split."""
     final = [m for m in record.measurements if m.step is None and m.split != "cost"]
     splits = list(dict.fromkeys(m.split for m in final))
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("score")
     for split in splits:
         table.add_column(split, justify="right")

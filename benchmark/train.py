@@ -129,7 +129,9 @@ class Best:
         self.loss, self.state = math.inf, {}
 
     def keep(self, loss: float, step: int) -> Measurement:
-        """Remember the present weights if they are the best; return the measurement."""
+        """Remember the present weights if they are the best; return the measurement. Raises Diverged."""
+        if not math.isfinite(loss):
+            raise Diverged(f"the valid loss is {loss} at step {step}")
         if loss < self.loss:
             self.loss = loss
             self.state = {name: tensor.detach().clone() for name, tensor in self._trained()}

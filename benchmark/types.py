@@ -56,6 +56,10 @@ class Task(ABC):
     def splits(self) -> Splits:
         """Read the data; the same order in every process."""
 
+    def unpinned(self) -> list[str]:
+        """Name what may change under the same configuration: an id of the hub without a commit."""
+        return []
+
     @abstractmethod
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
         """Turn an example into features, or None where nothing is left to learn from; count both and every cut."""
@@ -110,6 +114,16 @@ class Budget:
     eval_batch_size: int
     max_valid: int  # examples of valid that a look reads
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "micro_batches", "evaluations", "eval_batch_size", "max_valid"):
+            if getattr(self, name) < 1:
+                raise Unusable(f"budget.{name}: {getattr(self, name)} given, at least 1 wanted")
+        for name in ("warmup", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise Unusable(f"budget.{name}: {getattr(self, name)} given, a fraction from 0 to 1 wanted")
+        if self.precision not in ("fp32", "bf16"):
+            raise Unusable(f"budget.precision: {self.precision!r} given, fp32 or bf16 wanted")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone(ABC):
@@ -123,6 +137,10 @@ class Backbone(ABC):
     @abstractmethod
     def family(self) -> str:
         """Name the architecture: a key of roles.FAMILIES. Raises Unusable where no checkpoint can be read."""
+
+    def unpinned(self) -> list[str]:
+        """Name what may change under the same configuration: an id of the hub without a commit."""
+        return []
 
     @abstractmethod
     def load(self, budget: Budget) -> tuple[nn.Module, Any]:

@@ -21,6 +21,10 @@ class Data(ABC):
     def splits(self) -> Splits:
         """Read train, valid, test and any test/<shift>; the same order in every process."""
 
+    def unpinned(self) -> list[str]:
+        """Name what may change under the same configuration: an id of the hub without a commit."""
+        return []
+
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus(ABC):

@@ -27,12 +27,12 @@ class Translation(TextToText):
         from sacrebleu.metrics import CHRF
 
         texts = [p["prediction"] for p in predictions]
-        return {
+        scores = {
             "bleu": bleu(self.bleu_tokenizer).corpus_score(texts, streams(targets)).score,
             "chrf++": CHRF(word_order=2).corpus_score(texts, streams(targets)).score,
-            **likelihood_scores(predictions, targets),
-            **self.extra_scores(texts, targets),
+            **likelihood_scores(predictions),
         }
+        return scores | self.extra_scores(texts, targets, scores)
 
     def signatures(self, targets: Sequence[tuple[str, ...]]) -> dict[str, str]:
         from sacrebleu.metrics import CHRF

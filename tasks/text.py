@@ -49,6 +49,9 @@ class TextToText(Task):
     def splits(self) -> Splits:
         return self.data.splits()
 
+    def unpinned(self) -> list[str]:
+        return self.data.unpinned()
+
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
         """Tokenise source and first target; both are cut at their ends, and every cut is counted."""
         opening, closing = self.template.split("{source}")
@@ -59,13 +62,15 @@ class TextToText(Task):
             return None
         opened, closed = ([*processor.source(text, None)[1]] for text in (opening, closing))
         room = self.max_source_tokens - sum(map(len, (before, opened, closed, after)))
-        for name, ids, most in (("sources", source, room), ("targets", target, self.max_target_tokens - len(lead) - 1)):
+        kept = target[: self.max_target_tokens - len(lead) - 1]
+        for name, ids, most in (("sources", source, room), ("targets", target, len(kept))):
             if len(ids) > most:
                 counts[f"truncated_{name}"] = counts.get(f"truncated_{name}", 0) + 1
         return {
             "source": [*before, *opened, *source[: max(room, 1)], *closed, *after],
-            "target": [*lead, *target[: self.max_target_tokens - len(lead) - 1], processor.tokenizer.eos_token_id],
-            "bytes": len(example.targets[0].encode()),
+            "target": [*lead, *kept, processor.tokenizer.eos_token_id],
+            # of what is read: the likelihood of a cut target says nothing of the rest
+            "bytes": len((example.targets[0] if kept == target else processor.tokenizer.decode(kept)).encode()),
         }
 
     def length(self, features: Features) -> int:
@@ -87,12 +92,12 @@ class TextToText(Task):
         return int((batch["labels"] != IGNORED).sum())
 
     def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
-        return int(batch["attention_mask"].sum()) + (
-            self.items(batch) if batch["labels"].shape != batch["input_ids"].shape else 0
-        )
+        read = int(batch["attention_mask"].sum())
+        # a decoder's one sequence holds the targets already: its labels begin with a source, which is ignored
+        return read if bool((batch["labels"][:, 0] == IGNORED).all()) else read + self.items(batch)
 
     def nothing(self) -> Prediction:
-        return {"prediction": "", "nll": 0.0, "tokens": 0}
+        return {"prediction": "", "nll": 0.0, "tokens": 0, "bytes": 0}
 
     def predict(self, model: nn.Module, features: Sequence[Features], processor: Any) -> list[Prediction]:
         """Decode greedily; beside each text, the summed negative log-likelihood (nats) of the true target's tokens."""
@@ -101,7 +106,7 @@ class TextToText(Task):
         likelihoods = target_nll(model(**batch).logits, batch["labels"], processor.kind)
         texts = self._generate(model, features, processor, device)
         return [
-            {"prediction": text, "nll": nll, "tokens": len(f["target"])}
+            {"prediction": text, "nll": nll, "tokens": len(f["target"]), "bytes": f["bytes"]}
             for text, nll, f in zip(texts, likelihoods, features, strict=True)
         ]
 
@@ -121,8 +126,10 @@ class TextToText(Task):
         start = ids.shape[1] if decoder else 0
         return [t.strip() for t in processor.tokenizer.batch_decode(written[:, start:], skip_special_tokens=True)]
 
-    def extra_scores(self, texts: Sequence[str], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:
-        """Compute the metrics that the configuration adds, each under its own name."""
+    def extra_scores(
+        self, texts: Sequence[str], targets: Sequence[tuple[str, ...]], known: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Compute the metrics that the configuration adds; a name that is taken stands behind its metric's."""
         scores: dict[str, float] = {}
         for name in self.metrics:
             import evaluate
@@ -131,7 +138,7 @@ class TextToText(Task):
             found = evaluate.load(path, **({"revision": revision} if revision else {}))
             for key, value in found.compute(predictions=list(texts), references=[t[0] for t in targets]).items():
                 if isinstance(value, (int, float)):
-                    scores[key if key not in scores else f"{Path(path).name}_{key}"] = float(value)
+                    scores[key if key not in {**known, **scores} else f"{Path(path).name}_{key}"] = float(value)
         return scores
 
 
@@ -163,13 +170,12 @@ def target_nll(logits: torch.Tensor, labels: torch.Tensor, kind: Kind) -> list[f
     return losses.double().sum(1).tolist()
 
 
-def likelihood_scores(predictions: Sequence[Prediction], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:
+def likelihood_scores(predictions: Sequence[Prediction]) -> dict[str, float]:
     """Perplexity per target token, and bits per UTF-8 byte of the target; end tokens count as tokens, not as bytes.
 
     Bits per byte may be compared across tokenizers, perplexity may not.
     """
-    nll, tokens = sum(p["nll"] for p in predictions), sum(p["tokens"] for p in predictions)
-    read = sum(len(t[0].encode()) for p, t in zip(predictions, targets, strict=True) if p["tokens"])
+    nll, tokens, read = (sum(p[key] for p in predictions) for key in ("nll", "tokens", "bytes"))
     if not tokens:
         return {}
     return {"perplexity": math.exp(min(nll / tokens, 700.0)), "bits_per_byte": nll / math.log(2) / read}

@@ -24,15 +24,15 @@ class TextGeneration(TextToText):
         texts = [p["prediction"] for p in predictions]
         rouge = RougeScorer(["rougeL"], use_stemmer=False)
         best = [rouge.score_multi(list(t), text)["rougeL"].fmeasure for text, t in zip(texts, targets, strict=True)]
-        exact = [text in t for text, t in zip(texts, targets, strict=True)]
-        return {
+        exact = [text in map(str.strip, t) for text, t in zip(texts, targets, strict=True)]  # answers are stripped
+        scores = {
             "bleu": bleu("13a").corpus_score(texts, streams(targets)).score,
             "chrf": CHRF().corpus_score(texts, streams(targets)).score,
             "rouge_l": 100 * sum(best) / len(best),
             "exact_match": 100 * sum(exact) / len(exact),
-            **likelihood_scores(predictions, targets),
-            **self.extra_scores(texts, targets),
+            **likelihood_scores(predictions),
         }
+        return scores | self.extra_scores(texts, targets, scores)
 
     def signatures(self, targets: Sequence[tuple[str, ...]]) -> dict[str, str]:
         from sacrebleu.metrics import CHRF

@@ -13,14 +13,14 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 @dataclass(frozen=True, kw_only=True)
 class Toy(Data):
-    """Three digits and their names; the shifted test has five digits."""
+    """Four digits and their names, as many as BLEU counts words in a row; the shifted test has six digits."""
 
     train: int
     test: int  # also the size of valid and of the shifted test
 
     def splits(self) -> Splits:
-        numbers = random.Random(0).sample(range(100, 1000), self.train + 2 * self.test)
-        shifted = random.Random(1).sample(range(10_000, 100_000), self.test)
+        numbers = random.Random(0).sample(range(1000, 10_000), self.train + 2 * self.test)
+        shifted = random.Random(1).sample(range(100_000, 1_000_000), self.test)
         cuts = {
             "train": numbers[: self.train],
             "valid": numbers[self.train : -self.test],

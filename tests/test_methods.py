@@ -260,11 +260,11 @@ def test_modules_are_those_that_are_wrapped_or_own_what_is_trained():
 @pytest.mark.parametrize(
     ("method", "family", "reason"),
     [
-        (hf("LROA", 4), "llama", "method.peft_type=LROA: did you mean ROAD or LORA"),
+        (hf("LROA", 4), "llama", "method.peft_type=LROA: no such type; did you mean"),
         (
             hf("LORA", 4, lora_alfa=8),
             "llama",
-            "method.options.lora_alfa: LORA has no such option, did you mean lora_alpha",
+            "method.options.lora_alfa: LORA has no such option; did you mean lora_alpha",
         ),
         (hf("LORA", 4, lora_alpha="x"), "llama", "method.options.lora_alpha=x: LORA wants int, not str"),
         (hf("LORA", 4, use_dora=1), "llama", "method.options.use_dora=1: LORA wants bool, not int"),
@@ -288,7 +288,7 @@ def test_modules_are_those_that_are_wrapped_or_own_what_is_trained():
         (
             Houlsby(description="", lr=1e-3, bottleneck=4, activation="gleu", norms=True),
             "llama",
-            "method.activation=gleu: did you mean gelu",
+            "method.activation=gleu: no such activation; did you mean gelu",
         ),
         (
             Houlsby(description="", lr=1e-3, bottleneck=0, activation="gelu", norms=True),

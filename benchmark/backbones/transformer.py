@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from benchmark.hub import offline, pinned
 from benchmark.types import Backbone, Budget, Kind, Unusable
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ DROPOUTS = (  # every name under which an architecture's configuration keeps a d
     "dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop",
     "dropout_rate", "classifier_dropout",
 )  # fmt: skip
+VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")  # one of them makes a tokenizer
 LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
 
 
@@ -87,16 +89,38 @@ class Transformer(Backbone):
     @cached_property
     def family(self) -> str:
         """Read the architecture's name from the checkpoint's configuration."""
-        if not self.local:
-            return self._config().model_type
+        if self.local:
+            self._check_folder()
+        config = self._config()
+        kind = Kind.SEQ2SEQ if config.is_encoder_decoder else Kind.CAUSAL_LM
+        if kind != self.kind:  # the library would load an encoder-decoder's decoder alone
+            raise Unusable(f"backbone.checkpoint={self.checkpoint!r} is a {kind} network: backbone={kind} loads it")
+        return config.model_type
+
+    def _check_folder(self) -> None:
         file = Path(self.checkpoint) / "config.json"
         if not file.is_file():
-            here = ", ".join(sorted(f.name for f in file.parent.iterdir())[:6]) or "nothing"
-            raise Unusable(
-                f"backbone.checkpoint: no config.json in {self.checkpoint!r} (found: {here}); a Hugging Face "
-                "checkpoint folder has config.json, model.safetensors and tokenizer.json"
-            )
-        return json.loads(file.read_text())["model_type"]
+            raise Unusable(self._lacking("config.json"))
+        try:
+            found = json.loads(file.read_text())
+        except ValueError as error:
+            raise Unusable(f"backbone.checkpoint: {str(file)!r} is no JSON ({error})") from error
+        if not isinstance(found, dict) or "model_type" not in found:
+            raise Unusable(f"backbone.checkpoint: {str(file)!r} names no model_type, as a Hugging Face one does")
+        if self.weights == "pretrained" and not any(file.parent.glob("*.safetensors")):  # others may hold a program
+            raise Unusable(self._lacking("safetensors file"))
+        if not any(path for name in VOCABULARIES for path in file.parent.glob(name)):  # the library makes an empty one
+            raise Unusable(self._lacking("tokenizer"))
+
+    def _lacking(self, what: str) -> str:
+        here = ", ".join(sorted(f.name for f in Path(self.checkpoint).iterdir())[:6]) or "nothing"
+        return (
+            f"backbone.checkpoint: no {what} in {self.checkpoint!r} (found: {here}); a Hugging Face checkpoint folder "
+            "has config.json, model.safetensors and tokenizer.json"
+        )
+
+    def unpinned(self) -> list[str]:
+        return [] if self.local or pinned(self.revision) else [self.checkpoint]
 
     def load(self, budget: Budget) -> tuple[nn.Module, TextProcessor]:
         """Load weights in fp32 with every dropout set by the budget; layers are never dropped at random."""
@@ -135,11 +159,11 @@ class Transformer(Backbone):
         return self._reach(AutoConfig.from_pretrained)
 
     def _reach(self, load: Any, **options: Any) -> Any:
-        options |= {} if self.local else {"revision": self.revision}
+        options |= {"local_files_only": self.local or offline()} | ({} if self.local else {"revision": self.revision})
         try:
-            return load(self.checkpoint, trust_remote_code=False, local_files_only=self.local, **options)
+            return load(self.checkpoint, trust_remote_code=False, **options)
         except (OSError, ValueError) as error:
-            first = str(error).strip().splitlines()[0]
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise Unusable(
                 f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first} - give a folder instead: "
                 f"backbone.checkpoint=DIR with config.json, model.safetensors and the tokenizer's files"

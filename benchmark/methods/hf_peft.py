@@ -17,6 +17,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from benchmark import roles
 from benchmark.types import Kind, Method, Unusable
+from benchmark.wording import near
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +56,7 @@ class Peft(Method):
         """Check every choice against the library's own configuration class."""
         family = cell.backbone.family
         if self.peft_type not in CONFIGS:
-            return f"method.peft_type={self.peft_type}: {roles.near(self.peft_type.upper(), CONFIGS)}"
+            return f"method.peft_type={self.peft_type}: no such type{near(self.peft_type.upper(), CONFIGS)}"
         if self._untargeted and self.targets:
             return f"{self.peft_type} wraps no modules: set method.targets=[]"
         if not self._untargeted and not self.targets:
@@ -78,7 +79,7 @@ class Peft(Method):
         config = self._config(cell, chosen)
         if self.peft_type == "PREFIX_TUNING" and cell.backbone.kind == Kind.SEQ2SEQ:
             _fit_prefix(config, model.config)
-        model = peft.get_peft_model(model, config)
+        model = _counting_positions(peft.get_peft_model(model, config))
         wrapped = set(getattr(model, "targeted_module_names", []))
         if wrapped != set(chosen) and not self._untargeted:
             names = ", ".join(sorted(wrapped ^ set(chosen))[:3])
@@ -117,7 +118,7 @@ class Peft(Method):
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
             try:
-                return peft.PeftModel.from_pretrained(model, folder, is_trainable=False)
+                return _counting_positions(peft.PeftModel.from_pretrained(model, folder, is_trainable=False))
             except (UserWarning, RuntimeError) as error:  # what is missing, or of another shape
                 raise Unusable(f"{folder} does not fit this backbone: {error}") from error
 
@@ -154,7 +155,7 @@ class Peft(Method):
             if name in OURS or name == self._rank_field:
                 return f"method.options.{name}: set {OURS.get(name, 'method.rank')} instead"
             if name not in known:
-                return f"method.options.{name}: {self.peft_type} has no such option, {roles.near(name, known)}"
+                return f"method.options.{name}: {self.peft_type} has no such option{near(name, known)}"
         if self.rank is not None and self._rank_field not in known:
             return f"method.rank={self.rank}: {self.peft_type} has no rank, set it to null"
         if self.rank is not None and self.rank < 1:
@@ -168,6 +169,29 @@ class Peft(Method):
         if "num_virtual_tokens" in known and not self.options.get("num_virtual_tokens"):
             return f"method.options.num_virtual_tokens: {self.peft_type} needs a number of at least 1"
         return None
+
+
+def _counting_positions(model: nn.Module) -> nn.Module:
+    """Let a decoder with virtual tokens generate at the positions it was trained at.
+
+    The library drops position ids in generate(), so that padding on the left stood between the virtual tokens and the
+    text, and an answer depended on the other examples of its batch.
+    """
+    (config,) = model.peft_config.values()
+    if not isinstance(config, peft.PromptLearningConfig) or config.task_type != TASK_TYPES[Kind.CAUSAL_LM]:
+        return model
+    prepare = model.prepare_inputs_for_generation
+
+    def prepared(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        inputs = prepare(*args, **kwargs)
+        read = inputs["input_ids"] if inputs.get("inputs_embeds") is None else inputs["inputs_embeds"]
+        if inputs.get("attention_mask") is not None:  # left out where nothing is padded
+            places = inputs["attention_mask"].long().cumsum(1) - 1
+            inputs["position_ids"] = places.clamp(min=0)[:, -read.shape[1] :]
+        return inputs
+
+    model.prepare_inputs_for_generation = prepared
+    return model
 
 
 def _fit_prefix(config: peft.PeftConfig, network: Any) -> None:

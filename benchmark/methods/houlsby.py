@@ -11,6 +11,7 @@ from transformers.activations import ACT2FN
 
 from benchmark import roles
 from benchmark.methods.native import Native, freeze
+from benchmark.wording import near
 
 if TYPE_CHECKING:
     from benchmark.types import Cell
@@ -53,7 +54,7 @@ class Houlsby(Native):
         if self.bottleneck < 1:
             return f"method.bottleneck={self.bottleneck}: must be at least 1"
         if self.activation not in ACT2FN:
-            return f"method.activation={self.activation}: {roles.near(self.activation, ACT2FN)}"
+            return f"method.activation={self.activation}: no such activation{near(self.activation, ACT2FN)}"
         return roles.refusal(cell.backbone.family, (*PLACES, "norm") if self.norms else PLACES)
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:

@@ -260,17 +260,19 @@ class CldrCorpus(Corpus):
 
     def _pairs(self) -> dict[str, list[tuple[str, str]]]:
         codes = (*self.parallel, *self.monolingual)
-        sources: set[str] = set()
-        targets: set[str] = set()
-        for code in codes:
-            for examples in task_pairs(code).values():
-                sources |= {e.source for e in examples}
-                targets |= {e.targets[0] for e in examples}
+        # in every role: "Albania" is a source of the task, and Italian for Albania
+        asked = {
+            text
+            for code in codes
+            for examples in task_pairs(code).values()
+            for e in examples
+            for text in (e.source, *e.targets)
+        }
         return {
             code: [
                 (source, target)
                 for item, source, target in pairs_of(code)
-                if split_of(item) == "pretrain" and source not in sources and target not in targets
+                if split_of(item) == "pretrain" and not asked & {source, target}
             ]
             for code in codes
         }

@@ -67,7 +67,8 @@ class Docstrings(Data):
         shifted = f"test/{self.shifted_package}"
         splits: dict[str, list[Example]] = {name: [] for name in ("train", "valid", "test", shifted)}
         for package in (*self.packages, self.shifted_package):
-            for function in functions(package):
+            named = {function.name: function for function in functions(package)}  # the last definition counts
+            for function in named.values():
                 split = shifted if package == self.shifted_package else split_of(function.name)
                 if example := as_example(function):
                     splits[split].append(example)

@@ -1,0 +1,103 @@
+"""Tiny checkpoints for the toy data, built once per session: nothing here needs a network or a pretrained file."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+os.environ["HF_HOME"] = tempfile.mkdtemp()  # what the libraries write does not go to the user's home
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers.utils.logging import disable_progress_bar
+
+from tasks.toy import Toy
+
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+torch.set_num_threads(1)
+disable_progress_bar()
+
+SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+LLAMA = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
+MBART = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "max_position_embeddings": 256,
+    "forced_eos_token_id": None,
+}
+
+
+@pytest.fixture(scope="session")
+def toy_tokenizer():
+    """A byte-level BPE tokenizer of the toy strings: every byte is a token, so that any other text has tokens too."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=list(SPECIAL.values()),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    splits = Toy(description="", train=64, test=16).splits()
+    texts = [text for examples in splits.values() for e in examples for text in (e.source, *e.targets)]
+    inner.train_from_iterator(texts, trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, clean_up_tokenization_spaces=False, **SPECIAL)
+
+
+def _saved(config, auto, tokenizer, folder):
+    torch.manual_seed(0)
+    auto.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _ids(tokenizer):
+    names = ("pad_token_id", "bos_token_id", "eos_token_id")
+    return {"vocab_size": len(tokenizer)} | {name: getattr(tokenizer, name) for name in names}
+
+
+@pytest.fixture(scope="session")
+def tiny_causal(toy_tokenizer, tmp_path_factory):
+    """The folder of a random Llama shape: backbone=causal_lm backbone.checkpoint=<folder> data=toy."""
+    config = transformers.LlamaConfig(**LLAMA, **_ids(toy_tokenizer))
+    return _saved(config, transformers.AutoModelForCausalLM, toy_tokenizer, tmp_path_factory.mktemp("tiny_causal"))
+
+
+@pytest.fixture(scope="session")
+def tiny_seq2seq(toy_tokenizer, tmp_path_factory):
+    """The folder of a random mBART shape, whose decoder starts from the end token."""
+    ids = _ids(toy_tokenizer)
+    config = transformers.MBartConfig(**MBART, **ids, decoder_start_token_id=ids["eos_token_id"])
+    return _saved(config, transformers.AutoModelForSeq2SeqLM, toy_tokenizer, tmp_path_factory.mktemp("tiny_seq2seq"))
+
+
+@pytest.fixture(scope="session")
+def toy_cell(tiny_causal, tiny_seq2seq):
+    """Build a cell on the toy data: toy_cell("causal_lm", "lora", "budget.steps=2")."""
+    from benchmark.compose import cell_of
+
+    backbones = {"causal_lm": (tiny_causal, "text_generation"), "seq2seq": (tiny_seq2seq, "nmt")}
+
+    def make(kind, method, *words):
+        folder, task = backbones[kind]
+        chosen = [f"task={task}", f"method={method}", f"backbone={kind}", "data=toy", "budget=smoke"]
+        return cell_of([*chosen, f"backbone.checkpoint={folder}", "backbone.lr_scale=1", *words])
+
+    return make

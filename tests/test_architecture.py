@@ -1,0 +1,241 @@
+"""The shape of the code: who may import whom, where values live, and that every pair of the grid is decided."""
+
+import ast
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from benchmark.build import build
+from benchmark.compose import cell_of
+from benchmark.types import Cell, Kind
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+NOUNS = ("task", "method", "backbone", "budget", "data")
+FILES = sorted(CONFIGS / noun / f.name for noun in NOUNS for f in (CONFIGS / noun).glob("*.yaml"))
+METHODS = sorted(f.stem for f in (CONFIGS / "method").glob("*.yaml"))
+TASKS = sorted(f.stem for f in (CONFIGS / "task").glob("*.yaml"))
+
+# Module or folder -> all of ours that it may import; the most exact line counts.
+MAY = {
+    "benchmark.identity": set(),
+    "benchmark.records": {"benchmark.identity"},
+    "benchmark.types": set(),
+    "benchmark.wording": set(),
+    "benchmark.roles": {"benchmark.wording"},
+    "benchmark.hub": set(),
+    "benchmark.batches": set(),
+    "benchmark.environment": set(),
+    "benchmark.progress": set(),
+    "benchmark.build": {"benchmark.types", "benchmark.wording"},
+    "benchmark.compose": {"benchmark.build", "benchmark.types", "benchmark.wording"},
+    "benchmark.meter": {"benchmark.records"},
+    "benchmark.screen": {"benchmark.records"},
+    "benchmark.train": {"benchmark.types", "benchmark.records", "benchmark.meter", "benchmark.batches"},
+    "benchmark.runner": {f"benchmark.{name}" for name in ("types", "records", "meter", "batches", "train", "progress")},
+    "benchmark.saved": {"benchmark.types", "benchmark.build", "benchmark.records", "benchmark.identity"},
+    "benchmark.methods": {"benchmark.types", "benchmark.wording", "benchmark.roles", "benchmark.methods.native"},
+    "benchmark.methods.native": {"benchmark.types"},
+    "benchmark.backbones": {"benchmark.types", "benchmark.roles", "benchmark.hub"},
+    "benchmark.report": {"benchmark.records", "benchmark.report"},
+    "tasks": {"benchmark.types", "benchmark.wording", "benchmark.hub", "tasks"},
+}
+BASES = {"benchmark.methods.native", "tasks.common", "tasks.text"}  # what several concrete classes share
+CONCRETE = ("benchmark.methods", "benchmark.backbones", "tasks")
+
+
+def modules():
+    """Give every module of ours by its dotted name."""
+    found = {}
+    for top in ("benchmark", "tasks"):
+        for file in sorted((ROOT / top).rglob("*.py")):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+MODULES = modules()
+
+
+def imports(file):
+    """List what a file imports, within functions and for type checkers too; a submodule by its full name."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (names & MODULES.keys()) or {node.module}
+    return found
+
+
+def ours(file):
+    return {name for name in imports(file) if name.partition(".")[0] in ("benchmark", "tasks", "scripts", "tests")}
+
+
+def within(name, folders):
+    return any(name == folder or name.startswith(f"{folder}.") for folder in folders)
+
+
+def rule(module):
+    lines = [line for line in MAY if within(module, [line])]
+    return MAY[max(lines, key=len)] if lines else None
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if rule(m) is not None])
+def test_imports_point_one_way(module):
+    wrong = {name for name in ours(MODULES[module]) if not within(name, rule(module))}
+    assert wrong == set()
+
+
+def test_every_module_but_the_entry_point_has_a_rule():
+    assert [m for m in MODULES if rule(m) is None] == ["benchmark", "benchmark.run"]
+
+
+def test_the_rules_speak_of_modules_that_exist():
+    assert {line for line in MAY if line not in MODULES and not any(m.startswith(f"{line}.") for m in MODULES)} == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_imports_the_entry_point(module):
+    assert "benchmark.run" not in ours(MODULES[module])
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if not within(m, CONCRETE)])
+def test_the_core_names_no_concrete_task_method_or_backbone(module):
+    assert {name for name in ours(MODULES[module]) if within(name, CONCRETE)} == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if within(m, CONCRETE) and m not in BASES])
+def test_a_concrete_class_is_known_to_a_target_alone(module):
+    users = {m for m, file in MODULES.items() if module in ours(file)}
+    assert users == set()
+
+
+@pytest.mark.parametrize("module", ["benchmark.records", "benchmark.identity"])
+def test_records_need_the_standard_library_alone(module):
+    others = {name.partition(".")[0] for name in imports(MODULES[module])} - {"benchmark"}
+    assert others - set(sys.stdlib_module_names) == set()
+
+
+def test_a_report_reaches_neither_torch_nor_the_loop():
+    reached, todo = set(), [m for m in MODULES if within(m, ["benchmark.report"])]
+    while todo:
+        module = todo.pop()
+        if module not in reached:
+            reached.add(module)
+            todo += [name for name in imports(MODULES[module]) if name in MODULES]
+    assert "benchmark.records" in reached
+    assert not {"benchmark.train", "benchmark.runner", "benchmark.types", "benchmark.build"} & reached
+    outside = {name.partition(".")[0] for m in reached for name in imports(MODULES[m])}
+    assert not {"torch", "transformers", "peft", "hydra"} & outside
+
+
+def test_no_file_is_called_utils():
+    assert [
+        f for f in ROOT.rglob("utils.py") if f.relative_to(ROOT).parts[0] in ("benchmark", "tasks", "scripts")
+    ] == []
+    assert not (ROOT / "tests" / "utils.py").exists()
+
+
+def nodes(content):
+    """Find every node with a _target_, nested ones included."""
+    if isinstance(content, dict):
+        yield from [content] if "_target_" in content else []
+        for value in content.values():
+            yield from nodes(value)
+
+
+def named(path):
+    return f"{path.parent.name}/{path.stem}"
+
+
+@pytest.mark.parametrize("path", [*FILES, *sorted((CONFIGS / "pretrain").glob("*.yaml"))], ids=named)
+def test_yaml_keys_are_the_fields_and_no_field_has_a_default_of_its_own(path):
+    found = list(nodes(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
+    assert found
+    for node in found:
+        fields = dataclasses.fields(get_class(node["_target_"]))
+        assert sorted(node.keys() - {"_target_"}) == sorted(f.name for f in fields)
+        defaults = (dataclasses.MISSING, dataclasses.MISSING)
+        assert [f.name for f in fields if (f.default, f.default_factory) != defaults] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_every_configured_class_is_frozen_and_keyword_only(path):
+    for node in nodes(OmegaConf.to_container(OmegaConf.load(path), resolve=False)):
+        target = get_class(node["_target_"])
+        assert target.__dataclass_params__.frozen
+        assert all(f.kw_only for f in dataclasses.fields(target))
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_every_choice_composes_to_a_cell(path, tiny_causal):
+    words = {"task": "text_generation", "method": "lora", "backbone": "causal_lm", "data": "toy"}
+    words |= {path.parent.name: path.stem}
+    if words["backbone"] in ("causal_lm", "seq2seq"):
+        words["backbone.checkpoint"] = tiny_causal
+    if words["data"] == "files":
+        words |= {f"data.{split}": f"{split}.csv" for split in ("train", "valid", "test")}
+    if words["data"] == "cldr":
+        words["task"] = "nmt"
+    cell = cell_of([f"{key}={value}" for key, value in words.items()])
+    if path.parent.name == "data":
+        chosen = cell.task.data
+    else:
+        chosen = getattr(cell, path.parent.name)
+        assert cell.names[path.parent.name] == path.stem
+    node = next(nodes(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
+    assert f"{type(chosen).__module__}.{type(chosen).__qualname__}" == node["_target_"]
+    assert chosen.description == node["description"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_brings_its_own_data_and_backbone(task):
+    composed = cell_of([f"task={task}", "method=lora"])
+    file = OmegaConf.to_container(OmegaConf.load(CONFIGS / "task" / f"{task}.yaml"), resolve=False)
+    overrides = {key: value for entry in file["defaults"] for key, value in entry.items()}
+    data = OmegaConf.load(CONFIGS / "data" / f"{overrides['override /data']}.yaml")
+    assert composed.names["backbone"] == overrides["override /backbone"]
+    assert composed.task.data.description == data.description
+
+
+@pytest.fixture(scope="module")
+def backbones(tiny_causal, tiny_seq2seq):
+    folders = {"causal_lm": tiny_causal, "seq2seq": tiny_seq2seq}
+    made = {}
+    for kind, folder in folders.items():
+        node = OmegaConf.to_container(OmegaConf.load(CONFIGS / "backbone" / f"{kind}.yaml"))
+        made[kind] = build(node | {"checkpoint": str(folder)}, "backbone")
+    return made
+
+
+@pytest.mark.parametrize("kind", ["causal_lm", "seq2seq"])
+@pytest.mark.parametrize("task", TASKS)
+def test_every_method_fits_a_task_or_says_why_not(task, kind, backbones):
+    composed = cell_of([f"task={task}", "method=lora"])
+    refused = {}
+    for method in METHODS:
+        node = OmegaConf.to_container(OmegaConf.load(CONFIGS / "method" / f"{method}.yaml"))
+        names = {"task": task, "method": method, "backbone": kind}
+        parts = {"backbone": backbones[kind], "method": build(node, "method"), "names": names}
+        cell: Cell = dataclasses.replace(composed, **parts)
+        if (reason := cell.conflict()) is not None:
+            refused[method] = reason
+    # a Llama has no bias vector; all else runs everywhere
+    assert refused.keys() == ({"bitfit"} if kind == "causal_lm" else set())
+    assert all("llama has no bias vectors to train" in reason for reason in refused.values())
+
+
+def test_a_backbone_of_a_kind_that_the_task_lacks_is_refused_by_name(backbones, monkeypatch):
+    composed = cell_of(["task=nmt", "method=lora"])
+    monkeypatch.setattr(type(composed.task), "kinds", (Kind.SEQ2SEQ,))
+    names = {"task": "nmt", "method": "lora", "backbone": "causal_lm"}
+    assert dataclasses.replace(composed, backbone=backbones["seq2seq"]).conflict() is None
+    refused = dataclasses.replace(composed, backbone=backbones["causal_lm"], names=names)
+    assert refused.conflict() == "task nmt needs a seq2seq backbone, causal_lm is causal_lm"

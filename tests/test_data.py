@@ -1,0 +1,457 @@
+"""Data of one's own and of the hub: every row arrives as it is written, and what is wrong is named."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import http.server
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pytest
+from huggingface_hub import constants
+from pyarrow import parquet
+
+from benchmark import hub, run
+from benchmark.compose import cell_of
+from benchmark.runner import Result, read
+from benchmark.types import Unusable
+from tasks.data import Files, Hub
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+REAL = os.environ.get("BENCHMARK_DATA_DIR")
+real = pytest.mark.skipif(not REAL, reason="BENCHMARK_DATA_DIR is not set: no real files to try")
+# What readers like to turn into something else: missing values, numbers, dates, truth; quotes, commas and two scripts.
+ROWS = [
+    ("a b", "x"), ("c", "NA"), ("a b", "null"), ("", "z"), ("007", "1.50"), ("2020-01-01", "true"),
+    ('say "so", twice', "ව ේ"), ("a b", ""), ("nan", "None"),
+]  # fmt: skip
+GROUPED = [
+    ("a b", ("x", "null", "")), ("c", ("NA",)), ("", ("z",)), ("007", ("1.50",)), ("2020-01-01", ("true",)),
+    ('say "so", twice', ("ව ේ",)), ("nan", ("None",)),
+]  # fmt: skip
+
+
+def write(path: Path, rows: list[tuple[str, str]]) -> Path:
+    """Write rows as columns pair.en and pair.xx, nested where the format can."""
+    nested = [{"id": number, "pair": {"en": source, "xx": target}} for number, (source, target) in enumerate(rows)]
+    if path.suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(nested), path)
+    elif path.suffix in (".json", ".jsonl"):
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in nested))
+    else:
+        with open(path, "w", newline="") as file:
+            table = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            table.writerows([("id", "pair.en", "pair.xx"), *((i, *row) for i, row in enumerate(rows))])
+    return path
+
+
+def files(train: Path, valid: Path | None = None, test: Path | None = None, **changes: object) -> Files:
+    columns = {"source": "pair.en", "target": "pair.xx"}
+    values = {"train": train, "valid": valid or train, "test": test or train}
+    paths = {name: str(path) for name, path in values.items()}
+    return Files(**{"description": "", "shifts": {}, "columns": columns, **paths, **changes})
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
+def test_every_format_gives_the_same_text_and_groups_references_outside_of_train(suffix, tmp_path):
+    path = write(tmp_path / f"rows{suffix}", ROWS)
+    splits = files(path, shifts={"news": str(path)}).splits()
+    assert list(splits) == ["train", "valid", "test", "test/news"]
+    assert [(e.source, e.targets) for e in splits["train"]] == [(source, (target,)) for source, target in ROWS]
+    for name in ("valid", "test", "test/news"):
+        assert [(e.source, e.targets) for e in splits[name]] == GROUPED
+    ids = [e.id for examples in splits.values() for e in examples]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
+    (tmp_path / "a.csv").write_bytes("\ufeffpair.en,pair.xx\r\na,b\r\n\r\nc,d\r\n".encode())
+    (tmp_path / "a.jsonl").write_bytes(
+        b'\xef\xbb\xbf{"pair": {"en": "a", "xx": "b"}}\r\n\r\n{"pair": {"en": "c", "xx": "d"}}\r\n'
+    )
+    for name in ("a.csv", "a.jsonl"):
+        assert [e[1:] for e in files(tmp_path / name).splits()["train"]] == [("a", ("b",)), ("c", ("d",))]
+
+
+def test_what_a_row_leaves_out_is_empty_and_a_number_keeps_its_digits(tmp_path):
+    rows = [{"pair": {"en": 7, "xx": None}}, {"pair": {"en": 12345678901234567890, "xx": "b"}}, {"pair": None}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = files(tmp_path / "a.jsonl").splits()["train"]
+    assert [e[1:] for e in found] == [("7", ("",)), ("12345678901234567890", ("b",)), ("", ("",))]
+    table = pa.table({"pair.en": pa.array([1, None, 3]), "pair.xx": ["a", None, "NA"]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    found = files(tmp_path / "a.parquet").splits()["train"]
+    assert [e[1:] for e in found] == [("1", ("a",)), ("", ("",)), ("3", ("NA",))]
+
+
+WRONG = {  # file -> content, what the message must hold
+    "lacks.csv": ("mr,ref\na,b\n", ["pair.en", "it has mr, ref", "data.columns"]),
+    "lacks.jsonl": (
+        '{"translation": {"en": "a", "yor": "b"}}\n',
+        ["pair.en", "it has translation.en, translation.yor"],
+    ),
+    "half.jsonl": ('{"pair": {"en": "a"}}\n', ["pair.xx", "it has pair.en"]),
+    "rows.txt": ("a b\n", [".txt", ".csv, .tsv, .json, .jsonl, .parquet"]),
+    "rows": ("a b\n", ["without a suffix"]),
+    "cut.jsonl": ('{"pair": {"en": "a", "xx": "b"}}\n{"pair": {"en": "a\n', ["line 2"]),
+    "list.json": ('[{"pair": {"en": "a", "xx": "b"}}]', ["line 1", "object"]),
+    "short.csv": ("pair.en,pair.xx\na,b\nc\n", ["line 3", "1 cells", "has 2"]),
+    "long.csv": ("pair.en,pair.xx\na,b,c\n", ["line 2", "3 cells", "has 2"]),
+    "quote.csv": ('pair.en,pair.xx\na,"b\nc,d\n', ["unexpected end of data"]),
+    "noise.parquet": ("no parquet", ["cannot be read as parquet"]),
+    "latin.csv": (b"pair.en,pair.xx\na,\xe9\n", ["cannot be read as csv", "utf-8"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_file_that_cannot_be_used_is_named_with_the_reason(name, tmp_path):
+    content, wanted = WRONG[name]
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(Unusable) as refusal:
+        files(write(tmp_path / "good.csv", ROWS), test=path).splits()
+    for word in [str(path), *wanted]:
+        assert word in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def words(checkpoint: Path, folder: Path, **splits: Path) -> list[str]:
+    given = [f"data.{name}={path}" for name, path in splits.items()]
+    return [
+        "method=lora", "task=nmt", "data=files", "data.columns.source=pair.en", "data.columns.target=pair.xx", *given,
+        "backbone=causal_lm", f"backbone.checkpoint={checkpoint}", "budget=smoke", "budget.steps=2", "device=cpu",
+        "task.max_target_tokens=12", f"results={folder}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["", "pair.en,pair.xx\n"])
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_an_empty_split_is_refused_by_name(split, content, tiny_causal, tmp_path, capfd):
+    good = write(tmp_path / "good.csv", ROWS)
+    empty = tmp_path / "empty.csv"
+    empty.write_text(content)
+    given = {"train": good, "valid": good, "test": good} | {split: empty}
+    assert run.main(words(tiny_causal, tmp_path / "results", **given)) == 2
+    line = capfd.readouterr().err
+    assert line.count("\n") == 1
+    assert f"split {split} " in line
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_missing_file_and_a_missing_column_end_a_run_in_one_line(tiny_causal, tmp_path, capfd):
+    good = write(tmp_path / "good.csv", ROWS)
+    given = {"train": good, "valid": good, "test": good}
+    for more, wanted in (
+        ([f"data.test={tmp_path / 'nowhere.csv'}"], ["nowhere.csv", "no file"]),
+        (["data.columns.target=ref"], [str(good), "'ref'", "it has id, pair.en, pair.xx"]),
+        (["~data.columns.target"], ["data.columns.target", "required"]),
+        (["+data.columns.targte=ref"], ["data.columns.targte", "did you mean target"]),
+    ):
+        assert run.main([*words(tiny_causal, tmp_path / "results", **given), *more]) == 2
+        line = capfd.readouterr().err
+        assert line.count("\n") == 1
+        assert all(word in line for word in wanted), line
+
+
+def test_own_files_run_and_what_was_cut_or_empty_is_counted(tiny_causal, tmp_path, capfd):
+    train = write(tmp_path / "train.csv", [(f"number {i}", "one two") for i in range(12)] + [("a", ""), ("", "b")])
+    test = write(tmp_path / "test.jsonl", [("a", "one"), ("a", "two"), ("b", "one " * 40), ("c", "")])
+    assert run.main(words(tiny_causal, tmp_path / "results", train=train, valid=train, test=test)) == 0
+    (path,) = (tmp_path / "results").glob("runs/nmt/lora/*.json")
+    record = json.loads(path.read_text())
+    assert record["data"]["sizes"] == {"train": 14, "valid": 14, "test": 3}
+    assert record["data"]["counts"]["train"] == {"empty_examples": 2}
+    assert record["data"]["counts"]["test"] == {"truncated_targets": 1, "empty_examples": 1}
+    with gzip.open(path.with_suffix(".examples.jsonl.gz"), "rt") as rows:
+        assert [json.loads(row)["target"] for row in rows] == [["one", "two"], ["one " * 40], [""]]
+    assert "unpinned" not in record["data"]
+    screen = capfd.readouterr().out
+    assert "train: 2 empty examples" in screen
+    assert "test: 1 truncated targets" in screen
+
+
+def test_the_fingerprint_follows_every_example_and_nothing_else(tiny_causal, tmp_path):
+    good, other, moved = (write(tmp_path / name, ROWS) for name in ("good.csv", "other.csv", "moved.jsonl"))
+    other.write_text(other.read_text().replace("null", "nul"))  # a second reference
+
+    def data(*more: str) -> dict:
+        result = Result()
+        read(cell_of([*words(tiny_causal, tmp_path, train=good, valid=good, test=good), *more]), result)
+        return result.data
+
+    plain, sampled = data(), data("budget.max_valid=3")
+    for more in (["seed=5"], ["method=full"], [f"data.valid={moved}"], ["task.max_source_tokens=9"]):
+        assert data(*more) == plain
+    for split in ("train", "valid", "test", "shifts.news"):
+        assert data(f"{'+' if 'shifts' in split else ''}data.{split}={other}")["fingerprint"] != plain["fingerprint"]
+    assert sampled["fingerprint"] == plain["fingerprint"]
+    assert sampled["sample"] != plain["sample"]
+    assert (sampled["sizes"]["valid"], plain["sizes"]["valid"]) == (3, len(GROUPED))
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple]:
+    """Stand in for the hub: note what is asked for, and answer with rows in the shape of OPUS-100 and Tatoeba."""
+    calls = []
+
+    def load_dataset(path: str, name: str | None, *, revision: str | None, split: str) -> list[dict]:
+        calls.append((path, name, revision, split))
+        if path.startswith("mteb"):
+            return [{"sentence1": f"ta {i}", "sentence2": f"en {i}", "lang": "tam-eng"} for i in range(4)]
+        return [{"translation": {"en": f"{split} {i}", "ta": f"ta {split} {i}"}} for i in range(8)]
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    return calls
+
+
+def test_the_hub_is_asked_for_what_the_configuration_names(asked):
+    pin = "0123456789" * 4
+    cell = cell_of(["task=opus100_ta", "method=frozen", f"data.revision={pin}"])
+    splits = cell.task.splits()
+    opus = "Helsinki-NLP/opus-100"
+    assert asked == [
+        (opus, "en-ta", pin, "train"),
+        (opus, "en-ta", pin, "validation"),
+        (opus, "en-ta", pin, "test"),
+        ("mteb/tatoeba-bitext-mining", "tam-eng", None, "test"),
+    ]
+    assert list(splits) == ["train", "valid", "test", "test/tatoeba"]
+    assert splits["valid"][1][1:] == ("validation 1", ("ta validation 1",))
+    assert splits["test/tatoeba"][1][1:] == ("en 1", ("ta 1",))
+
+
+def test_a_shift_takes_from_its_own_set_what_it_does_not_name(asked):
+    shifts = {
+        "later": {"split": "test_2"},
+        "news": {"id": "mteb/x", "split": "s", "columns": {"source": "sentence2", "target": "sentence1"}},
+    }
+    columns = {"source": "translation.en", "target": "translation.ta"}
+    names = {"train": "train", "valid": "dev", "test": "test"}
+    Hub(description="", id="a/b", config="c", revision="r", splits_of=names, shifts=shifts, columns=columns).splits()
+    assert asked[3:] == [("a/b", "c", "r", "test_2"), ("mteb/x", None, None, "s")]
+
+
+@pytest.mark.parametrize(
+    ("key", "wanted"),
+    [
+        ("+data.shifts.x.splt=test", "data.shifts.x.splt: no such key; did you mean split?"),
+        ("+data.shifts.x.id=a/b", "data.shifts.x.split: required"),
+        ("~data.splits_of.valid", "data.splits_of.valid: required"),
+        ("+data.splits_of.dev=x", "data.splits_of.dev: no such key"),
+    ],
+)
+def test_a_hub_node_with_a_wrong_key_is_refused(key, wanted):
+    with pytest.raises(Unusable) as refusal:
+        cell_of(["task=opus100_ta", "method=frozen", key])
+    assert wanted in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionError("Couldn't reach 'x'\nmore"), ConnectionError(), ValueError("BuilderConfig not found"),
+        RuntimeError("Dataset scripts are no longer supported"), datasets.exceptions.DatasetNotFoundError("no set"),
+        datasets.exceptions.DatasetGenerationError("broken off"),
+    ],
+    ids=lambda error: f"{type(error).__name__} {str(error)[:5]}",
+)  # fmt: skip
+def test_what_the_hub_cannot_give_is_refused_with_what_to_do_instead(error, monkeypatch):
+    def load_dataset(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(Unusable) as refusal:
+        cell_of(["task=e2e_nlg", "method=frozen"]).task.splits()
+    line = str(refusal.value)
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    for word in ("tuetschek/e2e_nlg", reason, "data=files data.train=F", "data.columns.source=COLUMN"):
+        assert word in line
+    assert "\n" not in line
+
+
+def test_a_record_names_what_the_hub_may_change(asked, tiny_seq2seq, tmp_path, capfd):
+    base = [
+        "task=opus100_ta", "method=frozen", "backbone=seq2seq", f"backbone.checkpoint={tiny_seq2seq}", "budget=smoke",
+        "device=cpu", "task.max_target_tokens=8", f"results={tmp_path}",
+    ]  # fmt: skip
+    pin = "0123456789" * 4
+    for more, unpinned in (
+        ([], ["Helsinki-NLP/opus-100", "mteb/tatoeba-bitext-mining"]),
+        ([f"data.revision={pin}"], ["mteb/tatoeba-bitext-mining"]),
+        ([f"data.revision={pin}", f"data.shifts.tatoeba.revision={pin}"], None),
+        (["data.revision=main", f"data.shifts.tatoeba.revision={pin}"], ["Helsinki-NLP/opus-100"]),
+    ):
+        assert run.main([*base, *more]) == 0
+        newest = max(tmp_path.glob("runs/*/*/*.json"), key=lambda p: p.stat().st_mtime_ns)
+        assert json.loads(newest.read_text())["data"].get("unpinned") == unpinned
+        shown = capfd.readouterr().out
+        assert ("unpinned: " + ", ".join(unpinned) in shown) if unpinned else ("unpinned" not in shown)
+
+
+@pytest.fixture
+def cached(tiny_causal, tmp_path, monkeypatch) -> str:
+    """The commit of a checkpoint me/tiny that was fetched before, in the layout of the hub's cache."""
+    commit = "fedcba9876" * 4
+    home = tmp_path / "cache" / "models--me--tiny"
+    shutil.copytree(tiny_causal, home / "snapshots" / commit)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return commit
+
+
+def test_a_fetched_checkpoint_runs_without_a_network_and_is_unpinned_unless_by_commit(cached, tmp_path):
+    base = [
+        "task=nmt",
+        "data=toy",
+        "method=frozen",
+        "backbone=causal_lm",
+        "backbone.checkpoint=me/tiny",
+        "budget=smoke",
+    ]
+    for more, unpinned in (([], ["me/tiny"]), ([f"backbone.revision={cached}"], None)):
+        assert run.main([*base, "task.max_target_tokens=8", "device=cpu", f"results={tmp_path / 'r'}", *more]) == 0
+        newest = max(tmp_path.glob("r/runs/*/*/*.json"), key=lambda p: p.stat().st_mtime_ns)
+        assert json.loads(newest.read_text())["data"].get("unpinned") == unpinned
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.send_error(401)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def places() -> Iterator[dict[str, str]]:
+    """A closed port, a listener that never answers, and a server that answers as it likes."""
+    with (
+        socket.socket() as free,
+        socket.socket() as silent,
+        http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server,
+    ):
+        free.bind(("127.0.0.1", 0))
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ports = {"closed": free.getsockname()[1], "silent": silent.getsockname()[1], "answers": server.server_port}
+        yield {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("place", "offline"), [("closed", True), ("silent", True), ("answers", False)])
+def test_a_hub_that_does_not_answer_is_noticed_soon(place, offline, places, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", places[place])
+    monkeypatch.setattr(hub, "PATIENCE", 0.5)
+    started = time.monotonic()
+    assert hub.offline.__wrapped__() is offline
+    assert time.monotonic() - started < 5
+
+
+def test_a_resolver_that_does_not_answer_is_not_waited_for(places, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", places["answers"])
+    monkeypatch.setattr(hub, "PATIENCE", 0.1)
+    woken = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: woken.wait(20) and [])
+    started = time.monotonic()
+    assert hub.offline.__wrapped__()
+    assert time.monotonic() - started < 5
+    woken.set()
+
+
+def test_without_a_network_hub_data_and_checkpoints_are_refused_within_seconds(places, tiny_causal, tmp_path):
+    program = f"""
+import time, datasets, transformers
+from benchmark.run import main
+for more in (['backbone=causal_lm', 'backbone.checkpoint={tiny_causal}'], ['backbone=gpt2_medium']):
+    started = time.monotonic()
+    assert main(['method=frozen', 'task=e2e_nlg', 'budget=smoke', 'results={tmp_path}/r', *more]) == 2
+    print(time.monotonic() - started)
+"""
+    unset = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
+    alone = {**unset, "HF_ENDPOINT": places["closed"], "HF_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=alone, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("refused: ")]
+    assert len(lines) == 2
+    assert "tuetschek/e2e_nlg" in lines[0]
+    assert "data=files" in lines[0]
+    assert "openai-community/gpt2-medium" in lines[1]
+    assert "backbone.checkpoint=DIR" in lines[1]
+    assert max(map(float, done.stdout.split())) < 10, "the hub's clients alone retry for 23 seconds and more"
+    assert not (tmp_path / "r").exists()
+
+
+def sample(name: str, folder: Path, most: int) -> Path:
+    """Copy the first rows of a real file: enough to run, and nothing of it enters the repository."""
+    path = folder / Path(name).name
+    lines = (Path(REAL) / name).read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:most]))
+    return path
+
+
+@real
+def test_e2e_runs_on_a_real_checkpoint_and_scores_several_references(tmp_path):
+    train, valid, test = (sample(f"e2e_nlg/{name}.csv", tmp_path, 41) for name in ("train", "validation", "test"))
+    expected: dict[str, list[str]] = {}
+    with open(test, newline="") as file:
+        for row in csv.DictReader(file):
+            expected.setdefault(row["mr"], []).append(row["ref"])
+    most = max(map(len, expected.values()))
+    assert most > 1, "this part of the file has several references"
+    status = run.main([
+        "method=lora", "task=e2e_nlg", "data=files", f"data.train={train}", f"data.valid={valid}", f"data.test={test}",
+        "data.columns.source=mr", "data.columns.target=ref", "backbone=causal_lm", "budget=smoke", "budget.steps=3",
+        f"backbone.checkpoint={REAL}/stories260k", "device=cpu", f"results={tmp_path / 'results'}",
+    ])  # fmt: skip
+    assert status == 0
+    (path,) = (tmp_path / "results").glob("runs/e2e_nlg/lora/*.json")
+    record = json.loads(path.read_text())
+    assert record["data"]["sizes"]["train"] == 40
+    assert record["data"]["sizes"]["test"] == len(expected)
+    assert f"nrefs:{most}" in record["signatures"]["bleu"] or "nrefs:var" in record["signatures"]["bleu"]
+    with gzip.open(path.with_suffix(".examples.jsonl.gz"), "rt") as rows:
+        assert [json.loads(row)["target"] for row in rows] == list(expected.values())
+
+
+@real
+def test_mafand_loads_whole_and_runs(tiny_seq2seq, tmp_path):
+    columns = ["data.columns.source=translation.en", "data.columns.target=translation.yor"]
+    folder = Path(REAL) / "mafand" / "en-yor"
+    whole = [
+        f"data.{split}={folder / name}.json" for split, name in (("train", "train"), ("valid", "dev"), ("test", "test"))
+    ]
+    splits = cell_of(["task=nmt", "method=lora", "data=files", *whole, *columns]).task.splits()
+    assert {name: sum(len(e.targets) for e in examples) for name, examples in splits.items()} == {
+        "train": 6644,
+        "valid": 1544,
+        "test": 1558,
+    }
+    part = [
+        f"data.{s}={sample(f'mafand/en-yor/{n}.json', tmp_path, 16)}"
+        for s, n in (("train", "train"), ("valid", "dev"), ("test", "test"))
+    ]
+    status = run.main([
+        "task=nmt", "method=lora", "data=files", *part, *columns, "backbone=seq2seq", "budget=smoke", "budget.steps=2",
+        f"backbone.checkpoint={tiny_seq2seq}", "device=cpu", "task.target_language=yo",
+        f"results={tmp_path / 'results'}",
+    ])  # fmt: skip
+    assert status == 0
+    (path,) = (tmp_path / "results").glob("runs/nmt/lora/*.json")
+    assert json.loads(path.read_text())["data"]["sizes"] == {"train": 16, "valid": 16, "test": 16}
