@@ -85,8 +85,7 @@ def run(cell: Cell, splits: Splits, device: str, watch: Watch, result: Result, s
         model = cell.method.attach(model, cell).to(device)
     result.modules = cell.method.modules(model)
     result.measurements += sizes(model)
-    losses = trained(model, cell, learnt, processor, meter, watch)
-    result.measurements += losses
+    train(model, cell, learnt, processor, meter, watch, result)
     for name in splits:
         if name != "train":
             features = encoded.get(name) or encode(cell, splits[name], processor, counts, name)
@@ -130,10 +129,10 @@ def sizes(model: nn.Module) -> list[Measurement]:
     ]
 
 
-def trained(
-    model: nn.Module, cell: Cell, data: Encoded, processor: Any, meter: Meter, watch: Watch
-) -> list[Measurement]:
-    """Fit, and return the loss curves, thinned."""
+def train(
+    model: nn.Module, cell: Cell, data: Encoded, processor: Any, meter: Meter, watch: Watch, result: Result
+) -> None:
+    """Fit, and keep the loss curves, thinned; those of a run that breaks tell how it came to it."""
     curves: dict[str, list[Measurement]] = {"train": [], "valid": []}
 
     def steps() -> Iterator[Measurement]:
@@ -144,13 +143,14 @@ def trained(
             else:
                 watch.note(f"valid loss {point.value:.3f}")
 
-    for point in watch.track(steps(), "train", cell.budget.steps):
-        if point.step % 10 == 0:
-            valid = f", valid {curves['valid'][-1].value:.3f}"
-            watch.note(f"loss {point.value:.3f}{valid}")
+    try:
+        for point in watch.track(steps(), "train", cell.budget.steps):
+            if point.step % 10 == 0:
+                watch.note(f"loss {point.value:.3f}, valid {curves['valid'][-1].value:.3f}")
+    finally:
+        result.measurements += [*thin(curves["train"]), *thin(curves["valid"])]
     best = min(curves["valid"], key=lambda point: point.value)
-    chosen = [Measurement("valid", "loss", best.value), Measurement("valid", "selected_step", best.step)]
-    return [*thin(curves["train"]), *thin(curves["valid"]), *chosen]
+    result.measurements += [best._replace(step=None), Measurement("valid", "selected_step", best.step)]
 
 
 @torch.no_grad()

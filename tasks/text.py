@@ -47,6 +47,7 @@ class TextToText(Task):
         return None
 
     def splits(self) -> Splits:
+        self._metrics()  # one that cannot be had is no news to come after the training
         return self.data.splits()
 
     def unpinned(self) -> list[str]:
@@ -131,15 +132,25 @@ class TextToText(Task):
     ) -> dict[str, float]:
         """Compute the metrics that the configuration adds; a name that is taken stands behind its metric's."""
         scores: dict[str, float] = {}
+        for name, metric in self._metrics().items():
+            for key, value in metric.compute(predictions=list(texts), references=[t[0] for t in targets]).items():
+                if isinstance(value, (int, float)):
+                    scores[key if key not in {**known, **scores} else f"{name}_{key}"] = float(value)
+        return scores
+
+    def _metrics(self) -> dict[str, Any]:
+        found = {}
         for name in self.metrics:
             import evaluate
 
             path, _, revision = name.partition("@")
-            found = evaluate.load(path, **({"revision": revision} if revision else {}))
-            for key, value in found.compute(predictions=list(texts), references=[t[0] for t in targets]).items():
-                if isinstance(value, (int, float)):
-                    scores[key if key not in {**known, **scores} else f"{Path(path).name}_{key}"] = float(value)
-        return scores
+            try:
+                found[Path(path).name] = evaluate.load(path, **({"revision": revision} if revision else {}))
+            except (OSError, ImportError, ValueError) as error:
+                raise Unusable(
+                    f"task.metrics: {name!r} cannot be loaded: {str(error).strip().splitlines()[0]}"
+                ) from error
+        return found
 
 
 def padded(rows: Sequence[Sequence[int]], value: int, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:

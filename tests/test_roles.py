@@ -79,7 +79,14 @@ def test_a_fused_projection_is_taken_whole_or_not_at_all():
             ["query"],
             "no roles for 'falcon': add it to benchmark/roles.py (known: gpt2, llama, m2m_100, mbart, mt5, qwen3, t5)",
         ),
-        ("llama", ["querry"], "no role 'querry'; did you mean query?"),
+        (
+            "llama",
+            ["querry"],
+            (
+                "no role 'querry'; did you mean query? "
+                "(known: attention, default, down, embedding, gate, head, key, mlp, norm, output, query, up, value)"
+            ),
+        ),
         (
             "gpt2",
             ["gate"],
