@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,7 +48,7 @@ class TextToText(Task):
         return None
 
     def splits(self) -> Splits:
-        self._metrics()  # one that cannot be had is no news to come after the training
+        assert self._metrics is not None  # read first: one that cannot be had is no news to come after the training
         return self.data.splits()
 
     def unpinned(self) -> list[str]:
@@ -132,12 +133,13 @@ class TextToText(Task):
     ) -> dict[str, float]:
         """Compute the metrics that the configuration adds; a name that is taken stands behind its metric's."""
         scores: dict[str, float] = {}
-        for name, metric in self._metrics().items():
+        for name, metric in self._metrics.items():
             for key, value in metric.compute(predictions=list(texts), references=[t[0] for t in targets]).items():
                 if isinstance(value, (int, float)):
                     scores[key if key not in {**known, **scores} else f"{name}_{key}"] = float(value)
         return scores
 
+    @cached_property
     def _metrics(self) -> dict[str, Any]:
         found = {}
         for name in self.metrics:

@@ -9,13 +9,19 @@ os.environ["HF_HOME"] = tempfile.mkdtemp()  # what the libraries write does not 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import sys
+
 import pytest
 import torch
 import transformers
+from absl import logging as absl_logging
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers.utils.logging import disable_progress_bar
 
 from tasks.toy import Toy
+
+# Hydra closes every log handler when it starts, and this one (of rouge-score) its stream: pytest's own, were it not for
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 torch.set_num_threads(1)
