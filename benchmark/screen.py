@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -111,13 +112,14 @@ def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
     metric = record.data.get("metric", "")
     table = Table(title=f"{metric} on test, same task, backbone and device type", title_justify="left")
     for column in ("method", "records", "seeds", metric, r"trainable \[%]", r"step \[ms]", "run"):
-        table.add_column(column, justify="left" if column in ("method", "records", "run") else "right")
+        left = column in ("method", "records", "run")
+        table.add_column(column, justify="left" if left else "right", min_width=13 if column == "method" else None)
     for members in sorted(groups.values(), key=lambda m: -(_mean(m, "test", metric) or float("-inf"))):
         first, source = members[0]
         this = any(r.run_id == record.run_id for r, _ in members) and source == "yours"
         step = _mean(members, "cost", "seconds_per_step")
         table.add_row(
-            first.method + (", random weights" if first.config["backbone"].get("weights") == "random" else ""),
+            label(first, record),
             source,
             str(len(members)),
             first.status if first.status != "done" else number(_mean(members, "test", metric)),
@@ -127,6 +129,28 @@ def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
             style="bold" if this else None,
         )
     return table
+
+
+def label(other: Record, record: Record) -> str:
+    """Name a method, and what beside it differs from the record at hand: another budget is another game."""
+    nouns = ("task", "backbone", "budget", *(("method",) if other.method == record.method else ()))
+    differing: list[str] = []
+    for noun in nouns:
+        one, this = (dict(_leaves(choices(r.config)[noun], f"{noun}.")) for r in (other, record))
+        if one.get(f"{noun}.name") != this.get(f"{noun}.name"):
+            differing.append(f"{noun}={one.get(f'{noun}.name')}")
+            continue
+        differing += [f"{k}={one.get(k)}" for k in sorted(one.keys() | this.keys()) if one.get(k) != this.get(k)]
+    words = [d.replace("backbone.weights=random", "random weights") for d in differing]
+    return ", ".join([other.method, *words[:2], *([f"{len(words) - 2} more"] if len(words) > 2 else [])])
+
+
+def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def key(record: Record) -> str:
