@@ -113,7 +113,7 @@ def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
     table = Table(title=f"{metric} on test, same task, backbone and device type", title_justify="left")
     for column in ("method", "records", "seeds", metric, r"trainable \[%]", r"step \[ms]", "run"):
         left = column in ("method", "records", "run")
-        table.add_column(column, justify="left" if left else "right", min_width=13 if column == "method" else None)
+        table.add_column(column, justify="left" if left else "right")
     for members in sorted(groups.values(), key=lambda m: -(_mean(m, "test", metric) or float("-inf"))):
         first, source = members[0]
         this = any(r.run_id == record.run_id for r, _ in members) and source == "yours"
@@ -125,7 +125,7 @@ def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
             first.status if first.status != "done" else number(_mean(members, "test", metric)),
             number(share) if (share := trainable(first)) is not None else "",
             "" if step is None else number(1000 * step),
-            "<- this" if this else first.run_id if len(members) == 1 else "",
+            "<- this" if this else "",
             style="bold" if this else None,
         )
     return table
