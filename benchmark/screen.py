@@ -138,7 +138,7 @@ def label(other: Record, record: Record) -> str:
     for noun in nouns:
         one, this = (dict(_leaves(choices(r.config)[noun], f"{noun}.")) for r in (other, record))
         if one.get(f"{noun}.name") != this.get(f"{noun}.name"):
-            differing.append(f"{noun}={one.get(f'{noun}.name')}")
+            differing.append(f"{noun} {one.get(f'{noun}.name')}")
             continue
         differing += [f"{k}={one.get(k)}" for k in sorted(one.keys() | this.keys()) if one.get(k) != this.get(k)]
     words = [d.replace("backbone.weights=random", "random weights") for d in differing]

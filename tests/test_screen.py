@@ -26,7 +26,7 @@ def record(method="lora", rank=16, weights="pretrained", steps=300, seed=0, budg
         (record(rank=8), "lora, method.rank=8"),
         (record(weights="random"), "lora, random weights"),
         (record("full", steps=5), "full, budget.steps=5"),
-        (record("full", steps=5, budget="smoke"), "full, budget=smoke"),
+        (record("full", steps=5, budget="smoke"), "full, budget smoke"),
         (record(rank=8, weights="random", steps=5), "lora, random weights, budget.steps=5, 1 more"),
     ],
 )
