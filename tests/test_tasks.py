@@ -7,10 +7,9 @@ import random
 import pytest
 import sacrebleu
 import torch
+from cells import run_cell
 
-from benchmark import runner
 from benchmark.backbones.transformer import TextProcessor
-from benchmark.progress import watching
 from benchmark.records import Record, Store
 from benchmark.types import Example, Kind, Unusable
 from tasks.nmt import Translation
@@ -383,14 +382,6 @@ def test_a_template_without_one_place_for_the_source_is_refused(template):
 
 
 # Whole runs
-
-
-def run_cell(cell):
-    result = runner.Result()
-    splits = runner.read(cell, result)
-    with watching() as watch:
-        runner.run(cell, splits, "cpu", watch, result)
-    return result
 
 
 def recorded(result, folder):

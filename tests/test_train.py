@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from cells import run_cell
 from safetensors import safe_open
 from torch import nn
 
 from benchmark import runner
 from benchmark.batches import WINDOW, batches, in_order
 from benchmark.meter import Meter
-from benchmark.progress import watching
 from benchmark.train import Diverged, Encoded, fit, learn, parts, rate
 from benchmark.types import Budget, Method
 from tasks.text import TextToText
@@ -49,15 +49,6 @@ def state(model):
 
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def run_cell(cell):
-    """Run a cell as the command does, without recording it."""
-    result = runner.Result()
-    splits = runner.read(cell, result)
-    with watching() as watch:
-        runner.run(cell, splits, "cpu", watch, result)
-    return result
 
 
 # The reference: AdamW (Loshchilov and Hutter 2019, algorithm 2), clipping, warm-up and cosine, written out.
