@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 NOUNS = ("task", "method", "backbone", "budget")
 GROUPS = (*NOUNS, "data")
+SCALARS = {"seed": int, "fraction": float | None, "seed_sample": int | None}
 SWEEP = ("-m", "--multirun")
 
 
@@ -46,6 +47,7 @@ def usage() -> str:
         lines += ["", f"{group}=", *(f"  {name:<{width}}  {text}" for name, text in known.items())]
     lines += [
         "",
+        "Less data: fraction=0.05 (of the training examples; 0.05 lies within 0.1)  seed_sample=0 (draws them)",
         "Settings: seed=0  results=results  device=auto|cpu|cuda  force=true (run again)  save=DIR (keep the adapter)",
         "Any field of a configuration: method.lr=1e-3 budget.steps=1000 task.target_language=ta",
         "Your own files: data=files data.train=F data.valid=F data.test=F data.columns.source=C data.columns.target=C",
@@ -116,13 +118,13 @@ def assemble(config: DictConfig, names: dict[str, str]) -> Cell:
     data = build(tree["data"], "data") if tree["data"] else None
     tree["task"]["data"] = data
     parts = {noun: build(tree[noun], noun) for noun in NOUNS}
-    return Cell(**parts, seed=typed(tree["seed"], int, "seed"), names=names)
+    return Cell(**parts, **{name: typed(tree[name], hint, name) for name, hint in SCALARS.items()}, names=names)
 
 
 def resolved(cell: Cell) -> dict[str, Any]:
     """Give a cell's choices as plain data: what a record keeps and a run's id is made of."""
     parts = {noun: {"name": cell.names.get(noun), **plain(getattr(cell, noun))} for noun in NOUNS}
-    return {**parts, "seed": cell.seed}
+    return {**parts, **{name: getattr(cell, name) for name in SCALARS}}
 
 
 def cell_of(overrides: Sequence[str]) -> Cell:

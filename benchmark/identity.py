@@ -23,9 +23,9 @@ def run_id(config: dict[str, Any], paths: Collection[str] = ()) -> str:
 
 
 def choices(config: Any) -> Any:
-    """Leave out what changes no number."""
+    """Leave out what changes no number, and what is null: a choice that nobody makes names no other cell."""
     if isinstance(config, dict):
-        return {key: choices(value) for key, value in config.items() if key not in NO_CHOICE}
+        return {key: choices(value) for key, value in config.items() if key not in NO_CHOICE and value is not None}
     if isinstance(config, list | tuple):
         return [choices(value) for value in config]
     return config

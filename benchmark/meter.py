@@ -15,11 +15,15 @@ from benchmark.records import Measurement
 SKIPPED = 5  # first steps: caches warm up, memory is allocated
 
 
+class TimeOut(Exception):
+    """A run took longer than its budget allows."""
+
+
 class Meter:
     """Times phases and steps on one device."""
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, device: str, max_seconds: float | None = None) -> None:
+        self.device, self.max_seconds = device, max_seconds
         self.seconds: dict[str, float] = {}
         self.memory: dict[str, dict[str, int]] = {}
         self.steps: list[tuple[float, int, int]] = []  # seconds, tokens, examples
@@ -45,6 +49,15 @@ class Meter:
 
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
+
+    def check(self) -> None:
+        """Raise TimeOut where all phases together took longer than is allowed."""
+        spent = sum(self.seconds.values())
+        if self.max_seconds is not None and spent > self.max_seconds:
+            raise TimeOut(
+                f"{spent:.0f} seconds spent after {len(self.steps)} steps, budget.max_seconds={self.max_seconds:g}: "
+                "allow more, or take fewer steps"
+            )
 
     def step(self, seconds: float, tokens: int, examples: int) -> None:
         """Note one optimiser step."""

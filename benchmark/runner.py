@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from benchmark.meter import Meter
 from benchmark.progress import Watch
 from benchmark.records import Measurement, thin
 from benchmark.train import Encoded, fit, precision
-from benchmark.types import Cell, Example, Features, Prediction, Splits, Unusable
+from benchmark.types import Bad, Cell, Example, Features, Prediction, Splits, Unusable
 
 
 @dataclass
@@ -36,17 +37,16 @@ class Result:
 
 
 def read(cell: Cell, result: Result) -> Splits:
-    """Read the data, note its fingerprint, and leave the part of valid that this budget looks at.
+    """Read the data, note its fingerprint, and leave what this cell looks at: a share of train, a part of valid.
 
-    The part is drawn by the examples' own ids, so that no method and no seed moves it. Raises Unusable where a split is
-    empty.
+    Both are drawn by the examples' own ids, so that no method moves them. Raises Unusable where a split is empty.
     """
-    splits = cell.task.splits()
+    splits = usable(cell, cell.task.splits(), result)
     for name, examples in splits.items():
         if not examples:
             raise Unusable(f"split {name} of task {cell.names.get('task')} has no examples (data.{name})")
-    looked_at = sorted(splits["valid"], key=lambda e: hashlib.sha256(e.id.encode()).digest())[: cell.budget.max_valid]
-    used = {**splits, "valid": looked_at}
+    looked_at = sorted(splits["valid"], key=lambda e: draw(e.id))[: cell.budget.max_valid]
+    used = {**splits, "train": share(cell, splits["train"]), "valid": looked_at}
     result.data |= {
         "metric": cell.task.metric,
         "fingerprint": fingerprint(splits),
@@ -58,22 +58,70 @@ def read(cell: Cell, result: Result) -> Splits:
     return used
 
 
+def usable(cell: Cell, splits: Splits, result: Result) -> Splits:
+    """Drop and count examples that cannot be used, if the task allows it. Raises Unusable, naming the first one."""
+    bad = {name: [e.source.reason for e in split if isinstance(e.source, Bad)] for name, split in splits.items()}
+    reasons = [reason for found in bad.values() for reason in found]
+    if not reasons:
+        return splits
+    if not cell.task.skip_bad:
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise Unusable(f"{reasons[0]}{more}: mend it, or leave such rows out by task.skip_bad=true")
+    counts = result.data.setdefault("counts", {})
+    for name, found in bad.items():
+        if found:
+            counts.setdefault(name, {})["bad_examples"] = len(found)
+    return {name: [e for e in split if not isinstance(e.source, Bad)] for name, split in splits.items()}
+
+
+def share(cell: Cell, train: Sequence[Example]) -> Sequence[Example]:
+    """Draw the cell's share of the training examples, of each class alike; smaller shares lie within larger ones."""
+    if cell.fraction is None:
+        return train
+    seed = cell.seed if cell.seed_sample is None else cell.seed_sample
+    strata: dict[str | None, list[Example]] = {}
+    for example in train:
+        strata.setdefault(cell.task.stratum(example), []).append(example)
+    chosen = set()
+    for examples in strata.values():
+        drawn = sorted(examples, key=lambda e: draw(f"{seed} {e.id}"))
+        chosen |= {e.id for e in drawn[: math.ceil(cell.fraction * len(drawn))]}
+    return [e for e in train if e.id in chosen]
+
+
+def draw(text: str) -> bytes:
+    """Give a text its place in a random order that is the same for ever."""
+    return hashlib.sha256(text.encode()).digest()
+
+
 def fingerprint(splits: Splits) -> str:
     """Hash every example of every split, in order."""
     digest = hashlib.sha256()
     for name, examples in splits.items():
         for example in examples:
-            digest.update(json.dumps([name, *example], default=str).encode() + b"\n")
+            row = [name, example.id, example.source, example.targets]
+            digest.update(json.dumps(row, default=_content).encode() + b"\n")
     return digest.hexdigest()[:16]
+
+
+def _content(value: Any) -> str:
+    """Stand for an array by what is in it."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape} {hashlib.sha256(np.ascontiguousarray(value)).hexdigest()}"
+    return str(value)
 
 
 def run(cell: Cell, splits: Splits, device: str, watch: Watch, result: Result, save: Path | None = None) -> None:
     """Run a cell, filling the result as it goes, so that a failure leaves what was known before it."""
-    meter = Meter(device)
+    meter = Meter(device, cell.budget.max_seconds)
     seed_everything(cell.seed)
+    head = cell.task.head(cell.kind, splits["train"])
+    if head.kind.new_head:
+        result.data["head"] = {name: value for name, value in asdict(head).items() if name != "kind"}
     with meter.phase("load"):
-        model, processor = cell.backbone.load(cell.budget)
+        model, processor = cell.backbone.load(cell.budget, head)
     result.measurements.append(Measurement("cost", "params", sum(p.numel() for p in model.parameters())))
+    bare = recall(cell, model, device)
     counts = result.data.setdefault("counts", {})
     encoded = {name: encode(cell, splits[name], processor, counts, name) for name in ("train", "valid")}
     learnt = Encoded(*([f for f in encoded[name] if f is not None] for name in ("train", "valid")))
@@ -97,8 +145,21 @@ def run(cell: Cell, splits: Splits, device: str, watch: Watch, result: Result, s
                 result.signatures = cell.task.signatures(targets)
             if name != "valid":
                 result.examples += rows(name, splits[name], answers)
+    if bare is not None:
+        adapted = recall(cell, model, device)
+        result.measurements += [
+            Measurement("pretraining", "loss_bare", bare),
+            Measurement("pretraining", "loss", adapted),
+            Measurement("pretraining", "retention", adapted - bare),
+        ]
     result.measurements.append(Measurement("cost", "checkpoint_bytes", saved(model, cell, save)))
     result.measurements += meter.measurements()
+
+
+@torch.no_grad()
+def recall(cell: Cell, model: nn.Module, device: str) -> float | None:
+    """Measure what the network still knows of its pretraining; in fp32, whatever the budget says."""
+    return cell.backbone.recall(model.to(device).eval())
 
 
 def seed_everything(seed: int) -> None:
@@ -122,7 +183,7 @@ def encode(
 def sizes(model: nn.Module) -> list[Measurement]:
     """Count what is trained; parameters of a new head are counted apart."""
     trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    head = sum(n for name, n in trained.items() if "modules_to_save" in name)
+    head = sum(n for name, n in trained.items() if ".new_head." in f".{name}")
     return [
         Measurement("cost", "trainable_params", sum(trained.values())),
         Measurement("cost", "head_params", head),
@@ -174,6 +235,7 @@ def predict(
         with meter.phase("predict"), precision(cell, device):
             batch = cell.task.predict(model, [features[i] for i in places], processor)
         meter.predicted += len(places)
+        meter.check()
         for place, answer in zip(places, batch, strict=True):
             answers[place] = answer
     return answers

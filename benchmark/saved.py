@@ -10,7 +10,7 @@ from typing import Any
 from benchmark.build import build
 from benchmark.identity import content_hash
 from benchmark.records import Record
-from benchmark.types import Cell, Example, Unusable
+from benchmark.types import Cell, Example, Head, Unusable
 
 CELL = "cell.json"  # the run's record, beside the adapter
 EMBEDDED = Path(__file__).parent / "backbones" / "embedded"
@@ -46,7 +46,9 @@ def load(folder: str | Path, checkpoint: str | Path | None = None) -> Adapted:
     config["backbone"]["checkpoint"] = _found(record.config["backbone"]["checkpoint"], checkpoint)
     parts = {noun: build(_unnamed(config[noun]), noun) for noun in ("task", "method", "backbone", "budget")}
     cell = Cell(**parts, seed=config["seed"])
-    model, processor = cell.backbone.load(cell.budget)
+    known = record.data.get("head", {})
+    head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in known.items()})
+    model, processor = cell.backbone.load(cell.budget, head)
     return Adapted(cell.method.restore(model, folder, cell).eval(), processor, cell)
 
 

@@ -49,6 +49,7 @@ def fit(model: nn.Module, cell: Cell, data: Encoded, processor: Any, meter: Mete
             optimizer.zero_grad()
             schedule.step()
             meter.step(meter.now() - started, sum(map(cell.task.tokens, micro)), len(chosen))
+        meter.check()
         if not math.isfinite(loss):
             raise Diverged(f"the loss became {loss} at step {step}: lower method.lr={cell.method.lr:g}")
         yield Measurement("train", "loss", loss, step)

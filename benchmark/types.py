@@ -22,19 +22,55 @@ class Unusable(Exception):
     """Input that cannot be used (file, checkpoint, configuration): what, where, what now."""
 
 
+class Input(StrEnum):
+    """What a network reads."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    PROTEIN = "protein"
+    AUDIO = "audio"
+
+
 class Kind(StrEnum):
-    """The shape of a network's input and output, hence of its head."""
+    """The shape of a network's answer, hence of its head."""
 
     CAUSAL_LM = "causal_lm"
     SEQ2SEQ = "seq2seq"
+    CLASSIFY = "classify"
+    REGRESS = "regress"
+    TAG = "tag"  # a label per position
+    CTC = "ctc"  # characters, fewer than positions (Graves et al. 2006)
+
+    @property
+    def new_head(self) -> bool:
+        """Whether the head is the task's own, so that every method trains it; generative heads come pretrained."""
+        return self not in (Kind.CAUSAL_LM, Kind.SEQ2SEQ)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a head must know of the answers: read off the training examples, kept in the record."""
+
+    kind: Kind
+    labels: tuple[str, ...] = ()  # classes, or the characters of CTC
+    centre: float = 0.0  # of a regression's targets, and
+    scale: float = 1.0  # their standard deviation: the loss is in these units
+    pair: bool = False  # an example is two inputs through one encoder
 
 
 class Example(NamedTuple):
     """One item of a split: what the network reads, and every answer that counts as right."""
 
     id: str
-    source: Any
+    source: Any  # text, an array, or a tuple of such
     targets: tuple[Any, ...]
+    group: str | None = None  # where it comes from (speaker, patient, file): no group should stand in two splits
+
+
+class Bad(NamedTuple):
+    """Stands in an example for a source that cannot be used: file, row, and why."""
+
+    reason: str
 
 
 Splits = Mapping[str, Sequence[Example]]  # train, valid, test, test/<shift> ..., in this order
@@ -50,7 +86,9 @@ class Task(ABC):
     version: int  # raised when a number changes its meaning
     kinds: ClassVar[tuple[Kind, ...]]
     metric: ClassVar[str]  # headline entry of score(); higher is better
-    placeholder: ClassVar[Any]  # stands in for the answer where none is known
+    reads: ClassVar[Input] = Input.TEXT
+    placeholder: ClassVar[Any] = None  # stands in for the answer where none is known
+    skip_bad: ClassVar[bool] = False  # drop and count what cannot be used; else the run refuses
 
     @abstractmethod
     def splits(self) -> Splits:
@@ -59,6 +97,14 @@ class Task(ABC):
     def unpinned(self) -> list[str]:
         """Name what may change under the same configuration: an id of the hub without a commit."""
         return []
+
+    def head(self, kind: Kind, train: Sequence[Example]) -> Head:
+        """Read off the training examples what the head must know."""
+        return Head(kind)
+
+    def stratum(self, example: Example) -> str | None:
+        """Name the class whose share a training subset keeps, where there are classes."""
+        return None
 
     @abstractmethod
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
@@ -113,11 +159,14 @@ class Budget:
     evaluations: int  # looks at valid during training, evenly spaced, the last step among them
     eval_batch_size: int
     max_valid: int  # examples of valid that a look reads
+    max_seconds: float | None  # loading, training and predicting together; a run that needs more has failed
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "micro_batches", "evaluations", "eval_batch_size", "max_valid"):
             if getattr(self, name) < 1:
                 raise Unusable(f"budget.{name}: {getattr(self, name)} given, at least 1 wanted")
+        if self.max_seconds is not None and self.max_seconds <= 0:
+            raise Unusable(f"budget.max_seconds: {self.max_seconds} given, a positive number wanted, or null")
         for name in ("warmup", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise Unusable(f"budget.{name}: {getattr(self, name)} given, a fraction from 0 to 1 wanted")
@@ -131,7 +180,8 @@ class Backbone(ABC):
 
     description: str
     lr_scale: float  # multiplies every method's learning rate alike
-    kind: ClassVar[Kind]
+    kinds: ClassVar[tuple[Kind, ...]]
+    reads: ClassVar[Input] = Input.TEXT
 
     @property
     @abstractmethod
@@ -143,8 +193,12 @@ class Backbone(ABC):
         return []
 
     @abstractmethod
-    def load(self, budget: Budget) -> tuple[nn.Module, Any]:
-        """Return the network and its processor."""
+    def load(self, budget: Budget, head: Head) -> tuple[nn.Module, Any]:
+        """Return the network, on a kind with a new head a Headed, and its processor."""
+
+    def recall(self, model: nn.Module) -> float | None:
+        """Measure the pretraining loss on held-out pretraining data, where the checkpoint comes with such."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +246,18 @@ class Cell:
     backbone: Backbone
     budget: Budget
     seed: int
+    fraction: float | None = None  # share of the training examples; the smaller ones are contained in the larger
+    seed_sample: int | None = None  # draws that share; without it the seed does
     names: Mapping[str, str] = field(default_factory=dict)  # option chosen per group: {"task": "nmt", ...}
+
+    def __post_init__(self) -> None:
+        if self.fraction is not None and not 0 < self.fraction < 1:
+            raise Unusable(f"fraction: {self.fraction} given, a share between 0 and 1 wanted, or null for all")
+
+    @property
+    def kind(self) -> Kind:
+        """The shape of answer that both task and backbone know."""
+        return next(kind for kind in self.task.kinds if kind in self.backbone.kinds)
 
     @property
     def lr(self) -> float:
@@ -201,10 +266,10 @@ class Cell:
 
     def conflict(self) -> str | None:
         """Give the reason why this cell cannot run, or None."""
-        if self.backbone.kind not in self.task.kinds:
-            wanted = " or ".join(self.task.kinds)
-            return (
-                f"task {self.names.get('task')} needs a {wanted} backbone, "
-                f"{self.names.get('backbone')} is {self.backbone.kind}"
-            )
+        task, backbone = self.names.get("task"), self.names.get("backbone")
+        if self.backbone.reads != self.task.reads:
+            return f"task {task} reads {self.task.reads}, backbone {backbone} reads {self.backbone.reads}"
+        if not set(self.backbone.kinds) & set(self.task.kinds):
+            wanted, offered = (" or ".join(kinds) for kinds in (self.task.kinds, self.backbone.kinds))
+            return f"task {task} needs a {wanted} backbone, {backbone} is {offered}"
         return self.method.conflict(self)

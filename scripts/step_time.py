@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> None:
     words = {"method": "lora", "task": "nmt", **given, "budget.steps": str(steps), "budget.evaluations": "1"}
     cell = cell_of([f"{key}={value}" for key, value in words.items()])
     seed_everything(cell.seed)
-    model, processor = cell.backbone.load(cell.budget)
     splits = cell.task.splits()
+    model, processor = cell.backbone.load(cell.budget, cell.task.head(cell.kind, splits["train"]))
     train = [f for f in encode(cell, splits["train"], processor, {}, "train") if f]
     valid = [f for f in encode(cell, splits["valid"][:8], processor, {}, "valid") if f]
     ours, theirs = (cell.method.attach(copy.deepcopy(model), cell) for _ in range(2))

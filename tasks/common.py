@@ -35,6 +35,10 @@ class Corpus(ABC):
         """List every text, as the tokenizer's training data."""
 
     @abstractmethod
+    def held_out(self) -> list[tuple[str, str]]:
+        """List (source, target) texts that pairs() never yields, by which forgetting is measured."""
+
+    @abstractmethod
     def pairs(self, rng: random.Random) -> Iterator[tuple[str, str]]:
         """Yield (source, target) texts for ever; a language model's source is empty."""
 

@@ -11,7 +11,7 @@ from cells import run_cell
 
 from benchmark.backbones.transformer import TextProcessor
 from benchmark.records import Record, Store
-from benchmark.types import Example, Kind, Unusable
+from benchmark.types import Example, Head, Kind, Unusable
 from tasks.nmt import Translation
 from tasks.text import likelihood_scores
 from tasks.text_generation import TextGeneration
@@ -151,7 +151,7 @@ def networks(toy_cell):
         if (kind, method) not in made:
             words = ("task.max_target_tokens=12", "task.template='{source}\n'")
             cell = toy_cell(kind, method, *words)
-            model, processor = cell.backbone.load(cell.budget)
+            model, processor = cell.backbone.load(cell.budget, Head(cell.kind))
             torch.manual_seed(1)
             model = cell.method.attach(model, cell).eval()
             with torch.no_grad():

@@ -18,12 +18,14 @@ from benchmark import runner
 from benchmark.batches import WINDOW, batches, in_order
 from benchmark.meter import Meter
 from benchmark.train import Diverged, Encoded, fit, learn, parts, rate
-from benchmark.types import Budget, Method
+from benchmark.types import Budget, Head, Method
 from tasks.text import TextToText
 
 METHODS = sorted(f.stem for f in (Path(__file__).parents[1] / "configs" / "method").glob("*.yaml"))
 KINDS = ["causal_lm", "seq2seq"]
-IMPOSSIBLE = {("bitfit", "causal_lm"): "llama has no bias vectors"}
+IMPOSSIBLE = {("bitfit", "causal_lm"): "llama has no bias vectors"} | {
+    ("head", kind): f"the head of a {kind} network comes pretrained" for kind in ("causal_lm", "seq2seq")
+}
 SCORES = {
     "causal_lm": {"bleu", "chrf", "rouge_l", "exact_match", "perplexity", "bits_per_byte"},
     "seq2seq": {"bleu", "chrf++", "perplexity", "bits_per_byte"},
@@ -35,7 +37,7 @@ COSTS_OF_TRAINING = {"train_seconds", "seconds_per_step", "tokens_per_second", "
 def prepared(cell, dtype=torch.float64):
     """Load and attach as a run does, here in double precision; return also the encoded splits."""
     runner.seed_everything(cell.seed)
-    model, processor = cell.backbone.load(cell.budget)
+    model, processor = cell.backbone.load(cell.budget, Head(cell.kind))
     splits = cell.task.splits()
     encoded = Encoded(*([cell.task.encode(e, processor, {}) for e in splits[name]] for name in ("train", "valid")))
     return cell.method.attach(model.to(dtype), cell).to(dtype), processor, encoded
@@ -222,7 +224,7 @@ class Points:
 
 BUDGET = Budget(
     description="", steps=12, batch_size=4, micro_batches=1, warmup=0.0, weight_decay=0.0, clip=0.0, dropout=0.0,
-    precision="fp32", evaluations=12, eval_batch_size=3, max_valid=100,
+    precision="fp32", evaluations=12, eval_batch_size=3, max_valid=100, max_seconds=None,
 )  # fmt: skip
 
 

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmark.hub import offline, pinned
-from benchmark.types import Backbone, Budget, Kind, Unusable
+from benchmark.backbones.checkpoint import Checkpoint
+from benchmark.types import Budget, Head, Kind, Unusable
 
 if TYPE_CHECKING:
     from torch import nn
-
-HERE = Path(__file__).parent
-DROPOUTS = (  # every name under which an architecture's configuration keeps a dropout rate
-    "dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop",
-    "dropout_rate", "classifier_dropout",
-)  # fmt: skip
-VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")  # one of them makes a tokenizer
-LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,84 +52,30 @@ class TextProcessor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transformer(Backbone):
+class Transformer(Checkpoint):
     """A Hugging Face text checkpoint."""
 
-    checkpoint: str  # hub id, local folder, or embedded/<name>
-    revision: str | None  # of the hub; null follows the newest one, which the record says
-    weights: str  # pretrained | random: the architecture alone
     tag: str  # text before every source, with {source} and {target} languages
     codes: dict[str, str]  # language -> this tokenizer's own token for it
-
-    def __post_init__(self) -> None:
-        if self.weights not in ("pretrained", "random"):
-            raise Unusable(f"backbone.weights: {self.weights!r} given, pretrained or random wanted")
-        for place in (HERE / self.checkpoint, Path(self.checkpoint).expanduser().absolute()):
-            if place.is_dir():  # known by content from here on, wherever it lies
-                object.__setattr__(self, "checkpoint", str(place))
-                return
-        if self.checkpoint.startswith((".", "/", "~", "embedded/")) or self.checkpoint.count("/") > 1:
-            raise Unusable(f"backbone.checkpoint: no folder {self.checkpoint!r}")
-
-    @property
-    def local(self) -> bool:
-        """Whether the checkpoint is a folder here."""
-        return Path(self.checkpoint).is_dir()
 
     @cached_property
     def family(self) -> str:
         """Read the architecture's name from the checkpoint's configuration."""
-        if self.local:
-            self._check_folder()
-        config = self._config()
+        config = self.config()
         kind = Kind.SEQ2SEQ if config.is_encoder_decoder else Kind.CAUSAL_LM
-        if kind != self.kind:  # the library would load an encoder-decoder's decoder alone
+        if kind not in self.kinds:  # the library would load an encoder-decoder's decoder alone
             raise Unusable(f"backbone.checkpoint={self.checkpoint!r} is a {kind} network: backbone={kind} loads it")
         return config.model_type
 
-    def _check_folder(self) -> None:
-        file = Path(self.checkpoint) / "config.json"
-        if not file.is_file():
-            raise Unusable(self._lacking("config.json"))
-        try:
-            found = json.loads(file.read_text())
-        except ValueError as error:
-            raise Unusable(f"backbone.checkpoint: {str(file)!r} is no JSON ({error})") from error
-        if not isinstance(found, dict) or "model_type" not in found:
-            raise Unusable(f"backbone.checkpoint: {str(file)!r} names no model_type, as a Hugging Face one does")
-        if self.weights == "pretrained" and not any(file.parent.glob("*.safetensors")):  # others may hold a program
-            raise Unusable(self._lacking("safetensors file"))
-        if not any(path for name in VOCABULARIES for path in file.parent.glob(name)):  # the library makes an empty one
-            raise Unusable(self._lacking("tokenizer"))
-
-    def _lacking(self, what: str) -> str:
-        here = ", ".join(sorted(f.name for f in Path(self.checkpoint).iterdir())[:6]) or "nothing"
-        return (
-            f"backbone.checkpoint: no {what} in {self.checkpoint!r} (found: {here}); a Hugging Face checkpoint folder "
-            "has config.json, model.safetensors and tokenizer.json"
-        )
-
-    def unpinned(self) -> list[str]:
-        return [] if self.local or pinned(self.revision) else [self.checkpoint]
-
-    def load(self, budget: Budget) -> tuple[nn.Module, TextProcessor]:
+    def load(self, budget: Budget, head: Head) -> tuple[nn.Module, TextProcessor]:
         """Load weights in fp32 with every dropout set by the budget; layers are never dropped at random."""
-        import torch
         from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
-        from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()  # a run has one of its own
         assert self.family, "the configuration is read first, for its error messages"
-        config = self._config()
-        for name, rate in {**dict.fromkeys(DROPOUTS, budget.dropout), **dict.fromkeys(LAYER_DROPS, 0.0)}.items():
-            if getattr(config, name, None) is not None:
-                setattr(config, name, rate)
-        auto = {Kind.CAUSAL_LM: AutoModelForCausalLM, Kind.SEQ2SEQ: AutoModelForSeq2SeqLM}[self.kind]
+        config = self.configured(budget)
+        auto = {Kind.CAUSAL_LM: AutoModelForCausalLM, Kind.SEQ2SEQ: AutoModelForSeq2SeqLM}[head.kind]
         tokenizer = self._reach(AutoTokenizer.from_pretrained)
-        if self.weights == "random":
-            model = auto.from_config(config, dtype=torch.float32)
-        else:
-            model = self._reach(auto.from_pretrained, config=config, dtype=torch.float32, use_safetensors=True)
+        model = self.network(auto, config)
         if tokenizer.eos_token_id is None:
             raise Unusable(f"the tokenizer of {self.checkpoint!r} has no end token: answers could not end")
         if tokenizer.pad_token_id is None:
@@ -151,34 +87,18 @@ class Transformer(Backbone):
             bos_token_id=tokenizer.bos_token_id,
             decoder_start_token_id=getattr(config, "decoder_start_token_id", None),
         )
-        return model, TextProcessor(tokenizer, self.kind, self.tag, dict(self.codes))
-
-    def _config(self) -> Any:
-        from transformers import AutoConfig
-
-        return self._reach(AutoConfig.from_pretrained)
-
-    def _reach(self, load: Any, **options: Any) -> Any:
-        options |= {"local_files_only": self.local or offline()} | ({} if self.local else {"revision": self.revision})
-        try:
-            return load(self.checkpoint, trust_remote_code=False, **options)
-        except (OSError, ValueError) as error:
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise Unusable(
-                f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first} - give a folder instead: "
-                f"backbone.checkpoint=DIR with config.json, model.safetensors and the tokenizer's files"
-            ) from error
+        return model, TextProcessor(tokenizer, head.kind, self.tag, dict(self.codes))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CausalLM(Transformer):
     """A decoder: reads and writes one sequence."""
 
-    kind: ClassVar[Kind] = Kind.CAUSAL_LM
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CAUSAL_LM,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seq2Seq(Transformer):
     """An encoder and a decoder."""
 
-    kind: ClassVar[Kind] = Kind.SEQ2SEQ
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.SEQ2SEQ,)

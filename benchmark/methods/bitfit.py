@@ -30,7 +30,7 @@ class BitFit(Native):
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         """Raises Unusable where the network has no bias vector."""
         freeze(model)
-        biases = [p for name, p in model.named_parameters() if name.rpartition(".")[2] == "bias"]
+        biases = [p for name, p in model.named_parameters() if name.endswith("bias") and not p.requires_grad]
         if not biases:
             raise Unusable(f"this {cell.backbone.family} network has no bias vectors: choose another method")
         for bias in biases:

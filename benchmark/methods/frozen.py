@@ -18,6 +18,8 @@ class Frozen(Native):
     """Train nothing."""
 
     def conflict(self, cell: Cell) -> str | None:
+        if cell.kind.new_head:
+            return f"a {cell.kind} head is new, frozen it can only guess: method=head trains the head alone"
         return f"method.lr={self.lr}: a frozen network learns nothing, set it to 0.0" if self.lr else None
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:

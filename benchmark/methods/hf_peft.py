@@ -31,6 +31,7 @@ UNTARGETED = {"ADAPTION_PROMPT", "XLORA"}  # like prompts, these wrap no module 
 WRAPS = {  # layer type -> the types that wrap it, peft 0.21.2; all wrap nn.Linear
     "Conv1D": "ADALORA DEFT FOURIERFT FROD GRALORA HIRA IA3 LN_TUNING LORA PVERA RANDLORA TINYLORA UNILORA VBLORA "
     "VERA WAVEFT",
+    "Conv2d": "ADALORA BOFT HIRA HRA IA3 LN_TUNING LOHA LOKR LORA OFT",
     "Embedding": "HIRA LN_TUNING LORA OFT TINYLORA TRAINABLE_TOKENS",
     "norm": "LN_TUNING",
 }
@@ -38,7 +39,8 @@ OURS = {  # fields of a PEFT configuration that follow from the cell
     "target_modules": "method.targets",
     "feedforward_modules": "method.targets",
     "peft_type": "method.peft_type",
-    "task_type": "the backbone",
+    "task_type": "the task",
+    "modules_to_save": "method=partial (every method trains a new head)",
     "base_model_name_or_path": "the backbone",
 }
 
@@ -64,6 +66,8 @@ class Peft(Method):
         reason = roles.refusal(family, self.targets) or self._wrong_options()
         if reason:
             return reason
+        if cell.kind.new_head and self._untargeted:  # needs embeddings or a cache of keys; would shift every position
+            return f"{self.peft_type} prepends to what a language model reads, {family} is no such network here"
         for layer in sorted(roles.layers(family, self.targets) & WRAPS.keys()):
             if self.peft_type not in WRAPS[layer].split():
                 return f"{self.peft_type} cannot wrap {layer} layers, which {family} has at {', '.join(self.targets)}"
@@ -77,7 +81,7 @@ class Peft(Method):
         """Wrap exactly the resolved modules; Unusable where the library wraps others."""
         chosen = roles.resolve([name for name, _ in model.named_modules()], cell.backbone.family, self.targets)
         config = self._config(cell, chosen)
-        if self.peft_type == "PREFIX_TUNING" and cell.backbone.kind == Kind.SEQ2SEQ:
+        if self.peft_type == "PREFIX_TUNING" and cell.kind == Kind.SEQ2SEQ:
             _fit_prefix(config, model.config)
         model = _counting_positions(peft.get_peft_model(model, config))
         wrapped = set(getattr(model, "targeted_module_names", []))
@@ -95,8 +99,10 @@ class Peft(Method):
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write PEFT's own format; a local backbone is called by its folder's name, its path is nobody's business."""
-        network, (config,) = model.get_base_model().config, model.peft_config.values()
-        source = config.base_model_name_or_path or network.name_or_path or network.model_type
+        (config,) = model.peft_config.values()
+        network = getattr(model.get_base_model(), "config", None)  # a network of timm has none
+        source = config.base_model_name_or_path or getattr(network, "name_or_path", "")
+        source = source or getattr(network, "model_type", "a network without a name")
         if Path(source).is_absolute() or Path(source).exists():
             source = Path(source).resolve().name
         config.base_model_name_or_path = source
@@ -132,7 +138,9 @@ class Peft(Method):
 
     def _config(self, cell: Cell, chosen: list[str]) -> peft.PeftConfig:
         fields = {field.name for field in dataclasses.fields(CONFIGS[self.peft_type])}
-        values = {**self.options, "task_type": TASK_TYPES[cell.backbone.kind]}
+        values = {**self.options, "task_type": TASK_TYPES.get(cell.kind)}
+        if cell.kind.new_head:
+            values["modules_to_save"] = ["new_head"]
         if self.rank is not None:
             values[self._rank_field] = self.rank
         if not self._untargeted:

@@ -20,8 +20,10 @@ FILE = "adapter.safetensors"
 
 
 def freeze(model: nn.Module) -> None:
-    """Let nothing be trained."""
+    """Let nothing be trained but a new head, which nobody has trained yet."""
     model.requires_grad_(False)
+    if head := getattr(model, "new_head", None):
+        head.requires_grad_(True)
 
 
 def trained(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:

@@ -80,7 +80,7 @@ def _known_fingerprints(runs: list[Run], settings: dict[int, Settings]) -> dict[
 
 
 def _settings(source: str, record: Record) -> Settings:
-    config = {key: value for key, value in choices(record.config).items() if key != "seed"}
+    config = {key: value for key, value in choices(record.config).items() if key not in ("seed", "seed_sample")}
     beside = {
         "source": source,
         "device": record.device,

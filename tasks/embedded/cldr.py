@@ -25,6 +25,7 @@ from tasks.common import Corpus, Data, by_hash, disjoint, unit_hash
 
 PRETRAIN = 0.6  # share of the items that only pretraining may see
 VALID, TEST = 0.10, 0.15  # shares of the rest
+HELD_OUT = 8  # pairs of a locale by which forgetting is measured
 SHIFTS = ("names", "intervals")  # domains that training never sees
 STYLES = ("full", "long", "medium", "yMMMMEEEEd", "yMMMEd", "MMMMd")
 
@@ -237,6 +238,14 @@ class CldrCorpus(Corpus):
     def texts(self) -> list[str]:
         """List the English and the local texts of every locale."""
         return [text for pairs in self._pairs().values() for pair in pairs for text in pair]
+
+    def held_out(self) -> list[tuple[str, str]]:
+        """List pairs of the parallel locales from items that belong to the task, in whatever locale."""
+        return [
+            (f"<{code}> {e.source}", e.targets[0])
+            for code in self.parallel
+            for e in by_hash(task_pairs(code)["valid"], HELD_OUT)
+        ]
 
     def pairs(self, rng: random.Random) -> Iterator[tuple[str, str]]:
         """Yield `<locale> source` and its target: English to translate, or masked text to restore."""

@@ -20,6 +20,7 @@ from benchmark.types import Example, Splits, Unusable
 from tasks.common import Corpus, Data, by_hash, disjoint, unit_hash
 
 VALID, TEST = 0.08, 0.12
+HELD_OUT = 128  # documents by which forgetting is measured
 SKIPPED = {
     "tests",
     "test",
@@ -84,6 +85,11 @@ def as_example(function: Function) -> Example | None:
     return Example(function.name, function.signature, (sentence,))
 
 
+def as_document(function: Function) -> str:
+    """Render a function as it stands in its source, without the body."""
+    return f'{function.signature}\n    """{function.documentation}\n"""'
+
+
 def split_of(name: str) -> str:
     """Say which split a function belongs to."""
     position = unit_hash(name)
@@ -135,6 +141,7 @@ class DocstringCorpus(Corpus):
 
     packages: list[str]
     task_packages: list[str]
+    held_out_packages: list[str]
 
     def texts(self) -> list[str]:
         """Render each function as it stands in its source, without the body."""
@@ -144,11 +151,22 @@ class DocstringCorpus(Corpus):
                 sources.add(function.signature)
                 sentences.add(function.sentence)
         return [
-            f'{f.signature}\n    """{f.documentation}\n"""'
+            as_document(f)
             for package in self.packages
             for f in functions(package)
             if f.signature not in sources and not _quotes(f.documentation, sentences)
         ]
+
+    def held_out(self) -> list[tuple[str, str]]:
+        """List documents of packages that neither pretraining nor a task reads."""
+        known = {f.documentation for package in self.packages for f in functions(package)}
+        documents = {
+            f.name: as_document(f)
+            for package in self.held_out_packages
+            for f in functions(package)
+            if f.documentation not in known
+        }
+        return [("", documents[name]) for name in sorted(documents, key=unit_hash)[:HELD_OUT]]
 
     def pairs(self, rng: random.Random) -> Iterator[tuple[str, str]]:
         """Yield (no source, text) for ever, in shuffled passes."""

@@ -1,0 +1,121 @@
+"""Hugging Face checkpoints from the hub, a local folder or the embedded ones: finding, checking and reaching them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from benchmark.hub import offline, pinned
+from benchmark.types import Backbone, Budget, Unusable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+HERE = Path(__file__).parent
+DROPOUTS = (  # every name under which an architecture's configuration keeps a dropout rate
+    "dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop",
+    "dropout_rate", "classifier_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob",
+)  # fmt: skip
+LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
+VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")  # one of them makes a tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Backbone):
+    """A network in the Hugging Face layout: config, safetensors, and what prepares its input."""
+
+    checkpoint: str  # hub id, local folder, or embedded/<name>
+    revision: str | None  # of the hub; null follows the newest one, which the record says
+    weights: str  # pretrained | random: the architecture alone
+    beside: ClassVar[tuple[str, tuple[str, ...]]] = (
+        "tokenizer",
+        VOCABULARIES,
+    )  # what else a folder holds
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("pretrained", "random"):
+            raise Unusable(f"backbone.weights: {self.weights!r} given, pretrained or random wanted")
+        for place in (HERE / self.checkpoint, Path(self.checkpoint).expanduser().absolute()):
+            if place.is_dir():  # known by content from here on, wherever it lies
+                object.__setattr__(self, "checkpoint", str(place))
+                return
+        if self.checkpoint.startswith((".", "/", "~", "embedded/")) or self.checkpoint.count("/") > 1:
+            raise Unusable(f"backbone.checkpoint: no folder {self.checkpoint!r}")
+
+    @property
+    def local(self) -> bool:
+        """Whether the checkpoint is a folder here."""
+        return Path(self.checkpoint).is_dir()
+
+    def unpinned(self) -> list[str]:
+        return [] if self.local or pinned(self.revision) else [self.checkpoint]
+
+    def recall(self, model: nn.Module) -> float | None:
+        from benchmark.backbones.headed import recall
+
+        return recall(model, Path(self.checkpoint))
+
+    def config(self) -> Any:
+        """Read the architecture; a folder is checked first, for its error messages."""
+        from transformers import AutoConfig
+
+        if self.local:
+            self._check_folder()
+        return self._reach(AutoConfig.from_pretrained)
+
+    def configured(self, budget: Budget) -> Any:
+        """Read the architecture with every dropout set by the budget; layers are never dropped at random."""
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # a run has one of its own
+        config = self.config()
+        for name, rate in {**dict.fromkeys(DROPOUTS, budget.dropout), **dict.fromkeys(LAYER_DROPS, 0.0)}.items():
+            if getattr(config, name, None) is not None:
+                setattr(config, name, rate)
+        return config
+
+    def network(self, auto: Any, config: Any, **options: Any) -> nn.Module:
+        """Load weights in fp32, or draw them; options go to the network's constructor."""
+        import torch
+
+        if self.weights == "random":
+            maker = getattr(auto, "from_config", None) or auto._from_config
+            return maker(config, dtype=torch.float32, **options)
+        options |= {"config": config, "dtype": torch.float32, "use_safetensors": True}
+        return self._reach(auto.from_pretrained, **options)
+
+    def _check_folder(self) -> None:
+        file = Path(self.checkpoint) / "config.json"
+        if not file.is_file():
+            raise Unusable(self._lacking("config.json"))
+        try:
+            found = json.loads(file.read_text())
+        except ValueError as error:
+            raise Unusable(f"backbone.checkpoint: {str(file)!r} is no JSON ({error})") from error
+        if not isinstance(found, dict) or "model_type" not in found:
+            raise Unusable(f"backbone.checkpoint: {str(file)!r} names no model_type, as a Hugging Face one does")
+        if self.weights == "pretrained" and not any(file.parent.glob("*.safetensors")):  # others may hold a program
+            raise Unusable(self._lacking("safetensors file"))
+        what, names = self.beside
+        if not any(path for name in names for path in file.parent.glob(name)):  # the library makes an empty one
+            raise Unusable(self._lacking(what))
+
+    def _lacking(self, what: str) -> str:
+        here = ", ".join(sorted(f.name for f in Path(self.checkpoint).iterdir())[:6]) or "nothing"
+        return (
+            f"backbone.checkpoint: no {what} in {self.checkpoint!r} (found: {here}); a Hugging Face checkpoint folder "
+            f"has config.json, model.safetensors and {self.beside[1][0]}"
+        )
+
+    def _reach(self, load: Any, **options: Any) -> Any:
+        options |= {"local_files_only": self.local or offline()} | ({} if self.local else {"revision": self.revision})
+        try:
+            return load(self.checkpoint, trust_remote_code=False, **options)
+        except (OSError, ValueError) as error:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise Unusable(
+                f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first} - give a folder instead: "
+                f"backbone.checkpoint=DIR with config.json, model.safetensors and the {self.beside[0]}'s files"
+            ) from error

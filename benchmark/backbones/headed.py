@@ -1,0 +1,135 @@
+"""A pretrained encoder under a new head: one module for every domain."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import nn
+from torch.nn import functional as F
+from transformers.utils import ModelOutput
+
+from benchmark.types import Head, Kind
+
+IGNORED = -100  # label of a position that no loss counts
+BLANK = 0  # CTC's class for no character
+HELD_OUT = Path(__file__).parent / "embedded" / "held_out"
+
+
+def outputs(head: Head) -> int:
+    """Count what a head computes: a value, a score per class, or one per character and the blank."""
+    return {Kind.REGRESS: 1, Kind.CTC: len(head.labels) + 1}.get(head.kind, len(head.labels))
+
+
+class NewHead(nn.Module):
+    """Mix layers, average over positions, project."""
+
+    def __init__(self, width: int, head: Head, layers: int = 0) -> None:
+        super().__init__()
+        self.pooled, self.pair = head.kind in (Kind.CLASSIFY, Kind.REGRESS), head.pair
+        if layers:  # a softmax-weighted sum of all layers (SUPERB, Yang et al. 2021)
+            self.mix = nn.Parameter(torch.zeros(layers))
+        self.project = nn.Linear(2 * width if head.pair else width, outputs(head))
+
+    def forward(self, states: torch.Tensor | Sequence[torch.Tensor], mask: torch.Tensor | None) -> torch.Tensor:
+        """Read states of shape (batch, positions, width), per layer where they are mixed; or (batch, width)."""
+        if not isinstance(states, torch.Tensor):
+            weights = self.mix.softmax(0)
+            states = sum(weight * layer for weight, layer in zip(weights, states, strict=True))
+        if self.pooled and states.ndim == 3:
+            states = average(states, mask)
+        if self.pair:  # the first half of the batch are the first partners; the order of two must not matter
+            one, other = states.chunk(2)
+            states = torch.cat([(one - other).abs(), one * other], -1)
+        return self.project(states)
+
+
+def average(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Average over the positions that are real."""
+    if mask is None:
+        return states.mean(1)
+    weights = mask.to(states.dtype).unsqueeze(-1)
+    return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+class Headed(nn.Module):
+    """What every network with a new head is: `encoder`, `new_head`, and `model(**batch).loss`."""
+
+    def __init__(self, encoder: nn.Module, width: int, head: Head, layers: int = 0) -> None:
+        super().__init__()
+        self.encoder, self.kind = encoder, head.kind
+        if hasattr(encoder, "config"):  # Hugging Face PEFT asks a network for it
+            self.config = encoder.config
+        self.new_head = NewHead(width, head, layers)
+
+    @abstractmethod
+    def states(self, **inputs: torch.Tensor) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor | None]:
+        """Encode: states of shape (batch, positions, width) and the mask of real positions; or (batch, width), None."""
+
+    def forward(self, labels: torch.Tensor | None = None, **inputs: torch.Tensor) -> ModelOutput:
+        """Compute logits, and with labels the loss: a mean over examples, positions that count, or characters."""
+        states, mask = self.states(**inputs)
+        logits = self.new_head(states, mask).float()
+        loss = None if labels is None else LOSSES[self.kind](logits, labels, mask)
+        return ModelOutput(loss=loss, logits=logits, mask=mask)
+
+
+def recall(model: nn.Module, checkpoint: Path) -> float | None:
+    """Measure the pretraining loss on the held-out batch that an embedded checkpoint comes with; None without one.
+
+    A generative network is its own pretraining network; an encoder's pretraining head lies beside its batch.
+    """
+    file = HELD_OUT / f"{checkpoint.name}.safetensors"
+    if checkpoint.parent != HELD_OUT.parent or not file.is_file():
+        return None
+    with safe_open(file, "pt", device=str(next(model.parameters()).device)) as content:
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - no mapping
+        kind = (content.metadata() or {}).get("kind")
+    weights = {name.removeprefix("head."): t.float() for name, t in tensors.items() if name.startswith("head.")}
+    batch = {name: t for name, t in tensors.items() if not name.startswith("head.")}
+    if not kind:
+        return model(**batch).loss.item()
+    network = next(module for module in model.modules() if isinstance(module, Headed))
+    labels = batch.pop("labels")
+    states, mask = network.states(**batch)
+    states = states if isinstance(states, torch.Tensor) else states[-1]
+    classes, width = weights["project.weight"].shape
+    head = NewHead(width, Head(Kind(kind), labels=tuple(map(str, range(classes))))).to(labels.device)
+    head.load_state_dict(weights)
+    return LOSSES[Kind(kind)](head(states, mask).float(), labels, mask).item()
+
+
+def _regress(logits: torch.Tensor, labels: torch.Tensor, _: Any) -> torch.Tensor:
+    return F.mse_loss(logits.squeeze(-1), labels)
+
+
+def _classify(logits: torch.Tensor, labels: torch.Tensor, _: Any) -> torch.Tensor:
+    return F.cross_entropy(logits, labels)
+
+
+def _tag(logits: torch.Tensor, labels: torch.Tensor, _: Any) -> torch.Tensor:
+    return F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED)
+
+
+def _ctc(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Per character. An answer longer than its frames cannot be written down: it counts as no loss."""
+    frames = mask.sum(1) if mask is not None else torch.full((len(logits),), logits.shape[1], device=logits.device)
+    known = labels != IGNORED
+    with torch.autocast(logits.device.type, enabled=False):
+        total = F.ctc_loss(
+            logits.log_softmax(-1).transpose(0, 1), labels[known], frames.long(), known.sum(1),
+            blank=BLANK, reduction="sum", zero_infinity=True,
+        )  # fmt: skip
+    return total / known.sum()
+
+
+LOSSES: dict[Kind, Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]] = {
+    Kind.CLASSIFY: _classify,
+    Kind.REGRESS: _regress,
+    Kind.TAG: _tag,
+    Kind.CTC: _ctc,
+}

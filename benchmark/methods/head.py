@@ -1,0 +1,27 @@
+"""The linear probe: the new head alone on the frozen network, the reference where there is no zero-shot answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmark.methods.native import Native, freeze
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head(Native):
+    """Train what every other method trains as well."""
+
+    def conflict(self, cell: Cell) -> str | None:
+        if cell.kind.new_head:
+            return None
+        return f"the head of a {cell.kind} network comes pretrained: method=frozen is the reference"
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        freeze(model)
+        return model

@@ -1,0 +1,206 @@
+"""What a labelled example is answered with: a class, a number, a label per position, or a line of text.
+
+Each class here is one half of a task; the other half reads (images, proteins, speech), see labelled.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from benchmark.types import Example, Head, Kind, Prediction, Unusable
+from tasks.scores import by_class, by_edits, by_probability, by_value
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchmark.types import Features
+
+IGNORED = -100  # label of a position that no loss counts
+
+
+class Classification:
+    """One class per example."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY,)
+    pair: ClassVar[bool] = False
+
+    def head(self, kind: Kind, train: Sequence[Example]) -> Head:
+        return Head(kind, labels=in_order({str(e.targets[0]) for e in train}), pair=self.pair)
+
+    def stratum(self, example: Example) -> str:
+        return str(example.targets[0])
+
+    def unknown(self, example: Example, head: Head) -> str | None:
+        """Say which label no training example has."""
+        label = str(example.targets[0])
+        return None if label in head.labels else f"label {label!r} is not among the training labels"
+
+    def label(self, example: Example, head: Head, length: int) -> int:
+        return head.labels.index(str(example.targets[0]))
+
+    def labels(self, labels: Sequence[int], width: int) -> torch.Tensor:
+        import torch
+
+        return torch.tensor(labels)
+
+    def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
+        """Give the likeliest class, and the probability of each."""
+        rows = output.logits.softmax(-1).cpu().tolist()
+        return [
+            {
+                "prediction": head.labels[max(range(len(row)), key=row.__getitem__)],
+                "probabilities": {label: round(p, 6) for label, p in zip(head.labels, row, strict=True)},
+            }
+            for row in rows
+        ]
+
+    def nothing(self) -> Prediction:
+        return {"prediction": "", "probabilities": {}}
+
+    def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
+        """Score classes, and the probabilities behind them."""
+        truth = [str(t[0]) for t in targets]
+        return by_class(truth, [p["prediction"] for p in predictions]) | by_probability(truth, predictions)
+
+
+class Regression:
+    """One number per example."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.REGRESS,)
+    pair: ClassVar[bool] = False
+
+    def head(self, kind: Kind, train: Sequence[Example]) -> Head:
+        """Raises Unusable where the training targets do not differ."""
+        values = [float(e.targets[0]) for e in train]
+        centre, scale = float(np.mean(values)), float(np.std(values))
+        if not scale > 0:
+            raise Unusable(f"all {len(values)} training targets are {centre:g}: nothing to learn (data.columns)")
+        return Head(kind, centre=centre, scale=scale, pair=self.pair)
+
+    def stratum(self, example: Example) -> None:
+        return None
+
+    def unknown(self, example: Example, head: Head) -> str | None:
+        """Say that a target is no number."""
+        return None if math.isfinite(example.targets[0]) else f"target {example.targets[0]!r} is no finite number"
+
+    def label(self, example: Example, head: Head, length: int) -> float:
+        return (float(example.targets[0]) - head.centre) / head.scale
+
+    def labels(self, labels: Sequence[float], width: int) -> torch.Tensor:
+        import torch
+
+        return torch.tensor(labels, dtype=torch.float32)
+
+    def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
+        """Give numbers in the targets' own unit."""
+        return [{"prediction": value * head.scale + head.centre} for value in output.logits.squeeze(-1).tolist()]
+
+    def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[float, ...]]) -> dict[str, float]:
+        """Score ranks and distances."""
+        return by_value([float(t[0]) for t in targets], [p["prediction"] for p in predictions])
+
+
+class Tagging:
+    """One label per position; a target is a sequence of labels, None where a position does not count."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.TAG,)
+    pair: ClassVar[bool] = False
+
+    def head(self, kind: Kind, train: Sequence[Example]) -> Head:
+        return Head(kind, labels=in_order({str(tag) for e in train for tag in e.targets[0] if tag is not None}))
+
+    def stratum(self, example: Example) -> None:
+        return None
+
+    def unknown(self, example: Example, head: Head) -> str | None:
+        """Say which label no training example has."""
+        strange = sorted({str(tag) for tag in example.targets[0] if tag is not None} - set(head.labels))
+        return f"label {strange[0]!r} is not among the training labels" if strange else None
+
+    def label(self, example: Example, head: Head, length: int) -> list[int]:
+        """Give labels of the positions that are read, which may be fewer than there are."""
+        tags = example.targets[0][:length]
+        return [IGNORED if tag is None else head.labels.index(str(tag)) for tag in tags]
+
+    def labels(self, labels: Sequence[Sequence[int]], width: int) -> torch.Tensor:
+        return filled(labels, width)
+
+    def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
+        """Give a label for each position that was read."""
+        rows = output.logits.argmax(-1).cpu().tolist()
+        return [
+            {"prediction": [head.labels[c] for c in row[: f["length"]]]} for row, f in zip(rows, features, strict=True)
+        ]
+
+    def nothing(self) -> Prediction:
+        return {"prediction": []}
+
+    def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
+        """Score all positions that count as one population; a position that was cut off is a wrong answer."""
+        truth, said = [], []
+        for answer, (tags, *_) in zip(predictions, targets, strict=True):
+            read = [*answer["prediction"], *[""] * (len(tags) - len(answer["prediction"]))]
+            pairs = [(str(tag), tagged) for tag, tagged in zip(tags, read, strict=True) if tag is not None]
+            truth += [tag for tag, _ in pairs]
+            said += [tagged for _, tagged in pairs]
+        return by_class(truth, said)
+
+
+class Transcription:
+    """A line of text, written character by character (connectionist temporal classification, Graves et al. 2006)."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CTC,)
+    pair: ClassVar[bool] = False
+
+    def head(self, kind: Kind, train: Sequence[Example]) -> Head:
+        return Head(kind, labels=tuple(sorted({c for e in train for c in e.targets[0]})))
+
+    def stratum(self, example: Example) -> None:
+        return None
+
+    def unknown(self, example: Example, head: Head) -> str | None:
+        """Say what cannot be written down at all; a character that only a test has is an error that is scored."""
+        return None if example.targets[0] else "the transcript is empty"
+
+    def label(self, example: Example, head: Head, length: int) -> list[int]:
+        return [1 + head.labels.index(c) for c in example.targets[0] if c in head.labels]
+
+    def labels(self, labels: Sequence[Sequence[int]], width: int) -> torch.Tensor:
+        return filled(labels, max(map(len, labels)))
+
+    def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
+        """Decode greedily: the likeliest class per frame, repeats merged, blanks dropped."""
+        rows = output.logits.argmax(-1).cpu().tolist()
+        frames = [len(row) for row in rows] if output.mask is None else output.mask.sum(1).tolist()
+        texts = (collapsed(row[: int(n)], head) for row, n in zip(rows, frames, strict=True))
+        return [{"prediction": " ".join(text.split())} for text in texts]
+
+    def nothing(self) -> Prediction:
+        return {"prediction": ""}
+
+    def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:
+        """Score errors over all characters, or words, of the references."""
+        return by_edits([t[0] for t in targets], [p["prediction"] for p in predictions])
+
+
+def collapsed(classes: Sequence[int], head: Head) -> str:
+    """Turn one class per frame into text."""
+    kept = [c for i, c in enumerate(classes) if c and (i == 0 or c != classes[i - 1])]
+    return "".join(head.labels[c - 1] for c in kept)
+
+
+def filled(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor:
+    """Pad rows of labels with what no loss counts."""
+    import torch
+
+    return torch.tensor([[*row, *[IGNORED] * (width - len(row))] for row in rows])
+
+
+def in_order(labels: set[str]) -> tuple[str, ...]:
+    """Sort labels, numbers by value."""
+    return tuple(sorted(labels, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label)))

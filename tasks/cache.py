@@ -1,0 +1,56 @@
+"""What is dear to prepare is prepared once: arrays in a folder, named by the hash of what they are made from.
+
+The folder is BENCHMARK_CACHE_DIR or the user's cache folder; it can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def cached(name: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+    """Return what make() returns, from the cache where the same key and the same source code made it before.
+
+    Safe with several processes: each writes a file of its own and renames it, the last one wins with equal content.
+    A file that cannot be read is made again; where nothing can be written, nothing is kept.
+    """
+    source = inspect.getsource(sys.modules[make.__module__])
+    text = json.dumps([source, key], sort_keys=True)
+    file = folder() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+    with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(file, allow_pickle=False) as stored:
+        return dict(stored)
+    arrays = make()
+    with suppress(OSError):
+        _write(file, arrays)
+    return arrays
+
+
+def folder() -> Path:
+    """Say where prepared data is kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("BENCHMARK_CACHE_DIR") or Path(base) / "crosspeft")
+
+
+def _write(file: Path, arrays: Arrays) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
+        try:
+            np.savez(part, allow_pickle=False, **arrays)
+            os.replace(part.name, file)
+        except BaseException:
+            os.unlink(part.name)
+            raise

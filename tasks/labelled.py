@@ -1,0 +1,83 @@
+"""An input and its label: what images, proteins and speech share. The label's half of a task is in answers.py."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmark.types import Bad, Example, Features, Prediction, Splits, Task
+from tasks.answers import IGNORED
+from tasks.common import Data
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled(Task):
+    """Read a source, answer with a label."""
+
+    data: Data
+    skip_bad: bool
+
+    @abstractmethod
+    def features(self, source: Any, processor: Any, counts: dict[str, int]) -> Features:
+        """Prepare a source for this processor; `length` counts its positions, 0 where nothing is left to read."""
+
+    @abstractmethod
+    def inputs(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
+        """Pad features into the network's keyword arguments, without labels."""
+
+    def read(self) -> Splits:
+        """Read the data; a domain says here what cannot be used."""
+        return self.data.splits()
+
+    def splits(self) -> Splits:
+        """Read the data; an example whose label training cannot know becomes Bad."""
+        splits = self.read()
+        train = [e for e in splits.get("train", ()) if not isinstance(e.source, Bad)]
+        if not train:  # said better by whoever asks for examples
+            return splits
+        head = self.head(self.kinds[0], train)
+        return {name: [self._checked(e, head) for e in examples] for name, examples in splits.items()}
+
+    def unpinned(self) -> list[str]:
+        return self.data.unpinned()
+
+    def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
+        features = self.features(example.source, processor, counts)
+        if not features["length"]:
+            counts["empty_examples"] = counts.get("empty_examples", 0) + 1
+            return None
+        if example.targets == (self.placeholder,):  # to be answered, not to be learnt from
+            return features
+        return {**features, "label": self.label(example, processor.head, features["length"])}
+
+    def length(self, features: Features) -> int:
+        return features["length"]
+
+    def collate(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
+        width = max(f["length"] for f in features)
+        return {**self.inputs(features, processor), "labels": self.labels([f["label"] for f in features], width)}
+
+    def items(self, batch: Mapping[str, torch.Tensor]) -> int:
+        """Count examples, positions that count, or characters."""
+        labels = batch["labels"]
+        return len(labels) if labels.ndim == 1 else int((labels != IGNORED).sum())
+
+    def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
+        return 0
+
+    def predict(self, model: nn.Module, features: Sequence[Features], processor: Any) -> list[Prediction]:
+        device = next(model.parameters()).device
+        inputs = {name: tensor.to(device) for name, tensor in self.inputs(features, processor).items()}
+        return self.answers(model(**inputs), features, processor.head)
+
+    def _checked(self, example: Example, head: Any) -> Example:
+        if isinstance(example.source, Bad):
+            return example
+        reason = self.unknown(example, head)
+        return example._replace(source=Bad(f"example {example.id}: {reason}")) if reason else example

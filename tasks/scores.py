@@ -1,0 +1,78 @@
+"""What answers are worth, by scikit-learn, scipy and jiwer."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmark.types import Prediction
+
+BINS = 15  # of the calibration error (Guo et al. 2017, arXiv 1706.04599)
+
+
+def by_class(truth: Sequence[str], said: Sequence[str]) -> dict[str, float]:
+    """Score classes; balanced accuracy is the unweighted average recall of the speech literature."""
+    from sklearn import metrics
+
+    options = {"labels": sorted(set(truth)), "average": "macro", "zero_division": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a class that is never said, or that this part lacks
+        scores = {
+            "accuracy": metrics.accuracy_score(truth, said),
+            "balanced_accuracy": metrics.recall_score(truth, said, **options),
+            "macro_f1": metrics.f1_score(truth, said, **options),
+            "mcc": metrics.matthews_corrcoef(truth, said),
+        }
+    return {name: float(value) for name, value in scores.items()}
+
+
+def by_value(truth: Sequence[float], said: Sequence[float]) -> dict[str, float]:
+    """Score numbers; a constant answer has no rank correlation: 0."""
+    from scipy.stats import spearmanr
+    from sklearn import metrics
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spearman = float(spearmanr(truth, said).statistic) if len(truth) > 1 else math.nan
+    scores = {
+        "spearman": 0.0 if math.isnan(spearman) else spearman,
+        "rmse": float(metrics.root_mean_squared_error(truth, said)),
+    }
+    return scores | ({"r2": float(metrics.r2_score(truth, said))} if len(set(truth)) > 1 else {})
+
+
+def by_edits(truth: Sequence[str], said: Sequence[str]) -> dict[str, float]:
+    """Score texts by the characters and the words that are wrong, missing or too many."""
+    import jiwer
+
+    cer, wer = float(jiwer.cer(list(truth), list(said))), float(jiwer.wer(list(truth), list(said)))
+    return {"character_accuracy": 1 - cer, "cer": cer, "wer": wer}
+
+
+def by_probability(truth: Sequence[str], predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Score probabilities: calibration, and ranking one-vs-rest where every class occurs; of two, the second counts."""
+    from sklearn import metrics
+
+    answered = [(label, p["probabilities"]) for label, p in zip(truth, predictions, strict=True) if p["probabilities"]]
+    if not answered:
+        return {}
+    classes = list(answered[0][1])
+    table = np.array([[p[c] for c in classes] for _, p in answered])
+    hits = np.array([[label == c for c in classes] for label, _ in answered])
+    scores = {"ece": calibration_error(table.max(1), hits[np.arange(len(table)), table.argmax(1)])}
+    if not hits.any(0).all() or hits.all(0).any():  # no curve without both sides of each class
+        return scores
+    chosen = [1] if len(classes) == 2 else range(len(classes))
+    for name, score in (("auroc", metrics.roc_auc_score), ("aupr", metrics.average_precision_score)):
+        scores[name] = float(np.mean([score(hits[:, i], table[:, i]) for i in chosen]))
+    return scores
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Expected calibration error: |accuracy - confidence| over equal bins of confidence, weighted by their size."""
+    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    inside = [places == b for b in np.unique(places)]
+    return float(sum(abs(correct[bin_].mean() - confidence[bin_].mean()) * bin_.mean() for bin_ in inside))

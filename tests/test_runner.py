@@ -1,0 +1,119 @@
+"""What a cell looks at before anything is loaded: usable examples, and a share of them; and how long it may take."""
+
+import dataclasses
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cells import run_cell
+
+from benchmark import runner
+from benchmark.compose import cell_of
+from benchmark.identity import run_id
+from benchmark.meter import TimeOut
+from benchmark.run import choices_of
+from benchmark.runner import Result, fingerprint, share, usable
+from benchmark.types import Bad, Example, Unusable
+
+TRAIN = [Example(f"t{i}", str(i), ("rare" if i % 10 == 0 else "common",)) for i in range(100)]
+
+
+def part(fraction, seed=0, sample=None, stratum=lambda e: e.targets[0]):
+    cell = SimpleNamespace(
+        fraction=fraction, seed=seed, seed_sample=sample, task=SimpleNamespace(stratum=stratum)
+    )  # fmt: skip
+    return [e.id for e in share(cell, TRAIN)]
+
+
+def test_a_smaller_share_lies_within_a_larger_one_and_keeps_the_classes():
+    shares = [part(f) for f in (0.05, 0.1, 0.3, 0.7)]
+    for smaller, larger in itertools.pairwise(shares):
+        assert set(smaller) < set(larger)
+    assert [len(s) for s in shares] == [1 + 5, 1 + 9, 3 + 27, 7 + 63]
+    rare = {e.id for e in TRAIN if e.targets == ("rare",)}
+    assert [len(rare & set(s)) for s in shares] == [1, 1, 3, 7]
+    assert part(None) == [e.id for e in TRAIN]
+
+
+def test_the_sample_has_a_seed_of_its_own():
+    assert part(0.3, seed=1) != part(0.3, seed=2)
+    assert part(0.3, seed=1, sample=5) == part(0.3, seed=2, sample=5)
+    assert part(0.3, seed=3) == part(0.3, seed=9, sample=3)
+
+
+def test_a_share_reaches_training_alone_and_leaves_the_fingerprint(toy_cell):
+    whole, tenth = toy_cell("causal_lm", "lora"), toy_cell("causal_lm", "lora", "fraction=0.1")
+    results = Result(), Result()
+    splits = [runner.read(cell, result) for cell, result in zip((whole, tenth), results, strict=True)]
+    assert (len(splits[0]["train"]), len(splits[1]["train"])) == (64, 7)
+    assert splits[0]["test"] == splits[1]["test"]
+    assert results[0].data["fingerprint"] == results[1].data["fingerprint"]
+    assert results[0].data["sample"] != results[1].data["sample"]
+    assert run_id(choices_of(whole)) != run_id(choices_of(tenth))
+
+
+@pytest.mark.parametrize("fraction", ["0", "1", "1.5", "-0.1"])
+def test_a_share_that_is_none_is_refused(fraction):
+    with pytest.raises(Unusable, match=r"fraction: .* given, a share between 0 and 1 wanted, or null for all"):
+        cell_of(["task=nmt", "method=lora", f"fraction={fraction}"])
+
+
+def test_a_bad_row_refuses_the_run_or_is_counted():
+    splits = {
+        "train": [TRAIN[0], TRAIN[1]._replace(source=Bad("a.csv, row 3: no image x.png"))],
+        "valid": [TRAIN[2]._replace(source=Bad("a.csv, row 9: empty"))],
+    }
+    strict = SimpleNamespace(task=SimpleNamespace(skip_bad=False))
+    with pytest.raises(Unusable, match=r"^a.csv, row 3: no image x.png \(and 1 more\): mend it, or .*skip_bad=true$"):
+        usable(strict, splits, Result())
+    result = Result()
+    kept = usable(SimpleNamespace(task=SimpleNamespace(skip_bad=True)), splits, result)
+    assert {name: len(examples) for name, examples in kept.items()} == {"train": 1, "valid": 0}
+    assert result.data["counts"] == {"train": {"bad_examples": 1}, "valid": {"bad_examples": 1}}
+
+
+def test_a_fingerprint_knows_every_value_of_an_array():
+    array = np.arange(10_000, dtype=np.float32)
+    other = array.copy()
+    other[5000] += 1  # where printing it leaves out
+    prints = [fingerprint({"train": [Example("1", a, ("x",))]}) for a in (array, other, array.copy())]
+    assert prints[0] == prints[2] != prints[1]
+    assert fingerprint({"train": [Example("1", "s", ("x",), "speaker")]}) == fingerprint(
+        {"train": [Example("1", "s", ("x",))]}
+    )
+
+
+def test_a_choice_that_nobody_makes_names_no_other_cell():
+    config = {"task": {"a": 1}, "seed": 0}
+    assert run_id(config) == run_id({**config, "fraction": None, "task": {"a": 1, "b": None}})
+    assert run_id(config) != run_id({**config, "fraction": 0.5})
+
+
+def test_a_run_that_takes_too_long_has_failed_and_says_where(toy_cell):
+    cell = toy_cell("causal_lm", "lora", "budget.max_seconds=0.001")
+    with pytest.raises(TimeOut, match=r"seconds spent after 1 steps, budget.max_seconds=0.001: allow more, or take"):
+        run_cell(cell)
+    assert run_cell(dataclasses.replace(cell, budget=dataclasses.replace(cell.budget, max_seconds=600.0))).examples
+    with pytest.raises(Unusable, match=r"budget.max_seconds: -1.0 given, a positive number wanted, or null"):
+        toy_cell("causal_lm", "lora", "budget.max_seconds=-1")
+
+
+def test_retention_of_an_untouched_network_is_exactly_zero_and_training_moves_it():
+    pytest.importorskip("babel", reason='the embedded data needs pip install -e ".[embedded]"')
+    words = [
+        "task=nmt",
+        "budget=smoke",
+        "budget.steps=2",
+        "data.train=32",
+        "data.valid=8",
+        "data.test=4",
+        "data.shift=4",
+    ]
+    found = {}
+    for method in ("frozen", "lora"):
+        result = run_cell(cell_of([*words, f"method={method}"]))
+        found[method] = {m.name: m.value for m in result.measurements if m.split == "pretraining"}
+    assert found["frozen"]["retention"] == 0
+    assert found["lora"]["loss_bare"] == found["frozen"]["loss_bare"] > 0
+    assert found["lora"]["retention"] == found["lora"]["loss"] - found["lora"]["loss_bare"] != 0
