@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.build import build, plain, typed
-from benchmark.types import Cell, Unusable
+from benchmark.types import Cell, Task, Unusable
 from benchmark.wording import near
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,17 +108,22 @@ def _keys(node: Any) -> list[str]:
 
 def assemble(config: DictConfig, names: dict[str, str]) -> Cell:
     """Build the cell that a composed configuration describes. Raises Unusable, naming the key."""
+    tree = tree_of(config)
+    for noun in NOUNS:
+        if not tree.get(noun):
+            raise Unusable(f"{noun}=? is missing (known: {', '.join(options(noun))})")
+    parts = {noun: build(tree[noun], noun) for noun in NOUNS}
+    return Cell(**parts, **{name: typed(tree[name], hint, name) for name, hint in SCALARS.items()}, names=names)
+
+
+def tree_of(config: DictConfig) -> dict[str, Any]:
+    """Resolve a composed configuration into plain data, with the task's data built. Raises Unusable."""
     try:
         tree = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise Unusable(" ".join(str(error).split())) from error
-    for noun in NOUNS:
-        if not tree.get(noun):
-            raise Unusable(f"{noun}=? is missing (known: {', '.join(options(noun))})")
-    data = build(tree["data"], "data") if tree["data"] else None
-    tree["task"]["data"] = data
-    parts = {noun: build(tree[noun], noun) for noun in NOUNS}
-    return Cell(**parts, **{name: typed(tree[name], hint, name) for name, hint in SCALARS.items()}, names=names)
+    tree["task"]["data"] = build(tree["data"], "data") if tree["data"] else None
+    return tree
 
 
 def resolved(cell: Cell) -> dict[str, Any]:
@@ -129,6 +134,17 @@ def resolved(cell: Cell) -> dict[str, Any]:
 
 def cell_of(overrides: Sequence[str]) -> Cell:
     """Compose and build a cell from command-line words, for use from Python."""
+    return assemble(*composed(overrides))
+
+
+def task_of(overrides: Sequence[str]) -> tuple[str, Task]:
+    """Compose and build a task alone; its backbone need not be there."""
+    config, names = composed(overrides)
+    return names["task"], build(tree_of(config)["task"], "task")
+
+
+def composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+    """Compose a configuration; beside it the option chosen per group. Raises Unusable."""
     check_options(overrides)
     GlobalHydra.instance().clear()
     try:
@@ -137,4 +153,4 @@ def cell_of(overrides: Sequence[str]) -> Cell:
     except HydraException as error:
         raise Unusable(explain(error, overrides)) from error
     names = {noun: config.hydra.runtime.choices[noun] for noun in NOUNS}
-    return assemble(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), names)
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), names

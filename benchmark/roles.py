@@ -7,8 +7,19 @@ from dataclasses import dataclass
 
 from benchmark.wording import near
 
-ALIASES = {"attention": ("query", "key", "value", "output"), "mlp": ("gate", "up", "down")}
-LAYERS = {"norm": "norm", "embedding": "Embedding", "head": "Linear"}  # all other roles: Family.projection
+ALIASES = {
+    "attention": ("query", "key", "value", "output"),
+    "mlp": ("gate", "up", "down"),
+    "conv": ("reduce", "spatial", "restore"),  # of a residual block: 1 x 1, 3 x 3, 1 x 1; some have a shortcut too
+    "back": ("output", "down", "restore"),  # projections back to the width of the block
+}
+LAYERS = {  # all other roles: Family.projection
+    "norm": "norm",
+    "embedding": "Embedding",
+    "head": "Linear",
+    "stem": "Conv2d",
+    "spatial": "Conv2d",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +28,7 @@ class Family:
 
     modules: Mapping[str, str]  # ending of a module's name -> the roles it plays, separated by blanks
     default: tuple[str, ...]  # what methods wrap unless told otherwise
-    projection: str  # layer type of the projections: Linear, or GPT-2's Conv1D
+    projection: str  # layer type of the projections: Linear, Conv2d, or GPT-2's Conv1D
     biases: bool  # some layers carry a bias vector
 
 
@@ -77,8 +88,77 @@ _GPT2 = {
     "wte": "embedding",
     "lm_head": "head",
 }
+_ESM = {
+    "attention.self.query": "query",
+    "attention.self.key": "key",
+    "attention.self.value": "value",
+    "attention.output.dense": "output",
+    "intermediate.dense": "up",
+    "output.dense": "down",
+    "LayerNorm": "norm",
+    "emb_layer_norm_after": "norm",
+    "embeddings.layer_norm": "norm",  # ESM-1b has one before the first block
+    "word_embeddings": "embedding",
+}
+_WAV2VEC2 = {  # its convolutions read samples: pretrained once, wrapped by nobody
+    "attention.q_proj": "query",
+    "attention.k_proj": "key",
+    "attention.v_proj": "value",
+    "attention.out_proj": "output",
+    "feed_forward.intermediate_dense": "up",
+    "feed_forward.output_dense": "down",
+    "layer_norm": "norm",
+    "final_layer_norm": "norm",
+}
+# WavLM's attention reads the raw weights of its projections: what is wrapped around them is never called
+_WAVLM = {name: role for name, role in _WAV2VEC2.items() if not name.startswith("attention")}
+_WHISPER = {
+    "self_attn.q_proj": "query",
+    "self_attn.k_proj": "key",
+    "self_attn.v_proj": "value",
+    "self_attn.out_proj": "output",
+    "fc1": "up",
+    "fc2": "down",
+    "self_attn_layer_norm": "norm",
+    "final_layer_norm": "norm",
+    "layer_norm": "norm",
+}
+_VIT = {
+    "attn.qkv": "query key value",
+    "attn.proj": "output",
+    "mlp.fc1": "up",
+    "mlp.fc2": "down",
+    "norm1": "norm",
+    "norm2": "norm",
+    "encoder.norm": "norm",
+    "norm_pre": "norm",
+    "fc_norm": "norm",
+    "patch_embed.proj": "stem",
+}
+_SWIN = _VIT | {"patch_embed.norm": "norm", "downsample.norm": "norm", "downsample.reduction": "merge"}
+# its 7 x 7 convolutions work on each channel alone: no low-rank update fits them, and nobody wraps them
+_CONVNEXT = {
+    "mlp.fc1": "up",
+    "mlp.fc2": "down",
+    "norm": "norm",
+    "stem.0": "stem",
+    "stem.1": "norm",
+    "downsample.0": "norm",
+    "downsample.1": "spatial",
+}
+_RESNET = {  # a basic block (ResNet-18, -34) has no third convolution
+    "conv1": "reduce",
+    "conv2": "spatial",
+    "conv3": "restore",
+    "downsample.0": "shortcut",
+    "bn1": "norm",
+    "bn2": "norm",
+    "bn3": "norm",
+    "downsample.1": "norm",
+    "encoder.conv1": "stem",
+}
 
-FAMILIES = {  # Hugging Face config.model_type -> names
+FAMILIES = {  # Hugging Face config.model_type, or timm's module -> names
     "llama": Family(modules=_LLAMA, default=LINEAR, projection="Linear", biases=False),
     "qwen3": Family(
         modules=_LLAMA | {"q_norm": "norm", "k_norm": "norm"}, default=LINEAR, projection="Linear", biases=False
@@ -88,6 +168,15 @@ FAMILIES = {  # Hugging Face config.model_type -> names
     "m2m_100": Family(modules=_BART, default=LINEAR, projection="Linear", biases=True),
     "t5": Family(modules=_T5 | {"wi": "up"}, default=LINEAR, projection="Linear", biases=False),  # wi: T5 1.0
     "mt5": Family(modules=_T5, default=LINEAR, projection="Linear", biases=False),
+    "esm": Family(modules=_ESM, default=LINEAR, projection="Linear", biases=True),
+    "wav2vec2": Family(modules=_WAV2VEC2, default=LINEAR, projection="Linear", biases=True),
+    "hubert": Family(modules=_WAV2VEC2, default=LINEAR, projection="Linear", biases=True),
+    "wavlm": Family(modules=_WAVLM, default=("mlp",), projection="Linear", biases=True),
+    "whisper": Family(modules=_WHISPER, default=LINEAR, projection="Linear", biases=True),
+    "vision_transformer": Family(modules=_VIT, default=LINEAR, projection="Linear", biases=True),
+    "swin_transformer": Family(modules=_SWIN, default=LINEAR, projection="Linear", biases=True),
+    "convnext": Family(modules=_CONVNEXT, default=("mlp",), projection="Linear", biases=True),
+    "resnet": Family(modules=_RESNET, default=("conv",), projection="Conv2d", biases=True),
 }
 
 
@@ -142,7 +231,7 @@ def plays(name: str, family: str, wanted: Sequence[str]) -> bool:
 
 
 def layers(family: str, wanted: Sequence[str]) -> set[str]:
-    """Name the layer types behind roles: Linear, Conv1D, Embedding, norm."""
+    """Name the layer types behind roles: Linear, Conv1D, Conv2d, Embedding, norm."""
     return {LAYERS.get(role, FAMILIES[family].projection) for role in expand(family, wanted)}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from benchmark.build import build
 from benchmark.identity import content_hash
 from benchmark.records import Record
-from benchmark.types import Cell, Example, Head, Unusable
+from benchmark.types import Cell, Example, Head, Task, Unusable
 
 CELL = "cell.json"  # the run's record, beside the adapter
 EMBEDDED = Path(__file__).parent / "backbones" / "embedded"
@@ -29,7 +29,7 @@ class Adapted:
         import torch
 
         task = self.cell.task
-        features = [task.encode(Example("", s, (task.placeholder,)), self.processor, {}) for s in sources]
+        features = [task.encode(Example("", task.source(s), (task.placeholder,)), self.processor, {}) for s in sources]
         known = [f for f in features if f is not None]
         with torch.no_grad():
             answers = iter(task.predict(self.model, known, self.processor) if known else [])
@@ -50,6 +50,11 @@ def load(folder: str | Path, checkpoint: str | Path | None = None) -> Adapted:
     head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in known.items()})
     model, processor = cell.backbone.load(cell.budget, head)
     return Adapted(cell.method.restore(model, folder, cell).eval(), processor, cell)
+
+
+def task_of(record: Record) -> Task:
+    """Build the task that a record is of, to score its stored answers again; no data is read."""
+    return build(_unnamed(_words(record.config["task"])), "task")
 
 
 def _found(wanted: Any, given: str | Path | None) -> str:

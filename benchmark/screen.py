@@ -66,7 +66,7 @@ def show(record: Record, store: Store, shipped: Store, path: Path | None = None)
 
 def scores(record: Record) -> Table:
     """Lay out final scores: a row per score, a column per split."""
-    final = [m for m in record.measurements if m.step is None and m.split != "cost"]
+    final = [m for m in record.measurements if m.step is None and m.split not in ("cost", "pretraining")]
     splits = list(dict.fromkeys(m.split for m in final))
     table = Table()
     table.add_column("score")
@@ -93,9 +93,12 @@ def costs(record: Record) -> Table:
 
 
 def notes(record: Record) -> str:
-    """Tell what was cut, what was empty, which state was kept, and whether the data's version is fixed."""
+    """Tell which state was kept, what it forgot, what was cut or empty, and whether the data's version is fixed."""
     step = record.value("valid", "selected_step")
     said = [f"kept the state of step {step:.0f} (lowest valid loss)" if step is not None else ""]
+    if (change := record.value("pretraining", "retention")) is not None:
+        bare = record.value("pretraining", "loss_bare")
+        said.append(f"loss on held-out pretraining data {number(bare)} -> {number(bare + change)}")
     for split, counts in record.data.get("counts", {}).items():
         said += [f"{split}: {count} {name.replace('_', ' ')}" for name, count in counts.items()]
     if unpinned := record.data.get("unpinned"):
@@ -141,6 +144,8 @@ def label(other: Record, record: Record) -> str:
             differing.append(f"{noun} {one.get(f'{noun}.name')}")
             continue
         differing += [f"{k}={one.get(k)}" for k in sorted(one.keys() | this.keys()) if one.get(k) != this.get(k)]
+    if other.config.get("fraction") != record.config.get("fraction"):
+        differing.append(f"fraction {other.config.get('fraction') or 1}")
     words = [d.replace("backbone.weights=random", "random weights") for d in differing]
     return ", ".join([other.method, *words[:2], *([f"{len(words) - 2} more"] if len(words) > 2 else [])])
 
@@ -155,7 +160,8 @@ def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def key(record: Record) -> str:
     """Name what must agree for two records to be averaged."""
-    return json.dumps({k: v for k, v in choices(record.config).items() if k != "seed"}, sort_keys=True)
+    config = {k: v for k, v in choices(record.config).items() if k not in ("seed", "seed_sample")}
+    return json.dumps(config, sort_keys=True)
 
 
 def same_data(one: Record, other: Record) -> bool:

@@ -126,6 +126,10 @@ class Task(ABC):
     def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
         """Count the input and target positions that are not padding; 0 where there are none to count."""
 
+    def source(self, given: Any) -> Any:
+        """Turn what a user hands over, such as a file's name, into a source. Raises Unusable."""
+        return given
+
     def nothing(self) -> Prediction:
         """Answer an example that encode() found empty: it is scored, never dropped."""
         return {"prediction": None}

@@ -31,7 +31,8 @@ UNTARGETED = {"ADAPTION_PROMPT", "XLORA"}  # like prompts, these wrap no module 
 WRAPS = {  # layer type -> the types that wrap it, peft 0.21.2; all wrap nn.Linear
     "Conv1D": "ADALORA DEFT FOURIERFT FROD GRALORA HIRA IA3 LN_TUNING LORA PVERA RANDLORA TINYLORA UNILORA VBLORA "
     "VERA WAVEFT",
-    "Conv2d": "ADALORA BOFT HIRA HRA IA3 LN_TUNING LOHA LOKR LORA OFT",
+    # OFT is left out: it sums the overlapping patches of a 3 x 3 convolution, which is another network from the start
+    "Conv2d": "ADALORA BOFT HIRA HRA IA3 LN_TUNING LOHA LOKR LORA",
     "Embedding": "HIRA LN_TUNING LORA OFT TINYLORA TRAINABLE_TOKENS",
     "norm": "LN_TUNING",
 }

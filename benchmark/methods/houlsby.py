@@ -11,12 +11,13 @@ from transformers.activations import ACT2FN
 
 from benchmark import roles
 from benchmark.methods.native import Native, freeze
+from benchmark.types import Unusable
 from benchmark.wording import near
 
 if TYPE_CHECKING:
     from benchmark.types import Cell
 
-PLACES = ("output", "down")  # section 2.1: after the projection back to the input size, before the skip connection
+PLACES = ("back",)  # section 2.1: after the projection back to the input size, before the skip connection
 
 
 class Bottleneck(nn.Module):
@@ -42,6 +43,16 @@ def add_bottleneck(module: nn.Module, _: tuple, h: torch.Tensor) -> torch.Tensor
     return h + module.adapter(h)
 
 
+def add_to_map(module: nn.Module, _: tuple, h: torch.Tensor) -> torch.Tensor:
+    """Apply the adapter at every place of a map whose channels come second."""
+    return h + module.adapter(h.movedim(1, -1)).movedim(-1, 1)
+
+
+def width_of(module: nn.Module) -> int:
+    """Count a projection's outputs; GPT-2's Conv1D says nf."""
+    return next(getattr(module, name) for name in ("nf", "out_features", "out_channels") if hasattr(module, name))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Houlsby(Native):
     """Adapters after every attention and every feed-forward sub-layer."""
@@ -62,9 +73,11 @@ class Houlsby(Native):
         names = [name for name, _ in model.named_modules()]
         for name in roles.resolve(names, cell.backbone.family, ("norm",) if self.norms else ()):
             model.get_submodule(name).requires_grad_(True)
-        for name in roles.resolve(names, cell.backbone.family, PLACES):
+        places = roles.resolve(names, cell.backbone.family, PLACES)
+        if not places:
+            raise Unusable(f"this {cell.backbone.family} network's blocks have no place for a bottleneck adapter")
+        for name in places:
             module = model.get_submodule(name)
-            width = module.nf if hasattr(module, "nf") else module.out_features  # Conv1D says nf
-            module.adapter = Bottleneck(width, self.bottleneck, self.activation).to(module.weight)
-            module.register_forward_hook(add_bottleneck)
+            module.adapter = Bottleneck(width_of(module), self.bottleneck, self.activation).to(module.weight)
+            module.register_forward_hook(add_to_map if isinstance(module, nn.Conv2d) else add_bottleneck)
         return model

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from benchmark.report.groups import Group
 
 ABSENT = "–"
+BESIDE = (("test", "perplexity"), ("pretraining", "retention"))  # what stands beside the headline score
 LEGEND = (
-    "Scores on the test split: mean ± sample standard deviation over seeds, higher is better except for perplexity. "
+    "Scores on the test splits: mean ± sample standard deviation over seeds, higher is better except for perplexity. "
+    "Retention: loss on held-out pretraining data after adaptation minus before, 0 where nothing is forgotten. "
     "Costs: median over seeds; 1 MB is a million bytes. "
     f"{ABSENT}: not recorded."
 )
@@ -58,9 +60,11 @@ def table(task: str, groups: list[Group]) -> Table:
     """Lay out a row per group."""
     metrics = sorted({metric for group in groups if (metric := group.metric())})
     splits = sorted({m.split for g in groups for r in g.done for m in r.measurements if m.split.startswith("test")})
-    columns = [(split, None) for split in splits] + [("test", "perplexity")]
+    others = [column for column in BESIDE if any(g.values(*column) for g in groups)]
+    columns = [(split, None) for split in splits] + others
     headline = metrics[0] if len(metrics) == 1 else "score"
-    result = Table(task, ["backbone", "weights", "method", *(f"{split} {name or headline}" for split, name in columns)])
+    named = [f"{split} {name or headline}".removeprefix("pretraining ") for split, name in columns]
+    result = Table(task, ["backbone", "weights", "method", *named])
     result.header += ["seeds", "trainable %", "step (ms)", "memory (MB)", "checkpoint (MB)"]
     found = [[g.values(split, name or g.metric() or "") for g in groups] for split, name in columns]
     scores = [_aligned(column) for column in found]

@@ -82,7 +82,7 @@ def as_example(function: Function) -> Example | None:
     sentence = function.sentence
     if len(sentence.split()) < 4 or not sentence.isascii() or sentence.startswith((":", ".", ">", "-")):
         return None
-    return Example(function.name, function.signature, (sentence,))
+    return Example(function.name, function.signature, (sentence,), group=function.name.rpartition(".")[0])
 
 
 def as_document(function: Function) -> str:

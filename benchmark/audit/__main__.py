@@ -1,0 +1,132 @@
+"""Look at a task's data before anything is trained: python -m benchmark.audit task=T [data=D] [any.field=value]."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.audit.findings import Audit, audit
+from benchmark.build import typed
+from benchmark.compose import CONFIGS, SWEEP, options, task_of
+from benchmark.types import Unusable
+
+BEGIN, END = "<!-- audit: written by benchmark.audit -->", "<!-- end of the audit -->"
+
+
+def usage() -> str:
+    """Write the help page."""
+    known = options("task")
+    width = max(map(len, known))
+    return "\n".join([
+        "python -m benchmark.audit task=T [data=D] [any.field=value] [write=true]",
+        "",
+        "Sizes, class balance, exact and near-duplicates across splits, and groups that stand in two of them.",
+        "LEAK: the same source or group on both sides of a split; NEAR: sources that are almost the same.",
+        "Copying: what the target of the most similar training example scores as an answer.",
+        "write=true keeps the audit at the end of the task's card, configs/task/T.md.",
+        "",
+        "task=",
+        *(f"  {name:<{width}}  {text}" for name, text in known.items()),
+    ])  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Audit, and return the exit status: 0 whatever is found, 2 the call was refused."""
+    if {"--help", "-h"} & set(arguments):
+        print(usage())
+        return 0
+    try:
+        words, write = parted(arguments)
+        method = [] if any(word.startswith("method=") for word in words) else ["method=frozen"]  # none is used
+        name, task = task_of([*words, *method])
+        card = CONFIGS / "task" / f"{name}.md"
+        if write and not card.is_file():
+            raise Unusable(f"write=true: task {name} has no card (configs/task/{card.name})")
+        made = audit(task)
+        command = f"python -m benchmark.audit {' '.join(map(quotable, words))}"
+        show(made, command)
+        if write:
+            card.write_text(inserted(card.read_text(encoding="utf-8"), markdown(made, command)), encoding="utf-8")
+            print(f"written to configs/task/{card.name}")
+    except Unusable as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing is written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parted(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Part the words of the configuration from those of this command. Raises Unusable."""
+    write = False
+    words = []
+    for word in arguments:
+        key, _, value = word.partition("=")
+        if word in SWEEP or (key == "task" and "," in value):
+            raise Unusable(f"{word}: an audit is of one task; call it once for each")
+        if key == "write":
+            write = typed(value, bool, "write")
+        else:
+            words.append(word)
+    return words, write
+
+
+def quotable(word: str) -> str:
+    """Leave the folders of this machine out of a word."""
+    key, equals, value = word.partition("=")
+    return f"{key}={Path(value).name}" if equals and Path(value).is_absolute() else word
+
+
+def show(made: Audit, command: str) -> None:
+    """Print an audit: tables on a terminal, Markdown into a file or a pipe."""
+    console = Console()
+    if not console.is_terminal:
+        print(markdown(made, command))
+        return
+    for line in made.findings:
+        style = {"LEAK": "bold red", "CLEAN": "bold green"}.get(line.partition(":")[0], "bold yellow")
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    for section in made.sections:
+        table = Table(title=section.title, title_justify="left", title_style="bold", caption_justify="left")
+        for i, column in enumerate(section.table[0]):
+            table.add_column(column.replace("[", r"\["), justify="left" if i == 0 else "right", overflow="fold")
+        for row in section.table[1:]:
+            table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        console.print(table)
+        if section.note:
+            console.print(section.note, markup=False, highlight=False)
+
+
+def markdown(made: Audit, command: str) -> str:
+    """Write an audit as it stands in a card."""
+    lines = [f"`{command}` (data {made.fingerprint})", "", *(f"- {plain(line)}" for line in made.findings)]
+    for section in made.sections:
+        header, *rows = section.table
+        lines += ["", f"### {section.title}", "", f"| {' | '.join(header)} |"]
+        lines += [f"|{' --- |' + ' ---: |' * (len(header) - 1)}"]
+        lines += [f"| {' | '.join(map(plain, row))} |" for row in rows]
+        lines += ["", section.note] if section.note else []
+    return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Keep a text on one line and in one cell."""
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+def inserted(card: str, text: str) -> str:
+    """Put an audit between the marks of a card, at its end where it has none. Raises Unusable."""
+    if card.count(BEGIN) != card.count(END) or card.count(BEGIN) > 1:
+        raise Unusable(f"the card's marks are not one pair: {BEGIN} and {END}")
+    before, _, rest = card.partition(BEGIN)
+    after = rest.partition(END)[2].strip()
+    return f"{before.rstrip()}\n\n{BEGIN}\n\n{text}\n\n{END}\n" + (f"\n{after}\n" if after else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

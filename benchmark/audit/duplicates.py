@@ -1,0 +1,161 @@
+"""What stands twice in the data: equal sources, like sources, and how like they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable, Sequence
+from itertools import permutations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmark.types import Example
+
+MOST = 5000, 1000  # examples that are compared with one another: of the earlier split, of the later one
+SIDE = 16  # pixels, or stretches and bands, that an array is reduced to
+LIKE_TEXT, LIKE_ARRAY = 0.9, 0.99  # from here on two sources count as near-duplicates
+
+
+class Nearest(NamedTuple):
+    """How like the examples of one split are to those of an earlier one."""
+
+    pairs: list[tuple[Example, Example]]  # each later example that was compared, and the earlier one most like it
+    compared: tuple[int, int]  # examples of the earlier and of the later split
+    capped: bool  # these are not all
+    unequal: int  # later examples that do not stand in the earlier split; what follows is of these
+    like: int  # of which the nearest earlier one is a near-duplicate
+    middle: float  # median of the similarity to the nearest earlier one; nan where all are equal
+    highest: float
+    ids: tuple[str, ...]  # of the pair that is the most alike, the earlier one first
+
+
+def content(value: Any) -> Hashable:
+    """Stand for a source or a target by what is in it."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape} {hashlib.sha256(np.ascontiguousarray(value)).hexdigest()}"
+    if isinstance(value, (tuple, list)):
+        return tuple(content(part) for part in value)
+    return value if isinstance(value, (str, int, float, type(None))) else str(value)
+
+
+def sources(example: Example) -> set[Hashable]:
+    return {content(example.source)}
+
+
+def targets(example: Example) -> set[Hashable]:
+    return {content(target) for target in example.targets}
+
+
+def both(example: Example) -> set[Hashable]:
+    return {(content(example.source), target) for target in targets(example)}
+
+
+def repeated(examples: Sequence[Example], keys: Callable[[Example], set[Hashable]]) -> int:
+    """Count the examples that say again what an earlier one of the same split says."""
+    known: set[Hashable] = set()
+    count = 0
+    for example in examples:
+        count += bool(keys(example) & known)
+        known |= keys(example)
+    return count
+
+
+def shared(one: Sequence[Example], other: Sequence[Example], keys: Callable[[Example], set[Hashable]]) -> int:
+    """Count the examples of the other split that stand in the one; one of several targets is enough."""
+    known = {key for e in one for key in keys(e)}
+    return sum(bool(keys(e) & known) for e in other)
+
+
+def drawn(examples: Sequence[Example], most: int) -> Sequence[Example]:
+    """Keep at most so many, drawn by the hash of their ids: the same ones in every process."""
+    if len(examples) <= most:
+        return examples
+    return sorted(examples, key=lambda e: hashlib.sha256(e.id.encode()).digest())[:most]
+
+
+def nearest(one: Sequence[Example], other: Sequence[Example]) -> Nearest | None:
+    """Find for each example of the other split the most similar one of the one split.
+
+    None where sources are of a sort that does not compare.
+    """
+    known = {key for e in one for key in sources(e)}
+    capped = len(one) > MOST[0] or len(other) > MOST[1]
+    one, other = drawn(one, MOST[0]), drawn(other, MOST[1])
+    table = similarity([opened(e.source) for e in other], [opened(e.source) for e in one])
+    if table is None:
+        return None
+    pairs = [(e, one[i]) for e, i in zip(other, table.argmax(1), strict=True)]
+    unequal = [i for i, e in enumerate(other) if not sources(e) & known]
+    best = np.minimum(table[unequal].max(1), 1)
+    like = int((best >= threshold(one)).sum())
+    middle, highest = (float(np.median(best)), float(best.max())) if unequal else (np.nan, np.nan)
+    ids = tuple(e.id for e in reversed(pairs[unequal[int(best.argmax())]])) if unequal else ()
+    return Nearest(pairs, (len(one), len(other)), capped, len(unequal), like, middle, highest, ids)
+
+
+def threshold(examples: Sequence[Example]) -> float:
+    """Say from which similarity on sources of this sort are near-duplicates."""
+    return LIKE_TEXT if textual(examples) else LIKE_ARRAY
+
+
+def textual(examples: Sequence[Example]) -> bool:
+    """Whether sources are strings, or tuples of strings."""
+    source = examples[0].source
+    return isinstance(source[0] if isinstance(source, tuple) else source, str)
+
+
+def opened(source: Any) -> Any:
+    """Read what is read only when it is needed (a clip, an image in a file); all else stays."""
+    if isinstance(source, tuple) and type(source) is tuple:
+        return tuple(opened(part) for part in source)
+    read = source.read() if callable(getattr(source, "read", None)) else source
+    return getattr(read, "samples", read)
+
+
+def similarity(rows: Sequence[Any], columns: Sequence[Any]) -> np.ndarray | None:
+    """Compare each with each, 0 to 1; tuples are as like as their least like parts, in whichever order is best."""
+    if isinstance(rows[0], str):
+        from rapidfuzz import process
+        from rapidfuzz.distance import Indel
+
+        return process.cdist(rows, columns, scorer=Indel.normalized_similarity, dtype=np.float32)
+    if isinstance(rows[0], np.ndarray):
+        return np.stack([small(a) for a in rows]) @ np.stack([small(a) for a in columns]).T
+    if not isinstance(rows[0], tuple):
+        return None
+    places = range(len(rows[0]))
+    parts = {
+        (i, j): similarity([row[i] for row in rows], [column[j] for column in columns]) for i in places for j in places
+    }
+    orders = [[parts[i, j] for i, j in enumerate(order)] for order in permutations(places)]
+    return np.maximum.reduce([np.minimum.reduce(order) for order in orders])
+
+
+def small(array: np.ndarray) -> np.ndarray:
+    """Reduce to 16 x 16, centred, of length 1: the scalar product of two is their correlation.
+
+    Images become grey means of blocks, sound the logarithm of its energy in stretches of time and bands of frequency.
+    """
+    array = np.asarray(array, dtype=np.float64)
+    if array.ndim == 1:
+        array = energies(array)
+    elif array.ndim == 3:
+        array = array.mean(0 if array.shape[0] <= 4 < array.shape[2] else 2)
+    flat = blocks(blocks(array).T).T.ravel()
+    flat = flat - flat.mean()
+    return flat / max(np.linalg.norm(flat), 1e-12)
+
+
+def energies(samples: np.ndarray) -> np.ndarray:
+    """Give the energy of sound per stretch and frequency, in logarithms, down to 20 dB below its loudest."""
+    samples = np.pad(samples, (0, max(0, 4 * SIDE * SIDE - len(samples))))
+    stretches = samples[: len(samples) // (2 * SIDE) * 2 * SIDE].reshape(2 * SIDE, -1)
+    power = np.abs(np.fft.rfft(stretches * np.hanning(stretches.shape[1]))) ** 2
+    return np.log(power / max(power.max(), 1e-30) + 1e-2)
+
+
+def blocks(array: np.ndarray) -> np.ndarray:
+    """Average the rows in 16 blocks of like height; few rows stand in several."""
+    starts = np.arange(SIDE) * len(array) // SIDE
+    heights = np.maximum(np.diff([*starts, len(array)]), 1)
+    return np.add.reduceat(array, starts, axis=0) / heights[:, None]

@@ -1,0 +1,117 @@
+"""What stands on both sides of a split: equal sources, like sources, groups; and what copying them would score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+from benchmark.audit.description import Section, written
+from benchmark.audit.duplicates import (
+    MOST,
+    Nearest,
+    both,
+    nearest,
+    repeated,
+    shared,
+    sources,
+    targets,
+    textual,
+    threshold,
+)
+from benchmark.types import Example, Input, Kind, Splits, Task
+
+NAMED = 5  # groups that are listed by name
+LEARNT = ("train", "valid")  # splits that a run learns from or is selected on
+
+
+def equal(task: Task, splits: Splits) -> tuple[Section, list[str]]:
+    """Count equal sources, equal examples and, where they are texts, equal targets, within and across splits."""
+    texts = all(written(task, examples) for examples in splits.values())
+    keys = (sources, both, *([targets] if texts else []))
+    table = [["", "equal sources", "of these with an equal target", *(["equal targets"] if texts else [])]]
+    leaks = []
+    for name, examples in splits.items():
+        table.append([f"within {name}", *(f"{repeated(examples, key):,}" for key in keys)])
+    for one, other in combinations(splits, 2):
+        counts = [shared(splits[one], splits[other], key) for key in keys]
+        table.append([f"{other} in {one}", *(f"{n:,}" for n in counts)])
+        if counts[0] and one in LEARNT:
+            whole = f"{counts[1]:,} with the same target"
+            leaks.append(f"LEAK: {counts[0]:,} of {len(splits[other]):,} sources of {other} stand in {one} ({whole})")
+    return Section("Exact duplicates", table, "Examples that say again what another one says; all are compared."), leaks
+
+
+def alike(task: Task, splits: Splits) -> tuple[list[Section], list[str]]:
+    """Compare the later splits with train and valid: near-duplicates, and what copying from train would score."""
+    first = next(iter(splits.values()), None)
+    least = threshold(first) if first else 0.0
+    table = [["", "compared", f"at {least:g} or more", "median of the nearest", "highest", "its ids"]]
+    leaks, capped, copies = [], False, {}
+    for one, other in combinations(splits, 2):
+        if one not in LEARNT or (found := nearest(splits[one], splits[other])) is None:
+            continue
+        capped |= found.capped
+        (here, there), rest = found.compared, found.unequal
+        share = f" ({100 * found.like / rest:.1f} % of {rest:,})" if rest else ""
+        row = [f"{there:,} x {here:,}", f"{found.like:,}{share}", near(found.middle), near(found.highest)]
+        table.append([f"{other} to {one}", *row, " ~ ".join(found.ids)])
+        if found.like:
+            of = f"{found.like:,} of {there:,} examples of {other}"
+            leaks.append(f"NEAR: {of} are at {least:g} or more to one of {one}, without being equal")
+        if one == "train":
+            copies[other] = found
+    cap = (
+        f" At most {MOST[1]:,} x {MOST[0]:,} examples are compared, drawn by hash: that applied, more may be alike."
+        if capped
+        else ""
+    )
+    return [Section("Near-duplicates", table, measure(task, first) + cap), copied(task, copies)], leaks
+
+
+def near(similarity: float) -> str:
+    return "" if math.isnan(similarity) else f"{similarity:.3f}"
+
+
+def measure(task: Task, examples: Sequence[Example] | None) -> str:
+    """Say what similarity means here."""
+    beside = "Exact duplicates are left out."
+    if not examples or not textual(examples):
+        return f"Similarity: correlation of arrays reduced to 16 x 16 (sound: energy per stretch and band). {beside}"
+    of = "sequence identity, that is " if task.reads == Input.PROTEIN else ""
+    return f"Similarity: {of}twice the longest common subsequence over the summed lengths. {beside}"
+
+
+def copied(task: Task, found: dict[str, Nearest]) -> Section:
+    """Score the answers of whoever copies the target of the most similar training example: a method should do better.
+
+    Empty for labels per position, which do not fit a sequence of another length.
+    """
+    table = [["score", *found]]
+    if Kind.TAG in task.kinds:
+        return Section("Copying", table)
+    scores = {}
+    for name, one in found.items():
+        answers = [{**task.nothing(), "prediction": task.stratum(e) or e.targets[0]} for _, e in one.pairs]
+        scores[name] = task.score(answers, [example.targets for example, _ in one.pairs])
+    for score in dict.fromkeys(score for of in scores.values() for score in of):
+        table.append([score, *(f"{of[score]:.4g}" if score in of else "" for of in scores.values())])
+    return Section("Copying", table, "Each example answered by the target of the most similar training example.")
+
+
+def groups(splits: Splits) -> tuple[Section, list[str]]:
+    """Look for groups (speaker, patient, parent, source file) that stand in two splits."""
+    named = {name: {e.group for e in examples if e.group is not None} for name, examples in splits.items()}
+    if not any(named.values()):
+        return Section("Groups", [["", "groups"], ["all splits", "no groups given"]]), []
+    table, leaks = [["", "groups"]], []
+    for name, found in named.items():
+        without = sum(e.group is None for e in splits[name])
+        table.append([name, f"{len(found):,}" + (f" ({without:,} examples without)" if without else "")])
+    for one, other in combinations(splits, 2):
+        common = sorted(named[one] & named[other])
+        some = ", ".join([*common[:NAMED], *(["..."] if len(common) > NAMED else [])])
+        table.append([f"{other} in {one}", f"{len(common):,}" + (f" ({some})" if common else "")])
+        if common and one in LEARNT:
+            leaks.append(f"LEAK: {len(common):,} of {len(named[other]):,} groups of {other} stand in {one} ({some})")
+    return Section("Groups", table), leaks

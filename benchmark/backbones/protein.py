@@ -1,0 +1,143 @@
+"""Protein networks, one token per residue: ESM-2 and T5 encoders, from the hub, a local folder or embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from benchmark.backbones.checkpoint import Checkpoint
+from benchmark.backbones.headed import Headed
+from benchmark.types import Budget, Head, Input, Kind, Unusable
+
+STANDARD = "ACDEFGHIKLMNPQRSTVWY"
+RARE = "XBZUOJ"  # unknown, N or D, Q or E, selenocysteine, pyrrolysine, I or L
+UNKNOWN = RARE[0]
+SPELLINGS = {  # how a tokenizer wants to be told a sequence: {spelling: (text, is_split_into_words)}
+    "letters": lambda residues: ("".join(residues), False),  # ESM-2
+    "spaced": lambda residues: (" ".join(residues), False),  # ProtT5
+    "split": lambda residues: (list(residues), True),  # Ankh
+}
+
+
+class ProteinNetwork(Headed):
+    """An encoder under a head that sees residues alone: special tokens are neither averaged nor labelled."""
+
+    base_model_prefix = "encoder"  # Hugging Face PEFT asks a network for it as well, to know renamed weights
+
+    def __init__(self, encoder: nn.Module, head: Head, before: int, after: int) -> None:
+        super().__init__(encoder, encoder.config.hidden_size, head)
+        self.before, self.after = before, after
+
+    def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        # rows are padded on the right: without the specials, as many ones are left as there are residues
+        return states[:, self.before : states.shape[1] - self.after], attention_mask[:, self.before + self.after :]
+
+
+@dataclass(frozen=True, eq=False)
+class ProteinProcessor:
+    """The tokenizer as a table: residue -> token, and what stands around a sequence."""
+
+    head: Head
+    tokens: dict[str, int]
+    before: list[int]
+    after: list[int]
+    pad: int
+    longest: int | None  # residues; None where positions have no end
+
+    def ids(self, residues: str) -> list[int]:
+        """Give each residue its token. Raises Unusable for what is no residue."""
+        try:
+            return [self.tokens[letter] for letter in residues]
+        except KeyError as error:
+            raise Unusable(f"{error.args[0]!r} in {residues[:20]!r}... is no residue of this backbone") from error
+
+    def batch(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        """Frame rows of residue tokens and pad them on the right."""
+        framed = [torch.tensor([*self.before, *row, *self.after]) for row in rows]
+        ids = nn.utils.rnn.pad_sequence(framed, batch_first=True, padding_value=self.pad)
+        lengths = torch.tensor([len(row) for row in framed])
+        return {"input_ids": ids, "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProteinEncoder(Checkpoint):
+    """An ESM or T5 checkpoint; of an encoder-decoder the encoder alone."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.REGRESS, Kind.CLASSIFY, Kind.TAG)
+    reads: ClassVar[Input] = Input.PROTEIN
+
+    spelling: str  # letters | spaced | split
+    as_unknown: str  # rare residues that this checkpoint was shown as X
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.spelling not in SPELLINGS:
+            raise Unusable(f"backbone.spelling: {self.spelling!r} given, {' or '.join(SPELLINGS)} wanted")
+
+    @cached_property
+    def family(self) -> str:
+        """Read the architecture's name from the checkpoint's configuration."""
+        found = self.config().model_type
+        if found not in ("esm", "t5"):
+            raise Unusable(f"backbone.checkpoint={self.checkpoint!r} is a {found} network, esm or t5 wanted")
+        return found
+
+    def load(self, budget: Budget, head: Head) -> tuple[ProteinNetwork, ProteinProcessor]:
+        """Load the encoder in fp32 under a new head, and learn its tokenizer's table."""
+        from transformers import AutoTokenizer, EsmModel, T5EncoderModel
+
+        assert self.family, "the configuration is read first, for its error messages"
+        config = self.configured(budget)
+        tokenizer = self._reach(AutoTokenizer.from_pretrained)
+        # ESM's pooler reads one special token and comes untrained: a new head averages over residues instead
+        model = (
+            self.network(EsmModel, config, add_pooling_layer=False)
+            if self.family == "esm"
+            else self.network(T5EncoderModel, config)
+        )
+        before, tokens, after = self._table(tokenizer)
+        end = getattr(config, "position_embedding_type", None) == "absolute"  # ESM-1; ESM-2 is rotary, T5 relative
+        longest = config.max_position_embeddings - config.pad_token_id - 1 - len(before) - len(after) if end else None
+        processor = ProteinProcessor(head, tokens, before, after, tokenizer.pad_token_id, longest)
+        return ProteinNetwork(model, head, len(before), len(after)), processor
+
+    def _table(self, tokenizer: Any) -> tuple[list[int], dict[str, int], list[int]]:
+        """Read the table off two probes. Raises Unusable where a residue is not one token of its own."""
+        before, ids, after = self._spelt(tokenizer, STANDARD)
+        tokens = dict(zip(STANDARD, ids, strict=True))
+        probe = STANDARD[::-1] * 2
+        if self._spelt(tokenizer, probe)[1] != [tokens[letter] for letter in probe] or len(set(ids)) < len(ids):
+            raise Unusable(self._no_table("a residue's token depends on what stands beside it"))
+        for letter in RARE:  # X comes first, since it stands for the others
+            middle = self._spelt(tokenizer, f"A{letter}A", strict=False)[1][1:-1]
+            known = len(middle) == 1 and middle[0] not in (*ids, tokenizer.unk_token_id)
+            if known and letter not in self.as_unknown:
+                tokens[letter] = middle[0]
+            elif UNKNOWN in tokens:
+                tokens[letter] = tokens[UNKNOWN]
+        return before, tokens, after
+
+    def _spelt(self, tokenizer: Any, residues: str, strict: bool = True) -> tuple[list[int], list[int], list[int]]:
+        """Tokenise and take the special tokens off: (before, residues, after)."""
+        text, split = SPELLINGS[self.spelling](residues)
+        options = {"is_split_into_words": True} if split else {}
+        ids = list(tokenizer(text, **options)["input_ids"])
+        special = {i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id}
+        start = next((i for i, token in enumerate(ids) if token not in special), len(ids))
+        stop = len(ids) - next((i for i, token in enumerate(reversed(ids)) if token not in special), 0)
+        if strict and (stop - start != len(residues) or tokenizer.unk_token_id in ids[start:stop]):
+            raise Unusable(self._no_table(f"{len(residues)} residues make {stop - start} tokens"))
+        return ids[:start], ids[start:stop], ids[stop:]
+
+    def _no_table(self, why: str) -> str:
+        others = " or ".join(s for s in SPELLINGS if s != self.spelling)
+        return (
+            f"backbone.checkpoint={self.checkpoint!r}: its tokenizer has no token for each residue spelt "
+            f"{self.spelling!r} ({why}): try backbone.spelling={others}"
+        )

@@ -1,0 +1,85 @@
+"""Compare two methods on the same examples: python scripts/paired.py TASK A B [results=DIR] [backbone=B] [metric=M].
+
+A and B are methods, `lora@random` is LoRA on random weights. The difference of the test score is averaged over the
+seeds that both have; its 95 % interval is a bootstrap over seeds and test examples that computes the score anew from
+the stored answers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmark.records import Record, Store  # noqa: E402
+from benchmark.saved import task_of  # noqa: E402
+
+DRAWS = 1000
+
+
+def main(arguments: list[str]) -> None:
+    """Print the difference and its interval."""
+    task, one, other = (a for a in arguments if "=" not in a)
+    given = dict(a.split("=", 1) for a in arguments if "=" in a)
+    stores = [Store(Path(given.get("results", "results")) / part, read_only=True) for part in ("reference", "runs")]
+    sides = [side(stores, task, name, given.get("backbone")) for name in (one, other)]
+    seeds = sorted(sides[0].keys() & sides[1].keys())
+    if not seeds:
+        raise SystemExit(f"no seed of {task} has a finished record of both {one} and {other}: run them first")
+    first = sides[0][seeds[0]][0]
+    metric = given.get("metric", first.data["metric"])
+    pairs = [[sides[0][seed][1], sides[1][seed][1]] for seed in seeds]
+    mean, low, high = interval(task_of(first), metric, pairs)
+    print(
+        f"{task} {first.backbone} test {metric}: {one} - {other} = {mean:+.4f} [{low:+.4f}, {high:+.4f}] "
+        f"({len(seeds)} seeds, {len(pairs[0][0])} examples, {DRAWS} draws)"
+    )
+
+
+def side(stores: Sequence[Store], task: str, name: str, backbone: str | None) -> dict[int, tuple[Record, list[dict]]]:
+    """Find the records of one side by seed, with their test answers."""
+    method, _, weights = name.partition("@")
+    found = {}
+    for store in stores:
+        for record in store.records():
+            config = record.config.get("backbone") or {}
+            right = (record.task, record.method, config.get("weights")) == (task, method, weights or "pretrained")
+            if right and record.status == "done" and backbone in (None, record.backbone):
+                rows = [row for row in store.examples(record) if row["split"] == "test"]
+                found[record.seed] = (record, rows)
+    return found
+
+
+def interval(task: object, metric: str, pairs: list[list[list[dict]]]) -> tuple[float, float, float]:
+    """Resample seeds and, the same for all of them, examples; return mean and percentiles of the difference."""
+    for ours, theirs in pairs:
+        if [row["id"] for row in ours] != [row["id"] for row in theirs]:
+            raise SystemExit("the two sides answered different examples: their data differs")
+    rng = np.random.default_rng(0)
+
+    def difference(seeds: Sequence[int], places: Sequence[int]) -> float:
+        return float(
+            np.mean(
+                [score(task, metric, pairs[s][0], places) - score(task, metric, pairs[s][1], places) for s in seeds]
+            )
+        )
+
+    count, size = len(pairs), len(pairs[0][0])
+    draws = [difference(rng.integers(count, size=count), rng.integers(size, size=size)) for _ in range(DRAWS)]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return difference(range(count), range(size)), float(low), float(high)
+
+
+def score(task: object, metric: str, rows: list[dict], places: Sequence[int]) -> float:
+    """Compute one score of the chosen examples."""
+    chosen = [rows[i] for i in places]
+    return task.score(chosen, [tuple(row["target"]) for row in chosen])[metric]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,132 @@
+"""Proteins: a number, a class, or a label per residue, of one sequence or of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from benchmark.types import Bad, Example, Features, Input, Splits, Unusable
+from tasks.answers import Classification, Regression, Tagging
+from tasks.labelled import Labelled
+
+if TYPE_CHECKING:
+    import torch
+
+RESIDUES = frozenset("ACDEFGHIKLMNPQRSTVWYXBZUOJ")  # the twenty, and what is rare or not known for sure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proteins(Labelled):
+    """Read a sequence, or a pair of sequences, through one encoder."""
+
+    reads: ClassVar[Input] = Input.PROTEIN
+
+    max_residues: int  # of each sequence; the rest is cut off and counted
+
+    def __post_init__(self) -> None:
+        if self.max_residues < 1:
+            raise Unusable(f"task.max_residues: {self.max_residues} given, at least 1 wanted")
+
+    def read(self) -> Splits:
+        """Read the data; what is no sequence or no target becomes Bad, naming file and row."""
+        return {name: [self._read(e) for e in examples] for name, examples in self.data.splits().items()}
+
+    def target(self, value: Any, source: Any) -> Any:
+        """Turn what a file says into a target. ValueError where it is none."""
+        return str(value)
+
+    def features(self, source: Any, processor: Any, counts: dict[str, int]) -> Features:
+        sequences = source if isinstance(source, tuple | list) else (source,)
+        rows = [self._cut(processor.ids(sequence), processor, counts) for sequence in sequences]
+        return {"rows": rows, "length": sum(map(len, rows)) if all(rows) else 0}
+
+    def inputs(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
+        """Pad residues; of pairs, all first sequences come before all second ones."""
+        return processor.batch([row for rows in zip(*(f["rows"] for f in features), strict=True) for row in rows])
+
+    def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
+        return int(batch["attention_mask"].sum())
+
+    def _cut(self, ids: list[int], processor: Any, counts: dict[str, int]) -> list[int]:
+        most = min(self.max_residues, processor.longest or self.max_residues)
+        if len(ids) > most:
+            counts["truncated_sequences"] = counts.get("truncated_sequences", 0) + 1
+        return ids[:most]
+
+    def _read(self, example: Example) -> Example:
+        if isinstance(example.source, Bad):
+            return example
+        if isinstance(example.source, tuple) != self.pair:
+            wanted = "two sequences (data.columns.partner)" if self.pair else "one sequence"
+            raise Unusable(f"{example.id}: this task reads {wanted}")
+        try:
+            source = tuple(map(residues, example.source)) if self.pair else residues(example.source)
+            targets = tuple(self.target(target, source) for target in example.targets)
+        except (ValueError, TypeError) as error:
+            return example._replace(source=Bad(f"{example.id}: {error}"))
+        return example._replace(source=source, targets=targets)
+
+
+def residues(text: str) -> str:
+    """Read a sequence: letters of either case, blanks between them, a stop at the end. ValueError for anything else."""
+    sequence = "".join(str(text).split()).upper().removesuffix("*")
+    for place, letter in enumerate(sequence, 1):
+        if letter not in RESIDUES:
+            raise ValueError(f"{letter!r} at position {place} is no residue")
+    if not sequence:
+        raise ValueError("the sequence is empty")
+    return sequence
+
+
+class Numbers(Regression):
+    """A target is a number."""
+
+    metric: ClassVar[str] = "spearman"
+
+    def target(self, value: Any, source: Any) -> float:
+        return float(value)
+
+
+class Classes(Classification):
+    """A target is a class."""
+
+    metric: ClassVar[str] = "macro_f1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProteinRegression(Numbers, Proteins):
+    """A number per sequence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProteinClassification(Classes, Proteins):
+    """A class per sequence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProteinTagging(Tagging, Proteins):
+    """A label per residue; masked ones neither teach nor count."""
+
+    metric: ClassVar[str] = "accuracy"
+
+    def target(self, value: Any, source: str) -> tuple[str | None, ...]:
+        tags = tuple(None if tag is None else str(tag) for tag in value)
+        if len(tags) != len(source):
+            raise ValueError(f"{len(source)} residues, {len(tags)} labels")
+        return tags
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProteinPairRegression(Numbers, Proteins):
+    """A number per pair; the order of the two does not matter."""
+
+    pair: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProteinPairClassification(Classes, Proteins):
+    """A class per pair, such as whether two proteins interact; the order of the two does not matter."""
+
+    metric: ClassVar[str] = "aupr"
+    pair: ClassVar[bool] = True
