@@ -6,6 +6,7 @@ import shutil
 import tempfile
 
 os.environ["HF_HOME"] = tempfile.mkdtemp()  # what the libraries write does not go to the user's home
+os.environ.setdefault("BENCHMARK_CACHE_DIR", f"{os.environ['HF_HOME']}/crosspeft")  # nor what the tasks prepare
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 

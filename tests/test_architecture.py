@@ -20,6 +20,7 @@ NOUNS = ("task", "method", "backbone", "budget", "data")
 FILES = sorted(CONFIGS / noun / f.name for noun in NOUNS for f in (CONFIGS / noun).glob("*.yaml"))
 METHODS = sorted(f.stem for f in (CONFIGS / "method").glob("*.yaml"))
 TASKS = sorted(f.stem for f in (CONFIGS / "task").glob("*.yaml"))
+CARD = ["What", "Where from", "Licence", "Splits", "What is measured", "Known limits", "Audit"]
 
 # Module or folder -> all of ours that it may import; the most exact line counts.
 MAY = {
@@ -47,6 +48,7 @@ MAY = {
         "benchmark.hub",
         "benchmark.backbones",
     },
+    "benchmark.audit": {f"benchmark.{name}" for name in ("audit", "types", "build", "compose", "runner")},
     "benchmark.report": {"benchmark.records", "benchmark.report"},
     "tasks": {"benchmark.types", "benchmark.wording", "benchmark.hub", "tasks"},
 }
@@ -216,6 +218,15 @@ def test_every_task_brings_its_own_data_and_backbone(task):
     data = OmegaConf.load(CONFIGS / "data" / f"{overrides['override /data']}.yaml")
     assert composed.names["backbone"] == overrides["override /backbone"]
     assert composed.task.data.description == data.description
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_a_card_and_it_has_every_section(task):
+    card = (CONFIGS / "task" / f"{task}.md").read_text(encoding="utf-8")
+    first, *sections = re.split(r"^## ", card, flags=re.MULTILINE)
+    assert first.strip() == f"# {task}"
+    assert [section.partition("\n")[0] for section in sections] == CARD
+    assert [section for section in sections if not section.partition("\n")[2].strip()] == []
 
 
 @pytest.fixture(scope="module")

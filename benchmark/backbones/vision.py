@@ -1,0 +1,192 @@
+"""Any network of timm under a new head: from the hub, a local folder in timm's own layout, or embedded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from benchmark import roles
+from benchmark.backbones.checkpoint import HERE
+from benchmark.backbones.headed import Headed, recall
+from benchmark.hub import offline, pinned
+from benchmark.types import Backbone, Budget, Head, Input, Kind, Unusable
+
+NEEDED = ("config.json", "*.safetensors")  # of a hub id; a pickle may hold a program and is never fetched
+
+
+class VisionNetwork(Headed):
+    """Reads `pixels` of shape (batch, channels, height, width), pooled as the network itself pools them."""
+
+    def __init__(self, encoder: nn.Module, head: Head) -> None:
+        super().__init__(encoder, encoder.num_features, head)
+
+    def states(self, pixels: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return self.encoder(pixels), None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageProcessor:
+    """Fits an image to what the network was pretrained on: size, channels, mean and standard deviation."""
+
+    head: Head
+    height: int
+    width: int
+    channels: int  # 1: colour becomes its luminance (ITU-R 601); 3: grey is repeated
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+    def fit(self, image: np.ndarray) -> np.ndarray:
+        """Resize the whole 8-bit image, with no crop, and give it the network's channels: (height, width[, 3])."""
+        picture = Image.fromarray(image).convert("RGB" if self.channels == 3 else "L")
+        if picture.size != (self.width, self.height):
+            picture = picture.resize((self.width, self.height), Image.Resampling[self.interpolation.upper()])
+        return np.asarray(picture)
+
+    def batch(self, images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        """Stack fitted images and normalise them by the network's own mean and standard deviation."""
+        pixels = torch.from_numpy(np.stack(images)).float().div_(255)
+        pixels = pixels.unsqueeze(1) if self.channels == 1 else pixels.permute(0, 3, 1, 2)
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
+        return {"pixels": ((pixels - mean) / std).contiguous()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionEncoder(Backbone):
+    """A network of timm without its classifier."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.REGRESS)
+    reads: ClassVar[Input] = Input.IMAGE
+
+    checkpoint: str  # hub id such as timm/<name>, local folder, or embedded/<name>
+    revision: str | None  # of the hub; null follows the newest one, which the record says
+    weights: str  # pretrained | random: the architecture alone
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("pretrained", "random"):
+            raise Unusable(f"backbone.weights: {self.weights!r} given, pretrained or random wanted")
+        for place in (HERE / self.checkpoint, Path(self.checkpoint).expanduser().absolute()):
+            if place.is_dir():  # known by content from here on, wherever it lies
+                object.__setattr__(self, "checkpoint", str(place))
+                return
+        if "/" not in self.checkpoint:
+            object.__setattr__(self, "checkpoint", f"timm/{self.checkpoint}")
+        elif self.checkpoint.startswith((".", "/", "~", "embedded/")) or self.checkpoint.count("/") > 1:
+            raise Unusable(f"backbone.checkpoint: no folder {self.checkpoint!r}")
+
+    @property
+    def local(self) -> bool:
+        """Whether the checkpoint is a folder here."""
+        return Path(self.checkpoint).is_dir()
+
+    def unpinned(self) -> list[str]:
+        return [] if self.local or pinned(self.revision) else [self.checkpoint]
+
+    def recall(self, model: nn.Module) -> float | None:
+        return recall(model, Path(self.checkpoint))
+
+    @cached_property
+    def family(self) -> str:
+        """Name timm's module of the architecture. Raises Unusable for one whose roles are not known."""
+        from timm.models import is_model, model_entrypoint
+
+        if not is_model(self._architecture):
+            raise Unusable(f"backbone.checkpoint: timm has no architecture {self._architecture!r} (timm.list_models())")
+        family = model_entrypoint(self._architecture).__module__.rpartition(".")[2]
+        if family not in roles.FAMILIES:
+            known = "vision_transformer, swin_transformer, convnext, resnet"
+            raise Unusable(f"backbone.checkpoint: {self._architecture} is of timm's {family}, one of {known} wanted")
+        return family
+
+    def load(self, budget: Budget, head: Head) -> tuple[VisionNetwork, ImageProcessor]:
+        """Load weights in fp32 under a new head, with every dropout set by the budget."""
+        import timm
+
+        pretrained = self.weights == "pretrained"
+        # an architecture that timm knows by name can be drawn at random without asking the hub
+        name = f"local-dir:{self._folder()}" if pretrained or not self._named else self._architecture
+        # timm starts a ResNet with the last gain of each block at zero: were it frozen there, no adapter could act
+        options = {"zero_init_last": False} if self.family == "resnet" and not pretrained else {}
+        try:
+            encoder = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise Unusable(f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first}") from error
+        set_dropouts(encoder, budget.dropout)
+        return VisionNetwork(encoder.float(), head), self._processor(encoder, head)
+
+    @property
+    def _named(self) -> bool:
+        return not self.local and self.checkpoint.startswith("timm/")
+
+    @cached_property
+    def _architecture(self) -> str:
+        """Read the architecture's name off timm's own name, or the checkpoint's configuration."""
+        if self._named:
+            return self.checkpoint.removeprefix("timm/").partition(".")[0]
+        file = self._folder() / "config.json"
+        try:
+            found = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise Unusable(f"backbone.checkpoint: {str(file)!r} cannot be read as JSON ({error})") from error
+        if not isinstance(found, dict) or "architecture" not in found:
+            raise Unusable(f"backbone.checkpoint: {str(file)!r} names no architecture, as timm's layout does")
+        return found["architecture"]
+
+    def _folder(self) -> Path:
+        """Find the checkpoint's folder, from the hub where it is there. Raises Unusable where a file is missing."""
+        folder = Path(self.checkpoint) if self.local else self._fetched()
+        wanted = NEEDED if self.weights == "pretrained" else NEEDED[:1]
+        for pattern in wanted:
+            if not any(folder.glob(pattern)):
+                here = ", ".join(sorted(f.name for f in folder.iterdir())[:6]) or "nothing"
+                raise Unusable(
+                    f"backbone.checkpoint: no {pattern.lstrip('*.')} file in {self.checkpoint!r} (found: {here}); "
+                    "timm's layout is config.json and model.safetensors"
+                )
+        return folder
+
+    def _fetched(self) -> Path:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        options = {"revision": self.revision, "allow_patterns": list(NEEDED), "local_files_only": offline()}
+        try:
+            return Path(snapshot_download(self.checkpoint, **options))
+        except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise Unusable(
+                f"backbone.checkpoint={self.checkpoint!r} cannot be had from the hub: {first} - fetch it where there "
+                "is a network, or give a folder: backbone.checkpoint=DIR with config.json and model.safetensors"
+            ) from error
+
+    def _processor(self, encoder: nn.Module, head: Head) -> ImageProcessor:
+        known: dict[str, Any] = encoder.pretrained_cfg
+        channels, height, width = known["input_size"]
+        stem = next(m for m in encoder.modules() if isinstance(m, nn.Conv2d))
+        if stem.in_channels not in (1, 3) or stem.in_channels != channels:
+            raise Unusable(
+                f"backbone.checkpoint={self.checkpoint!r} reads {stem.in_channels} channels, its configuration says "
+                f"{channels}: 1 or 3 wanted (pretrained_cfg.input_size, model_args.in_chans)"
+            )
+        mean, std = (tuple(float(value) for value in known[name]) for name in ("mean", "std"))
+        return ImageProcessor(head, height, width, channels, mean, std, known["interpolation"])
+
+
+def set_dropouts(network: nn.Module, rate: float) -> None:
+    """Set every dropout; whole paths and blocks of pixels are never dropped."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        for name, value in (("drop_rate", rate), ("drop_prob", 0.0)):  # timm's functional ones
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, value)
