@@ -1,0 +1,52 @@
+"""A speech encoder under a new head: the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmark.backbones.headed import Headed
+from benchmark.types import Head
+
+
+class Hearing(Headed):
+    """Reads `input_values` (samples) or `input_features` (log-mel) with their `attention_mask`."""
+
+    def __init__(self, encoder: nn.Module, head: Head, weighted: bool = False) -> None:
+        config = encoder.config
+        blocks = getattr(config, "encoder_layers", None) or config.num_hidden_layers
+        super().__init__(encoder, config.hidden_size, head, layers=blocks + 1 if weighted else 0)
+        self.weighted = weighted
+
+    def states(
+        self, attention_mask: torch.Tensor, **inputs: torch.Tensor
+    ) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor]:
+        """Encode; a checkpoint with group-normed convolutions never saw a mask and reads padding as silence."""
+        masked = getattr(self.config, "feat_extract_norm", None) == "layer"
+        output = self.encoder(
+            **inputs, **({"attention_mask": attention_mask} if masked else {}), output_hidden_states=self.weighted
+        )
+        states = output.hidden_states if self.weighted else output.last_hidden_state
+        return states, self.frames(attention_mask, output.last_hidden_state.shape[1])
+
+    def frames(self, mask: torch.Tensor, number: int) -> torch.Tensor:
+        """Reduce a mask of samples, or of Whisper's spectrogram, to the encoder's frames; at least one is real."""
+        if self.config.model_type == "whisper":
+            reduced = mask[:, :: mask.shape[1] // number]
+        else:
+            ends = self.encoder._get_feat_extract_output_lengths(mask.sum(1)).clamp(min=1)
+            reduced = torch.arange(number, device=mask.device) < ends[:, None]
+        return reduced.to(mask.dtype)
+
+
+def reach(config: Any) -> int:
+    """Count the samples that one frame is made from; 0 where a spectrogram is read."""
+    if not hasattr(config, "conv_kernel"):
+        return 0
+    samples = 1
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples

@@ -1,0 +1,153 @@
+"""Speech from the user's files (the audio-folder layout: metadata.csv beside the recordings) and from the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.types import Bad, Example, Splits, Unusable
+from tasks.common import Data, unit_hash
+from tasks.data import PART, SPLITS, Hub, _rows, check
+from tasks.sound import Clip, Wave
+
+WANTED = ("file", "target")
+COLUMNS = (*WANTED, "speaker", "split")
+HUB_COLUMNS = (*WANTED, "speaker")
+VALID, TEST = 0.1, 0.2  # of what the hash divides
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioFolder(Data):
+    """A folder with metadata.csv: a recording, its label or transcript, and who speaks, per row."""
+
+    folder: str
+    metadata: str  # file in the folder: CSV, TSV, JSON lines or parquet
+    columns: dict[str, str | None]  # file, target; where there are such: speaker, split
+    splits_of: dict[str, list[str]]  # split -> words of the split column; without that column, speakers (or files)
+
+    def __post_init__(self) -> None:
+        check(self.columns, "data.columns", WANTED, COLUMNS)
+        shifts = [name for name in self.splits_of if name.startswith("test/")]
+        check(self.splits_of, "data.splits_of", [], [*SPLITS, *shifts])
+        if self.columns.get("split"):
+            check(self.splits_of, "data.splits_of", ["train", "test"], [*SPLITS, *shifts])
+
+    def splits(self) -> Splits:
+        """Read every recording once; a row whose recording cannot be used becomes Bad."""
+        folder = Path(self.folder).expanduser()
+        rows = _rows(str(folder / self.metadata))
+        splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *self.splits_of)}
+        for number, (row, split) in enumerate(zip(rows, self._dealt(rows), strict=True), 1):
+            if split is not None:
+                splits[split].append(self._example(folder, number, row))
+        return splits
+
+    def _example(self, folder: Path, number: int, row: Mapping[str, Any]) -> Example:
+        name, target = (self._cell(row, role) for role in WANTED)
+        where = f"{self.metadata}, row {number}: {name}"
+        source = recording(folder / name, where) if target else Bad(f"{where} has no {self.columns['target']}")
+        return Example(name, source, (target,), self._cell(row, "speaker") if self.columns.get("speaker") else None)
+
+    def _dealt(self, rows: Sequence[Mapping[str, Any]]) -> list[str | None]:
+        """Say each row's split: by the split column, or by speaker (or file), named or drawn by the hash."""
+        column = "split" if self.columns.get("split") else "speaker" if self.columns.get("speaker") else "file"
+        units = [self._cell(row, column) for row in rows]
+        named = {str(word): split for split, words in self.splits_of.items() for word in words}
+        if unknown := sorted(set(named) - set(units)):
+            held = ", ".join(sorted(set(units))[:8])
+            raise Unusable(f"data.splits_of: no {column} {unknown[0]!r} in {self.metadata} (it holds {held})")
+        if column == "split":
+            splits = [named.get(unit) for unit in units]  # a word that is not named is left out
+        else:
+            free = {split for split in ("test", "valid") if split not in self.splits_of}
+            splits = [named.get(unit) or _drawn(unit, free) for unit in units]
+        if "valid" in splits:
+            return splits
+        files = [self._cell(row, "file") for row in rows]  # of the training speakers: better than the test's
+        return [_drawn(f, {"valid"}) if s == "train" else s for f, s in zip(files, splits, strict=True)]
+
+    def _cell(self, row: Mapping[str, Any], role: str) -> str:
+        column = self.columns[role]
+        if column not in row:
+            raise Unusable(f"{self.metadata}: no column {column!r}; it has {', '.join(row)} (data.columns maps them)")
+        return "" if row[column] is None else str(row[column]).strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioHub(Hub):
+    """A data set of the hub with a column of recordings."""
+
+    def __post_init__(self) -> None:
+        check(self.columns, "data.columns", WANTED, HUB_COLUMNS)
+        check(self.splits_of, "data.splits_of", SPLITS)
+        for name, shift in self.shifts.items():
+            check(shift, f"data.shifts.{name}", ["split"], PART)
+            check(shift.get("columns", self.columns), f"data.shifts.{name}.columns", WANTED, HUB_COLUMNS)
+
+    def splits(self) -> Splits:
+        """Load every split; recordings stay encoded until they are read."""
+        return {name: list(self._examples(part)) for name, part in self._wanted().items()}
+
+    def _examples(self, part: Mapping[str, Any]) -> Iterator[Example]:
+        import datasets
+
+        columns, table = part["columns"], self._load(part)
+        for column in columns.values():
+            if column not in table.column_names:
+                raise Unusable(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")
+        names = getattr(table.features[columns["target"]], "names", None)  # classes are stored by number
+        table = table.cast_column(columns["file"], datasets.Audio(decode=False))
+        for number, row in enumerate(table):
+            where = f"{part['id']} ({part['split']}), row {number}"
+            target = row[columns["target"]]
+            found = row[columns["file"]]
+            source = recording(io.BytesIO(found["bytes"]) if found["bytes"] else Path(found["path"]), where)
+            speaker = row[columns["speaker"]] if columns.get("speaker") else None
+            label = str(names[target] if names else target)
+            yield Example(f"{part['split']}/{number}", source, (label,), None if speaker is None else str(speaker))
+
+
+def recording(place: Path | io.BytesIO, where: str) -> Clip | Bad:
+    """Read a recording once, to know it by its content; it is decoded again when it is needed."""
+    if isinstance(place, Path) and not place.is_file():
+        return Bad(f"{where}: no such file")
+    content = place.read_bytes() if isinstance(place, Path) else place.getvalue()
+    try:
+        wave = decoded(content)
+    except (RuntimeError, ValueError) as error:
+        return Bad(f"{where} cannot be decoded ({error})")
+    reason = fault(wave)
+    if reason:
+        return Bad(f"{where} {reason}")
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    return Clip(digest, lambda: decoded(place.read_bytes() if isinstance(place, Path) else content))
+
+
+def decoded(content: bytes) -> Wave:
+    """Decode by libsndfile; several channels are averaged. RuntimeError where it cannot."""
+    import soundfile
+
+    samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    return Wave(samples.mean(1), rate)
+
+
+def fault(wave: Wave) -> str | None:
+    """Say why nothing can be heard."""
+    if not len(wave.samples):
+        return "is empty"
+    if not np.isfinite(wave.samples).all():
+        return "holds samples that are no numbers"
+    return None if np.any(wave.samples) else "is silent throughout (all samples are zero)"
+
+
+def _drawn(unit: str, free: Collection[str]) -> str:
+    """Draw a split by the hash of a speaker or a file, among those that nothing was named for."""
+    place = unit_hash(f"split {unit}")
+    split = "test" if place < TEST else "valid" if place < TEST + VALID else "train"
+    return split if split in free else "train"

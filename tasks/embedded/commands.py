@@ -1,0 +1,82 @@
+"""Spoken commands and spoken words by eSpeak NG: every voice belongs to one split, or to pretraining, for ever."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.types import Example, Splits, Unusable
+from tasks.common import Data
+from tasks.embedded.espeak import person, speak
+from tasks.embedded.voices import RATE, phrases, utterances
+from tasks.sound import Wave, clip, noisy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoken(Data):
+    """Texts said by voices that no two splits share; the shifted test has other accents, and noise."""
+
+    accents: list[str]  # language files of eSpeak
+    shifted_accents: list[str]
+    snr: float  # dB, of the shifted test's noise
+
+    def __post_init__(self) -> None:
+        if set(self.accents) & set(self.shifted_accents):
+            raise Unusable("data.shifted_accents: an accent of data.accents is no shift")
+
+    def said(self, split: str, texts: Sequence[str], targets: Sequence[Any], shifted: bool = False) -> list[Example]:
+        """Speak one split; the same texts in the same order always sound the same."""
+        rng = random.Random(f"{split} {len(texts)}")
+        accents = self.shifted_accents if shifted else self.accents
+        asked = utterances(texts, "shift" if shifted else split.partition("/")[0], accents, rng)
+        noise = np.random.default_rng(0)
+        made = []
+        for number, (utterance, heard, target) in enumerate(zip(asked, speak(asked, RATE), targets, strict=True)):
+            samples = noisy(heard.samples, self.snr, noise) if shifted else heard.samples
+            name = f"{split}/{number} {utterance.text} ({utterance.accent}+{utterance.variant})"
+            made.append(Example(name, clip(Wave(samples, RATE)), (target,), person(utterance.variant)))
+        return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commands(Spoken):
+    """Which of some commands is said. Sizes are clips per command."""
+
+    commands: list[str]
+    train: int
+    valid: int
+    test: int
+    shift: int
+
+    def splits(self) -> Splits:
+        sizes = {"train": self.train, "valid": self.valid, "test": self.test, "test/accents": self.shift}
+        splits = {}
+        for split, size in sizes.items():
+            texts = [command for command in self.commands for _ in range(size)]
+            splits[split] = self.said(split, texts, texts, shifted=split == "test/accents")
+        return splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phrases(Spoken):
+    """Phrases of a few words to be written down; the shifted test says words that training never does."""
+
+    words: list[str]
+    unseen: list[str]
+    longest: int  # words per phrase, from 1
+    train: int
+    valid: int
+    test: int
+    shift: int
+
+    def splits(self) -> Splits:
+        sizes = {"train": self.train, "valid": self.valid, "test": self.test, "test/unseen": self.shift}
+        splits = {}
+        for split, size in sizes.items():
+            texts = phrases(self.unseen if split == "test/unseen" else self.words, size, self.longest, split)
+            splits[split] = self.said(split, texts, texts, shifted=split == "test/unseen")
+        return splits

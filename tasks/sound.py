@@ -1,0 +1,52 @@
+"""Sound: clips that are read when they are needed, and their sampling rate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Wave(NamedTuple):
+    """One channel."""
+
+    samples: np.ndarray  # float32, -1 to 1
+    rate: int  # Hz
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording, known by its content: equal clips are one."""
+
+    digest: str
+    read: Callable[[], Wave] = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+def clip(wave: Wave) -> Clip:
+    """Hold a wave that is in memory, in 16 bits."""
+    samples = np.round(np.clip(wave.samples, -1, 1) * 32767).astype(np.int16)
+    digest = hashlib.sha256(f"{wave.rate} ".encode() + samples.tobytes()).hexdigest()
+    return Clip(digest[:32], lambda: Wave(samples.astype(np.float32) / 32767, wave.rate))
+
+
+def at_rate(wave: Wave, rate: int) -> np.ndarray:
+    """Resample (soxr, high quality)."""
+    if wave.rate == rate:
+        return wave.samples
+    import soxr
+
+    return soxr.resample(wave.samples, wave.rate, rate)
+
+
+def noisy(samples: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarray:
+    """Add white noise at a signal-to-noise ratio, in dB over the whole clip."""
+    noise = rng.standard_normal(len(samples))
+    scale = np.sqrt(np.mean(np.square(samples, dtype=np.float64)) / 10 ** (snr / 10))
+    mixed = samples + scale * noise
+    return (mixed / max(1.0, np.abs(mixed).max())).astype(np.float32)

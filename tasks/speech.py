@@ -1,0 +1,106 @@
+"""Speech: which word, mood or speaker is heard, or what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from benchmark.types import Features, Head, Input, Prediction, Unusable
+from tasks.answers import Classification, Transcription
+from tasks.labelled import Labelled
+from tasks.sound import Clip, at_rate
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech(Labelled):
+    """Listen to a clip, at the sampling rate of the backbone."""
+
+    reads: ClassVar[Input] = Input.AUDIO
+
+    max_seconds: float  # the rest of a clip is cut off and counted
+
+    def __post_init__(self) -> None:
+        if not self.max_seconds > 0:
+            raise Unusable(f"task.max_seconds: {self.max_seconds} given, a positive number wanted")
+
+    def features(self, source: Clip, processor: Any, counts: dict[str, int]) -> Features:
+        """Resample, which is counted under both rates, and cut."""
+        wave = source.read()
+        if wave.rate != processor.rate:
+            name = f"resampled_{wave.rate}_to_{processor.rate}_hz_by_soxr"
+            counts[name] = counts.get(name, 0) + 1
+        samples = at_rate(wave, processor.rate)
+        most = min(int(self.max_seconds * processor.rate), processor.longest or len(samples))
+        if len(samples) > most:
+            counts["cut_clips"] = counts.get("cut_clips", 0) + 1
+        return {"samples": samples[:most], "length": min(len(samples), most)}
+
+    def inputs(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
+        return processor([f["samples"] for f in features])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechClassification(Classification, Speech):
+    """A command, an emotion, a speaker."""
+
+    metric: ClassVar[str] = "accuracy"
+
+    def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
+        """Score as any classification; the mean recall of the classes has a name of its own in this field."""
+        scores = super().score(predictions, targets)
+        return {
+            "unweighted_average_recall" if name == "balanced_accuracy" else name: value
+            for name, value in scores.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechRecognition(Transcription, Speech):
+    """What is said, character by character."""
+
+    metric: ClassVar[str] = "character_accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerVerification(SpeechClassification):
+    """Whether two clips are of one speaker: learnt by naming the training speakers, asked of every pair of a split."""
+
+    metric: ClassVar[str] = "verification_accuracy"
+
+    def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
+        """Add what a clip is compared by: its scores for the training speakers (anchors)."""
+        rows = output.logits.cpu().tolist()
+        named = super().answers(output, features, head)
+        return [{**one, "embedding": [round(x, 4) for x in row]} for one, row in zip(named, rows, strict=True)]
+
+    def nothing(self) -> Prediction:
+        return {**super().nothing(), "embedding": []}
+
+    def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
+        """Compare every two clips by the cosine of their embeddings; a clip that could not be read is like none."""
+        scores = super().score(predictions, targets)
+        width = max(len(p["embedding"]) for p in predictions)
+        rows = np.array([p["embedding"] or [0.0] * width for p in predictions])
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        first, second = np.triu_indices(len(rows), 1)
+        speakers = np.array([str(t[0]) for t in targets])
+        same = speakers[first] == speakers[second]
+        if same.all() or not same.any():  # nothing to tell apart
+            return scores
+        error = equal_error_rate((rows @ rows.T)[first, second], same)
+        return scores | {"verification_accuracy": 1 - error, "equal_error_rate": error}
+
+
+def equal_error_rate(likeness: np.ndarray, same: np.ndarray) -> float:
+    """Find the threshold at which as many pairs are wrongly accepted as wrongly rejected; between two, their mean."""
+    from sklearn.metrics import roc_curve
+
+    accepted, right, _ = roc_curve(same, likeness, drop_intermediate=False)
+    nearest = np.abs(accepted - (1 - right)).argmin()
+    return float((accepted[nearest] + 1 - right[nearest]) / 2)
