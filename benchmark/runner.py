@@ -64,7 +64,7 @@ def usable(cell: Cell, splits: Splits, result: Result) -> Splits:
     reasons = [reason for found in bad.values() for reason in found]
     if not reasons:
         return splits
-    if not cell.task.skip_bad:
+    if not cell.task.skips_bad():
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         raise Unusable(f"{reasons[0]}{more}: mend it, or leave such rows out by task.skip_bad=true")
     counts = result.data.setdefault("counts", {})

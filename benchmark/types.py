@@ -88,7 +88,6 @@ class Task(ABC):
     metric: ClassVar[str]  # headline entry of score(); higher is better
     reads: ClassVar[Input] = Input.TEXT
     placeholder: ClassVar[Any] = None  # stands in for the answer where none is known
-    skip_bad: ClassVar[bool] = False  # drop and count what cannot be used; else the run refuses
 
     @abstractmethod
     def splits(self) -> Splits:
@@ -101,6 +100,10 @@ class Task(ABC):
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
         """Read off the training examples what the head must know."""
         return Head(kind)
+
+    def skips_bad(self) -> bool:
+        """Whether examples that cannot be used are dropped and counted; else the run refuses."""
+        return False
 
     def stratum(self, example: Example) -> str | None:
         """Name the class whose share a training subset keeps, where there are classes."""

@@ -7,14 +7,14 @@ import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data, unit_hash
-from tasks.data import PART, SPLITS, Hub, _rows, check
 from tasks.sound import Clip, Wave
+from tasks.tables import SPLITS, HubData, check, rows
 
 WANTED = ("file", "target")
 COLUMNS = (*WANTED, "speaker", "split")
@@ -41,9 +41,9 @@ class AudioFolder(Data):
     def splits(self) -> Splits:
         """Read every recording once; a row whose recording cannot be used becomes Bad."""
         folder = Path(self.folder).expanduser()
-        rows = _rows(str(folder / self.metadata))
+        table = rows(str(folder / self.metadata))
         splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *self.splits_of)}
-        for number, (row, split) in enumerate(zip(rows, self._dealt(rows), strict=True), 1):
+        for number, (row, split) in enumerate(zip(table, self._dealt(table), strict=True), 1):
             if split is not None:
                 splits[split].append(self._example(folder, number, row))
         return splits
@@ -54,10 +54,10 @@ class AudioFolder(Data):
         source = recording(folder / name, where) if target else Bad(f"{where} has no {self.columns['target']}")
         return Example(name, source, (target,), self._cell(row, "speaker") if self.columns.get("speaker") else None)
 
-    def _dealt(self, rows: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    def _dealt(self, table: Sequence[Mapping[str, Any]]) -> list[str | None]:
         """Say each row's split: by the split column, or by speaker (or file), named or drawn by the hash."""
         column = "split" if self.columns.get("split") else "speaker" if self.columns.get("speaker") else "file"
-        units = [self._cell(row, column) for row in rows]
+        units = [self._cell(row, column) for row in table]
         named = {str(word): split for split, words in self.splits_of.items() for word in words}
         if unknown := sorted(set(named) - set(units)):
             held = ", ".join(sorted(set(units))[:8])
@@ -69,7 +69,7 @@ class AudioFolder(Data):
             splits = [named.get(unit) or _drawn(unit, free) for unit in units]
         if "valid" in splits:
             return splits
-        files = [self._cell(row, "file") for row in rows]  # of the training speakers: better than the test's
+        files = [self._cell(row, "file") for row in table]  # of the training speakers: better than the test's
         return [_drawn(f, {"valid"}) if s == "train" else s for f, s in zip(files, splits, strict=True)]
 
     def _cell(self, row: Mapping[str, Any], role: str) -> str:
@@ -80,24 +80,20 @@ class AudioFolder(Data):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioHub(Hub):
+class AudioHub(HubData):
     """A data set of the hub with a column of recordings."""
 
-    def __post_init__(self) -> None:
-        check(self.columns, "data.columns", WANTED, HUB_COLUMNS)
-        check(self.splits_of, "data.splits_of", SPLITS)
-        for name, shift in self.shifts.items():
-            check(shift, f"data.shifts.{name}", ["split"], PART)
-            check(shift.get("columns", self.columns), f"data.shifts.{name}.columns", WANTED, HUB_COLUMNS)
+    wanted: ClassVar[tuple[str, ...]] = WANTED
+    known: ClassVar[tuple[str, ...]] = HUB_COLUMNS
 
     def splits(self) -> Splits:
         """Load every split; recordings stay encoded until they are read."""
-        return {name: list(self._examples(part)) for name, part in self._wanted().items()}
+        return {name: list(self._examples(part)) for name, part in self.parts().items()}
 
     def _examples(self, part: Mapping[str, Any]) -> Iterator[Example]:
         import datasets
 
-        columns, table = part["columns"], self._load(part)
+        columns, table = part["columns"], self.load(part)
         for column in columns.values():
             if column not in table.column_names:
                 raise Unusable(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
 
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data, unit_hash
-from tasks.data import PART, SPLITS, Hub, _rows, check
 from tasks.pictures import Picture
+from tasks.tables import SPLITS, HubData, check, rows
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 WANTED = ("image", "label")
@@ -72,7 +72,7 @@ class ImageTable(Data):
         splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *files)}
         places = {word: name for name, words in self.words.items() for word in words}
         for name, file in files.items():
-            for number, row in enumerate(_rows(file), 1):
+            for number, row in enumerate(rows(file), 1):
                 split = places.get(self._cell(row, "split", file)) if self._split(name) else name
                 if split is not None:  # a word that is not named is left out
                     splits.setdefault(split, []).append(self._example(split, file, number, row))
@@ -138,27 +138,25 @@ class ImageArchive(Data):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageHub(Hub):
+class ImageHub(HubData):
     """A data set of the hub with a column of images."""
+
+    wanted: ClassVar[tuple[str, ...]] = WANTED
+    known: ClassVar[tuple[str, ...]] = (*WANTED, "group", "id")
 
     shares: dict[str, float]  # split -> its share of train, drawn by the hash of the group, or of the image's id
 
-    def __post_init__(self) -> None:
-        known = (*WANTED, "group", "id")
-        check(self.columns, "data.columns", WANTED, known)
+    def check_splits(self) -> None:
         check_splits(self.splits_of, self.shares)
-        for name, shift in self.shifts.items():
-            check(shift, f"data.shifts.{name}", ["split"], PART)
-            check(shift.get("columns", self.columns), f"data.shifts.{name}.columns", WANTED, known)
 
     def splits(self) -> Splits:
         """Load every split; images stay encoded until they are read. An id that comes twice counts once."""
-        return shared({name: list(self._examples(name, part)) for name, part in self._wanted().items()}, self.shares)
+        return shared({name: list(self._examples(name, part)) for name, part in self.parts().items()}, self.shares)
 
     def _examples(self, split: str, part: Mapping[str, Any]) -> Iterator[Example]:
         import datasets
 
-        columns, table = part["columns"], self._load(part)
+        columns, table = part["columns"], self.load(part)
         for column in columns.values():
             if column not in table.column_names:
                 raise Unusable(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")
@@ -184,7 +182,8 @@ def check_splits(named: Mapping[str, Any], shares: Mapping[str, float]) -> None:
             raise Unusable(f"data.splits: no split {name!r} ({', '.join(SPLITS)} or test/<name> wanted)")
     for name in SPLITS:
         if (name in named) + (name in shares) != 1 or (name == "train" and name in shares):
-            raise Unusable(f"split {name}: named once wanted, with its rows or (but for train) under data.shares")
+            others = "" if name == "train" else f", or drawn from train: data.shares.{name}=0.1"
+            raise Unusable(f"split {name}: its rows wanted once (a file or folder, or words of a split column){others}")
     if not all(0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
         raise Unusable(f"data.shares: {dict(shares)} given, fractions that leave something to train wanted")
 

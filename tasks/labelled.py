@@ -44,6 +44,9 @@ class Labelled(Task):
         head = self.head(self.kinds[0], train)
         return {name: [self._checked(e, head) for e in examples] for name, examples in splits.items()}
 
+    def skips_bad(self) -> bool:
+        return self.skip_bad
+
     def unpinned(self) -> list[str]:
         return self.data.unpinned()
 

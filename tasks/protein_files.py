@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data
-from tasks.data import PART, SPLITS, Hub, _rows, check
+from tasks.tables import SPLITS, HubData, check, rows
 
 WANTED = ("sequence", "target")
 COLUMNS = (*WANTED, "partner", "mask")  # the other sequence of a pair; 0 = a residue that does not count
@@ -34,9 +34,9 @@ class ProteinTable(Data):
         """Read every file; a missing file or column is named."""
         if "all" in self.files:
             wanted = self.splits_of | shifted(self.shifts)
-            return divided(self.files["all"], _rows(self.files["all"]), self.columns, wanted)
+            return divided(self.files["all"], rows(self.files["all"]), self.columns, wanted)
         files = self.files | shifted(self.shifts)
-        return {name: list(_examples(file, _rows(file), self.columns)) for name, file in files.items()}
+        return {name: list(_examples(file, rows(file), self.columns)) for name, file in files.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class ProteinFasta(Data):
         """Join the files by record; a record that only some of them have is refused."""
         joined: dict[str, dict[str, str]] = {}
         for column, file in self.files.items():
-            records = dict(fasta(file))
+            records = named(file)
             if joined and records.keys() != joined.keys():
                 name = min(records.keys() ^ joined.keys())
                 raise Unusable(f"record {name!r} is in one of {', '.join(self.files.values())} only")
@@ -71,21 +71,17 @@ class ProteinFasta(Data):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProteinHub(Hub):
+class ProteinHub(HubData):
     """A data set of the hub: a sequence, or two, and a target."""
 
-    def __post_init__(self) -> None:
-        check(self.columns, "data.columns", WANTED, COLUMNS)
-        check(self.splits_of, "data.splits_of", SPLITS)
-        for name, shift in self.shifts.items():
-            check(shift, f"data.shifts.{name}", ["split"], PART)
-            check(shift.get("columns", self.columns), f"data.shifts.{name}.columns", WANTED, COLUMNS)
+    wanted: ClassVar[tuple[str, ...]] = WANTED
+    known: ClassVar[tuple[str, ...]] = COLUMNS
 
     def splits(self) -> Splits:
         """Load every split. Raises Unusable within seconds where the hub cannot be reached."""
         return {
-            name: list(_examples(f"{part['id']} ({part['split']})", self._load(part), part["columns"]))
-            for name, part in self._wanted().items()
+            name: list(_examples(f"{part['id']} ({part['split']})", self.load(part), part["columns"]))
+            for name, part in self.parts().items()
         }
 
 
@@ -113,6 +109,16 @@ def divided(
         seen = {c: sorted({_cell(row, c, file) for row in table})[:5] for words in splits_of.values() for c in words}
         raise Unusable(f"{file}: no row belongs to any split; data.splits_of wants {splits_of}, found {seen}")
     return splits
+
+
+def named(file: str) -> dict[str, tuple[dict[str, str], str]]:
+    """Read records by name. Raises Unusable where two have the same."""
+    records: dict[str, tuple[dict[str, str], str]] = {}
+    for name, record in fasta(file):
+        if name in records:
+            raise Unusable(f"{file}: two records are called {name!r}: give each a name of its own")
+        records[name] = record
+    return records
 
 
 def fasta(name: str) -> Iterator[tuple[str, tuple[dict[str, str], str]]]:

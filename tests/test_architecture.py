@@ -189,35 +189,64 @@ def test_every_configured_class_is_frozen_and_keyword_only(path):
         assert all(f.kw_only for f in dataclasses.fields(target))
 
 
+HOME = {  # what data needs beside it: a task that reads such
+    "tasks.image_files": "medical_images",
+    "tasks.embedded.histology": "medical_images",
+    "tasks.protein_files": "protein",
+    "tasks.embedded.evolution": "protein",
+    "tasks.audio_files": "speech",
+    "tasks.embedded.commands": "speech",
+    "tasks.embedded.cldr": "nmt",
+}
+
+
+def blanks(path, prefix):
+    """Fill in what a configuration leaves to the user."""
+
+    def missing(node, name):
+        if isinstance(node, dict):
+            return [key for part, value in node.items() for key in missing(value, f"{name}.{part}")]
+        return [name] if node == "???" else []
+
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    return {key: "given.csv" for key in missing(content, prefix)}
+
+
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_every_choice_composes_to_a_cell(path, tiny_causal):
-    words = {"task": "text_generation", "method": "lora", "backbone": "causal_lm", "data": "toy"}
-    words |= {path.parent.name: path.stem}
-    if words["backbone"] in ("causal_lm", "seq2seq"):
+    group, node = path.parent.name, next(nodes(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
+    words = {"task": "text_generation", "method": "lora", "backbone": "llama_docstrings", "data": "toy"}
+    if group == "data":
+        words["task"] = HOME.get(node["_target_"].rpartition(".")[0], "text_generation")
+    if group == "task":
+        own = OmegaConf.load(path).defaults[0]["override /data"]
+        words = {"method": "lora", "task": path.stem} | blanks(CONFIGS / "data" / f"{own}.yaml", "data")
+    else:
+        words |= {group: path.stem} | blanks(path, group)
+    if path.stem == "image_table":  # where valid and test come from is the user's choice
+        words["data.columns.split"] = "split"
+    if "backbone.checkpoint" in words:
         words["backbone.checkpoint"] = tiny_causal
-    if words["data"] == "files":
-        words |= {f"data.{split}": f"{split}.csv" for split in ("train", "valid", "test")}
-    if words["data"] == "cldr":
-        words["task"] = "nmt"
     cell = cell_of([f"{key}={value}" for key, value in words.items()])
-    if path.parent.name == "data":
+    if group == "data":
         chosen = cell.task.data
     else:
-        chosen = getattr(cell, path.parent.name)
-        assert cell.names[path.parent.name] == path.stem
-    node = next(nodes(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
+        chosen = getattr(cell, group)
+        assert cell.names[group] == path.stem
     assert f"{type(chosen).__module__}.{type(chosen).__qualname__}" == node["_target_"]
     assert chosen.description == node["description"]
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_brings_its_own_data_and_backbone(task):
-    composed = cell_of([f"task={task}", "method=lora"])
     file = OmegaConf.to_container(OmegaConf.load(CONFIGS / "task" / f"{task}.yaml"), resolve=False)
     overrides = {key: value for entry in file["defaults"] for key, value in entry.items()}
-    data = OmegaConf.load(CONFIGS / "data" / f"{overrides['override /data']}.yaml")
+    own = CONFIGS / "data" / f"{overrides['override /data']}.yaml"
+    composed = cell_of([f"task={task}", "method=lora", *(f"{k}={v}" for k, v in blanks(own, "data").items())])
     assert composed.names["backbone"] == overrides["override /backbone"]
-    assert composed.task.data.description == data.description
+    assert composed.task.data.description == OmegaConf.load(own).description
+    assert composed.backbone.reads == composed.task.reads
+    assert set(composed.backbone.kinds) & set(composed.task.kinds)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -370,7 +370,7 @@ def test_yaml_holds_every_field_and_the_method_runs(path):
         family = "gpt2" if kind == Kind.CAUSAL_LM else "mbart"
         place = SimpleNamespace(kind=kind, backbone=SimpleNamespace(family=family))
         if path.stem == "head":
-            assert method.conflict(place) == f"the head of a {kind} network comes pretrained: method=frozen is the reference"
+            assert "comes pretrained: method=frozen is the reference" in method.conflict(place)
             continue
         assert method.conflict(place) is None
         model = method.attach(network(family), place)

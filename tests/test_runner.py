@@ -64,11 +64,11 @@ def test_a_bad_row_refuses_the_run_or_is_counted():
         "train": [TRAIN[0], TRAIN[1]._replace(source=Bad("a.csv, row 3: no image x.png"))],
         "valid": [TRAIN[2]._replace(source=Bad("a.csv, row 9: empty"))],
     }
-    strict = SimpleNamespace(task=SimpleNamespace(skip_bad=False))
+    strict = SimpleNamespace(task=SimpleNamespace(skips_bad=lambda: False))
     with pytest.raises(Unusable, match=r"^a.csv, row 3: no image x.png \(and 1 more\): mend it, or .*skip_bad=true$"):
         usable(strict, splits, Result())
     result = Result()
-    kept = usable(SimpleNamespace(task=SimpleNamespace(skip_bad=True)), splits, result)
+    kept = usable(SimpleNamespace(task=SimpleNamespace(skips_bad=lambda: True)), splits, result)
     assert {name: len(examples) for name, examples in kept.items()} == {"train": 1, "valid": 0}
     assert result.data["counts"] == {"train": {"bad_examples": 1}, "valid": {"bad_examples": 1}}
 
