@@ -1,8 +1,9 @@
-"""Compare two methods on the same examples: python scripts/paired.py TASK A B [results=DIR] [backbone=B] [metric=M].
+"""Compare two methods on the same examples: python scripts/paired.py TASK A B [results=DIR] [backbone=B] [unit=group].
 
 A and B are methods, `lora@random` is LoRA on random weights. The difference of the test score is averaged over the
 seeds that both have; its 95 % interval is a bootstrap over seeds and test examples that computes the score anew from
-the stored answers.
+the stored answers. With unit=group it draws groups (speakers, parents, tiles) in place of examples, since those of one
+group are alike; that reads the task's data.
 """
 
 from __future__ import annotations
@@ -33,11 +34,16 @@ def main(arguments: list[str]) -> None:
         raise SystemExit(f"no seed of {task} has a finished record of both {one} and {other}: run them first")
     first = sides[0][seeds[0]][0]
     metric = given.get("metric", first.data["metric"])
-    pairs = [[sides[0][seed][1], sides[1][seed][1]] for seed in seeds]
-    mean, low, high = interval(task_of(first), metric, pairs)
+    found = task_of(first)
+    pairs = [[slim(found, metric, part[seed][1]) for part in sides] for seed in seeds]
+    units = list(range(len(pairs[0][0])))
+    if given.get("unit") == "group":
+        groups = {e.id: e.group for e in found.splits()["test"]}
+        units = [groups[row["id"]] for row in pairs[0][0]]
+    mean, low, high = interval(found, metric, pairs, units)
     print(
         f"{task} {first.backbone} test {metric}: {one} - {other} = {mean:+.4f} [{low:+.4f}, {high:+.4f}] "
-        f"({len(seeds)} seeds, {len(pairs[0][0])} examples, {DRAWS} draws)"
+        f"({len(seeds)} seeds, {len(set(units))} {given.get('unit', 'example')}s, {DRAWS} draws)"
     )
 
 
@@ -55,8 +61,10 @@ def side(stores: Sequence[Store], task: str, name: str, backbone: str | None) ->
     return found
 
 
-def interval(task: object, metric: str, pairs: list[list[list[dict]]]) -> tuple[float, float, float]:
-    """Resample seeds and, the same for all of them, examples; return mean and percentiles of the difference."""
+def interval(
+    task: object, metric: str, pairs: list[list[list[dict]]], units: Sequence[object]
+) -> tuple[float, float, float]:
+    """Resample seeds and, alike for all of them, units of examples; return the difference and its percentiles."""
     for ours, theirs in pairs:
         if [row["id"] for row in ours] != [row["id"] for row in theirs]:
             raise SystemExit("the two sides answered different examples: their data differs")
@@ -69,10 +77,21 @@ def interval(task: object, metric: str, pairs: list[list[list[dict]]]) -> tuple[
             )
         )
 
-    count, size = len(pairs), len(pairs[0][0])
-    draws = [difference(rng.integers(count, size=count), rng.integers(size, size=size)) for _ in range(DRAWS)]
+    members = [[i for i, unit in enumerate(units) if unit == one] for one in dict.fromkeys(units)]
+    count, size = len(pairs), len(members)
+    draws = [
+        difference(rng.integers(count, size=count), [i for m in rng.integers(size, size=size) for i in members[m]])
+        for _ in range(DRAWS)
+    ]
     low, high = np.percentile(draws, [2.5, 97.5])
-    return difference(range(count), range(size)), float(low), float(high)
+    return difference(range(count), range(len(units))), float(low), float(high)
+
+
+def slim(task: object, metric: str, rows: list[dict]) -> list[dict]:
+    """Leave probabilities out where the score does not need them: ranking them takes most of the time."""
+    without = [{**row, "probabilities": {}} for row in rows]
+    scores = task.score(without, [tuple(row["target"]) for row in rows])
+    return without if metric in scores else rows
 
 
 def score(task: object, metric: str, rows: list[dict], places: Sequence[int]) -> float:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data, unit_hash
-from tasks.sound import Clip, Wave
+from tasks.sound import recording
 from tasks.tables import SPLITS, HubData, check, rows
 
 WANTED = ("file", "target")
@@ -107,39 +104,6 @@ class AudioHub(HubData):
             speaker = row[columns["speaker"]] if columns.get("speaker") else None
             label = str(names[target] if names else target)
             yield Example(f"{part['split']}/{number}", source, (label,), None if speaker is None else str(speaker))
-
-
-def recording(place: Path | io.BytesIO, where: str) -> Clip | Bad:
-    """Read a recording once, to know it by its content; it is decoded again when it is needed."""
-    if isinstance(place, Path) and not place.is_file():
-        return Bad(f"{where}: no such file")
-    content = place.read_bytes() if isinstance(place, Path) else place.getvalue()
-    try:
-        wave = decoded(content)
-    except (RuntimeError, ValueError) as error:
-        return Bad(f"{where} cannot be decoded ({error})")
-    reason = fault(wave)
-    if reason:
-        return Bad(f"{where} {reason}")
-    digest = hashlib.sha256(content).hexdigest()[:32]
-    return Clip(digest, lambda: decoded(place.read_bytes() if isinstance(place, Path) else content))
-
-
-def decoded(content: bytes) -> Wave:
-    """Decode by libsndfile; several channels are averaged. RuntimeError where it cannot."""
-    import soundfile
-
-    samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-    return Wave(samples.mean(1), rate)
-
-
-def fault(wave: Wave) -> str | None:
-    """Say why nothing can be heard."""
-    if not len(wave.samples):
-        return "is empty"
-    if not np.isfinite(wave.samples).all():
-        return "holds samples that are no numbers"
-    return None if np.any(wave.samples) else "is silent throughout (all samples are zero)"
 
 
 def _drawn(unit: str, free: Collection[str]) -> str:

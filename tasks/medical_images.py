@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from benchmark.types import Example, Features, Input, Splits, Unusable
+from benchmark.types import Bad, Example, Features, Input, Splits, Unusable
 from tasks.answers import Classification
 from tasks.labelled import Labelled
 from tasks.pictures import Picture, square
@@ -33,6 +34,15 @@ class MedicalImages(Classification, Labelled):
     def read(self) -> Splits:
         """Decode every image; one that cannot be becomes Bad."""
         return {name: [self._decoded(e) for e in examples] for name, examples in self.data.splits().items()}
+
+    def source(self, given: str | Path | np.ndarray) -> np.ndarray:
+        """Decode a file; an 8-bit array is taken as it is. Raises Unusable for what is no image."""
+        if isinstance(given, np.ndarray):
+            return given
+        image = Picture(f"image {given}", Path(given)).read(self.size)
+        if isinstance(image, Bad):
+            raise Unusable(image.reason)
+        return image
 
     def features(self, source: np.ndarray, processor: Any, counts: dict[str, int]) -> Features:
         return {"pixels": processor.fit(square(source, self.size)), "length": 1}

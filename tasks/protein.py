@@ -36,6 +36,13 @@ class Proteins(Labelled):
         """Turn what a file says into a target. ValueError where it is none."""
         return str(value)
 
+    def source(self, given: Any) -> Any:
+        """Read a sequence, or two. Raises Unusable for what is none."""
+        try:
+            return tuple(map(residues, given)) if self.pair else residues(given)
+        except ValueError as error:
+            raise Unusable(f"{given!r}: {error}") from error
+
     def features(self, source: Any, processor: Any, counts: dict[str, int]) -> Features:
         sequences = source if isinstance(source, tuple | list) else (source,)
         rows = [self._cut(processor.ids(sequence), processor, counts) for sequence in sequences]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from benchmark.types import Bad
 
 
 class Wave(NamedTuple):
@@ -50,3 +54,36 @@ def noisy(samples: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarr
     scale = np.sqrt(np.mean(np.square(samples, dtype=np.float64)) / 10 ** (snr / 10))
     mixed = samples + scale * noise
     return (mixed / max(1.0, np.abs(mixed).max())).astype(np.float32)
+
+
+def recording(place: Path | io.BytesIO, where: str) -> Clip | Bad:
+    """Read a recording once, to know it by its content; it is decoded again when it is needed."""
+    if isinstance(place, Path) and not place.is_file():
+        return Bad(f"{where}: no such file")
+    content = place.read_bytes() if isinstance(place, Path) else place.getvalue()
+    try:
+        wave = decoded(content)
+    except (RuntimeError, ValueError) as error:
+        return Bad(f"{where} cannot be decoded ({error})")
+    reason = fault(wave)
+    if reason:
+        return Bad(f"{where} {reason}")
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    return Clip(digest, lambda: decoded(place.read_bytes() if isinstance(place, Path) else content))
+
+
+def decoded(content: bytes) -> Wave:
+    """Decode by libsndfile; several channels are averaged. RuntimeError where it cannot."""
+    import soundfile
+
+    samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    return Wave(samples.mean(1), rate)
+
+
+def fault(wave: Wave) -> str | None:
+    """Say why nothing can be heard."""
+    if not len(wave.samples):
+        return "is empty"
+    if not np.isfinite(wave.samples).all():
+        return "holds samples that are no numbers"
+    return None if np.any(wave.samples) else "is silent throughout (all samples are zero)"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from benchmark.types import Features, Head, Input, Prediction, Unusable
+from benchmark.types import Bad, Features, Head, Input, Prediction, Unusable
 from tasks.answers import Classification, Transcription
 from tasks.labelled import Labelled
-from tasks.sound import Clip, at_rate
+from tasks.sound import Clip, at_rate, recording
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,15 @@ class Speech(Labelled):
     def __post_init__(self) -> None:
         if not self.max_seconds > 0:
             raise Unusable(f"task.max_seconds: {self.max_seconds} given, a positive number wanted")
+
+    def source(self, given: str | Path | Clip) -> Clip:
+        """Read a recording. Raises Unusable for what is none."""
+        if isinstance(given, Clip):
+            return given
+        heard = recording(Path(given), f"recording {given}")
+        if isinstance(heard, Bad):
+            raise Unusable(heard.reason)
+        return heard
 
     def features(self, source: Clip, processor: Any, counts: dict[str, int]) -> Features:
         """Resample, which is counted under both rates, and cut."""

@@ -209,7 +209,7 @@ def blanks(path, prefix):
         return [name] if node == "???" else []
 
     content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    return {key: "given.csv" for key in missing(content, prefix)}
+    return dict.fromkeys(missing(content, prefix), "given.csv")
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)

@@ -81,18 +81,21 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
         b'\xef\xbb\xbf{"pair": {"en": "a", "xx": "b"}}\r\n\r\n{"pair": {"en": "c", "xx": "d"}}\r\n'
     )
     for name in ("a.csv", "a.jsonl"):
-        assert [e[1:] for e in files(tmp_path / name).splits()["train"]] == [("a", ("b",)), ("c", ("d",))]
+        assert [(e.source, e.targets) for e in files(tmp_path / name).splits()["train"]] == [
+            ("a", ("b",)),
+            ("c", ("d",)),
+        ]
 
 
 def test_what_a_row_leaves_out_is_empty_and_a_number_keeps_its_digits(tmp_path):
     rows = [{"pair": {"en": 7, "xx": None}}, {"pair": {"en": 12345678901234567890, "xx": "b"}}, {"pair": None}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     found = files(tmp_path / "a.jsonl").splits()["train"]
-    assert [e[1:] for e in found] == [("7", ("",)), ("12345678901234567890", ("b",)), ("", ("",))]
+    assert [(e.source, e.targets) for e in found] == [("7", ("",)), ("12345678901234567890", ("b",)), ("", ("",))]
     table = pa.table({"pair.en": pa.array([1, None, 3]), "pair.xx": ["a", None, "NA"]})
     parquet.write_table(table, tmp_path / "a.parquet")
     found = files(tmp_path / "a.parquet").splits()["train"]
-    assert [e[1:] for e in found] == [("1", ("a",)), ("", ("",)), ("3", ("NA",))]
+    assert [(e.source, e.targets) for e in found] == [("1", ("a",)), ("", ("",)), ("3", ("NA",))]
 
 
 WRONG = {  # file -> content, what the message must hold
@@ -227,8 +230,8 @@ def test_the_hub_is_asked_for_what_the_configuration_names(asked):
         ("mteb/tatoeba-bitext-mining", "tam-eng", None, "test"),
     ]
     assert list(splits) == ["train", "valid", "test", "test/tatoeba"]
-    assert splits["valid"][1][1:] == ("validation 1", ("ta validation 1",))
-    assert splits["test/tatoeba"][1][1:] == ("en 1", ("ta 1",))
+    assert splits["valid"][1][1:3] == ("validation 1", ("ta validation 1",))
+    assert splits["test/tatoeba"][1][1:3] == ("en 1", ("ta 1",))
 
 
 def test_a_shift_takes_from_its_own_set_what_it_does_not_name(asked):

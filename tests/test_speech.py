@@ -21,11 +21,11 @@ from benchmark.build import build
 from benchmark.compose import cell_of
 from benchmark.methods.houlsby import Bottleneck, Houlsby, add_bottleneck
 from benchmark.types import Bad, Head, Kind, Unusable
-from tasks.audio_files import AudioFolder, fault, recording
+from tasks.audio_files import AudioFolder
 from tasks.embedded.espeak import Utterance, person, speak, variants
 from tasks.embedded.spoken_words import plain
 from tasks.embedded.voices import CAST, RATE, cast, phrases
-from tasks.sound import Wave, at_rate, clip, noisy
+from tasks.sound import Wave, at_rate, clip, fault, noisy, recording
 from tasks.speech import SpeakerVerification, equal_error_rate
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,0 +1,69 @@
+"""What a user hands to an adapted network: a file's name, a sequence; what is none is told, not guessed."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from benchmark import run
+from benchmark.compose import cell_of
+from benchmark.saved import load
+from benchmark.types import Unusable
+
+
+def task_of(*words):
+    return cell_of([*words, "method=head"]).task
+
+
+def test_an_image_is_read_as_the_tasks_own_are(tmp_path):
+    task = task_of("task=medical_images", "task.size=8")
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "patch.png")
+    assert np.array_equal(task.source(tmp_path / "patch.png"), pixels)
+    assert np.array_equal(task.source(pixels), pixels)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(Unusable, match=r"image .*broken.png cannot be decoded"):
+        task.source(tmp_path / "broken.png")
+    with pytest.raises(Unusable, match=r"image .*gone.png: no such file"):
+        task.source(str(tmp_path / "gone.png"))
+
+
+def test_a_recording_is_read_and_an_empty_one_refused(tmp_path):
+    task = task_of("task=speech")
+    samples = np.sin(np.arange(4000) / 5).astype(np.float32) / 2
+    soundfile.write(tmp_path / "a.wav", samples, 8000)
+    soundfile.write(tmp_path / "empty.wav", samples[:0], 8000)
+    wave = task.source(tmp_path / "a.wav").read()
+    assert wave.rate == 8000
+    assert np.allclose(wave.samples, samples, atol=1e-4)
+    with pytest.raises(Unusable, match=r"recording .*empty.wav is empty"):
+        task.source(tmp_path / "empty.wav")
+
+
+def test_a_sequence_is_read_in_either_case():
+    assert task_of("task=protein").source(" mkT v*") == "MKTV"
+    with pytest.raises(Unusable, match=r"'MK1T': '1' at position 3 is no residue"):
+        task_of("task=protein").source("MK1T")
+
+
+def test_a_saved_adapter_with_a_new_head_answers_as_the_run_did(tmp_path):
+    rows = ["sequence,target,set,validation"]
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        sequence = "".join(rng.choice(list("ACDEFGHIKL"), 12))
+        part = "test,False" if i % 5 == 0 else f"train,{i % 5 == 1}"
+        rows.append(f"{sequence},{sequence.count('A') * 3.0 + 100 + i / 100},{part}")
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    words = ["task=protein_regression", f"data.files.all={tmp_path / 't.csv'}", "method=lora", "budget=smoke"]
+    assert run.main([*words, "device=cpu", f"results={tmp_path / 'results'}", f"save={tmp_path / 'kept'}"]) == 0
+    (stored,) = (tmp_path / "results").rglob("*.examples.jsonl.gz")
+    rows = map(json.loads, gzip.decompress(stored.read_bytes()).splitlines())
+    answers = {row["id"]: row["prediction"] for row in rows}
+    task = cell_of(words).task
+    examples = task.splits()["test"]
+    again = load(tmp_path / "kept").answer([e.source for e in examples])
+    assert len(again) == 8
+    assert again == pytest.approx([answers[e.id] for e in examples], rel=1e-4)
