@@ -55,8 +55,13 @@ def usage() -> str:
         "Less data: fraction=0.05 (of the training examples; 0.05 lies within 0.1)  seed_sample=0 (draws them)",
         "Settings: seed=0  results=results  device=auto|cpu|cuda  force=true (run again)  save=DIR (keep the adapter)",
         "Any field of a configuration: method.lr=1e-3 budget.steps=1000 task.target_language=ta",
-        "Your own files: data=files data.train=F data.valid=F data.test=F data.columns.source=C data.columns.target=C",
-        "Your own checkpoint: backbone=causal_lm|seq2seq backbone.checkpoint=DIR",
+        "Your own texts: data=files data.train=F data.valid=F data.test=F data.columns.source=C data.columns.target=C",
+        "Your own images: task=medical_images data=image_folder data.folder=DIR (or image_table, image_npz)",
+        "Your own proteins: task=protein_regression data.files.all=F (or protein_classification, _residues, _pairs)",
+        "Your own speech: task=speech data=audio_folder data.folder=DIR data.columns.target=C (or speech_recognition)",
+        "Your own checkpoint: backbone.checkpoint=DIR of backbone=causal_lm, seq2seq, protein_encoder, speech_encoder,",
+        "  or timm_network",
+        "What a task's splits share that they should not: python -m benchmark.audit task=T",
         "Several runs: -m method=lora,dora seed=0,1,2",
     ]
     return "\n".join(lines)

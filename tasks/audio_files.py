@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data, unit_hash
 from tasks.sound import recording
-from tasks.tables import SPLITS, HubData, check, rows
+from tasks.tables import SPLITS, HubData, check, rows, text
 
 WANTED = ("file", "target")
 COLUMNS = (*WANTED, "speaker", "split")
@@ -46,15 +46,19 @@ class AudioFolder(Data):
         return splits
 
     def _example(self, folder: Path, number: int, row: Mapping[str, Any]) -> Example:
-        name, target = (self._cell(row, role) for role in WANTED)
+        name, target = (self._text(row, role) for role in WANTED)
         where = f"{self.metadata}, row {number}: {name}"
         source = recording(folder / name, where) if target else Bad(f"{where} has no {self.columns['target']}")
-        return Example(name, source, (target,), self._cell(row, "speaker") if self.columns.get("speaker") else None)
+        speaker = self._text(row, "speaker") if self.columns.get("speaker") else None
+        return Example(name, source, (target,), speaker)
+
+    def _text(self, row: Mapping[str, Any], role: str) -> str:
+        return text(row, self.columns[role], self.metadata)
 
     def _dealt(self, table: Sequence[Mapping[str, Any]]) -> list[str | None]:
         """Say each row's split: by the split column, or by speaker (or file), named or drawn by the hash."""
         column = "split" if self.columns.get("split") else "speaker" if self.columns.get("speaker") else "file"
-        units = [self._cell(row, column) for row in table]
+        units = [self._text(row, column) for row in table]
         named = {str(word): split for split, words in self.splits_of.items() for word in words}
         if unknown := sorted(set(named) - set(units)):
             held = ", ".join(sorted(set(units))[:8])
@@ -66,14 +70,8 @@ class AudioFolder(Data):
             splits = [named.get(unit) or _drawn(unit, free) for unit in units]
         if "valid" in splits:
             return splits
-        files = [self._cell(row, "file") for row in table]  # of the training speakers: better than the test's
+        files = [self._text(row, "file") for row in table]  # of the training speakers: better than the test's
         return [_drawn(f, {"valid"}) if s == "train" else s for f, s in zip(files, splits, strict=True)]
-
-    def _cell(self, row: Mapping[str, Any], role: str) -> str:
-        column = self.columns[role]
-        if column not in row:
-            raise Unusable(f"{self.metadata}: no column {column!r}; it has {', '.join(row)} (data.columns maps them)")
-        return "" if row[column] is None else str(row[column]).strip()
 
 
 @dataclass(frozen=True, kw_only=True)

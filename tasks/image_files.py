@@ -13,7 +13,7 @@ import numpy as np
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data, unit_hash
 from tasks.pictures import Picture
-from tasks.tables import SPLITS, HubData, check, rows
+from tasks.tables import SPLITS, HubData, check, rows, text
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 WANTED = ("image", "label")
@@ -73,7 +73,7 @@ class ImageTable(Data):
         places = {word: name for name, words in self.words.items() for word in words}
         for name, file in files.items():
             for number, row in enumerate(rows(file), 1):
-                split = places.get(self._cell(row, "split", file)) if self._split(name) else name
+                split = places.get(text(row, self.columns["split"], file)) if self._split(name) else name
                 if split is not None:  # a word that is not named is left out
                     splits.setdefault(split, []).append(self._example(split, file, number, row))
         return shared(splits, self.shares)
@@ -83,18 +83,12 @@ class ImageTable(Data):
         return name == "train" and bool(self.columns.get("split"))
 
     def _example(self, split: str, file: str, number: int, row: Mapping[str, Any]) -> Example:
-        image, label = (self._cell(row, column, file) for column in WANTED)
+        image, label = (text(row, self.columns[column], file) for column in WANTED)
         where = f"{Path(file).name}, row {number}: image {image}"
         root = Path(self.root).expanduser() if self.root else Path(file).expanduser().parent
         source = Picture(where, root / image) if image and label else Bad(f"{where}: no image or no label")
-        group = self._cell(row, "group", file) if self.columns.get("group") else None
+        group = text(row, self.columns["group"], file) if self.columns.get("group") else None
         return Example(f"{split}/{number}", source, (label,), group)
-
-    def _cell(self, row: Mapping[str, Any], role: str, file: str) -> str:
-        column = self.columns[role]
-        if column not in row:
-            raise Unusable(f"{file}: no column {column!r}; it has {', '.join(row)} (data.columns maps them)")
-        return "" if row[column] is None else str(row[column]).strip()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data
-from tasks.tables import SPLITS, HubData, check, rows
+from tasks.tables import SPLITS, HubData, cell, check, rows
 
 WANTED = ("sequence", "target")
 COLUMNS = (*WANTED, "partner", "mask")  # the other sequence of a pair; 0 = a residue that does not count
@@ -102,11 +102,13 @@ def divided(
     table = list(table)
     for row, example in zip(table, _examples(file, table, columns), strict=True):
         for name in order:
-            if all(_cell(row, c, file).casefold() == str(w).casefold() for c, w in splits_of[name].items()):
+            if all(str(cell(row, c, file)).casefold() == str(w).casefold() for c, w in splits_of[name].items()):
                 splits[name].append(example)
                 break
     if not any(splits.values()):
-        seen = {c: sorted({_cell(row, c, file) for row in table})[:5] for words in splits_of.values() for c in words}
+        seen = {
+            c: sorted({str(cell(row, c, file)) for row in table})[:5] for words in splits_of.values() for c in words
+        }
         raise Unusable(f"{file}: no row belongs to any split; data.splits_of wants {splits_of}, found {seen}")
     return splits
 
@@ -142,7 +144,7 @@ def fasta(name: str) -> Iterator[tuple[str, tuple[dict[str, str], str]]]:
 def _examples(file: str, table: Iterable[Mapping[str, Any]], columns: Mapping[str, str | None]) -> Iterator[Example]:
     for number, row in enumerate(table, 1):
         where = f"{Path(file).name}, row {number}"
-        found = {role: _value(row, column, file) for role, column in columns.items() if column}
+        found = {role: cell(row, column, file) for role, column in columns.items() if column}
         source = (found["sequence"], found["partner"]) if "partner" in found else found["sequence"]
         target = found["target"]
         if "mask" in found:
@@ -150,15 +152,3 @@ def _examples(file: str, table: Iterable[Mapping[str, Any]], columns: Mapping[st
                 source = Bad(f"{where}: {len(target)} labels, {len(found['mask'])} places in the mask")
             target = [t if int(m) else None for t, m in zip(target, found["mask"], strict=False)]
         yield Example(where, source, (target,))
-
-
-def _cell(row: Mapping[str, Any], column: str, file: str) -> str:
-    return str(_value(row, column, file))
-
-
-def _value(row: Mapping[str, Any], column: str, file: str) -> Any:
-    if column not in row:
-        raise Unusable(
-            f"{file}: no column {column!r}; it has {', '.join(row)} (data.columns and data.splits_of map them)"
-        )
-    return row[column]

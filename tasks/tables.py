@@ -85,6 +85,19 @@ def check(given: Mapping[str, Any], where: str, needed: Collection[str], known: 
             raise Unusable(f"{where}.{key}: required, and not given")
 
 
+def cell(row: Mapping[str, Any], column: str, where: str) -> Any:
+    """Look a column up. Raises Unusable, naming the columns that there are."""
+    if column not in row:
+        raise Unusable(f"{where}: no column {column!r}; it has {', '.join(row)} (data.columns maps them)")
+    return row[column]
+
+
+def text(row: Mapping[str, Any], column: str, where: str) -> str:
+    """Look a column up as text without blanks around it; nothing is an empty text."""
+    value = cell(row, column, where)
+    return "" if value is None else str(value).strip()
+
+
 def rows(name: str) -> list[dict[str, Any]]:
     """Read a file's rows; what cannot be read is named by file and line. Raises Unusable."""
     file = Path(name).expanduser()

@@ -23,26 +23,25 @@ VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")  # one of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint(Backbone):
-    """A network in the Hugging Face layout: config, safetensors, and what prepares its input."""
+class Stored(Backbone):
+    """Weights that lie on the hub, in a local folder, or embedded."""
 
     checkpoint: str  # hub id, local folder, or embedded/<name>
     revision: str | None  # of the hub; null follows the newest one, which the record says
     weights: str  # pretrained | random: the architecture alone
-    beside: ClassVar[tuple[str, tuple[str, ...]]] = (
-        "tokenizer",
-        VOCABULARIES,
-    )  # what else a folder holds
 
     def __post_init__(self) -> None:
         if self.weights not in ("pretrained", "random"):
             raise Unusable(f"backbone.weights: {self.weights!r} given, pretrained or random wanted")
-        for place in (HERE / self.checkpoint, Path(self.checkpoint).expanduser().absolute()):
-            if place.is_dir():  # known by content from here on, wherever it lies
-                object.__setattr__(self, "checkpoint", str(place))
-                return
-        if self.checkpoint.startswith((".", "/", "~", "embedded/")) or self.checkpoint.count("/") > 1:
+        if folder := self.found():  # known by content from here on, wherever it lies
+            object.__setattr__(self, "checkpoint", str(folder))
+        elif self.checkpoint.startswith((".", "/", "~", "embedded/")) or self.checkpoint.count("/") > 1:
             raise Unusable(f"backbone.checkpoint: no folder {self.checkpoint!r}")
+
+    def found(self) -> Path | None:
+        """Find the folder, where the checkpoint is one."""
+        places = (HERE / self.checkpoint, Path(self.checkpoint).expanduser().absolute())
+        return next((place for place in places if place.is_dir()), None)
 
     @property
     def local(self) -> bool:
@@ -56,6 +55,16 @@ class Checkpoint(Backbone):
         from benchmark.backbones.headed import recall
 
         return recall(model, Path(self.checkpoint))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Stored):
+    """A network in the Hugging Face layout: config, safetensors, and what prepares its input."""
+
+    beside: ClassVar[tuple[str, tuple[str, ...]]] = (
+        "tokenizer",
+        VOCABULARIES,
+    )  # what a folder must hold, and its files
 
     def config(self) -> Any:
         """Read the architecture; a folder is checked first, for its error messages."""

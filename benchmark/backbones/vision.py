@@ -15,10 +15,10 @@ from PIL import Image
 from torch import nn
 
 from benchmark import roles
-from benchmark.backbones.checkpoint import HERE
-from benchmark.backbones.headed import Headed, recall
-from benchmark.hub import offline, pinned
-from benchmark.types import Backbone, Budget, Head, Input, Kind, Unusable
+from benchmark.backbones.checkpoint import Stored
+from benchmark.backbones.headed import Headed
+from benchmark.hub import offline
+from benchmark.types import Budget, Head, Input, Kind, Unusable
 
 NEEDED = ("config.json", "*.safetensors")  # of a hub id; a pickle may hold a program and is never fetched
 
@@ -61,38 +61,16 @@ class ImageProcessor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VisionEncoder(Backbone):
-    """A network of timm without its classifier."""
+class VisionEncoder(Stored):
+    """A network of timm without its classifier; a name without a slash is one of timm's own."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.REGRESS)
     reads: ClassVar[Input] = Input.IMAGE
 
-    checkpoint: str  # hub id such as timm/<name>, local folder, or embedded/<name>
-    revision: str | None  # of the hub; null follows the newest one, which the record says
-    weights: str  # pretrained | random: the architecture alone
-
     def __post_init__(self) -> None:
-        if self.weights not in ("pretrained", "random"):
-            raise Unusable(f"backbone.weights: {self.weights!r} given, pretrained or random wanted")
-        for place in (HERE / self.checkpoint, Path(self.checkpoint).expanduser().absolute()):
-            if place.is_dir():  # known by content from here on, wherever it lies
-                object.__setattr__(self, "checkpoint", str(place))
-                return
-        if "/" not in self.checkpoint:
+        if "/" not in self.checkpoint and not self.found():
             object.__setattr__(self, "checkpoint", f"timm/{self.checkpoint}")
-        elif self.checkpoint.startswith((".", "/", "~", "embedded/")) or self.checkpoint.count("/") > 1:
-            raise Unusable(f"backbone.checkpoint: no folder {self.checkpoint!r}")
-
-    @property
-    def local(self) -> bool:
-        """Whether the checkpoint is a folder here."""
-        return Path(self.checkpoint).is_dir()
-
-    def unpinned(self) -> list[str]:
-        return [] if self.local or pinned(self.revision) else [self.checkpoint]
-
-    def recall(self, model: nn.Module) -> float | None:
-        return recall(model, Path(self.checkpoint))
+        super().__post_init__()
 
     @cached_property
     def family(self) -> str:
