@@ -38,6 +38,8 @@ class AudioFolder(Data):
     def splits(self) -> Splits:
         """Read every recording once; a row whose recording cannot be used becomes Bad."""
         folder = Path(self.folder).expanduser()
+        if not folder.is_dir():
+            raise Unusable(f"no folder {str(folder)!r} (data.folder)")
         table = rows(str(folder / self.metadata))
         splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *self.splits_of)}
         for number, (row, split) in enumerate(zip(table, self._dealt(table), strict=True), 1):

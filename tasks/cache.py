@@ -23,13 +23,12 @@ Arrays = dict[str, np.ndarray]
 
 
 def cached(name: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    """Return what make() returns, from the cache where the same key and the same source code made it before.
+    """Return what make() returns, from the cache where the same key and the same files beside its code made it before.
 
     Safe with several processes: each writes a file of its own and renames it, the last one wins with equal content.
     A file that cannot be read is made again; where nothing can be written, nothing is kept.
     """
-    source = inspect.getsource(sys.modules[make.__module__])
-    text = json.dumps([source, key], sort_keys=True)
+    text = json.dumps([beside(make), np.__version__, key], sort_keys=True)
     file = folder() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
     with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(file, allow_pickle=False) as stored:
         return dict(stored)
@@ -37,6 +36,12 @@ def cached(name: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arr
     with suppress(OSError):
         _write(file, arrays)
     return arrays
+
+
+def beside(make: Callable[[], Arrays]) -> dict[str, str]:
+    """Hash what the makers may be built from: every file in the folder of make's module."""
+    home = Path(inspect.getfile(sys.modules[make.__module__])).parent
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(home.iterdir()) if f.is_file()}
 
 
 def folder() -> Path:

@@ -102,7 +102,7 @@ def rows(name: str) -> list[dict[str, Any]]:
     """Read a file's rows; what cannot be read is named by file and line. Raises Unusable."""
     file = Path(name).expanduser()
     if not file.is_file():
-        raise Unusable(f"no file {str(file)!r} (data.train, data.valid, data.test, data.shifts name files)")
+        raise Unusable(f"no file {str(file)!r} (a setting under data. names it)")
     kind = file.suffix.lower()
     if kind not in SUFFIXES:
         raise Unusable(f"{str(file)!r}: cannot read {kind or 'a file without a suffix'}; {', '.join(SUFFIXES)} can be")

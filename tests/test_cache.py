@@ -34,7 +34,7 @@ def test_the_same_key_is_made_once_and_another_again():
 
 def test_changed_source_code_is_another_key(monkeypatch):
     cached("numbers", {}, make)
-    monkeypatch.setattr(cache.inspect, "getsource", lambda module: "other code")
+    monkeypatch.setattr(cache, "beside", lambda make: {"a.py": "other code"})
     cached("numbers", {}, make)
     assert len(MADE) == 2
 
@@ -70,3 +70,9 @@ def test_processes_do_not_disturb_each_other(folder):
     with multiprocessing.get_context("fork").Pool(4) as pool:
         assert pool.map(total, range(16)) == [10] * 16
     assert len(list(folder.iterdir())) == 1
+
+
+def test_every_file_beside_the_maker_is_part_of_the_key():
+    found = cache.beside(make)
+    assert {"test_cache.py", "conftest.py"} <= found.keys()
+    assert len(set(found.values())) > 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,7 @@ class Histology(Data):
 
     def splits(self) -> Splits:
         """Cut patches; the thirds of the training patches' stain are the levels."""
-        key = {"scanner": self.scanner}
+        key = {"scanner": self.scanner, "version": skimage().__version__}
         stains = cached("histology", key, lambda: section(scanner(self.scanner)))
         places = {name: list(self._places(name)) for name in ("train", "valid", "test")}
         amounts = {name: [self._cut(stains["dab"], at).mean() for at in found] for name, found in places.items()}
@@ -88,6 +89,15 @@ class Histology(Data):
         return np.ascontiguousarray(patch[:, ::-1] if way >= 4 else patch)
 
 
+def skimage() -> ModuleType:
+    """Import the package that has the section. Raises Unusable where it is not installed."""
+    try:
+        import skimage
+    except ImportError as error:
+        raise Unusable("the package 'scikit-image' is not installed: pip install -e \".[embedded]\"") from error
+    return skimage
+
+
 def tile_of(y: int, x: int) -> str:
     """Name the tile that a pixel lies in."""
     return f"tile {y // TILE}-{x // TILE}"
@@ -101,10 +111,8 @@ def scanner(seed: int) -> Scanner:
 
 def section(other: Scanner) -> dict[str, np.ndarray]:
     """Part the section into its stains: haematoxylin as 8-bit grey, also by the other scanner, and DAB as it is."""
-    try:
-        from skimage import color, data
-    except ImportError as error:
-        raise Unusable("the package 'scikit-image' is not installed: pip install -e \".[embedded]\"") from error
+    from skimage import color, data
+
     stains = color.rgb2hed(data.immunohistochemistry())
     haematoxylin = np.clip(stains[..., 0] / STRONGEST, 0, 1)
     scanned = np.zeros_like(haematoxylin)
