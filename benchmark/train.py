@@ -68,7 +68,7 @@ def learn(model: nn.Module, micro: list[dict], cell: Cell, optimizer: Any, devic
     total = 0.0
     for batch, count in zip(micro, items, strict=True):
         with precision(cell, device):
-            loss = model(**{k: v.to(device) for k, v in batch.items()}).loss * (count / sum(items))
+            loss = model(**{k: v.to(device) for k, v in batch.items()}).loss * (count / max(sum(items), 1))
         loss.backward()
         total += loss.item()
     if cell.budget.clip:
@@ -100,10 +100,11 @@ def precision(cell: Cell, device: torch.device) -> Any:
 def training_mode(model: nn.Module, cell: Cell) -> None:
     """Switch to training; running statistics of frozen normalisation stay as they are."""
     model.train()
-    if not cell.method.trains_buffers:
-        for module in model.modules():
-            if getattr(module, "running_mean", None) is not None:
-                module.eval()
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        frozen = not cell.method.trains_buffers or (own and not any(p.requires_grad for p in own))
+        if getattr(module, "running_mean", None) is not None and frozen:
+            module.eval()
 
 
 @torch.no_grad()
@@ -119,7 +120,7 @@ def valid_loss(model: nn.Module, cell: Cell, valid: Sequence[Features], processo
             with precision(cell, device):
                 total += model(**{k: v.to(device) for k, v in batch.items()}).loss.item() * count
             items += count
-    return total / items
+    return total / max(items, 1)
 
 
 class Best:

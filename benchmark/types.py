@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+IGNORED = -100  # label of what no loss counts
+
+
 class Impossible(Exception):
     """A cell that cannot run, for a reason known before anything is loaded."""
 

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmark.records import Record, Store  # noqa: E402
 from benchmark.saved import task_of  # noqa: E402
+from benchmark.screen import key  # noqa: E402
 
 DRAWS = 1000
 
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> None:
 def side(stores: Sequence[Store], task: str, name: str, backbone: str | None) -> dict[int, tuple[Record, list[dict]]]:
     """Find the records of one side by seed, with their test answers."""
     method, _, weights = name.partition("@")
-    found = {}
+    found, settings = {}, {}
     for store in stores:
         for record in store.records():
             config = record.config.get("backbone") or {}
@@ -58,6 +59,12 @@ def side(stores: Sequence[Store], task: str, name: str, backbone: str | None) ->
             if right and record.status == "done" and backbone in (None, record.backbone):
                 rows = [row for row in store.examples(record) if row["split"] == "test"]
                 found[record.seed] = (record, rows)
+                settings[key(record)] = record.backbone
+    if len(settings) > 1:
+        raise SystemExit(
+            f"{name}: records of {len(settings)} settings ({', '.join(sorted(set(settings.values())))}) cannot be one "
+            "side: give backbone=B, or results=DIR with the runs of one setting alone"
+        )
     return found
 
 

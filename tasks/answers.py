@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from benchmark.types import Example, Head, Kind, Prediction, Unusable
+from benchmark.types import IGNORED, Example, Head, Kind, Prediction, Unusable
 from tasks.scores import by_class, by_edits, by_probability, by_value
 
 if TYPE_CHECKING:
     import torch
 
     from benchmark.types import Features
-
-IGNORED = -100  # label of a position that no loss counts
 
 
 class Classification:
@@ -123,9 +121,9 @@ class Tagging:
         return f"label {strange[0]!r} is not among the training labels" if strange else None
 
     def label(self, example: Example, head: Head, length: int) -> list[int]:
-        """Give labels of the positions that are read, which may be fewer than there are."""
-        tags = example.targets[0][:length]
-        return [IGNORED if tag is None else head.labels.index(str(tag)) for tag in tags]
+        """Label the positions that are read; what the head never saw (a share of train lacks it) teaches nothing."""
+        places = {label: i for i, label in enumerate(head.labels)}
+        return [places.get(str(tag), IGNORED) if tag is not None else IGNORED for tag in example.targets[0][:length]]
 
     def labels(self, labels: Sequence[Sequence[int]], width: int) -> torch.Tensor:
         return filled(labels, width)
@@ -198,7 +196,7 @@ def filled(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor:
     """Pad rows of labels with what no loss counts."""
     import torch
 
-    return torch.tensor([[*row, *[IGNORED] * (width - len(row))] for row in rows])
+    return torch.tensor([[*row, *[IGNORED] * (width - len(row))] for row in rows], dtype=torch.long)
 
 
 def in_order(labels: set[str]) -> tuple[str, ...]:

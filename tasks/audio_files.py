@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data, unit_hash
 from tasks.sound import recording
-from tasks.tables import SPLITS, HubData, check, rows, text
+from tasks.tables import SPLITS, HubData, check, class_of, rows, text
 
 WANTED = ("file", "target")
 COLUMNS = (*WANTED, "speaker", "split")
@@ -43,8 +43,11 @@ class AudioFolder(Data):
         table = rows(str(folder / self.metadata))
         splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *self.splits_of)}
         for number, (row, split) in enumerate(zip(table, self._dealt(table), strict=True), 1):
-            if split is not None:
-                splits[split].append(self._example(folder, number, row))
+            example = self._example(folder, number, row)
+            if split is None:
+                word = self._text(row, "split")
+                example = example._replace(source=Bad(f"{self.metadata}, row {number}: no split is called {word!r}"))
+            splits[split or "train"].append(example)
         return splits
 
     def _example(self, folder: Path, number: int, row: Mapping[str, Any]) -> Example:
@@ -52,7 +55,7 @@ class AudioFolder(Data):
         where = f"{self.metadata}, row {number}: {name}"
         source = recording(folder / name, where) if target else Bad(f"{where} has no {self.columns['target']}")
         speaker = self._text(row, "speaker") if self.columns.get("speaker") else None
-        return Example(name, source, (target,), speaker)
+        return Example(f"{self.metadata}, row {number}: {name}", source, (target,), speaker)
 
     def _text(self, row: Mapping[str, Any], role: str) -> str:
         return text(row, self.columns[role], self.metadata)
@@ -66,7 +69,7 @@ class AudioFolder(Data):
             held = ", ".join(sorted(set(units))[:8])
             raise Unusable(f"data.splits_of: no {column} {unknown[0]!r} in {self.metadata} (it holds {held})")
         if column == "split":
-            splits = [named.get(unit) for unit in units]  # a word that is not named is left out
+            splits = [named.get(unit) for unit in units]
         else:
             free = {split for split in ("test", "valid") if split not in self.splits_of}
             splits = [named.get(unit) or _drawn(unit, free) for unit in units]
@@ -98,11 +101,10 @@ class AudioHub(HubData):
         table = table.cast_column(columns["file"], datasets.Audio(decode=False))
         for number, row in enumerate(table):
             where = f"{part['id']} ({part['split']}), row {number}"
-            target = row[columns["target"]]
-            found = row[columns["file"]]
-            source = recording(io.BytesIO(found["bytes"]) if found["bytes"] else Path(found["path"]), where)
+            label, found = class_of(row[columns["target"]], names), row[columns["file"]] or {}
+            place = io.BytesIO(found["bytes"]) if found.get("bytes") else Path(found.get("path") or "")
+            source = recording(place, where) if found and label else Bad(f"{where}: no recording or no label")
             speaker = row[columns["speaker"]] if columns.get("speaker") else None
-            label = str(names[target] if names else target)
             yield Example(f"{part['split']}/{number}", source, (label,), None if speaker is None else str(speaker))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data, unit_hash
 from tasks.pictures import Picture
-from tasks.tables import SPLITS, HubData, check, rows, text
+from tasks.tables import SPLITS, HubData, check, class_of, rows, text
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 WANTED = ("image", "label")
@@ -73,9 +73,13 @@ class ImageTable(Data):
         places = {word: name for name, words in self.words.items() for word in words}
         for name, file in files.items():
             for number, row in enumerate(rows(file), 1):
-                split = places.get(text(row, self.columns["split"], file)) if self._split(name) else name
-                if split is not None:  # a word that is not named is left out
-                    splits.setdefault(split, []).append(self._example(split, file, number, row))
+                word = text(row, self.columns["split"], file) if self._split(name) else None
+                split = name if word is None else places.get(word, "train")
+                example = self._example(split, file, number, row)
+                if word is not None and word not in places:
+                    where = f"{Path(file).name}, row {number}"
+                    example = example._replace(source=Bad(f"{where}: no split is called {word!r} (data.words)"))
+                splits.setdefault(split, []).append(example)
         return shared(splits, self.shares)
 
     def _split(self, name: str) -> bool:
@@ -87,8 +91,8 @@ class ImageTable(Data):
         where = f"{Path(file).name}, row {number}: image {image}"
         root = Path(self.root).expanduser() if self.root else Path(file).expanduser().parent
         source = Picture(where, root / image) if image and label else Bad(f"{where}: no image or no label")
-        group = text(row, self.columns["group"], file) if self.columns.get("group") else None
-        return Example(f"{split}/{number}", source, (label,), group)
+        group = text(row, self.columns["group"], file) if self.columns.get("group") else image
+        return Example(f"{split}/{Path(file).name}, row {number}", source, (label,), group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +168,10 @@ class ImageHub(HubData):
             seen.add(key)
             where, image, label = f"{part['id']} ({part['split']}), row {number}", *(row[columns[c]] for c in WANTED)
             found = image and (image["bytes"] or Path(image["path"]))
-            source = Picture(where, found) if found and label is not None else Bad(f"{where}: no image or no label")
+            name = class_of(label, names)
+            source = Picture(where, found) if found and name is not None else Bad(f"{where}: no image or no label")
             group = str(row[columns["group"]]) if columns.get("group") else None
-            yield Example(f"{split}/{key}", source, (str(names[label] if names else label),), group)
+            yield Example(f"{split}/{key}", source, (name,), group)
 
 
 def check_splits(named: Mapping[str, Any], shares: Mapping[str, float]) -> None:

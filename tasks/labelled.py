@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmark.types import Bad, Example, Features, Prediction, Splits, Task
-from tasks.answers import IGNORED
+from benchmark.types import IGNORED, Bad, Example, Features, Prediction, Splits, Task
 from tasks.common import Data
 
 if TYPE_CHECKING:
@@ -42,7 +41,14 @@ class Labelled(Task):
         if not train:  # said better by whoever asks for examples
             return splits
         head = self.head(self.kinds[0], train)
-        return {name: [self._checked(e, head) for e in examples] for name, examples in splits.items()}
+        return {
+            name: [self._checked(e, head) for e in examples] if self.closed(name) else examples
+            for name, examples in splits.items()
+        }
+
+    def closed(self, split: str) -> bool:
+        """Whether the labels of a split must be among those of train."""
+        return True
 
     def skips_bad(self) -> bool:
         return self.skip_bad

@@ -26,9 +26,11 @@ class Picture:
         """Decode into uint8 of shape (side, side) or (side, side, 3), or say what is wrong."""
         if isinstance(self.content, Path) and not self.content.is_file():
             return Bad(f"{self.where}: no such file")
+        from PIL.Image import DecompressionBombError
+
         try:
             return decoded(self.content, side)
-        except (OSError, ValueError, SyntaxError) as error:  # what pillow raises for broken files
+        except (OSError, ValueError, SyntaxError, EOFError, DecompressionBombError) as error:  # of broken files
             return Bad(f"{self.where} cannot be decoded ({error})")
 
 

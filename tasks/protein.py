@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,6 +35,8 @@ class Proteins(Labelled):
 
     def target(self, value: Any, source: Any) -> Any:
         """Turn what a file says into a target. ValueError where it is none."""
+        if value is None or value == "":
+            raise ValueError("no target")
         return str(value)
 
     def source(self, given: Any) -> Any:
@@ -92,7 +95,10 @@ class Numbers(Regression):
     metric: ClassVar[str] = "spearman"
 
     def target(self, value: Any, source: Any) -> float:
-        return float(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"the target {value!r} is no finite number")
+        return number
 
 
 class Classes(Classification):

@@ -96,20 +96,23 @@ def divided(
     columns: Mapping[str, str | None],
     splits_of: Mapping[str, Mapping[str, str]],
 ) -> Splits:
-    """Deal rows out to the splits whose words they have; the split that asks for the most words gets a row."""
+    """Deal rows out to the splits whose words they have, first to who asks for the most; a row of none is Bad."""
     order = sorted(splits_of, key=lambda name: -len(splits_of[name]))
     splits: dict[str, list[Example]] = {name: [] for name in splits_of}
-    table = list(table)
+    table, stray = list(table), []
     for row, example in zip(table, _examples(file, table, columns), strict=True):
         for name in order:
             if all(str(cell(row, c, file)).casefold() == str(w).casefold() for c, w in splits_of[name].items()):
                 splits[name].append(example)
                 break
+        else:
+            stray.append(example._replace(source=Bad(f"{example.id}: belongs to no split of data.splits_of")))
     if not any(splits.values()):
         seen = {
             c: sorted({str(cell(row, c, file)) for row in table})[:5] for words in splits_of.values() for c in words
         }
         raise Unusable(f"{file}: no row belongs to any split; data.splits_of wants {splits_of}, found {seen}")
+    splits["train"] += stray
     return splits
 
 
@@ -148,7 +151,10 @@ def _examples(file: str, table: Iterable[Mapping[str, Any]], columns: Mapping[st
         source = (found["sequence"], found["partner"]) if "partner" in found else found["sequence"]
         target = found["target"]
         if "mask" in found:
-            if len(found["mask"]) != len(target):
-                source = Bad(f"{where}: {len(target)} labels, {len(found['mask'])} places in the mask")
-            target = [t if int(m) else None for t, m in zip(target, found["mask"], strict=False)]
+            target, mask = target or "", [str(m) for m in found["mask"] or ""]
+            if len(mask) != len(target):
+                source = Bad(f"{where}: {len(target)} labels, {len(mask)} places in the mask")
+            if strange := sorted({*mask} - {"0", "1"}):
+                source = Bad(f"{where}: the mask holds {strange[0]!r}, 0 or 1 wanted")
+            target = [t if m == "1" else None for t, m in zip(target, mask, strict=False)]
         yield Example(where, source, (target,))

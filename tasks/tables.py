@@ -98,6 +98,13 @@ def text(row: Mapping[str, Any], column: str, where: str) -> str:
     return "" if value is None else str(value).strip()
 
 
+def class_of(value: Any, names: list[str] | None) -> str | None:
+    """Name a class of the hub, which stores it by number and -1 where there is none."""
+    if value is None or (names and value < 0):
+        return None
+    return str(names[value] if names else value)
+
+
 def rows(name: str) -> list[dict[str, Any]]:
     """Read a file's rows; what cannot be read is named by file and line. Raises Unusable."""
     file = Path(name).expanduser()

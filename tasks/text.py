@@ -9,14 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmark.types import Example, Features, Kind, Prediction, Splits, Task, Unusable
+from benchmark.types import IGNORED, Example, Features, Kind, Prediction, Splits, Task, Unusable
 from tasks.common import Data
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-IGNORED = -100  # label of a position that no loss counts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,7 @@ def test_positions_that_do_not_count_are_neither_learnt_nor_scored():
     assert head.labels == ("C", "E", "H")
     assert tags.label(examples(("H", None, "E"))[0], head, 3) == [2, -100, 1]
     assert tags.label(examples(("H", None, "E"))[0], head, 2) == [2, -100]
+    assert tags.label(examples(("H", "X"))[0], head, 2) == [2, -100]  # a share of train lacks X
     answers = [{"prediction": ["H", "C"]}, {"prediction": ["C"]}]  # the last position of the first was cut off
     assert tags.score(answers, [(("H", None, "E"),), (("C",),)])["accuracy"] == pytest.approx(2 / 3)
     assert tags.unknown(examples(("H", "X"))[0], head) == "label 'X' is not among the training labels"

@@ -105,6 +105,14 @@ def test_an_answer_longer_than_its_frames_is_no_infinite_loss():
     assert loss.item() == 0
 
 
+@pytest.mark.parametrize("kind", [Kind.TAG, Kind.CLASSIFY])
+def test_a_batch_in_which_nothing_counts_has_no_loss(kind):
+    labels = torch.full((2,) if kind == Kind.CLASSIFY else (2, 5), -100)
+    loss = network(Head(kind, ABC))(ids=IDS, labels=labels).loss
+    loss.backward()
+    assert loss.item() == 0
+
+
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """A held-out batch as scripts/pretrain.py writes it, beside a folder called tiny."""

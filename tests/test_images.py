@@ -27,6 +27,7 @@ pytest.importorskip("skimage", reason='the embedded data needs pip install -e ".
 
 from benchmark import roles
 from benchmark.backbones import vision
+from benchmark.backbones.headed import recall
 from benchmark.build import build
 from benchmark.compose import CONFIGS, cell_of
 from benchmark.methods import hf_peft, houlsby
@@ -488,7 +489,9 @@ def test_shipped_networks_are_small_16_bit_and_remember_their_pretraining(name):
     assert cell.backbone.recall(model.eval()) == known
     drawn = cell_of(["task=medical_images", "method=head", f"backbone={name}", "backbone.weights=random"])
     torch.manual_seed(0)
-    assert drawn.backbone.recall(drawn.backbone.load(cell.budget, THREE)[0].eval()) > known
+    random, _ = drawn.backbone.load(cell.budget, THREE)
+    assert drawn.backbone.recall(random.eval()) is None  # it has nothing to forget
+    assert recall(random, folder) > known
 
 
 # --- the user's files ---
@@ -563,7 +566,8 @@ def test_a_table_of_paths_names_file_and_row_of_what_is_missing(tmp_path):
         ("a", "perhaps", "test"), ("a", "no", "unused"))]  # fmt: skip
     file = table(tmp_path / "all.csv", rows)
     splits = image_task("data=image_table", f"data.train={file}", COLUMNS).splits()
-    assert {name: len(examples) for name, examples in splits.items()} == {"train": 3, "valid": 1, "test": 2}
+    assert {name: len(examples) for name, examples in splits.items()} == {"train": 4, "valid": 1, "test": 2}
+    assert splits["train"][3].source == Bad("all.csv, row 7: no split is called 'unused' (data.words)")
     assert splits["train"][2].source == Bad("all.csv, row 3: image images/b.png: no such file")
     assert splits["train"][0].group == "p1"
     assert "label 'perhaps' is not among the training labels" in splits["test"][1].source.reason

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from cells import run_cell
 from PIL import Image
 
 from benchmark import run
@@ -67,3 +68,23 @@ def test_a_saved_adapter_with_a_new_head_answers_as_the_run_did(tmp_path):
     again = load(tmp_path / "kept").answer([e.source for e in examples])
     assert len(again) == 8
     assert again == pytest.approx([answers[e.id] for e in examples], rel=1e-4)
+
+
+def test_a_verifier_is_asked_of_speakers_that_it_never_heard(tmp_path):
+    rows, rng = ["file_name,who"], np.random.default_rng(0)
+    for speaker in range(4):
+        for clip in range(20):
+            pitch = 0.05 * (speaker + 1) + rng.normal(0, 0.002)
+            samples = np.sin(np.arange(4000) * pitch).astype(np.float32) / 2
+            soundfile.write(tmp_path / f"{speaker}-{clip}.wav", samples, 8000)
+            rows.append(f"{speaker}-{clip}.wav,s{speaker}")
+    (tmp_path / "metadata.csv").write_text("\n".join(rows) + "\n")
+    words = ["task=speech", "task._target_=tasks.speech.SpeakerVerification", "data=audio_folder", "method=head"]
+    words += [f"data.folder={tmp_path}", "data.columns.target=who", "data.columns.speaker=who", "budget=smoke"]
+    words += ["+data.splits_of.test=[s2,s3]"]
+    result = run_cell(cell_of(words))
+    scores = {m.name: m.value for m in result.measurements if m.split == "test"}
+    assert result.data["sizes"]["test"] == 40
+    assert result.data["head"]["labels"] == ("s0", "s1")
+    assert scores["accuracy"] == 0  # no test speaker has a name that could be said
+    assert 0.5 < scores["verification_accuracy"] <= 1  # a low and a high tone are told apart all the same

@@ -54,7 +54,7 @@ class Stored(Backbone):
     def recall(self, model: nn.Module) -> float | None:
         from benchmark.backbones.headed import recall
 
-        return recall(model, Path(self.checkpoint))
+        return recall(model, Path(self.checkpoint)) if self.weights == "pretrained" else None
 
 
 @dataclass(frozen=True, kw_only=True)

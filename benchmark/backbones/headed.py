@@ -13,9 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
-from benchmark.types import Head, Kind
+from benchmark.types import IGNORED, Head, Kind
 
-IGNORED = -100  # label of a position that no loss counts
 BLANK = 0  # CTC's class for no character
 HELD_OUT = Path(__file__).parent / "embedded" / "held_out"
 
@@ -103,16 +102,22 @@ def recall(model: nn.Module, checkpoint: Path) -> float | None:
     return LOSSES[Kind(kind)](head(states, mask).float(), labels, mask).item()
 
 
+def _over_known(total: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Average over what counts; a batch in which nothing does has no loss, and is no reason to stop."""
+    return total / (labels != IGNORED).sum().clamp(min=1)
+
+
 def _regress(logits: torch.Tensor, labels: torch.Tensor, _: Any) -> torch.Tensor:
     return F.mse_loss(logits.squeeze(-1), labels)
 
 
 def _classify(logits: torch.Tensor, labels: torch.Tensor, _: Any) -> torch.Tensor:
-    return F.cross_entropy(logits, labels)
+    return _over_known(F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"), labels)
 
 
 def _tag(logits: torch.Tensor, labels: torch.Tensor, _: Any) -> torch.Tensor:
-    return F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED)
+    total = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="sum")
+    return _over_known(total, labels)
 
 
 def _ctc(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -124,7 +129,7 @@ def _ctc(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None) 
             logits.log_softmax(-1).transpose(0, 1), labels[known], frames.long(), known.sum(1),
             blank=BLANK, reduction="sum", zero_infinity=True,
         )  # fmt: skip
-    return total / known.sum()
+    return _over_known(total, labels)
 
 
 LOSSES: dict[Kind, Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]] = {

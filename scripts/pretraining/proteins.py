@@ -16,7 +16,7 @@ from transformers.models.esm import modeling_esm
 from benchmark.backbones.protein import ProteinNetwork
 from benchmark.build import build
 from benchmark.compose import CONFIGS
-from benchmark.types import Head, Kind
+from benchmark.types import IGNORED, Head, Kind
 from scripts.pretraining.common import Batch, Pretraining
 from tasks.embedded.lattice import RESIDUES
 
@@ -24,7 +24,6 @@ VOCABULARY = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO.-"
 LETTERS = torch.tensor([VOCABULARY.index(letter) for letter in RESIDUES])
 CLS, PAD, EOS, MASK = (VOCABULARY.index(f"<{name}>") for name in ("cls", "pad", "eos", "mask"))
 RARE = torch.tensor([VOCABULARY.index(letter) for letter in "XBUZO"])
-IGNORED = -100
 
 
 def prepare(recipe: DictConfig) -> Pretraining:

@@ -50,7 +50,11 @@ class Spoken(NamedTuple):
 def speak(utterances: Sequence[Utterance], rate: int) -> list[Spoken]:
     """Speak a list from a fresh start, at this sampling rate. Raises Unusable where eSpeak NG is missing or refuses."""
     data_folder()
-    key = {"utterances": [list(u) for u in utterances], "rate": rate, "version": version("espeakng-loader")}
+    key = {
+        "utterances": [list(u) for u in utterances],
+        "rate": rate,
+        "versions": [version("espeakng-loader"), version("soxr")],
+    }
     heard = cached("espeak", key, lambda: _heard(utterances, rate))
     clips = np.split(heard["samples"].astype(np.float32) / 32767, heard["ends"][:-1])
     phonemes = list(zip(heard["names"].tolist(), heard["begins"].tolist(), strict=True))
