@@ -12,7 +12,7 @@ import numpy as np
 from benchmark.types import Bad, Example, Features, Input, Splits, Unusable
 from tasks.answers import Classification
 from tasks.labelled import Labelled
-from tasks.pictures import Picture, square
+from tasks.pictures import Picture, rescanned, square
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,9 @@ class MedicalImages(Classification, Labelled):
     reads: ClassVar[Input] = Input.IMAGE
 
     size: int  # side in pixels that images are read at; the backbone's processor scales that to its own
+    scanner: (
+        int | None
+    )  # seed of another scanner, by which test/scanner shows the test; null: the data has its own shift
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -33,7 +36,10 @@ class MedicalImages(Classification, Labelled):
 
     def read(self) -> Splits:
         """Decode every image; one that cannot be becomes Bad."""
-        return {name: [self._decoded(e) for e in examples] for name, examples in self.data.splits().items()}
+        splits = {name: [self._decoded(e) for e in examples] for name, examples in self.data.splits().items()}
+        if self.scanner is not None:
+            splits["test/scanner"] = [self._seen(e, number) for number, e in enumerate(splits["test"])]
+        return splits
 
     def source(self, given: str | Path | np.ndarray) -> np.ndarray:
         """Decode a file; an 8-bit array is taken as it is. Raises Unusable for what is no image."""
@@ -49,6 +55,12 @@ class MedicalImages(Classification, Labelled):
 
     def inputs(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
         return processor.batch([f["pixels"] for f in features])
+
+    def _seen(self, example: Example, number: int) -> Example:
+        seen = example._replace(id=f"{example.id} by another scanner")
+        if isinstance(example.source, Bad):
+            return seen
+        return seen._replace(source=rescanned(square(example.source, self.size), self.scanner, number))
 
     def _decoded(self, example: Example) -> Example:
         if not isinstance(example.source, Picture):

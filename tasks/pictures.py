@@ -46,6 +46,21 @@ def decoded(content: Path | bytes, side: int) -> np.ndarray:
         return square(np.asarray(image.convert("L" if image.mode in GREY else "RGB")), side)
 
 
+def rescanned(image: np.ndarray, scanner: int, number: int) -> np.ndarray:
+    """See an 8-bit image by another scanner: less contrast, a softer lens, fewer pixels, and noise of its own."""
+    from PIL import Image, ImageFilter
+
+    draw = np.random.default_rng(scanner).uniform
+    contrast, blur, noise, resolution = draw(0.6, 0.85), draw(0.4, 0.9), draw(0.02, 0.06), draw(0.6, 0.8)
+    height, width = image.shape[:2]
+    coarse = (max(round(width * resolution), 1), max(round(height * resolution), 1))
+    seen = Image.fromarray(image).filter(ImageFilter.GaussianBlur(blur)).resize(coarse, Image.Resampling.BILINEAR)
+    values = np.asarray(seen.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float64)
+    values = values.mean() + contrast * (values - values.mean())
+    values += np.random.default_rng([scanner, number]).normal(0, 255 * noise, values.shape)
+    return np.clip(np.round(values), 0, 255).astype(np.uint8)
+
+
 def square(image: np.ndarray, side: int) -> np.ndarray:
     """Scale the shorter edge to a side and keep the middle; an image of that size stays as it is."""
     if image.shape[:2] == (side, side):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmark.types import Bad, Example, Features, Input, Splits, Unusable
+from benchmark.types import Bad, Example, Features, Input, Kind, Splits, Unusable
 from tasks.answers import Classification, Regression, Tagging
 from tasks.labelled import Labelled
 
@@ -24,14 +24,20 @@ class Proteins(Labelled):
     reads: ClassVar[Input] = Input.PROTEIN
 
     max_residues: int  # of each sequence; the rest is cut off and counted
+    fragment: float | None  # share of each sequence that test/fragments keeps; null: the data has its own shift
 
     def __post_init__(self) -> None:
+        if self.fragment is not None and not 0 < self.fragment < 1:
+            raise Unusable(f"task.fragment: {self.fragment} given, a share between 0 and 1 wanted, or null")
         if self.max_residues < 1:
             raise Unusable(f"task.max_residues: {self.max_residues} given, at least 1 wanted")
 
     def read(self) -> Splits:
         """Read the data; what is no sequence or no target becomes Bad, naming file and row."""
-        return {name: [self._read(e) for e in examples] for name, examples in self.data.splits().items()}
+        splits = {name: [self._read(e) for e in examples] for name, examples in self.data.splits().items()}
+        if self.fragment is not None:
+            splits["test/fragments"] = [self._fragment(e) for e in splits["test"]]
+        return splits
 
     def target(self, value: Any, source: Any) -> Any:
         """Turn what a file says into a target. ValueError where it is none."""
@@ -57,6 +63,21 @@ class Proteins(Labelled):
 
     def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
         return int(batch["attention_mask"].sum())
+
+    def _fragment(self, example: Example) -> Example:
+        """Keep the beginning, of the labels too where there is one per residue."""
+
+        def begun(whole: Any) -> Any:
+            return whole[: math.ceil(self.fragment * len(whole))]
+
+        kept = example._replace(id=f"{example.id}, its beginning")
+        if isinstance(example.source, Bad):
+            return kept
+        per_residue = Kind.TAG in self.kinds
+        targets = tuple(begun(t) if per_residue else t for t in example.targets)
+        return kept._replace(
+            source=tuple(map(begun, example.source)) if self.pair else begun(example.source), targets=targets
+        )
 
     def _cut(self, ids: list[int], processor: Any, counts: dict[str, int]) -> list[int]:
         most = min(self.max_residues, processor.longest or self.max_residues)

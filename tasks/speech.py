@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from benchmark.types import IGNORED, Bad, Example, Features, Head, Input, Prediction, Unusable
+from benchmark.types import IGNORED, Bad, Example, Features, Head, Input, Prediction, Splits, Unusable
 from tasks.answers import Classification, Transcription
 from tasks.labelled import Labelled
-from tasks.sound import Clip, at_rate, recording
+from tasks.sound import Clip, Wave, at_rate, noisy, recording
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +25,31 @@ class Speech(Labelled):
     reads: ClassVar[Input] = Input.AUDIO
 
     max_seconds: float  # the rest of a clip is cut off and counted
+    noise: (
+        float | None
+    )  # dB of speech over white noise in test/noise, the test once more; null: the data has its own shift
 
     def __post_init__(self) -> None:
         if not self.max_seconds > 0:
             raise Unusable(f"task.max_seconds: {self.max_seconds} given, a positive number wanted")
+
+    def read(self) -> Splits:
+        """Read the data; where it brings no shifted test, add its test in noise."""
+        splits = dict(self.data.splits())
+        if self.noise is not None:
+            splits["test/noise"] = [self._noisy(e, number) for number, e in enumerate(splits["test"])]
+        return splits
+
+    def _noisy(self, example: Example, number: int) -> Example:
+        heard = example._replace(id=f"{example.id} in noise")
+        if isinstance(example.source, Bad):
+            return heard
+
+        def read() -> Wave:
+            samples, rate = example.source.read()
+            return Wave(noisy(samples, self.noise, np.random.default_rng(number)), rate)
+
+        return heard._replace(source=Clip(f"{example.source.digest} {number} {self.noise} dB", read))
 
     def source(self, given: str | Path | Clip) -> Clip:
         """Read a recording. Raises Unusable for what is none."""

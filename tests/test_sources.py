@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import soundfile
 from cells import run_cell
+from omegaconf import OmegaConf
 from PIL import Image
 
 from benchmark import run
-from benchmark.compose import cell_of
+from benchmark.compose import CONFIGS, cell_of
 from benchmark.saved import load
-from benchmark.types import Unusable
+from benchmark.types import Example, Unusable
+from tasks.pictures import rescanned
+from tasks.sound import Wave, clip
 
 
 def task_of(*words):
@@ -73,11 +76,11 @@ def test_a_saved_adapter_with_a_new_head_answers_as_the_run_did(tmp_path):
 def test_a_verifier_is_asked_of_speakers_that_it_never_heard(tmp_path):
     rows, rng = ["file_name,who"], np.random.default_rng(0)
     for speaker in range(4):
-        for clip in range(20):
+        for take in range(20):
             pitch = 0.05 * (speaker + 1) + rng.normal(0, 0.002)
             samples = np.sin(np.arange(4000) * pitch).astype(np.float32) / 2
-            soundfile.write(tmp_path / f"{speaker}-{clip}.wav", samples, 8000)
-            rows.append(f"{speaker}-{clip}.wav,s{speaker}")
+            soundfile.write(tmp_path / f"{speaker}-{take}.wav", samples, 8000)
+            rows.append(f"{speaker}-{take}.wav,s{speaker}")
     (tmp_path / "metadata.csv").write_text("\n".join(rows) + "\n")
     words = ["task=speech", "task._target_=tasks.speech.SpeakerVerification", "data=audio_folder", "method=head"]
     words += [f"data.folder={tmp_path}", "data.columns.target=who", "data.columns.speaker=who", "budget=smoke"]
@@ -88,3 +91,54 @@ def test_a_verifier_is_asked_of_speakers_that_it_never_heard(tmp_path):
     assert result.data["head"]["labels"] == ("s0", "s1")
     assert scores["accuracy"] == 0  # no test speaker has a name that could be said
     assert 0.5 < scores["verification_accuracy"] <= 1  # a low and a high tone are told apart all the same
+
+
+def given(task, **splits):
+    """Let a task read these examples in place of its data."""
+    data = type("Given", (), {"splits": lambda self: splits})()
+    object.__setattr__(task, "data", data)
+    return task
+
+
+def test_images_without_a_shift_of_their_own_are_seen_by_another_scanner():
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(4)]
+    examples = [Example(f"{i}", image, ("ab"[i % 2],)) for i, image in enumerate(images)]
+    task = given(task_of("task=bloodmnist", "task.size=16"), train=examples, valid=examples, test=examples[:2])
+    splits = task.splits()
+    assert list(splits) == ["train", "valid", "test", "test/scanner"]
+    for plain, seen in zip(splits["test"], splits["test/scanner"], strict=True):
+        assert plain.targets == seen.targets
+        assert seen.source.shape == plain.source.shape
+        assert 0.6 <= np.std(rescanned(np.tile(np.uint8([[0, 255]]), (64, 32)).repeat(8, 1), 0, 0)) / 127.5 <= 0.9
+        assert not np.array_equal(seen.source, plain.source)
+    assert np.array_equal(task.splits()["test/scanner"][0].source, splits["test/scanner"][0].source)
+
+
+def test_recordings_without_a_shift_of_their_own_are_heard_in_noise():
+    samples = np.sin(np.arange(8000) / 7).astype(np.float32) / 2
+    examples = [Example(f"{i}", clip(Wave(samples, 8000)), ("ab"[i],)) for i in range(2)]
+    task = given(task_of("task=cremad"), train=examples, valid=examples, test=examples)
+    heard = task.splits()["test/noise"][1].source.read().samples
+    plain = examples[1].source.read().samples
+    scale = (heard @ plain) / (plain @ plain)  # what is too loud is turned down as a whole
+    ratio = np.mean((scale * plain) ** 2) / np.mean((heard - scale * plain) ** 2)
+    assert 10 * np.log10(ratio) == pytest.approx(10, abs=0.3)
+
+
+def test_proteins_without_a_shift_of_their_own_are_read_as_fragments():
+    examples = [Example("a", "MKTVLAGHIK", ("HHHHHCCCCE",)), Example("b", "MKT", ("HCE",))]
+    task = given(task_of("task=secondary_structure"), train=examples, valid=examples, test=examples)
+    splits = task.splits()
+    assert [e.source for e in splits["test/fragments"]] == ["MKTVLAGH", "MKT"]
+    assert [e.targets for e in splits["test/fragments"]] == [(tuple("HHHHHCCC"),), (tuple("HCE"),)]
+    assert [e.source for e in splits["test"]] == ["MKTVLAGHIK", "MKT"]
+
+
+def test_every_task_of_the_hub_has_a_shifted_test():
+    for file in sorted((CONFIGS / "task").glob("*.yaml")):
+        content = OmegaConf.load(file)
+        data = OmegaConf.load(CONFIGS / "data" / f"{content.defaults[0]['override /data']}.yaml")
+        own = [content.task.get(name) for name in ("scanner", "noise", "fragment")]
+        if "Hub" in data._target_ and file.stem != "e2e_nlg":  # whose test has no shift: its card says so
+            assert data.shifts or any(value is not None for value in own), file.stem
