@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -165,6 +166,13 @@ class Transcription:
         """Say what cannot be written down at all; a character that only a test has is an error that is scored."""
         return None if example.targets[0] else "the transcript is empty"
 
+    def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
+        """Encode as any, and count an answer that its frames cannot hold: no loss counts it, and no path writes it."""
+        features = super().encode(example, processor, counts)
+        if features and frames_of(features.get("label", ())) > processor.frames(features["length"]):
+            counts["answers_longer_than_frames"] = counts.get("answers_longer_than_frames", 0) + 1
+        return features
+
     def label(self, example: Example, head: Head, length: int) -> list[int]:
         return [1 + head.labels.index(c) for c in example.targets[0] if c in head.labels]
 
@@ -184,6 +192,11 @@ class Transcription:
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:
         """Score errors over all characters, or words, of the references."""
         return by_edits([t[0] for t in targets], [p["prediction"] for p in predictions])
+
+
+def frames_of(label: Sequence[int]) -> int:
+    """Count the frames that a line of text takes: one a character, and a blank between two of the same."""
+    return len(label) + sum(one == other for one, other in pairwise(label))
 
 
 def collapsed(classes: Sequence[int], head: Head) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data, unit_hash
 from tasks.sound import recording
-from tasks.tables import SPLITS, HubData, check, class_of, rows, text
+from tasks.tables import SPLITS, HubData, check, rows, text
 
 WANTED = ("file", "target")
 COLUMNS = (*WANTED, "speaker", "split")
@@ -93,19 +93,12 @@ class AudioHub(HubData):
     def _examples(self, part: Mapping[str, Any]) -> Iterator[Example]:
         import datasets
 
-        columns, table = part["columns"], self.load(part)
-        for column in columns.values():
-            if column not in table.column_names:
-                raise Unusable(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")
-        names = getattr(table.features[columns["target"]], "names", None)  # classes are stored by number
-        table = table.cast_column(columns["file"], datasets.Audio(decode=False))
-        for number, row in enumerate(table):
-            where = f"{part['id']} ({part['split']}), row {number}"
-            label, found = class_of(row[columns["target"]], names), row[columns["file"]] or {}
+        for where, row in self.encoded(part, datasets.Audio(decode=False)):
+            label, found = row["target"], row["file"] or {}
             place = io.BytesIO(found["bytes"]) if found.get("bytes") else Path(found.get("path") or "")
             source = recording(place, where) if found and label else Bad(f"{where}: no recording or no label")
-            speaker = row[columns["speaker"]] if columns.get("speaker") else None
-            yield Example(f"{part['split']}/{number}", source, (label,), None if speaker is None else str(speaker))
+            speaker = row.get("speaker")
+            yield Example(where, source, (label,), None if speaker is None else str(speaker))
 
 
 def _drawn(unit: str, free: Collection[str]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from benchmark.types import Bad, Example, Splits, Unusable
 from tasks.common import Data, unit_hash
 from tasks.pictures import Picture
-from tasks.tables import SPLITS, HubData, check, class_of, rows, text
+from tasks.tables import SPLITS, HubData, check, rows, text
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 WANTED = ("image", "label")
@@ -132,7 +132,8 @@ class ImageArchive(Data):
 
     def _examples(self, split: str, images: np.ndarray, labels: np.ndarray) -> Iterator[Example]:
         for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-            yield Example(f"{split}/{number}", image, (self.names.get(str(label), str(label)),))
+            where = f"{split}/{Path(self.file).name}, row {number}"
+            yield Example(where, image, (self.names.get(str(label), str(label)),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,30 +149,21 @@ class ImageHub(HubData):
         check_splits(self.splits_of, self.shares)
 
     def splits(self) -> Splits:
-        """Load every split; images stay encoded until they are read. An id that comes twice counts once."""
+        """Load every split; images stay encoded until they are read. An id that comes again is Bad."""
         return shared({name: list(self._examples(name, part)) for name, part in self.parts().items()}, self.shares)
 
     def _examples(self, split: str, part: Mapping[str, Any]) -> Iterator[Example]:
         import datasets
 
-        columns, table = part["columns"], self.load(part)
-        for column in columns.values():
-            if column not in table.column_names:
-                raise Unusable(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")
-        names = getattr(table.features[columns["label"]], "names", None)  # classes are stored by number
-        table = table.cast_column(columns["image"], datasets.Image(decode=False))
-        seen = set()
-        for number, row in enumerate(table):
-            key = str(row[columns["id"]]) if columns.get("id") else str(number)
-            if key in seen:
-                continue
-            seen.add(key)
-            where, image, label = f"{part['id']} ({part['split']}), row {number}", *(row[columns[c]] for c in WANTED)
+        first: dict[str, str] = {}
+        for where, row in self.encoded(part, datasets.Image(decode=False)):
+            key, image = str(row.get("id", where)), row["image"]
             found = image and (image["bytes"] or Path(image["path"]))
-            name = class_of(label, names)
-            source = Picture(where, found) if found and name is not None else Bad(f"{where}: no image or no label")
-            group = str(row[columns["group"]]) if columns.get("group") else None
-            yield Example(f"{split}/{key}", source, (name,), group)
+            source = Picture(where, found) if found and row["label"] else Bad(f"{where}: no image or no label")
+            if first.setdefault(key, where) != where:
+                source = Bad(f"{where}: image {key} comes again, it stands in {first[key].rpartition(', ')[2]}")
+            group = row.get("group", row.get("id"))
+            yield Example(f"{split}/{where}", source, (row["label"],), None if group is None else str(group))
 
 
 def check_splits(named: Mapping[str, Any], shares: Mapping[str, float]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmark.types import IGNORED, Bad, Example, Features, Prediction, Splits, Task
+from benchmark.types import IGNORED, Bad, Example, Features, Head, Prediction, Splits, Task, Unusable
 from tasks.common import Data
 
 if TYPE_CHECKING:
@@ -35,20 +35,30 @@ class Labelled(Task):
         return self.data.splits()
 
     def splits(self) -> Splits:
-        """Read the data; an example whose label training cannot know becomes Bad."""
+        """Read the data; an example whose label training cannot know becomes Bad.
+
+        Raises Unusable where the headline cannot be computed on a test.
+        """
         splits = self.read()
         train = [e for e in splits.get("train", ()) if not isinstance(e.source, Bad)]
         if not train:  # said better by whoever asks for examples
             return splits
         head = self.head(self.kinds[0], train)
-        return {
+        checked = {
             name: [self._checked(e, head) for e in examples] if self.closed(name) else examples
             for name, examples in splits.items()
         }
+        for name in (name for name in checked if name.startswith("test")):
+            self._measurable(name, checked[name], head)
+        return checked
 
     def closed(self, split: str) -> bool:
         """Whether the labels of a split must be among those of train."""
         return True
+
+    def lacking(self, targets: Sequence[tuple[Any, ...]], head: Head) -> str | None:
+        """Say what these targets lack without which there is no headline."""
+        return None
 
     def skips_bad(self) -> bool:
         return self.skip_bad
@@ -85,7 +95,17 @@ class Labelled(Task):
         inputs = {name: tensor.to(device) for name, tensor in self.inputs(features, processor).items()}
         return self.answers(model(**inputs), features, processor.head)
 
-    def _checked(self, example: Example, head: Any) -> Example:
+    def _measurable(self, split: str, examples: Sequence[Example], head: Head) -> None:
+        known = [e.targets for e in examples if not isinstance(e.source, Bad)]
+        if not known or (len(known) < len(examples) and not self.skip_bad):  # told first, by its row
+            return
+        if reason := self.lacking(known, head):
+            raise Unusable(
+                f"split {split} has {reason}, so that no {self.metric} can be computed: give it such rows "
+                f"(the settings under data. say which rows it has)"
+            )
+
+    def _checked(self, example: Example, head: Head) -> Example:
         if isinstance(example.source, Bad):
             return example
         reason = self.unknown(example, head)

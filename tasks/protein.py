@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmark.types import Bad, Example, Features, Input, Kind, Splits, Unusable
+from benchmark.types import Bad, Example, Features, Head, Input, Kind, Splits, Unusable
 from tasks.answers import Classification, Regression, Tagging
 from tasks.labelled import Labelled
 
@@ -164,3 +164,10 @@ class ProteinPairClassification(Classes, Proteins):
 
     metric: ClassVar[str] = "aupr"
     pair: ClassVar[bool] = True
+
+    def lacking(self, targets: Sequence[tuple[Any, ...]], head: Head) -> str | None:
+        """Say which class is missing: precision is averaged over both sides of each."""
+        if len(head.labels) < 2:
+            return f"no class beside {head.labels[0]!r}"
+        missing = set(head.labels) - {str(t[0]) for t in targets}
+        return f"no example of class {min(missing)!r}" if missing else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,13 @@ class SpeakerVerification(SpeechClassification):
     def closed(self, split: str) -> bool:
         """Tests may have speakers of their own; valid chooses the state by naming, so it may not."""
         return not split.startswith("test")
+
+    def lacking(self, targets: Sequence[tuple[Any, ...]], head: Head) -> str | None:
+        """Say which pairs are missing: those of one speaker, or those of two."""
+        clips = Counter(str(t[0]) for t in targets)
+        if len(clips) < 2:
+            return f"no speaker beside {min(clips)!r}"
+        return None if max(clips.values()) > 1 else "no speaker with two clips"
 
     def label(self, example: Example, head: Head, length: int) -> int:
         name = str(example.targets[0])

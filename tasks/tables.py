@@ -73,6 +73,21 @@ class HubData(Data):
                 f"or give {self.instead}"
             ) from error
 
+    def encoded(self, part: Mapping[str, Any], feature: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield where each row stands and its cells by role: what is seen or heard stays encoded, a class has its name.
+
+        The first wanted role is of that feature, the second is the label.
+        """
+        columns, table = part["columns"], self.load(part)
+        for column in columns.values():
+            if column not in table.column_names:
+                raise Unusable(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")
+        media, label = self.wanted
+        names = getattr(table.features[columns[label]], "names", None)  # classes are stored by number
+        for number, row in enumerate(table.cast_column(columns[media], feature)):
+            cells = {role: row[column] for role, column in columns.items()}
+            yield f"{part['id']} ({part['split']}), row {number}", {**cells, label: class_of(cells[label], names)}
+
 
 def check(given: Mapping[str, Any], where: str, needed: Collection[str], known: Collection[str] | None = None) -> None:
     """Refuse a key that is missing or that means nothing. Raises Unusable."""

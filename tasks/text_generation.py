@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import ClassVar
 
-from benchmark.types import Prediction
+from benchmark.types import Example, Prediction, Splits, Unusable
+from tasks.common import unit_hash
 from tasks.text import TextToText, bleu, likelihood_scores, signature, streams
+
+ATTRIBUTE = re.compile(r"[^,\[\]]+\[[^\[\]]*\]")  # of a meaning representation: eatType[pub]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +20,24 @@ class TextGeneration(TextToText):
     """Scored by BLEU, chrF, ROUGE-L and exact match against every reference."""
 
     metric: ClassVar[str] = "bleu"
+
+    order: int | None  # seed of test/order, the test with its attributes in other orders; null: no such test
+
+    def splits(self) -> Splits:
+        """Read the data; where an order is drawn, add the test in it. A source of one attribute has no other order."""
+        splits = dict(super().splits())
+        if self.order is not None:
+            splits["test/order"] = [moved for e in splits["test"] if (moved := self._moved(e))]
+        return splits
+
+    def _moved(self, example: Example) -> Example | None:
+        attributes = in_parts(example)
+        if len(set(attributes)) < 2:
+            return None
+        moved = sorted(attributes, key=lambda a: unit_hash(f"order {self.order} {example.source} {a}"))
+        if moved == attributes:  # drawn as it was
+            moved = [*moved[1:], moved[0]]
+        return example._replace(id=f"{example.id} in another order", source=", ".join(moved))
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:
         from rouge_score.rouge_scorer import RougeScorer
@@ -42,3 +64,14 @@ class TextGeneration(TextToText):
             "chrf": signature(CHRF(), targets),
             "rouge_l": f"rouge-score {version('rouge-score')}, no stemmer",
         }
+
+
+def in_parts(example: Example) -> list[str]:
+    """Take a meaning representation apart, `name[The Vaults], eatType[pub]`. Raises Unusable for what is none."""
+    attributes = [found.strip() for found in ATTRIBUTE.findall(example.source)]
+    if ", ".join(attributes) != example.source.strip():
+        raise Unusable(
+            f"example {example.id}: {example.source!r} is no list like 'name[The Vaults], eatType[pub]', "
+            f"so that it has no other order: task.order=null"
+        )
+    return attributes

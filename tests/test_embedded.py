@@ -1,5 +1,6 @@
 """The embedded data and checkpoints: splits share no string, pretraining saw none of them."""
 
+from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 
@@ -39,6 +40,31 @@ def test_no_two_splits_share_a_source_or_a_target(overrides):
         assert not {t for e in one for t in e.targets} & {t for e in other for t in e.targets}
     ids = [e.id for examples in splits.values() for e in examples]
     assert len(ids) == len(set(ids))
+
+
+def file_of(name):
+    """Find the source file of a function by its dotted name alone."""
+    package, *parts = name.split(".")
+    place = Path(find_spec(package).origin).parent
+    for part in parts:
+        if (place / f"{part}.py").is_file():
+            return place / f"{part}.py"
+        if not (place / part).is_dir():
+            break
+        place /= part
+    return place / "__init__.py"
+
+
+def test_no_source_file_stands_in_two_splits():
+    splits = splits_of("task=text_generation")
+    files = {name: {file_of(e.id) for e in examples} for name, examples in splits.items()}
+    assert all(file.is_file() for found in files.values() for file in found)
+    assert all(len(found) > 20 for found in files.values())
+    assert not [pair for pair in combinations(files, 2) if files[pair[0]] & files[pair[1]]]
+    assert {name: len({e.group for e in examples}) for name, examples in splits.items()} == {
+        name: len(found) for name, found in files.items()
+    }  # the audit's groups are these files
+    assert (len(splits["valid"]), len(splits["test"])) == (200, 300)
 
 
 def test_splits_are_the_same_in_every_order_of_asking():
@@ -87,7 +113,7 @@ def test_language_model_pretraining_saw_no_signature_and_no_sentence_of_any_spli
     for document in documents:
         signature, _, documentation = document.partition('\n    """')
         assert signature not in sources
-        first = Function("", "", documentation.removesuffix('\n"""')).sentence
+        first = Function("", "", "", documentation.removesuffix('\n"""')).sentence
         assert first not in targets
         assert not targets & {" ".join(line.split()) for line in documentation.splitlines()}
 

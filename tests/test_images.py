@@ -615,6 +615,11 @@ def test_an_npz_is_read_and_a_wrong_one_refused(archive, tmp_path):
     assert {name: len(examples) for name, examples in splits.items()} == {"train": 32, "valid": 8, "test": 12}
     assert [e.targets[0] for e in splits["test"][:2]] == ["0", "right"]
     arrays = dict(np.load(archive))
+    np.savez(
+        tmp_path / "more.npz", **arrays | {"test_labels": arrays["test_labels"] + 2 * (np.arange(12) == 5)[:, None]}
+    )
+    reason = image_task("data=image_npz", f"data.file={tmp_path}/more.npz").splits()["test"][5].source.reason
+    assert reason == "example test/more.npz, row 5: label '3' is not among the training labels"
     for change, words in (
         ({"val_labels": np.ones((8, 14))}, r"val_labels is \(8, 14\), one class per image \(8\) wanted"),
         ({"train_images": arrays["train_images"] / 255}, "train_images is float64 .* uint8"),
@@ -669,16 +674,39 @@ def test_a_set_of_the_hub_is_decoded_here_and_named_classes_are_read(monkeypatch
     monkeypatch.setattr(ImageHub, "load", lambda self, part: made)
     task = image_task("data=skin_lesions", "data.columns={image: image, label: label, group: lesion, id: key}")
     splits = task.splits()
-    assert sum(map(len, splits.values())) == 58
+    assert sum(map(len, splits.values())) == 60
     groups = [{e.group for e in examples} for examples in splits.values()]
     assert all(groups)
     assert sum(map(len, groups)) == len(set.union(*groups))
-    bad = [e.source.reason for examples in splits.values() for e in examples if isinstance(e.source, Bad)]
-    assert len(bad) == 1
-    assert bad[0].startswith("marmal88/skin_cancer (train+validation+test), row 7 cannot be decoded")
+    bad = sorted(e.source.reason for examples in splits.values() for e in examples if isinstance(e.source, Bad))
+    where = "marmal88/skin_cancer (train+validation+test), row"
+    assert bad[:2] == [f"{where} {i}: image 57 comes again, it stands in row 57" for i in (58, 59)]
+    assert bad[2].startswith(f"{where} 7 cannot be decoded")
+    assert len(bad) == 3
     assert {e.targets[0] for examples in splits.values() for e in examples} == {"no", "yes"}
     with pytest.raises(Unusable, match="no column 'dx'; it has image, label, lesion, key"):
         image_task("data=skin_lesions").splits()
+
+
+def of_hub(labels):
+    """Make a table as the hub's: images, each with its label."""
+    images = [{"bytes": encoded(9), "path": None}] * len(labels)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    return datasets.Dataset.from_dict({"image": images, "label": labels}, features)
+
+
+def test_a_label_that_training_never_saw_is_told_by_data_set_and_row(monkeypatch):
+    tables = {"train": of_hub(["a", "b"] * 20), "test": of_hub(["a", "b", "c"])}
+    monkeypatch.setattr(ImageHub, "load", lambda self, part: tables[part["split"]])
+    reason = image_task("data=chest_xray").splits()["test"][2].source.reason
+    assert reason.startswith("example test/hf-vision/chest-xray-pneumonia (test), row 2: label 'c' is not among")
+
+
+def test_rows_without_an_id_are_all_different(monkeypatch):
+    monkeypatch.setattr(ImageHub, "load", lambda self, part: of_hub(["a", "b"] * 20))
+    splits = image_task("data=chest_xray").splits()
+    assert len(splits["test"]) == 40
+    assert not [e for examples in splits.values() for e in examples if isinstance(e.source, Bad)]
 
 
 @pytest.mark.parametrize("name", ["bloodmnist", "skin_lesions", "chest_xray"])

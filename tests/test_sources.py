@@ -13,7 +13,7 @@ from PIL import Image
 from benchmark import run
 from benchmark.compose import CONFIGS, cell_of
 from benchmark.saved import load
-from benchmark.types import Example, Unusable
+from benchmark.types import Bad, Example, Kind, Unusable
 from tasks.pictures import rescanned
 from tasks.sound import Wave, clip
 
@@ -73,24 +73,85 @@ def test_a_saved_adapter_with_a_new_head_answers_as_the_run_did(tmp_path):
     assert again == pytest.approx([answers[e.id] for e in examples], rel=1e-4)
 
 
-def test_a_verifier_is_asked_of_speakers_that_it_never_heard(tmp_path):
+def recordings(folder, speakers, takes):
+    """Record speakers who each hold a tone of their own; return the words of a run on them."""
     rows, rng = ["file_name,who"], np.random.default_rng(0)
-    for speaker in range(4):
-        for take in range(20):
+    for speaker in range(speakers):
+        for take in range(takes):
             pitch = 0.05 * (speaker + 1) + rng.normal(0, 0.002)
             samples = np.sin(np.arange(4000) * pitch).astype(np.float32) / 2
-            soundfile.write(tmp_path / f"{speaker}-{take}.wav", samples, 8000)
+            soundfile.write(folder / f"{speaker}-{take}.wav", samples, 8000)
             rows.append(f"{speaker}-{take}.wav,s{speaker}")
-    (tmp_path / "metadata.csv").write_text("\n".join(rows) + "\n")
-    words = ["task=speech", "task._target_=tasks.speech.SpeakerVerification", "data=audio_folder", "method=head"]
-    words += [f"data.folder={tmp_path}", "data.columns.target=who", "data.columns.speaker=who", "budget=smoke"]
-    words += ["+data.splits_of.test=[s2,s3]"]
-    result = run_cell(cell_of(words))
+    (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
+    words = ["task=speaker_verification", f"data.folder={folder}", "method=head", "budget=smoke"]
+    return [*words, "data.columns.target=who", "data.columns.speaker=who"]
+
+
+def test_a_verifier_is_asked_of_speakers_that_it_never_heard(tmp_path):
+    result = run_cell(cell_of([*recordings(tmp_path, 4, 20), "+data.splits_of.test=[s2,s3]"]))
     scores = {m.name: m.value for m in result.measurements if m.split == "test"}
     assert result.data["sizes"]["test"] == 40
     assert result.data["head"]["labels"] == ("s0", "s1")
     assert scores["accuracy"] == 0  # no test speaker has a name that could be said
     assert 0.5 < scores["verification_accuracy"] <= 1  # a low and a high tone are told apart all the same
+
+
+def test_speakers_test_whole_and_validate_in_part(tmp_path):
+    splits = cell_of(recordings(tmp_path, 30, 3)).task.splits()
+    train, valid, test = ({e.group for e in splits[name]} for name in ("train", "valid", "test"))
+    assert valid <= train
+    assert len(test) > 1
+    assert not test & train
+    assert not [e for examples in splits.values() for e in examples if isinstance(e.source, Bad)]
+
+
+@pytest.mark.parametrize(
+    ("split", "speakers", "reason"),
+    [
+        ("test", "aaaa", "split test has no speaker beside 'a', so that no verification_accuracy can be computed"),
+        ("test/far", "abcd", "split test/far has no speaker with two clips, so that"),
+        ("valid", "aaaa", None),  # chosen by the loss
+        ("test", "abcc", None),
+    ],
+)
+def test_a_test_without_both_kinds_of_pairs_is_refused(split, speakers, reason):
+    def said(names):
+        return [Example(f"{i}", clip(Wave(np.ones(9, np.float32), 8000)), (who,)) for i, who in enumerate(names)]
+
+    words = ["task=speaker_verification", "data.folder=x"]
+    splits = {name: said("abab") for name in ("train", "valid", "test")} | {split: said(speakers)}
+    refused_or_not(given(task_of(*words), **splits), reason)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "reason"),
+    [
+        ("0101", "0000", "split test has no example of class '1', so that no aupr can be computed"),
+        ("0000", "0000", "split test has no class beside '0', so that"),
+        ("0120", "0102", None),
+        ("0120", "0110", "split test has no example of class '2'"),
+        ("0101", "2000", None),  # 2 is told first, by its row
+    ],
+)
+def test_a_test_of_pairs_that_lacks_a_class_is_refused(train, test, reason):
+    def pairs(labels):
+        return [Example(f"t.csv, row {i}", ("MKT", "MKV"), (label,)) for i, label in enumerate(labels)]
+
+    words = ["task=protein_pairs", "data.files.all=x", "data.columns.partner=y"]
+    task = given(task_of(*words), train=pairs(train), valid=pairs(train), test=pairs(test))
+    refused_or_not(task, reason)
+    head = task.head(Kind.CLASSIFY, pairs(train))
+    said = [{"prediction": "0", "probabilities": dict.fromkeys(head.labels, 0.1)} for _ in test]
+    if "2" in train or "2" not in test:  # the same verdict as the score's own
+        assert ("aupr" in task.score(said, [e.targets for e in pairs(test)])) == (reason is None)
+
+
+def refused_or_not(task, reason):
+    if reason is None:
+        assert task.splits()
+    else:
+        with pytest.raises(Unusable, match=f"^{reason}"):
+            task.splits()
 
 
 def given(task, **splits):
@@ -135,10 +196,43 @@ def test_proteins_without_a_shift_of_their_own_are_read_as_fragments():
     assert [e.source for e in splits["test"]] == ["MKTVLAGHIK", "MKT"]
 
 
+MEANINGS = [
+    "name[The Vaults], eatType[pub], priceRange[more than £30], customer rating[5 out of 5], near[Café Adriatic]",
+    "name[Bibimbap House], food[English]",
+    "name[Cocum]",
+]
+
+
+def test_meanings_without_a_shift_of_their_own_are_read_in_another_order():
+    examples = [Example(f"test/{i}", meaning, (f"text {i}", "another")) for i, meaning in enumerate(MEANINGS)]
+    splits = given(task_of("task=e2e_nlg"), train=examples, valid=examples, test=examples).splits()
+    assert list(splits) == ["train", "valid", "test", "test/order"]
+    assert [e.source for e in splits["test"]] == MEANINGS
+    long, short = splits["test/order"]  # one attribute alone has no other order
+    assert short.source == "food[English], name[Bibimbap House]"
+    assert long.source != MEANINGS[0]
+    assert set(long.source.split(", ")) == set(MEANINGS[0].split(", "))
+    assert [e.targets for e in (long, short)] == [e.targets for e in examples[:2]]
+    assert {e.id for e in (long, short)}.isdisjoint(e.id for e in examples)
+    alone = given(task_of("task=e2e_nlg"), train=examples, valid=examples, test=examples[:1]).splits()
+    assert alone["test/order"] == [long]  # whatever else the test holds
+    tasks = [given(task_of("task=e2e_nlg", f"task.order={i}"), test=examples) for i in range(6)]
+    assert {task.splits()["test/order"][1].source for task in tasks} == {short.source}  # never as it was
+    orders = {task.splits()["test/order"][0].source for task in tasks}
+    assert len(orders) > 1
+
+
+def test_a_source_without_attributes_has_no_other_order():
+    splits = {"test": [Example("test/3", "def f(a, b):", ("x",))]}
+    with pytest.raises(Unusable, match=r"test/3: 'def f\(a, b\):' is no list like .*task.order=null"):
+        given(task_of("task=text_generation", "task.order=0"), **splits).splits()
+    assert list(given(task_of("task=text_generation"), **splits).splits()) == ["test"]
+
+
 def test_every_task_of_the_hub_has_a_shifted_test():
     for file in sorted((CONFIGS / "task").glob("*.yaml")):
         content = OmegaConf.load(file)
         data = OmegaConf.load(CONFIGS / "data" / f"{content.defaults[0]['override /data']}.yaml")
-        own = [content.task.get(name) for name in ("scanner", "noise", "fragment")]
-        if "Hub" in data._target_ and file.stem != "e2e_nlg":  # whose test has no shift: its card says so
+        own = [content.task.get(name) for name in ("scanner", "noise", "fragment", "order")]
+        if "Hub" in data._target_:
             assert data.shifts or any(value is not None for value in own), file.stem

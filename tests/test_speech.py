@@ -20,7 +20,7 @@ from benchmark.backbones.speech import Speech
 from benchmark.build import build
 from benchmark.compose import cell_of
 from benchmark.methods.houlsby import Bottleneck, Houlsby, add_bottleneck
-from benchmark.types import Bad, Head, Kind, Unusable
+from benchmark.types import Bad, Example, Head, Kind, Unusable
 from tasks.audio_files import AudioFolder
 from tasks.embedded.espeak import Utterance, person, speak, variants
 from tasks.embedded.spoken_words import plain
@@ -105,6 +105,15 @@ def test_forward_and_backward_with_either_head(name, weighted, kind):
     if weighted:  # the embedding and every block
         assert model.new_head.mix.shape == (3,)
         assert model.new_head.mix.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_last_of_all_layers_is_what_a_head_on_the_last_one_reads(name):
+    batch = heard(name, 3000, 2000)
+    (layers, _), (last, _) = (hearing(name, weighted=weighted).states(**batch) for weighted in (True, False))
+    assert len(layers) == 3
+    assert torch.equal(layers[-1], last)
+    assert not torch.equal(layers[-2], last)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -213,7 +222,7 @@ def test_lora_learns_and_comes_back_from_its_file(name, tmp_path):
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n != "wavlm"])
 def test_bottlenecks_learn_and_come_back_from_their_file(name, tmp_path):
     batch = heard(name, 3000, 2000)
-    method = Houlsby(description="", lr=1e-3, bottleneck=4, activation="gelu", norms=True)
+    method = Houlsby(description="", search={}, lr=1e-3, bottleneck=4, activation="gelu", norms=True)
     model = method.attach(hearing(name), cell_for(name))
     before = model(**batch, labels=torch.tensor([0, 1]))
     before.loss.backward()
@@ -267,6 +276,39 @@ def test_a_clip_shorter_than_a_frame_is_heard(tmp_path):
     output = model(**processor([np.ones(2, np.float32)]))
     assert output.logits.shape == (1, 1, 4)
     assert output.mask.tolist() == [[1]]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_frames_are_counted_as_the_network_makes_them(name, tmp_path):
+    model, processor = backbone(folder_of(name, tmp_path)).load(BUDGET, Head(Kind.CTC, labels=LABELS))
+    lengths = [2, 24, 25, 44, 45, 160, 161, 320, 321, 3000]
+    with torch.no_grad():
+        made = model(**processor([np.ones(n, np.float32) for n in lengths])).mask.sum(1)
+    assert [processor.frames(n) for n in lengths] == made.tolist()
+
+
+@pytest.mark.parametrize("name", ["wav2vec2 layered", "whisper"])
+def test_an_answer_that_its_frames_cannot_hold_is_counted(name, tmp_path):
+    model, processor = backbone(folder_of(name, tmp_path)).load(BUDGET, Head(Kind.CTC, labels=("a", "b")))
+    task = cell_of(["task=speech_recognition", "method=head"]).task
+    counts, learnt = {}, []
+    source = clip(Wave(np.sin(np.arange(1280 if name == "whisper" else 85)).astype(np.float32), processor.rate))
+    for text in ("abab", "ababa", "aaba", "aab"):  # in four frames; a blank stands between two of the same
+        features = task.encode(Example(text, source, (text,)), processor, counts)
+        learnt.append(model(**task.collate([features], processor)).loss.item() > 0)  # torch's own verdict
+    assert processor.frames(len(source.read().samples)) == 4
+    assert learnt == [True, False, False, True]
+    assert {n: c for n, c in counts.items() if "resampled" not in n} == {"answers_longer_than_frames": 2}
+
+
+def test_what_the_shipped_network_still_knows_is_asked_of_its_last_layer():
+    losses = []
+    for layers in ("last", "weighted"):
+        cell = cell_of(["task=speech", "method=head", f"backbone.layers={layers}"])
+        model, _ = cell.backbone.load(BUDGET, Head(Kind.CLASSIFY, labels=LABELS))
+        losses.append(cell.backbone.recall(model.eval()))
+    assert 0 < losses[0] < 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_wrong_checkpoints_are_refused_with_the_reason(tmp_path):
@@ -587,6 +629,7 @@ def test_the_hub_keeps_recordings_encoded(tmp_path, monkeypatch):
         shifts={}, columns={"file": "audio", "target": "label"},
     )  # fmt: skip
     good, bad = hub.splits()["train"]
+    assert good.id == "a/b (train), row 0"
     assert good.targets == ("yes",)
     assert good.source.read().rate == 8000
     assert "a/b (train), row 1 cannot be decoded" in bad.source.reason

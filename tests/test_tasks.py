@@ -24,7 +24,7 @@ LIMITS = {"max_source_tokens": 24, "max_target_tokens": 12, "allow_metric_code":
 
 
 def generation(**changes):
-    return TextGeneration(**{"template": "{source}\n", **COMMON, **LIMITS, **changes})
+    return TextGeneration(**{"template": "{source}\n", "order": None, **COMMON, **LIMITS, **changes})
 
 
 def translation(**changes):

@@ -29,17 +29,18 @@ class Hearing(Headed):
         output = self.encoder(
             **inputs, **({"attention_mask": attention_mask} if masked else {}), output_hidden_states=self.weighted
         )
-        states = output.hidden_states if self.weighted else output.last_hidden_state
-        return states, self.frames(attention_mask, output.last_hidden_state.shape[1])
+        last = output.last_hidden_state
+        # the last block's output comes before the network's final norm; what the others are mixed with comes after it
+        states = (*output.hidden_states[:-1], last) if self.weighted else last
+        return states, self.frames(attention_mask, last.shape[1])
 
     def frames(self, mask: torch.Tensor, number: int) -> torch.Tensor:
-        """Reduce a mask of samples, or of Whisper's spectrogram, to the encoder's frames; at least one is real."""
-        if self.config.model_type == "whisper":
-            reduced = mask[:, :: mask.shape[1] // number]
-        else:
-            ends = self.encoder._get_feat_extract_output_lengths(mask.sum(1)).clamp(min=1)
-            reduced = torch.arange(number, device=mask.device) < ends[:, None]
-        return reduced.to(mask.dtype)
+        """Reduce a mask of samples, or of Whisper's spectrogram, to the encoder's frames."""
+        return (torch.arange(number, device=mask.device) < self.ends(mask.sum(1))[:, None]).to(mask.dtype)
+
+    def ends(self, read: torch.Tensor) -> torch.Tensor:
+        """Count the frames made from so many samples, or columns of a spectrogram; at least one is real."""
+        return self.encoder._get_feat_extract_output_lengths(read).clamp(min=1)
 
 
 def reach(config: Any) -> int:

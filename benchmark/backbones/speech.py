@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +26,7 @@ class SpeechProcessor:
     extractor: Any
     head: Head
     shortest: int  # samples that one frame is made from
+    ends: Callable[[torch.Tensor], torch.Tensor]  # the network's own count of frames
 
     @property
     def rate(self) -> int:
@@ -35,6 +37,13 @@ class SpeechProcessor:
     def longest(self) -> int | None:
         """The samples that the network can read at most."""
         return getattr(self.extractor, "n_samples", None)
+
+    def frames(self, samples: int) -> int:
+        """Count the frames that a clip of so many samples has."""
+        import torch
+
+        hop = getattr(self.extractor, "hop_length", 1)  # samples to a column, where a spectrogram is read
+        return int(self.ends(torch.tensor(math.ceil(samples / hop))))
 
     def __call__(self, clips: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         """Normalise and pad as the checkpoint's own preprocessing says; the mask tells what is real."""
@@ -88,4 +97,5 @@ class Speech(Checkpoint):
             encoder = encoder.get_encoder()
         else:  # or it would ask for a gradient of the samples
             encoder.feature_extractor._requires_grad = False
-        return Hearing(encoder, head, self.layers == "weighted"), SpeechProcessor(extractor, head, reach(config))
+        network = Hearing(encoder, head, self.layers == "weighted")
+        return network, SpeechProcessor(extractor, head, reach(config), network.ends)

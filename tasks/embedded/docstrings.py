@@ -1,7 +1,7 @@
 """Function signatures and the first sentence of their documentation, read from installed packages with `ast`.
 
-Nothing is imported: a package is a folder of source text. Which functions train, validate or test is decided by the
-hash of the qualified name.
+Nothing is imported: a package is a folder of source text. Which files train, validate or test is decided by the hash of
+the module's name.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ SENTENCE = re.compile(r"(.+?[.!?])(?:\s|$)")
 
 
 class Function(NamedTuple):
-    """A documented public function: qualified name, signature as source text, docstring."""
+    """A documented public function: module, qualified name, signature as source text, docstring."""
 
+    module: str
     name: str
     signature: str
     documentation: str
@@ -64,13 +65,13 @@ class Docstrings(Data):
     shift: int
 
     def splits(self) -> Splits:
-        """Split by the hash of the qualified name; sentences that two functions share stay on one side."""
+        """Split by the hash of the module's name; sentences that two files share stay on one side."""
         shifted = f"test/{self.shifted_package}"
         splits: dict[str, list[Example]] = {name: [] for name in ("train", "valid", "test", shifted)}
         for package in (*self.packages, self.shifted_package):
             named = {function.name: function for function in functions(package)}  # the last definition counts
             for function in named.values():
-                split = shifted if package == self.shifted_package else split_of(function.name)
+                split = shifted if package == self.shifted_package else split_of(function.module)
                 if example := as_example(function):
                     splits[split].append(example)
         sizes = {"train": self.train, "valid": self.valid, "test": self.test, shifted: self.shift}
@@ -82,7 +83,7 @@ def as_example(function: Function) -> Example | None:
     sentence = function.sentence
     if len(sentence.split()) < 4 or not sentence.isascii() or sentence.startswith((":", ".", ">", "-")):
         return None
-    return Example(function.name, function.signature, (sentence,), group=function.name.rpartition(".")[0])
+    return Example(function.name, function.signature, (sentence,), group=function.module)
 
 
 def as_document(function: Function) -> str:
@@ -90,9 +91,9 @@ def as_document(function: Function) -> str:
     return f'{function.signature}\n    """{function.documentation}\n"""'
 
 
-def split_of(name: str) -> str:
-    """Say which split a function belongs to."""
-    position = unit_hash(name)
+def split_of(module: str) -> str:
+    """Say which split a module's functions belong to."""
+    position = unit_hash(module)
     return "test" if position < TEST else "valid" if position < TEST + VALID else "train"
 
 
@@ -118,17 +119,17 @@ def functions(package: str) -> Iterator[Function]:
         except (SyntaxError, ValueError):  # templates and deliberately broken files; no function of the package
             continue
         module = ".".join((package, *(p for p in parts if p != "__init__")))
-        yield from _documented(tree.body, module)
+        yield from _documented(tree.body, module, module)
 
 
-def _documented(body: Sequence[ast.stmt], prefix: str) -> Iterator[Function]:
+def _documented(body: Sequence[ast.stmt], module: str, prefix: str) -> Iterator[Function]:
     for node in body:
         if isinstance(node, ast.ClassDef):
-            yield from _documented(node.body, f"{prefix}.{node.name}")
+            yield from _documented(node.body, module, f"{prefix}.{node.name}")
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             documentation = ast.get_docstring(node)
             if documentation and not node.name.startswith("_"):
-                yield Function(f"{prefix}.{node.name}", _signature(node, prefix), documentation)
+                yield Function(module, f"{prefix}.{node.name}", _signature(node, prefix), documentation)
 
 
 def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, prefix: str) -> str:
