@@ -23,6 +23,7 @@ NOUNS = ("task", "method", "backbone", "budget")
 GROUPS = (*NOUNS, "data")
 SCALARS = {"seed": int, "fraction": float | None, "seed_sample": int | None}
 SWEEP = ("-m", "--multirun")
+GRID = "sweep"  # named sweeps: sweep=NAME instead of what they sweep over
 
 
 def options(group: str) -> dict[str, str]:
@@ -46,7 +47,7 @@ def usage() -> str:
         "",
         "Adapt one backbone to one task by one method, measure it, and record it.",
     ]
-    for group in GROUPS:
+    for group in (*GROUPS, GRID):
         known = options(group)
         width = max(map(len, known))
         lines += ["", f"{group}=", *(f"  {name:<{width}}  {text}" for name, text in known.items())]
@@ -62,28 +63,33 @@ def usage() -> str:
         "Your own checkpoint: backbone.checkpoint=DIR of backbone=causal_lm, seq2seq, protein_encoder, speech_encoder,",
         "  or timm_network",
         "What a task's splits share that they should not: python -m benchmark.audit task=T",
-        "Several runs: -m method=lora,dora seed=0,1,2",
+        "Several runs: -m method=lora,dora seed=0,1,2, or a named sweep: sweep=nmt15 seed=0,1,2",
     ]
     return "\n".join(lines)
 
 
 def check_options(overrides: Sequence[str]) -> None:
     """Refuse an option or a group that does not exist, before anything is composed. Raises Unusable."""
-    given = set()
+    given: set[str] = set()
+    swept: Any = {}
     for flag in (o for o in overrides if o.startswith("-") and o not in SWEEP):
         raise Unusable(f"{flag}: no such flag{near(flag, ('--help', *SWEEP))}")
     for word in (o for o in overrides if "=" not in o and not o.startswith(("-", "~"))):
         raise Unusable(f"{word}: a setting is wanted, as in {word}=VALUE; --help lists what there is")
     for override in (o for o in overrides if "=" in o and not o.startswith("-")):
         key, _, values = override.lstrip("+~").partition("=")
-        if key in GROUPS:
+        if key in (*GROUPS, GRID):
             given.add(key)
             known = names_in(key)
-            for value in values.split(","):
+            for value in [values] if key == GRID else values.split(","):
                 if value not in known:
                     raise Unusable(f"{key}={value}: no such {key}{near(value, known)}")
+            if key == GRID:
+                swept = OmegaConf.load(CONFIGS / GRID / f"{values}.yaml").hydra.sweeper.params
+    for chosen in given & swept.keys():
+        raise Unusable(f"{chosen}=: the sweep goes over it; leave out one of the two")
     for needed in ("method", "task"):
-        if needed not in given and not any(o.lstrip("+").startswith("sweep=") for o in overrides):
+        if needed not in given and GRID not in given:
             raise Unusable(f"{needed}=? is missing (known: {', '.join(names_in(needed))})")
 
 

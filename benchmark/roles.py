@@ -158,6 +158,23 @@ _RESNET = {  # a basic block (ResNet-18, -34) has no third convolution
     "encoder.conv1": "stem",
 }
 
+PRENORM = {  # feed-forward -> the norm beside it that it reads, in blocks that norm before they add
+    "llama": ("mlp", "post_attention_layernorm"),
+    "qwen3": ("mlp", "post_attention_layernorm"),
+    "gpt2": ("mlp", "ln_2"),
+    "mbart": ("fc1", "final_layer_norm"),
+    "m2m_100": ("fc1", "final_layer_norm"),
+    "t5": ("DenseReluDense", "layer_norm"),
+    "mt5": ("DenseReluDense", "layer_norm"),
+    "esm": ("intermediate", "LayerNorm"),
+    "wav2vec2": ("feed_forward", "final_layer_norm"),
+    "hubert": ("feed_forward", "final_layer_norm"),
+    "wavlm": ("feed_forward", "final_layer_norm"),
+    "whisper": ("fc1", "final_layer_norm"),
+    "vision_transformer": ("mlp", "norm2"),
+    "swin_transformer": ("mlp", "norm2"),
+}
+
 FAMILIES = {  # Hugging Face config.model_type, or timm's module -> names
     "llama": Family(modules=_LLAMA, default=LINEAR, projection="Linear", biases=False),
     "qwen3": Family(
@@ -228,6 +245,14 @@ def resolve(names: Iterable[str], family: str, wanted: Sequence[str]) -> list[st
 def plays(name: str, family: str, wanted: Sequence[str]) -> bool:
     """Say whether a module plays one of these atomic roles."""
     return bool(set(_played(name, family)) & set(wanted))
+
+
+def prenorm(up: str, family: str) -> str | None:
+    """Name the norm that an up-projection's feed-forward reads; None where no such norm is known."""
+    if family not in PRENORM:
+        return None
+    feed_forward, norm = PRENORM[family]
+    return f"{f'.{up}'.rpartition(f'.{feed_forward}')[0]}.{norm}".removeprefix(".")
 
 
 def layers(family: str, wanted: Sequence[str]) -> set[str]:

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmark import screen
 from benchmark.build import typed
-from benchmark.compose import CONFIGS, NOUNS, ROOT, SWEEP, assemble, check_options, explain, resolved, usage
+from benchmark.compose import CONFIGS, GRID, NOUNS, ROOT, SWEEP, assemble, check_options, explain, resolved, usage
 from benchmark.environment import environment
 from benchmark.records import Record, Store, fingerprinted, run_id
 from benchmark.saved import CELL
@@ -47,14 +47,20 @@ def main(arguments: list[str]) -> int:
 
     def compose() -> None:
         check_options(arguments)
-        words = sorted(arguments, key=lambda word: word not in SWEEP)  # Hydra wants its flag before all else
-        given, sys.argv = sys.argv, [sys.argv[0], *words]  # and reads them from nowhere else
+        given, sys.argv = sys.argv, [sys.argv[0], *for_hydra(arguments)]  # it reads them from nowhere else
         try:
             job()
         finally:
             sys.argv = given
 
     return max([status_of(compose, arguments), *statuses])
+
+
+def for_hydra(arguments: list[str]) -> list[str]:
+    """Put the words as Hydra wants them: its flag before all else, and a named sweep as something added."""
+    words = [f"+{word}" if word.startswith(f"{GRID}=") else word for word in arguments]
+    several = set(SWEEP) & set(words) or any(word.startswith(f"+{GRID}=") for word in words)
+    return [*(SWEEP[:1] if several else ()), *(word for word in words if word not in SWEEP)]
 
 
 def status_of(work: Callable[[], Any], arguments: list[str]) -> int:

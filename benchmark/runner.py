@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.batches import in_order
+from benchmark.batches import batches, in_order
 from benchmark.meter import Meter
 from benchmark.progress import Watch
 from benchmark.records import Measurement, thin
@@ -37,16 +37,19 @@ class Result:
 
 
 def read(cell: Cell, result: Result) -> Splits:
-    """Read the data, note its fingerprint, and leave what this cell looks at: a share of train, a part of valid.
+    """Read the data, note its fingerprint, and leave what this cell looks at, which may be a part of each split.
 
-    Both are drawn by the examples' own ids, so that no method moves them. Raises Unusable where a split is empty.
+    All are drawn by the examples' own ids, so that no method moves them. Raises Unusable where a split is empty.
     """
     splits = usable(cell, cell.task.splits(), result)
     for name, examples in splits.items():
         if not examples:
             raise Unusable(f"split {name} of task {cell.names.get('task')} has no examples (data.{name})")
-    looked_at = sorted(splits["valid"], key=lambda e: draw(e.id))[: cell.budget.max_valid]
-    used = {**splits, "train": share(cell, splits["train"]), "valid": looked_at}
+    budget = cell.budget
+    most = {name: budget.max_valid if name == "valid" else budget.max_test for name in splits if name != "train"}
+    used = {**splits, "train": share(cell, splits["train"])} | {
+        name: sorted(splits[name], key=lambda e: draw(e.id))[:number] for name, number in most.items() if number
+    }
     result.data |= {
         "metric": cell.task.metric,
         "fingerprint": fingerprint(splits),
@@ -131,6 +134,9 @@ def run(cell: Cell, splits: Splits, device: str, watch: Watch, result: Result, s
     with meter.phase("attach"):
         seed_everything(cell.seed)  # what a backbone's loading drew must not move a method's initialisation
         model = cell.method.attach(model, cell).to(device)
+    if cell.method.calibrates:
+        with meter.phase("calibrate"):
+            cell.method.calibrate(model, calibration(cell, learnt.train, processor, device))
     result.modules = cell.method.modules(model)
     result.measurements += sizes(model)
     train(model, cell, learnt, processor, meter, watch, result)
@@ -154,6 +160,29 @@ def run(cell: Cell, splits: Splits, device: str, watch: Watch, result: Result, s
         ]
     result.measurements.append(Measurement("cost", "checkpoint_bytes", saved(model, cell, save)))
     result.measurements += meter.measurements()
+    if cell.method.mergeable:
+        result.measurements += merging(model, cell, encoded["valid"], processor, device)
+
+
+def calibration(cell: Cell, train: Sequence[Features], processor: Any, device: str) -> Iterator[dict[str, Any]]:
+    """Collate training batches for ever, in an order of their own: every method that calibrates sees the same."""
+    for chosen in batches([cell.task.length(f) for f in train], cell.budget.batch_size, cell.seed):
+        batch = cell.task.collate([train[i] for i in chosen], processor)
+        yield {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+@torch.no_grad()
+def merging(
+    model: nn.Module, cell: Cell, features: Sequence[Features | None], processor: Any, device: str
+) -> Iterator[Measurement]:
+    """Time the same predictions before and after merging; the network is another one afterwards."""
+    known = [f for f in features if f is not None][: cell.budget.eval_batch_size]
+    for name in ("unmerged", "merged"):
+        network = model if name == "unmerged" else cell.method.merge(model).eval()
+        meter = Meter(device)
+        with meter.phase("predict"), precision(cell, torch.device(device)):
+            cell.task.predict(network, known, processor)
+        yield Measurement("cost", f"predict_seconds_per_example_{name}", meter.seconds["predict"] / len(known))
 
 
 @torch.no_grad()

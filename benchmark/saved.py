@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from hydra.utils import get_class
 
 from benchmark.build import build
 from benchmark.identity import content_hash
@@ -79,4 +83,10 @@ def _words(value: Any) -> Any:
 
 
 def _unnamed(node: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in node.items() if key != "name"}
+    """Leave the name out, and give what the record's time did not know yet: nobody had chosen it."""
+    hints = get_type_hints(get_class(node["_target_"]))
+    unknown = {key: None for key, hint in hints.items() if NoneType in get_args(hint)}
+    unknown |= {"search": {}} if "search" in hints else {}
+    fields = {field.name for field in dataclasses.fields(get_class(node["_target_"]))}
+    known = {key: value for key, value in node.items() if key != "name"}
+    return {key: value for key, value in unknown.items() if key in fields} | known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -48,6 +48,16 @@ class Kind(StrEnum):
     def new_head(self) -> bool:
         """Whether the head is the task's own, so that every method trains it; generative heads come pretrained."""
         return self not in (Kind.CAUSAL_LM, Kind.SEQ2SEQ)
+
+
+class Category(StrEnum):
+    """How a method spends its parameters (Han et al. 2024, arXiv 2403.14608)."""
+
+    ADDITIVE = "additive"
+    SELECTIVE = "selective"
+    REPARAMETERISED = "reparameterised"
+    HYBRID = "hybrid"
+    REFERENCE = "reference"  # what the others are measured against: nothing, the head, or everything
 
 
 @dataclass(frozen=True)
@@ -169,12 +179,15 @@ class Budget:
     evaluations: int  # looks at valid during training, evenly spaced, the last step among them
     eval_batch_size: int
     max_valid: int  # examples of valid that a look reads
+    max_test: int | None  # examples of each test split that are answered; null: all
     max_seconds: float | None  # loading, training and predicting together; a run that needs more has failed
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "micro_batches", "evaluations", "eval_batch_size", "max_valid"):
             if getattr(self, name) < 1:
                 raise Unusable(f"budget.{name}: {getattr(self, name)} given, at least 1 wanted")
+        if self.max_test is not None and self.max_test < 1:
+            raise Unusable(f"budget.max_test: {self.max_test} given, at least 1 wanted, or null for all")
         if self.max_seconds is not None and self.max_seconds <= 0:
             raise Unusable(f"budget.max_seconds: {self.max_seconds} given, a positive number wanted, or null")
         for name in ("warmup", "dropout"):
@@ -206,6 +219,10 @@ class Backbone(ABC):
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, Any]:
         """Return the network, on a kind with a new head a Headed, and its processor."""
 
+    @abstractmethod
+    def skeleton(self, budget: Budget, head: Head) -> nn.Module:
+        """Return the network without its weights, on torch's meta device: shapes and names alone."""
+
     def recall(self, model: nn.Module) -> float | None:
         """Measure the pretraining loss on held-out pretraining data, where the checkpoint comes with such."""
         return None
@@ -217,6 +234,16 @@ class Method(ABC):
 
     description: str
     lr: float  # learning rate before the backbone's factor
+    search: dict[str, Any]  # what a tuner may draw: {low, high} of a knob on a logarithmic scale, or a list of values
+    category: ClassVar[Category]
+    paper: ClassVar[str]
+    mergeable: ClassVar[bool] = False  # into the bare network's own weights
+    calibrates: ClassVar[bool] = False  # looks at training batches before the first step
+    compiles: ClassVar[bool] = False  # torch.compile gives the same network
+    recomputes: ClassVar[bool] = True  # gradient checkpointing gives the same gradients
+    reads_inputs: ClassVar[bool] = False  # its parts see what the network reads, not hidden states alone
+    weightless: ClassVar[bool] = True  # attach() asks for shapes, not values: it can be rehearsed on a skeleton
+    departs: ClassVar[str | None] = None  # why the network, once attached, does not begin as the bare one
     trains_buffers: ClassVar[bool] = False  # running statistics follow the new data
 
     def conflict(self, cell: Cell) -> str | None:
@@ -225,7 +252,14 @@ class Method(ABC):
 
     @abstractmethod
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Return the network with requires_grad set on exactly what this method trains."""
+        """Return the network with requires_grad set on exactly what this method trains. Raises Unusable."""
+
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:  # noqa: B027  optional
+        """Set what is attached by training batches, on the network's device; for methods that declare it."""
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """Fold what was trained into the bare network's own parameters, and return that network."""
+        raise Unusable(f"{type(self).__name__} cannot be merged")
 
     def groups(self, model: nn.Module, lr: float) -> list[dict]:
         """Split the trainable parameters into optimiser groups."""
@@ -282,4 +316,15 @@ class Cell:
         if not set(self.backbone.kinds) & set(self.task.kinds):
             wanted, offered = (" or ".join(kinds) for kinds in (self.task.kinds, self.backbone.kinds))
             return f"task {task} needs a {wanted} backbone, {backbone} is {offered}"
-        return self.method.conflict(self)
+        return self.method.conflict(self) or self._rehearsed()
+
+    def _rehearsed(self) -> str | None:
+        """Attach to a network without weights: what does not fit is known before any are loaded."""
+        if not self.method.weightless:
+            return None
+        skeleton = self.backbone.skeleton(self.budget, Head(self.kind, labels=("", " ")))
+        try:
+            self.method.attach(skeleton, self)
+        except Unusable as error:
+            return str(error)
+        return None

@@ -28,6 +28,11 @@ atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 torch.set_num_threads(1)
 disable_progress_bar()
 
+
+def pytest_addoption(parser):
+    parser.addoption("--families", default="one per kind", choices=["one per kind", "all"], help="of the gate")
+
+
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 LLAMA = {
     "hidden_size": 32,

@@ -201,6 +201,9 @@ def test_the_fingerprint_follows_every_example_and_nothing_else(tiny_causal, tmp
     assert sampled["fingerprint"] == plain["fingerprint"]
     assert sampled["sample"] != plain["sample"]
     assert (sampled["sizes"]["valid"], plain["sizes"]["valid"]) == (3, len(GROUPED))
+    quick = data("budget.max_test=2")
+    assert quick["fingerprint"] == plain["fingerprint"]
+    assert {name: quick["sizes"][name] for name in ("valid", "test")} == {"valid": plain["sizes"]["valid"], "test": 2}
 
 
 @pytest.fixture

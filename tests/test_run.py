@@ -393,6 +393,15 @@ def test_a_saved_adapter_answers_as_the_run_did(method, call, results, tiny_caus
     assert adapted.answer([row["id"] for row in rows]) != answers, "the adapter decides the answers"
 
 
+def test_an_adapter_saved_before_a_choice_existed_is_loaded(call, tiny_causal, tmp_path):
+    call(f"save={tmp_path / 'adapter'}")
+    cell = tmp_path / "adapter" / "cell.json"
+    record = json.loads(cell.read_text())
+    del record["config"]["method"]["search"], record["config"]["budget"]["max_test"]
+    cell.write_text(json.dumps(record))
+    assert saved.load(tmp_path / "adapter", checkpoint=tiny_causal).cell.budget.max_test is None
+
+
 def test_a_saved_adapter_refuses_another_backbone(call, tiny_causal, tmp_path):
     call(f"save={tmp_path / 'adapter'}")
     with pytest.raises(saved.Unusable, match=Path(tiny_causal).name):

@@ -2,7 +2,9 @@
 
 import dataclasses
 import itertools
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ from benchmark import runner
 from benchmark.compose import cell_of
 from benchmark.identity import run_id
 from benchmark.meter import TimeOut
+from benchmark.methods.native import Native
 from benchmark.run import choices_of
 from benchmark.runner import Result, fingerprint, share, usable
-from benchmark.types import Bad, Example, Unusable
+from benchmark.types import Bad, Category, Example, Unusable
 
 TRAIN = [Example(f"t{i}", str(i), ("rare" if i % 10 == 0 else "common",)) for i in range(100)]
 
@@ -117,3 +120,54 @@ def test_retention_of_an_untouched_network_is_exactly_zero_and_training_moves_it
     assert found["frozen"]["retention"] == 0
     assert found["lora"]["loss_bare"] == found["frozen"]["loss_bare"] > 0
     assert found["lora"]["retention"] == found["lora"]["loss"] - found["lora"]["loss_bare"] != 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks(Native):
+    """Train all, after a look at three batches."""
+
+    category: ClassVar[Category] = Category.REFERENCE
+    paper: ClassVar[str] = ""
+    mergeable: ClassVar[bool] = True
+    calibrates: ClassVar[bool] = True
+    seen: ClassVar[list] = []
+
+    def attach(self, model, cell):
+        return model.requires_grad_(True)
+
+    def calibrate(self, model, batches):
+        self.seen.append([batch["labels"].tolist() for batch in itertools.islice(batches, 3)])
+
+
+def test_what_calibrates_sees_training_batches_the_same_each_time_and_its_time_is_counted(toy_cell):
+    method = Looks(description="", lr=1e-3, search={})
+    cell = dataclasses.replace(toy_cell("causal_lm", "full", "budget.steps=2"), method=method)
+    found = [{m.name: m.value for m in run_cell(cell).measurements if m.split == "cost"} for _ in range(2)]
+    assert method.seen[0] == method.seen[1] != []
+    assert len(method.seen[0][0]) == cell.budget.batch_size
+    assert all(costs["calibrate_seconds"] > 0 for costs in found)
+
+
+def test_what_merges_is_timed_both_ways(toy_cell):
+    names = {}
+    for method in ("lora", "houlsby"):
+        measured = run_cell(toy_cell("causal_lm", method, "budget.steps=2")).measurements
+        names[method] = {m.name for m in measured if m.name.startswith("predict_seconds_per_example")}
+    assert names["houlsby"] == {"predict_seconds_per_example"}
+    assert names["lora"] == names["houlsby"] | {
+        "predict_seconds_per_example_unmerged",
+        "predict_seconds_per_example_merged",
+    }
+
+
+def test_what_does_not_fit_is_known_before_any_weights_are_loaded(toy_cell, monkeypatch):
+    cell = toy_cell("causal_lm", "houlsby")
+    attach = type(cell.method).attach
+
+    def refuse(self, model, cell):
+        assert all(p.is_meta for p in model.parameters())
+        attach(self, model, cell)
+        raise Unusable("no room for it")
+
+    monkeypatch.setattr(type(cell.method), "attach", refuse)
+    assert cell.conflict() == "no room for it"

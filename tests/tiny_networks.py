@@ -58,7 +58,13 @@ def network(family: str, seed: int = 0, **changes: object) -> nn.Module:
 def cell(family: str) -> SimpleNamespace:
     """Stand in for a cell: what a method may ask of it."""
     kind = Kind.SEQ2SEQ if family in SEQ2SEQ else Kind.CAUSAL_LM
-    return SimpleNamespace(kind=kind, backbone=SimpleNamespace(family=family), budget=SimpleNamespace(steps=20))
+
+    def skeleton(budget: object, head: object) -> nn.Module:
+        with torch.device("meta"):
+            return network(family)
+
+    backbone, budget = SimpleNamespace(family=family, skeleton=skeleton), SimpleNamespace(steps=20)
+    return SimpleNamespace(kind=kind, backbone=backbone, budget=budget, seed=0)
 
 
 def batch(seed: int = 0) -> dict[str, torch.Tensor]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.hub import offline, pinned
-from benchmark.types import Backbone, Budget, Unusable
+from benchmark.types import Backbone, Budget, Head, Unusable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +47,12 @@ class Stored(Backbone):
     def local(self) -> bool:
         """Whether the checkpoint is a folder here."""
         return Path(self.checkpoint).is_dir()
+
+    def skeleton(self, budget: Budget, head: Head) -> nn.Module:
+        import torch
+
+        with torch.device("meta"):
+            return replace(self, weights="random").load(budget, head)[0]
 
     def unpinned(self) -> list[str]:
         return [] if self.local or pinned(self.revision) else [self.checkpoint]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.methods.native import Native, freeze
+from benchmark.types import Category
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Frozen(Native):
     """Train nothing."""
+
+    category: ClassVar[Category] = Category.REFERENCE
+    paper: ClassVar[str] = ""
+    mergeable: ClassVar[bool] = True
 
     def conflict(self, cell: Cell) -> str | None:
         if cell.kind.new_head:

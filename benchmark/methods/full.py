@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.methods.native import Native
+from benchmark.types import Category
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Full(Native):
     """Train every parameter."""
+
+    category: ClassVar[Category] = Category.REFERENCE
+    paper: ClassVar[str] = ""
+    mergeable: ClassVar[bool] = True
 
     trains_buffers: ClassVar[bool] = True
 

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from benchmark.types import Method, Unusable
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from benchmark.types import Cell
 
 FILE = "adapter.safetensors"
+
+
+class Part(nn.Module):
+    """What a method adds to a network: its parameters are trained, its buffers are saved beside them."""
 
 
 def freeze(model: nn.Module) -> None:
@@ -27,9 +30,11 @@ def freeze(model: nn.Module) -> None:
 
 
 def trained(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:
-    """Collect what training changes, tied tensors under one name; with buffers also running statistics."""
+    """Collect what a method adds or changes, tied tensors under one name; with buffers also running statistics."""
     found, seen = {}, set()
     tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    parts = {name for name, module in model.named_modules() if isinstance(module, Part)}
+    tensors |= {name: b for name, b in model.named_buffers() if name.rpartition(".")[0] in parts}
     if buffers:
         followers = {
             name for name, module in model.named_modules() if getattr(module, "running_mean", None) is not None
@@ -52,13 +57,20 @@ class Native(Method):
         tensors = {name: tensor.cpu().contiguous() for name, tensor in trained(model, self.trains_buffers).items()}
         save_file(tensors, folder / FILE, metadata={"format": "pt"})
 
+    def merge(self, model: nn.Module) -> nn.Module:
+        """Return the network as it is, where its own parameters are what was trained."""
+        return model if self.mergeable else super().merge(model)
+
     def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
         """Attach, then load strictly: Unusable where names or shapes differ."""
         path = folder / FILE
         if not path.is_file():
             raise Unusable(f"{folder}: no {FILE}; give the folder that save= wrote")
+        return self.load(self.attach(model, cell), path)
+
+    def load(self, model: nn.Module, path: Path) -> nn.Module:
+        """Fill what is attached from a file, strictly."""
         saved = load_file(path)
-        model = self.attach(model, cell)
         wanted = trained(model, self.trains_buffers)
         for problem, names in (("lacks", wanted.keys() - saved.keys()), ("also has", saved.keys() - wanted.keys())):
             if names:

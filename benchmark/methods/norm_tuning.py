@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmark import roles
 from benchmark.methods.native import Native, freeze
+from benchmark.methods.places import chosen
+from benchmark.types import Category
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 class NormTuning(Native):
     """Train the gain, and the shift where there is one, of every normalisation layer."""
 
+    category: ClassVar[Category] = Category.SELECTIVE
+    paper: ClassVar[str] = "Zhao et al. 2024, arXiv 2312.11420"
+    mergeable: ClassVar[bool] = True
+
     trains_buffers: ClassVar[bool] = True
 
     def conflict(self, cell: Cell) -> str | None:
@@ -25,7 +31,6 @@ class NormTuning(Native):
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)
-        names = [name for name, _ in model.named_modules()]
-        for name in roles.resolve(names, cell.backbone.family, ("norm",)):
-            model.get_submodule(name).requires_grad_(True)
+        for module in chosen(model, cell.backbone.family, ["norm"]).values():
+            module.requires_grad_(True)
         return model

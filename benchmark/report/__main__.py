@@ -6,14 +6,15 @@ import sys
 import warnings
 from pathlib import Path
 
-from benchmark.report import figures, frame, groups, tables
+from benchmark.report import figures, frame, groups, overview, tables
 
 USAGE = """usage: python -m benchmark.report [results=DIR]
 
 Reads the records in DIR/reference (shipped) and DIR/runs (your own), and rebuilds from them
   DIR/runs.csv      one row per run
-  DIR/tables/       per task: score, trainable %, step time, memory (Markdown and LaTeX)
-  DIR/figures/      per task: score against trainable parameters (PDF and PNG)
+  DIR/tables/       per task and budget: score, trainable %, step time, memory (Markdown and LaTeX);
+                    methods_<budget>: every method on every task
+  DIR/figures/      per task and budget: score against trainable parameters (PDF and PNG)
 DIR is "results" unless given."""
 
 
@@ -47,14 +48,20 @@ def build(runs: list[frame.Run], results: Path) -> None:
     for name in ("tables", "figures"):
         (results / name).mkdir(parents=True, exist_ok=True)
     frame.write(frame.tidy(runs), results / "runs.csv")
-    drawn = 0
-    by_task = groups.grouped(runs)
-    for task, members in by_task.items():
-        table = tables.table(task, members)
-        (results / "tables" / f"{task}.md").write_text(tables.markdown(table), encoding="utf-8")
-        (results / "tables" / f"{task}.tex").write_text(tables.latex(table), encoding="utf-8")
+    drawn, made = 0, []
+    grids = groups.grouped(runs)
+    for (task, budget), members in grids.items():
+        table = tables.table("_".join(filter(None, (task, budget))), members)
+        made.append(table)
         drawn += bool(figures.draw(table, members, results / "figures"))
-    print(f"{len(runs)} runs: {results / 'runs.csv'}, {len(by_task)} tables in {results / 'tables'}, ", end="")
+    for budget in sorted({budget for _, budget in grids}):
+        tasks = {task: members for (task, of), members in grids.items() if of == budget}
+        if table := overview.overview(budget, tasks):
+            made.append(table)
+    for table in made:
+        (results / "tables" / f"{table.name}.md").write_text(tables.markdown(table), encoding="utf-8")
+        (results / "tables" / f"{table.name}.tex").write_text(tables.latex(table), encoding="utf-8")
+    print(f"{len(runs)} runs: {results / 'runs.csv'}, {len(made)} tables in {results / 'tables'}, ", end="")
     print(f"{drawn} figures in {results / 'figures'}")
 
 

@@ -1,4 +1,4 @@
-"""A figure per task: score against trainable parameters, one point per setting."""
+"""A figure per task and budget: score against trainable parameters, one point per setting."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from benchmark.report.tables import Table
 # Okabe and Ito's colours without the pale ones: told apart by colour-blind readers, and dark enough in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7")
 MARKERS = "osDvP"
+CROWD = 25  # more points than that have no room for their names
 RADII = (7, 12, 18, 26, 36, 48, 62)  # points between a mark and its name, tried in turn
 ANGLES = (0, 90, 270, 180, 45, 315, 135, 225)
 
@@ -51,8 +52,8 @@ def draw(table: Table, groups: list[Group], folder: Path) -> list[Path]:
     _legend(figure, axes, styles, points)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # names are placed in pixels: from here on nothing may move
-    _name(axes, points, styles)
-    paths = [folder / f"{table.task}.{kind}" for kind in ("pdf", "png")]
+    _name(axes, points, styles, worth_naming(points))
+    paths = [folder / f"{table.name}.{kind}" for kind in ("pdf", "png")]
     with rc_context({"pdf.fonttype": 42}):  # journals refuse Type 3 fonts
         figure.savefig(paths[0], metadata={"CreationDate": None})
         figure.savefig(paths[1])
@@ -110,9 +111,10 @@ def _dress(axes: Axes, table: Table, points: list[Point]) -> None:
     axes.margins(y=0.14)
     axes.set_xlabel("trainable parameters (number, log scale)")
     axes.set_ylabel(f"{table.header[3]} (mean ± sd over seeds)")
-    axes.set_title(table.task, loc="left", fontsize=11)
+    crowd = " (named: what no cheaper method beats)" if len(points) > CROWD else ""
+    axes.set_title(f"{table.name}{crowd}", loc="left", fontsize=11)
     if any(mark.startswith("(") and f"{mark} " in " ".join(table.marked()) for p in points for mark in p.label.split()):
-        axes.set_title(f"(a), (b), ...: notes in tables/{table.task}.md", loc="right", fontsize=8, color="#666666")
+        axes.set_title(f"(a), (b), ...: notes in tables/{table.name}.md", loc="right", fontsize=8, color="#666666")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#dddddd", lw=0.6)
     axes.set_axisbelow(True)
@@ -124,11 +126,20 @@ def _legend(figure: Figure, axes: Axes, styles: dict[str, dict[str, str]], point
     figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=8)
 
 
-def _name(axes: Axes, points: list[Point], styles: dict[str, dict[str, str]]) -> None:
+def worth_naming(points: list[Point]) -> set[Point]:
+    """Choose whom to name: all, or of a crowd those that no cheaper one beats, and what nothing trained reaches."""
+    if len(points) <= CROWD:
+        return set(points)
+    return {p for p in points if not any(o.trained <= p.trained and o.score > p.score for o in points)} | {
+        p for p in points if not p.trained
+    }
+
+
+def _name(axes: Axes, points: list[Point], styles: dict[str, dict[str, str]], named: set[Point]) -> None:
     """Write each name at the nearest place that is free and not nearer to another mark."""
     marks = {point: _extent(axes, point) for point in points}
     taken = list(marks.values())
-    for point in sorted(points, key=lambda p: (p.trained == 0, p.trained, p.score)):
+    for point in sorted(named, key=lambda p: (p.trained == 0, p.trained, p.score)):
         start = axes.transData.transform(_anchor(axes, point))
         text = axes.annotate(point.label, _anchor(axes, point), (0, 0), textcoords="offset points", fontsize=8)
         text.set_color(styles[point.style]["color"])

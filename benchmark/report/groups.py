@@ -43,12 +43,13 @@ class Group:
         return [value for value in found if value is not None]
 
 
-def grouped(runs: list[Run]) -> dict[str, list[Group]]:
-    """Sort runs by task and setting, with the squares that are missing from the grid of each task."""
-    tasks: dict[str, list[Run]] = defaultdict(list)
+def grouped(runs: list[Run]) -> dict[tuple[str, str], list[Group]]:
+    """Sort runs by (task, budget) and setting, with the squares that are missing from each grid."""
+    grids: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
-        tasks[run[1].task].append(run)
-    return {task: sorted(_complete(_groups(tasks[task])), key=_order) for task in sorted(tasks)}
+        budget = (run[1].config.get("budget") or {}).get("name") or ""
+        grids[run[1].task, str(budget)].append(run)
+    return {key: sorted(_complete(_groups(grids[key])), key=_order) for key in sorted(grids)}
 
 
 def _groups(runs: list[Run]) -> list[Group]:

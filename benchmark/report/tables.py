@@ -1,4 +1,4 @@
-"""A table per task, in Markdown and LaTeX."""
+"""A table per task and budget, in Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -33,10 +33,12 @@ TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 class Table:
     """Cells as text; markup comes last."""
 
-    task: str
+    name: str  # of its files
     header: list[str]
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    legend: str = LEGEND
+    words: int = 3  # columns that hold names, the others hold numbers
 
     def note(self, text: str) -> str:
         """Return the mark of a note; the same words get the same mark."""
@@ -56,7 +58,7 @@ def mark(index: int) -> str:
     return (mark(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
 
 
-def table(task: str, groups: list[Group]) -> Table:
+def table(name: str, groups: list[Group]) -> Table:
     """Lay out a row per group."""
     metrics = sorted({metric for group in groups if (metric := group.metric())})
     splits = sorted({m.split for g in groups for r in g.done for m in r.measurements if m.split.startswith("test")})
@@ -64,13 +66,13 @@ def table(task: str, groups: list[Group]) -> Table:
     columns = [(split, None) for split in splits] + others
     headline = metrics[0] if len(metrics) == 1 else "score"
     named = [f"{split} {name or headline}".removeprefix("pretraining ") for split, name in columns]
-    result = Table(task, ["backbone", "weights", "method", *named])
+    result = Table(name, ["backbone", "weights", "method", *named])
     result.header += ["seeds", "trainable %", "step (ms)", "memory (MB)", "checkpoint (MB)"]
     found = [[g.values(split, name or g.metric() or "") for g in groups] for split, name in columns]
     scores = [_aligned(column) for column in found]
     for row, group in enumerate(groups):
         cells = [column[row] for column in scores]
-        result.rows.append([group.backbone, group.weights, _label(group, result), *_outcome(group, cells, result)])
+        result.rows.append([group.backbone, group.weights, label(group, result), *_outcome(group, cells, result)])
     return result
 
 
@@ -93,7 +95,8 @@ def _outcome(group: Group, scores: list[str], result: Table) -> list[str]:
     return [*scores, seeds, _share(group), step + many, memory, size]
 
 
-def _label(group: Group, result: Table) -> str:
+def label(group: Group, result: Table) -> str:
+    """Name a method, and what tells it from others of its table."""
     if not group.differences:
         return group.method
     told = ", ".join(group.differences)
@@ -130,11 +133,13 @@ def significant(value: float, digits: int = 3) -> str:
 
 def markdown(table: Table) -> str:
     """Write the table as GitHub shows it."""
-    rule = [":--"] * 3 + ["--:"] * (len(table.header) - 3)
+    rule = [":--"] * table.words + ["--:"] * (len(table.header) - table.words)
     lines = ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in (table.header, *table.rows)]
     lines.insert(1, "| " + " | ".join(rule) + " |")
     notes = "".join(f"\n- {_markdown(note)}" for note in table.marked())
-    return f"# {_markdown(table.task)}\n\n" + "\n".join(lines) + f"\n\n{LEGEND}\n" + (f"{notes}\n" if notes else "")
+    return (
+        f"# {_markdown(table.name)}\n\n" + "\n".join(lines) + f"\n\n{table.legend}\n" + (f"{notes}\n" if notes else "")
+    )
 
 
 def _markdown(text: str) -> str:
@@ -145,16 +150,17 @@ def _markdown(text: str) -> str:
 def latex(table: Table) -> str:
     """Write the table for a paper."""
     body = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (table.header, *table.rows)]
+    below = r" \\ ".join(_latex(text) for text in (table.legend, *table.marked()))
     lines = [
-        f"% {' '.join(table.task.split())}: needs \\usepackage{{booktabs}}",
-        r"\begin{tabular}{lll" + "r" * (len(table.header) - 3) + "}",
+        f"% {' '.join(table.name.split())}: needs \\usepackage{{booktabs}}",
+        r"\begin{tabular}{" + "l" * table.words + "r" * (len(table.header) - table.words) + "}",
         r"\toprule",
         body[0],
         r"\midrule",
         *body[1:],
         r"\bottomrule",
         r"\end{tabular}",
-        r"\par\smallskip{\footnotesize " + r" \\ ".join(_latex(text) for text in (LEGEND, *table.marked())) + r"\par}",
+        r"\par\smallskip{\footnotesize " + below + r"\par}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,0 +1,1 @@
+"""Where each method runs, found out by attaching it."""

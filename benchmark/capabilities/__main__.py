@@ -1,0 +1,87 @@
+"""Attach every method to a tiny network of every architecture: python -m benchmark.capabilities [method=a,b]."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from benchmark.capabilities.networks import NETWORKS
+from benchmark.capabilities.page import page
+from benchmark.capabilities.probe import Capability, method_of, probe
+from benchmark.compose import ROOT, names_in
+from benchmark.progress import watching
+from benchmark.types import Unusable
+from benchmark.wording import near
+
+TABLE = ROOT / "results" / "capabilities.csv"
+PAGE = ROOT / "docs" / "methods.md"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the table and the page; return the exit status: 0 fine, 1 a method crashed, 2 the call was refused."""
+    try:
+        chosen = wanted(arguments)
+    except Unusable as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2
+    warnings.simplefilter("ignore")  # libraries talking to each other
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    rows = {(row.method, row.network): row for row in read(TABLE)}
+    crashed = []
+    pairs = [(name, network) for name in chosen for network in NETWORKS]
+    with watching() as watch:
+        for name, network in watch.track(pairs, "probe", len(pairs)):
+            try:
+                rows[name, network] = probe(name, method_of(name), network)
+            except Exception as error:  # not a refusal: a bug, told and never written down as a result
+                crashed.append(f"{name} on {network}: {type(error).__name__}: {error}")
+    known = names_in("method")
+    table = [rows[m, n] for m in known for n in NETWORKS if (m, n) in rows]
+    write(TABLE, table)
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(table))
+    runs = sum(row.status == "runs" for row in table)
+    print(f"{len(known)} methods, {len(table)} pairs: {runs} run, {len(table) - runs} are refused (see {PAGE.name})")
+    for line in crashed:
+        print(f"crashed: {line}", file=sys.stderr)
+    return 1 if crashed else 0
+
+
+def wanted(arguments: Sequence[str]) -> list[str]:
+    """Read which methods to probe, all without a word. Raises Unusable."""
+    known = names_in("method")
+    if not arguments:
+        return known
+    for argument in arguments:
+        if not argument.startswith("method="):
+            raise Unusable(f"{argument}: method=NAME,NAME wanted, or nothing for all")
+    chosen = [name for argument in arguments for name in argument.removeprefix("method=").split(",")]
+    for name in chosen:
+        if name not in known:
+            raise Unusable(f"method={name}: no such method{near(name, known)}")
+    return chosen
+
+
+def read(path: Path) -> Iterable[Capability]:
+    """Read what was found out before; nothing where there is no table."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [Capability(**row) for row in csv.DictReader(file)]
+
+
+def write(path: Path, rows: Sequence[Capability]) -> None:
+    """Write the table, a row per method and network."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Capability)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

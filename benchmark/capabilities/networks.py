@@ -1,0 +1,262 @@
+"""Tiny random networks of every architecture, two blocks of width 32, and batches for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import timm
+import torch
+import transformers
+from torch import nn
+
+from benchmark.backbones.checkpoint import DROPOUTS, LAYER_DROPS
+from benchmark.backbones.hearing import Hearing
+from benchmark.backbones.protein import ProteinNetwork
+from benchmark.backbones.vision import VisionNetwork, set_dropouts
+from benchmark.types import IGNORED, Backbone, Budget, Cell, Head, Input, Kind, Method
+
+TOKENS = {"vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+LLAMA = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 64,
+}  # fmt: skip
+GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}  # feed-forward 128
+BART = {
+    "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 64,
+    "forced_eos_token_id": None,
+}  # fmt: skip
+T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 2}  # heads x d_kv < d_model: mT5-small
+ESM = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "vocab_size": 50,
+    "pad_token_id": 0, "mask_token_id": 3, "position_embedding_type": "rotary", "max_position_embeddings": 64,
+}  # fmt: skip
+WAVES = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "conv_dim": [8, 8],
+    "conv_kernel": [10, 4], "conv_stride": [5, 4], "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2,
+    "feat_proj_dropout": 0.0, "final_dropout": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0,
+    "feat_extract_norm": "layer", "do_stable_layer_norm": True,
+}  # fmt: skip
+WHISPER = {
+    "d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "num_mel_bins": 8, "max_source_positions": 20,
+    "decoder_start_token_id": 3,
+}  # fmt: skip
+IMAGES = {
+    "vit_base_patch16_224": {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2},
+    "swin_tiny_patch4_window7_224": {
+        "img_size": 32, "window_size": 4, "embed_dim": 32, "depths": [1, 1], "num_heads": [2, 2]
+    },
+    "convnext_tiny": {"depths": [1, 1, 1, 1], "dims": [16, 16, 32, 32]},
+    "resnet50": {"layers": [1, 1, 1, 1], "channels": [16, 16, 32, 32], "zero_init_last": False},
+}  # fmt: skip
+LABELS = ("a", "b", "c")
+CLASSES = (Kind.CLASSIFY, Kind.REGRESS)
+POSITIONS = (Kind.CLASSIFY, Kind.REGRESS, Kind.TAG)
+FRAMES = (*POSITIONS, Kind.CTC)
+Maker = Callable[[Head], nn.Module]
+
+
+def _still(config: Any) -> Any:
+    """Drop nothing at random."""
+    for name in (*DROPOUTS, *LAYER_DROPS):
+        if getattr(config, name, None) is not None:
+            setattr(config, name, 0.0)
+    return config
+
+
+def _text(config: type, shape: dict[str, Any], **ids: int) -> Maker:
+    auto = transformers.AutoModelForSeq2SeqLM if ids else transformers.AutoModelForCausalLM
+    return lambda head: auto.from_config(_still(config(**shape, **TOKENS, **ids)))
+
+
+def _esm(head: Head) -> nn.Module:
+    return ProteinNetwork(
+        transformers.EsmModel(_still(transformers.EsmConfig(**ESM)), add_pooling_layer=False), head, 1, 1
+    )
+
+
+def _t5_encoder(head: Head) -> nn.Module:
+    return ProteinNetwork(transformers.T5EncoderModel(_still(transformers.T5Config(**T5, **TOKENS))), head, 0, 1)
+
+
+def _waves(config: type, model: type) -> Maker:
+    def make(head: Head) -> nn.Module:
+        encoder = model(_still(config(**WAVES)))
+        encoder.feature_extractor._requires_grad = False
+        return Hearing(encoder, head)
+
+    return make
+
+
+def _whisper(head: Head) -> nn.Module:
+    return Hearing(
+        transformers.WhisperModel(_still(transformers.WhisperConfig(**WHISPER, **TOKENS))).get_encoder(), head
+    )
+
+
+def _image(architecture: str) -> Maker:
+    def make(head: Head) -> nn.Module:
+        encoder = timm.create_model(architecture, num_classes=0, **IMAGES[architecture])
+        set_dropouts(encoder, 0.0)
+        return VisionNetwork(encoder, head)
+
+    return make
+
+
+DECODES = {"decoder_start_token_id": 3}
+NETWORKS: dict[str, tuple[str, Input, tuple[Kind, ...], Maker]] = {  # name -> architecture, input, kinds, maker
+    "llama": ("llama", Input.TEXT, (Kind.CAUSAL_LM,), _text(transformers.LlamaConfig, LLAMA)),
+    "qwen3": ("qwen3", Input.TEXT, (Kind.CAUSAL_LM,), _text(transformers.Qwen3Config, LLAMA)),
+    "gpt2": ("gpt2", Input.TEXT, (Kind.CAUSAL_LM,), _text(transformers.GPT2Config, GPT2)),
+    "mbart": ("mbart", Input.TEXT, (Kind.SEQ2SEQ,), _text(transformers.MBartConfig, BART, **DECODES)),
+    "m2m_100": ("m2m_100", Input.TEXT, (Kind.SEQ2SEQ,), _text(transformers.M2M100Config, BART, **DECODES)),
+    "t5": ("t5", Input.TEXT, (Kind.SEQ2SEQ,), _text(transformers.T5Config, T5, **DECODES)),
+    "mt5": ("mt5", Input.TEXT, (Kind.SEQ2SEQ,), _text(transformers.MT5Config, T5, **DECODES)),
+    "vision_transformer": ("vision_transformer", Input.IMAGE, CLASSES, _image("vit_base_patch16_224")),
+    "swin_transformer": ("swin_transformer", Input.IMAGE, CLASSES, _image("swin_tiny_patch4_window7_224")),
+    "convnext": ("convnext", Input.IMAGE, CLASSES, _image("convnext_tiny")),
+    "resnet": ("resnet", Input.IMAGE, CLASSES, _image("resnet50")),
+    "esm": ("esm", Input.PROTEIN, POSITIONS, _esm),
+    "t5 encoder": ("t5", Input.PROTEIN, POSITIONS, _t5_encoder),
+    "wav2vec2": ("wav2vec2", Input.AUDIO, FRAMES, _waves(transformers.Wav2Vec2Config, transformers.Wav2Vec2Model)),
+    "hubert": ("hubert", Input.AUDIO, FRAMES, _waves(transformers.HubertConfig, transformers.HubertModel)),
+    "wavlm": ("wavlm", Input.AUDIO, FRAMES, _waves(transformers.WavLMConfig, transformers.WavLMModel)),
+    "whisper": ("whisper", Input.AUDIO, FRAMES, _whisper),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiny(Backbone):
+    """A random network; weights, norms and biases are all random, so that nothing is one or zero by luck."""
+
+    name: str  # a row of NETWORKS
+    kinds: ClassVar[tuple[Kind, ...]] = tuple(Kind)
+
+    @property
+    def family(self) -> str:
+        return NETWORKS[self.name][0]
+
+    @property
+    def reads(self) -> Input:
+        return NETWORKS[self.name][1]
+
+    def load(self, budget: Budget, head: Head) -> tuple[nn.Module, None]:
+        torch.manual_seed(0)
+        model = NETWORKS[self.name][3](head).eval()
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(torch.randn_like(p), alpha=0.1)
+            _settle(model, self.name)
+        return model, None
+
+    def skeleton(self, budget: Budget, head: Head) -> nn.Module:
+        with torch.device("meta"):
+            return NETWORKS[self.name][3](head)
+
+
+def _settle(model: nn.Module, name: str) -> None:
+    """Give running statistics the values of a batch, as training would have."""
+    followers = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for module in followers:
+        module.momentum = 1.0
+        module.train()
+    if followers:
+        model(**_inputs(name, 16, torch.Generator().manual_seed(0)))
+    model.eval()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Stands in for a task: all that a method may ask of one."""
+
+    reads: Input
+    kinds: tuple[Kind, ...]
+
+
+BUDGET = Budget(
+    description="", steps=20, batch_size=4, micro_batches=1, warmup=0.0, weight_decay=0.0, clip=1.0, dropout=0.0,
+    precision="fp32", evaluations=1, eval_batch_size=4, max_valid=4, max_test=None, max_seconds=None,
+)  # fmt: skip
+
+
+def cell(name: str, method: Method, kind: Kind | None = None) -> Cell:
+    """Put a method on a tiny network; without a kind on the first one that the network is for."""
+    _, reads, kinds, _ = NETWORKS[name]
+    backbone = Tiny(description="", lr_scale=1.0, name=name)
+    return Cell(task=Probe(reads, (kind or kinds[0],)), method=method, backbone=backbone, budget=BUDGET, seed=0)
+
+
+def head(kind: Kind) -> Head:
+    """Know what the batches below ask."""
+    return Head(kind, labels=LABELS if kind.new_head and kind != Kind.REGRESS else ())
+
+
+def bare(name: str, kind: Kind | None = None) -> nn.Module:
+    """Build the network alone, in eval mode: the same weights every time."""
+    return Tiny(description="", lr_scale=1.0, name=name).load(BUDGET, head(kind or NETWORKS[name][2][0]))[0]
+
+
+def batch(name: str, kind: Kind | None = None, size: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Draw random inputs, the last row shorter than the others, and answers of which most are the same."""
+    kind = kind or NETWORKS[name][2][0]
+    rng = torch.Generator().manual_seed(seed)
+    inputs = _inputs(name, size, rng)
+    return inputs | {"labels": _answers(name, kind, inputs, size, rng)}
+
+
+def _inputs(name: str, size: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
+    return INPUTS["whisper" if name == "whisper" else NETWORKS[name][1]](size, rng)
+
+
+def _tokens(size: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
+    ids, mask = torch.randint(4, 50, (size, 8), generator=rng), torch.ones(size, 8, dtype=torch.long)
+    ids[-1, 6:], mask[-1, 6:] = 0, 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def _samples(size: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
+    mask = torch.ones(size, 250, dtype=torch.long)
+    mask[-1, 200:] = 0
+    return {"input_values": torch.randn(size, 250, generator=rng) * mask, "attention_mask": mask}
+
+
+def _spectrogram(size: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
+    mask = torch.ones(size, 40, dtype=torch.long)
+    mask[-1, 30:] = 0
+    return {"input_features": torch.randn(size, 8, 40, generator=rng), "attention_mask": mask}
+
+
+def _pixels(size: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
+    return {"pixels": torch.randn(size, 3, 32, 32, generator=rng)}
+
+
+INPUTS: dict[str, Callable[[int, torch.Generator], dict[str, torch.Tensor]]] = {
+    Input.TEXT: _tokens,
+    Input.PROTEIN: _tokens,
+    Input.IMAGE: _pixels,
+    Input.AUDIO: _samples,
+    "whisper": _spectrogram,
+}
+POSITIONS_OF = {"esm": 6, "t5 encoder": 7, "whisper": 20}  # what the longest row of a batch has; others: 12 frames
+
+
+def _answers(name: str, kind: Kind, inputs: dict[str, torch.Tensor], size: int, rng: torch.Generator) -> torch.Tensor:
+    if kind == Kind.REGRESS:
+        return 2 + 0.1 * torch.randn(size, generator=rng)
+    shape = {Kind.CLASSIFY: (size,), Kind.CTC: (size, 3), Kind.TAG: (size, POSITIONS_OF.get(name, 12))}.get(
+        kind, (size, 8)
+    )
+    rare = torch.rand(shape, generator=rng) < 0.2
+    usual, other = (7, 9) if not kind.new_head else (0, 1)
+    labels = torch.where(rare, other, usual)
+    if kind == Kind.CAUSAL_LM:
+        labels[inputs["attention_mask"] == 0] = IGNORED
+        labels[:, 0] = IGNORED  # as in every task: there is nothing before it, but a prompt's tokens
+    elif kind == Kind.CTC:
+        labels[-1, 2:] = IGNORED
+    elif kind == Kind.TAG:
+        labels[-1, -2:] = IGNORED
+    return labels

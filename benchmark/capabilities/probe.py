@@ -1,0 +1,103 @@
+"""Attach one method to one tiny network, and tell what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from benchmark.build import build
+from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
+from benchmark.compose import CONFIGS
+from benchmark.train import training_mode
+from benchmark.types import Kind, Method
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One row of the table: a method on an architecture."""
+
+    method: str
+    network: str
+    status: str  # runs | refused
+    kinds: str  # of the network's kinds, those on which it runs
+    merges: str  # yes | no; nothing where it does not run
+    dead: str  # trainable parameters that never get a gradient
+    reason: str  # of a refusal; where it runs on some kinds alone, of the others
+
+
+def method_of(name: str, changes: Mapping[str, Any] | None = None) -> Method:
+    """Build a method of the registry, with its default choices or changed ones."""
+    node = OmegaConf.to_container(OmegaConf.load(CONFIGS / "method" / f"{name}.yaml"), resolve=True)
+    for key, value in (changes or {}).items():
+        node[key] = {**node[key], **value} if isinstance(value, dict) else value
+    return build(node, "method")
+
+
+def smallest(method: Method) -> Method:
+    """Set every knob of the published range to its smallest value."""
+    changes: dict[str, Any] = {}
+    for knob, values in method.search.items():
+        numbers = values if isinstance(values, list) else [values["low"]]
+        if knob != "lr" and all(isinstance(value, int | float) for value in numbers):
+            field, _, key = knob.partition(".")
+            inner = changes.get(field, getattr(method, field))
+            changes[field] = {**inner, key: min(numbers)} if key else min(numbers)
+    return replace(method, **changes)
+
+
+def probe(name: str, method: Method, network: str) -> Capability:
+    """Try every kind of the network, with the smallest knobs where the default ones are too large for one so tiny.
+
+    What the method does not refuse must run.
+    """
+    kinds = NETWORKS[network][2]
+    if any(cell(network, method, kind).conflict() for kind in kinds):
+        small = smallest(method)
+        if any(cell(network, small, kind).conflict() is None for kind in kinds):
+            method = small
+    reasons = {kind: cell(network, method, kind).conflict() for kind in kinds}
+    runs = [kind for kind, reason in reasons.items() if reason is None]
+    reason = next((reason for reason in reasons.values() if reason), "")
+    if not runs:
+        return Capability(name, network, "refused", "", "", "", reason)
+    dead = set.intersection(*(dead_parts(method, network, kind) for kind in runs))
+    merges = "yes" if method.mergeable else "no"
+    return Capability(name, network, "runs", " ".join(runs), merges, " ".join(sorted(dead)), reason)
+
+
+def dead_parts(method: Method, network: str, kind: Kind) -> set[str]:
+    """Train a few steps, and name what is trained and never gets a gradient."""
+    torch.manual_seed(0)
+    place = cell(network, method, kind)
+    model = method.attach(bare(network, kind), place)
+    if method.calibrates:
+        method.calibrate(model, batches(network, kind))
+    silent = {name for name, p in model.named_parameters() if p.requires_grad}
+    if not silent:
+        return silent
+    training_mode(model, place)
+    optimizer = torch.optim.AdamW(method.groups(model, 0.01), lr=0.01)
+    for step, inputs in zip(range(1, 4), batches(network, kind), strict=False):
+        model(**inputs).loss.backward()
+        silent -= {name for name in silent if _moved(model.get_parameter(name))}
+        optimizer.step()
+        method.after_step(model, step)
+        optimizer.zero_grad()
+    return silent
+
+
+def _moved(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None and bool(parameter.grad.abs().max() > 0)
+
+
+def batches(network: str, kind: Kind) -> Iterator[dict[str, torch.Tensor]]:
+    """Draw batches for ever."""
+    seed = 0
+    while True:
+        yield batch(network, kind, seed=seed)
+        seed += 1

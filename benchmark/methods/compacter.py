@@ -1,0 +1,109 @@
+"""Compacter (Mahabadi et al. 2021, arXiv 2106.04647): bottleneck adapters whose W = sum_i A_i kron (s_i t_i)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers.activations import ACT2FN
+
+from benchmark import roles
+from benchmark.methods.bottleneck import add_bottleneck, add_to_block, add_to_map, ends, unfit
+from benchmark.methods.native import Native, Part, freeze
+from benchmark.methods.places import chosen, width_of
+from benchmark.types import Category, Unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmark.types import Cell
+
+
+def glorot(*shape: int) -> nn.Parameter:
+    """Draw a stack of matrices, each by Glorot's rule."""
+    return nn.Parameter(torch.stack([nn.init.xavier_normal_(torch.empty(shape[1:])) for _ in range(shape[0])]))
+
+
+class Rule(Part):
+    """The A_i, shared by every layer of every adapter (section 3)."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.a = glorot(number, number, number)
+
+
+class Kronecker(Part):
+    """x W + b with W of shape (inputs, outputs), equation 5."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int, rule: Rule) -> None:
+        super().__init__()
+        number, self.rule = len(rule.a), rule
+        self.s = glorot(number, inputs // number, rank)
+        self.t = glorot(number, rank, outputs // number)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = torch.einsum("iab,icr,ird->bdac", self.rule.a, self.s, self.t)
+        return functional.linear(x, weight.reshape(len(self.bias), -1), self.bias)
+
+
+class Compact(Part):
+    """A bottleneck of Kronecker layers; zero s on the way up makes the start the identity."""
+
+    def __init__(self, width: int, bottleneck: int, activation: str, rank: int, rule: Rule) -> None:
+        super().__init__()
+        self.down = Kronecker(width, bottleneck, rank, rule)
+        self.activation = ACT2FN[activation]
+        self.up = Kronecker(bottleneck, width, rank, rule)
+        nn.init.zeros_(self.up.s)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return self.up(self.activation(self.down(h)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compacter(Native):
+    """Compact adapters after attention and feed-forward."""
+
+    category: ClassVar[Category] = Category.ADDITIVE
+    paper: ClassVar[str] = "Mahabadi et al. 2021, arXiv 2106.04647"
+
+    bottleneck: int
+    activation: str
+    number: int  # of summands, n in the paper
+    rank: int
+
+    def conflict(self, cell: Cell) -> str | None:
+        widths = {"bottleneck": self.bottleneck, "number": self.number, "rank": self.rank}
+        if reason := unfit(self.activation, widths):
+            return reason
+        if self.bottleneck % self.number:
+            return f"method.bottleneck={self.bottleneck}: no multiple of method.number={self.number}"
+        return roles.refusal(cell.backbone.family, ("back",))
+
+    def places(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Give each module that an adapter follows, with the projection whose width it has."""
+        return ((module, module) for module in chosen(model, family, ["back"]).values())
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        freeze(model)
+        rule = Rule(self.number)
+        for place, back in self.places(model, cell.backbone.family):
+            width = width_of(back)
+            if width % self.number:
+                raise Unusable(f"method.number={self.number} does not divide {width}, the width of a block")
+            place.adapter = Compact(width, self.bottleneck, self.activation, self.rank, rule).to(back.weight)
+            maps = any(isinstance(module, nn.Conv2d) for module in place.modules())
+            place.register_forward_hook(add_to_map if maps else add_bottleneck if place is back else add_to_block)
+        return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompacterPP(Compacter):
+    """One adapter per block, behind its feed-forward."""
+
+    def places(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
+        return ends(model, family)

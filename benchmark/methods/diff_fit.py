@@ -1,0 +1,50 @@
+"""DiffFit (Xie et al. 2023, arXiv 2304.06648): all bias vectors, and a gain per channel of each branch.
+
+The gains begin at one, on query, key, value and output of attention and on what the feed-forward layer gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmark import roles
+from benchmark.methods.gains import fold, scale
+from benchmark.methods.native import Native, freeze
+from benchmark.methods.places import chosen
+from benchmark.types import Category
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+BRANCHES = ("attention", "down")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffFit(Native):
+    """Biases and gains; both are folded in afterwards."""
+
+    category: ClassVar[Category] = Category.SELECTIVE
+    paper: ClassVar[str] = "Xie et al. 2023, arXiv 2304.06648"
+    mergeable: ClassVar[bool] = True
+
+    def conflict(self, cell: Cell) -> str | None:
+        family = cell.backbone.family
+        reason = roles.refusal(family, BRANCHES)
+        if reason or roles.FAMILIES[family].biases:
+            return reason
+        return f"{family} has no bias vectors, which DiffFit trains beside its gains"
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        freeze(model)
+        for name, bias in model.named_parameters():
+            if name.endswith("bias"):
+                bias.requires_grad_(True)
+        for module in chosen(model, cell.backbone.family, BRANCHES).values():
+            scale(module, shift=False)
+        return model
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        return fold(model)

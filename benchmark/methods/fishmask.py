@@ -1,0 +1,31 @@
+"""FISH mask (Sung et al. 2021, arXiv 2111.09839): train the entries of the largest empirical Fisher information."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from benchmark.methods.sparse import Sparse, Weight, matrix_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class FishMask(Sparse):
+    """Rate an entry by the mean of its squared gradient: of each batch's mean loss, where the paper takes examples."""
+
+    paper: ClassVar[str] = "Sung et al. 2021, arXiv 2111.09839"
+
+    def scores(self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]]) -> list[torch.Tensor]:
+        frozen = [weight.original.requires_grad_(True) for weight in weights]
+        information = [torch.zeros_like(weight) for weight in frozen]
+        for batch in islice(batches, self.batches):
+            gradients = torch.autograd.grad(model(**batch).loss, frozen)
+            for total, gradient in zip(information, gradients, strict=True):
+                total += gradient.square()
+        for weight in frozen:
+            weight.requires_grad_(False)
+        return [matrix_of(weight, total) for weight, total in zip(weights, information, strict=True)]

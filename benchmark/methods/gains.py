@@ -1,0 +1,61 @@
+"""A gain per output channel, and what goes with it: gamma * (W x + b) is the weight gamma W and the bias gamma b.
+
+So layers of every layout are scaled alike, and merging is keeping the product.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+from transformers.pytorch_utils import Conv1D
+
+from benchmark.methods.native import Part
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+
+
+class Gain(Part):
+    """Scale what a weight gives; outputs come first in all weights but those of GPT-2's Conv1D."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        weight: Parameter = module.weight
+        self.shape = (1, -1) if isinstance(module, Conv1D) else (-1, *[1] * (weight.ndim - 1))
+        self.gamma = nn.Parameter(weight.new_ones(weight.shape[1 if isinstance(module, Conv1D) else 0]))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight * self.gamma.view(self.shape)
+
+
+class Shift(Part):
+    """Scale a bias by the weight's gain, and add to it."""
+
+    def __init__(self, gain: Gain, shift: bool) -> None:
+        super().__init__()
+        self.gain = gain
+        self.beta = nn.Parameter(torch.zeros_like(gain.gamma)) if shift else None
+
+    def forward(self, bias: torch.Tensor) -> torch.Tensor:
+        scaled = bias * self.gain.gamma
+        return scaled if self.beta is None else scaled + self.beta
+
+
+def scale(module: nn.Module, shift: bool) -> None:
+    """Give a layer a gain of one, and with shift a zero shift; where there is no bias, there is nothing to shift."""
+    gain = Gain(module)
+    parametrize.register_parametrization(module, "weight", gain, unsafe=True)
+    if getattr(module, "bias", None) is not None:
+        parametrize.register_parametrization(module, "bias", Shift(gain, shift), unsafe=True)
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """Keep the scaled weights and biases as the layers' own."""
+    for module in list(model.modules()):
+        for name, kind in (("bias", Shift), ("weight", Gain)):
+            if parametrize.is_parametrized(module, name) and isinstance(module.parametrizations[name][0], kind):
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return model

@@ -1,0 +1,75 @@
+"""KAdaptation (He et al. 2022, arXiv 2203.16329): W' = W + sum_i A_i (x) (u_i v_i^T), (x) the Kronecker product.
+
+The n matrices A_i, n x n, are shared by all layers. The v_i begin at zero, so that the start is the identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
+
+from benchmark.methods.native import Part
+from benchmark.methods.weights import Rewrite, Rewriting
+from benchmark.types import Category, Unusable
+
+if TYPE_CHECKING:
+    from benchmark.types import Cell
+
+
+class Shared(Part):
+    """The matrices A_i: one set for the whole network."""
+
+    def __init__(self, terms: int) -> None:
+        super().__init__()
+        self.a = nn.Parameter(nn.init.xavier_normal_(torch.empty(terms, terms, terms)))
+
+
+class Kronecker(Part):
+    """Add the sum of Kronecker products to a matrix."""
+
+    def __init__(self, matrix: torch.Tensor, terms: int, rank: int) -> None:
+        super().__init__()
+        outputs, inputs = (size // terms for size in matrix.shape)
+        self.shared = Shared(terms)
+        self.u = nn.Parameter(nn.init.xavier_normal_(torch.empty(terms, outputs, rank)))
+        self.v = nn.Parameter(torch.zeros(terms, rank, inputs))
+
+    def forward(self, matrix: torch.Tensor) -> torch.Tensor:
+        # (A (x) B)[a k + c, b d + e] = A[a, b] B[c, e]
+        change = torch.einsum("iab,ice->acbe", self.shared.a, self.u @ self.v)
+        return matrix + change.reshape(matrix.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KAdaptation(Rewriting):
+    """A sum of Kronecker products on every chosen weight."""
+
+    category: ClassVar[Category] = Category.REPARAMETERISED
+    paper: ClassVar[str] = "He et al. 2022, arXiv 2203.16329"
+
+    terms: int  # n: how many, and the size of each A_i
+    rank: int  # of u_i v_i^T
+
+    def conflict(self, cell: Cell) -> str | None:
+        for name in ("terms", "rank"):
+            if getattr(self, name) < 1:
+                return f"method.{name}={getattr(self, name)}: must be at least 1"
+        return super().conflict(cell)
+
+    def change(self, matrix: torch.Tensor) -> Part:
+        outputs, inputs = matrix.shape
+        if outputs % self.terms or inputs % self.terms:
+            raise Unusable(f"method.terms={self.terms}: does not divide a weight of {outputs} x {inputs}")
+        if self.rank > min(outputs, inputs) // self.terms:
+            raise Unusable(f"method.rank={self.rank}: larger than {min(outputs, inputs)} / {self.terms} terms")
+        return Kronecker(matrix, self.terms, self.rank)
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        model = super().attach(model, cell)
+        changes = [module.change for module in model.modules() if isinstance(module, Rewrite)]
+        for change in changes:
+            change.shared = changes[0].shared
+        return model

@@ -1,0 +1,44 @@
+"""Mix-and-match adapter (He et al. 2022, arXiv 2110.04366, section 4.6): prefixes and parallel adapters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmark import roles
+from benchmark.methods.bottleneck import add_sides, unfit
+from benchmark.methods.native import Native, freeze
+from benchmark.methods.prefixes import DEPARTS, HEADS, add_prefixes
+from benchmark.types import Category
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mam(Native):
+    """Prefix-tuning from an MLP and scaled parallel adapters, together."""
+
+    category: ClassVar[Category] = Category.HYBRID
+    paper: ClassVar[str] = "He et al. 2022, arXiv 2110.04366"
+    departs: ClassVar[str | None] = DEPARTS
+
+    length: int
+    prefix_bottleneck: int
+    bottleneck: int  # from here on: of the adapters, see parallel.yaml
+    activation: str
+    scale: float | None
+    before_norm: bool
+
+    def conflict(self, cell: Cell) -> str | None:
+        widths = {knob: getattr(self, knob) for knob in ("length", "prefix_bottleneck", "bottleneck")}
+        return unfit(self.activation, widths) or roles.refusal(cell.backbone.family, (*HEADS, "up", "down"))
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        freeze(model)
+        family = cell.backbone.family
+        add_prefixes(model, family, self.length, self.prefix_bottleneck)
+        add_sides(model, family, self.bottleneck, self.activation, self.scale, self.before_norm)
+        return model

@@ -1,0 +1,51 @@
+"""Parallel adapters (He et al. 2022, arXiv 2110.04366): FFN(x) + s W_up f(W_down x); AdaptFormer is one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmark import roles
+from benchmark.methods.bottleneck import add_sides, unfit
+from benchmark.methods.invertible import Inversion
+from benchmark.methods.native import Native, freeze
+from benchmark.types import Category
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parallel(Native):
+    """An adapter beside every feed-forward."""
+
+    category: ClassVar[Category] = Category.ADDITIVE
+    paper: ClassVar[str] = "He et al. 2022, arXiv 2110.04366"
+
+    bottleneck: int
+    activation: str
+    scale: float | None  # null: learned, from 1 on
+    before_norm: bool  # read the residual stream; false: what the feed-forward reads
+
+    def conflict(self, cell: Cell) -> str | None:
+        reason = unfit(self.activation, {"bottleneck": self.bottleneck})
+        return reason or roles.refusal(cell.backbone.family, ("up", "down"))
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        freeze(model)
+        add_sides(model, cell.backbone.family, self.bottleneck, self.activation, self.scale, self.before_norm)
+        return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelInv(Inversion, Parallel):
+    """The same, with coupled embeddings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptFormer(Parallel):
+    """A small scale, and the residual stream is read before its norm (equation 2 leaves it open, the code does)."""
+
+    paper: ClassVar[str] = "Chen et al. 2022, arXiv 2205.13535"

@@ -1,0 +1,56 @@
+"""AdaLoRA (Zhang et al. 2023, arXiv 2303.10512): W + P diag(E) Q, whose entries of E are pruned as training goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import peft
+
+from benchmark.methods.hf_peft import Peft
+from benchmark.methods.peft_options import configuration
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+
+class Regularised(peft.AdaLoraModel):
+    """A network whose loss holds the penalty on P and Q (equation 4) while it trains: a look at valid is without."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return super().forward(*args, **kwargs) if self.training else self.model(*args, **kwargs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaLora(Peft):
+    """Rank is where E begins, options.target_r its average in the end."""
+
+    warmup: float  # fraction of the steps before the first pruning
+    settled: float  # fraction of the steps after the last one
+
+    def configuration(self, cell: Cell, names: list[str]) -> peft.PeftConfig:
+        steps = cell.budget.steps
+        schedule = {"tinit": int(self.warmup * steps), "tfinal": int(self.settled * steps)}
+        return configuration(self.peft_type, self.rank, schedule | self.options, cell, names)
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        return _regularised(super().attach(model, cell))
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        model.base_model.update_and_allocate(step)  # by the gradients of this step
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write all of E: the state that is kept may be older than the last pruning, which the library would apply."""
+        model.peft_config["default"].rank_pattern = None
+        super().save(model, folder)
+
+    def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
+        return _regularised(super().restore(model, folder, cell))
+
+
+def _regularised(model: nn.Module) -> nn.Module:
+    model.base_model.__class__ = Regularised
+    return model

@@ -1,0 +1,37 @@
+"""BOFT (Liu et al. 2023, arXiv 2311.06243): W' = R W, R a product of block-diagonal rotations between butterflies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from peft.tuners.boft import layer as library
+
+from benchmark.methods.hf_peft import Peft
+from benchmark.types import Category
+
+
+class Diagonal:
+    """Stands in for the library's compiled function, which it builds with a C++ compiler and falls back without.
+
+    Without one the library makes every BOFT a single factor, and says so in a warning alone.
+    """
+
+    @staticmethod
+    def apply(blocks: torch.Tensor) -> torch.Tensor:
+        """Lay blocks of shape (factors, count, size, size) along the diagonals of (factors, all, all)."""
+        factors, count, size, _ = blocks.shape
+        places = torch.eye(count, device=blocks.device, dtype=blocks.dtype)
+        return torch.einsum("fcij,cd->fcidj", blocks, places).reshape(factors, count * size, count * size)
+
+
+library.FastBlockDiag = Diagonal
+library.get_fbd_cuda = lambda: True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boft(Peft):
+    """BOFT without a compiler."""
+
+    category: ClassVar[Category] = Category.REPARAMETERISED

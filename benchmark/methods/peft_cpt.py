@@ -1,0 +1,68 @@
+"""CPT (Blau et al. 2024, arXiv 2410.17222): training examples as a prompt, whose embeddings move a little.
+
+The answers among them stay as they are, as in the paper. Its loss on those answers is left out: it would stand in every
+valid loss, and count once per example of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import peft
+import torch
+
+from benchmark.methods.hf_peft import Peft
+from benchmark.methods.peft_options import configuration
+from benchmark.types import IGNORED, Kind
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+# The library's kinds of token. One must be a label, or it takes none of the batch's own for such: the first one is,
+# which no loss reads.
+LABEL, QUESTION, ANSWER = 4, 2, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cpt(Peft):
+    """Until the training batches are read, the first token of the vocabulary stands in."""
+
+    calibrates: ClassVar[bool] = True
+
+    tokens: int  # of training examples, the last one cut where they end
+
+    def conflict(self, cell: Cell) -> str | None:
+        if self.tokens < 2:
+            return f"method.tokens={self.tokens}: must be at least 2"
+        if cell.kind == Kind.SEQ2SEQ:
+            return f"CPT puts questions and answers into one sequence, {cell.backbone.family} reads two"
+        return super().conflict(cell)
+
+    def configuration(self, cell: Cell, names: list[str]) -> peft.PeftConfig:
+        kinds = [LABEL] + [QUESTION] * (self.tokens - 1)
+        options = {**self.options, "cpt_token_ids": [0] * self.tokens, "cpt_tokens_type_mask": kinds}
+        return configuration(self.peft_type, self.rank, options, cell, names)
+
+    @torch.no_grad()
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:
+        tokens, kinds = [], []
+        while len(tokens) < self.tokens:
+            batch = next(batches)
+            for ids, mask, labels in zip(
+                batch["input_ids"], batch["attention_mask"].bool(), batch["labels"], strict=True
+            ):
+                answers = labels[mask] != IGNORED
+                answers &= ~answers.all()  # where everything is to be predicted, nothing is an answer
+                tokens += ids[mask].tolist()
+                kinds += torch.where(answers, ANSWER, QUESTION).tolist()
+        encoder = model.prompt_encoder["default"]
+        for config in (model.peft_config["default"], encoder.config):
+            config.cpt_token_ids = tokens[: self.tokens]
+            config.cpt_tokens_type_mask = [LABEL, *kinds[1 : self.tokens]]
+        weight = encoder.embedding.weight
+        weight.copy_(model.word_embeddings(torch.tensor(tokens[: self.tokens], device=weight.device)))
+        encoder.set_updated_tokens()

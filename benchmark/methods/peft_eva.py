@@ -1,0 +1,65 @@
+"""EVA (Paischer et al. 2024, arXiv 2410.07170): in W + s B A, A begins as the principal directions of W's inputs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from peft.tuners.lora import LoraLayer
+from torch import nn
+
+from benchmark.methods.hf_peft import Peft
+from benchmark.types import Unusable
+
+if TYPE_CHECKING:
+    from benchmark.types import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eva(Peft):
+    """Every layer keeps the same rank (rho = 1 in section 3.3), so that the size does not depend on the data."""
+
+    paper: ClassVar[str] = "Paischer et al. 2024, arXiv 2410.07170"
+    calibrates: ClassVar[bool] = True
+
+    batches: int  # to look at
+
+    def conflict(self, cell: Cell) -> str | None:
+        if self.batches < 1:
+            return f"method.batches={self.batches}: must be at least 1"
+        return super().conflict(cell)
+
+    def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
+        found = super().layers(model, cell)
+        for name, layer in found.items():
+            if isinstance(layer, nn.Conv2d):
+                raise Unusable(
+                    f"method=eva takes directions of vectors, {name} is a Conv2d layer: choose other targets"
+                )
+        return found
+
+    @torch.no_grad()
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:
+        """Set A to the right singular vectors of all inputs, found by their second moments; B is zero still."""
+        layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+        for layer in layers:
+            weight = layer.lora_A["default"].weight
+            layer.moments = torch.zeros(weight.shape[1], weight.shape[1], device=weight.device)
+        handles = [layer.register_forward_pre_hook(_gather) for layer in layers]
+        model.eval()
+        for batch in itertools.islice(batches, self.batches):
+            model(**batch)
+        for layer, handle in zip(layers, handles, strict=True):
+            handle.remove()
+            _, directions = torch.linalg.eigh(layer.moments)  # the smallest first
+            weight = layer.lora_A["default"].weight
+            weight.copy_(directions.T.flip(0)[: len(weight)])
+            del layer.moments
+
+
+def _gather(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    rows = inputs[0].detach().float().flatten(0, -2)
+    layer.moments += rows.T @ rows

@@ -1,0 +1,27 @@
+"""LoRA-FA (Zhang et al. 2023, arXiv 2308.03303): in W + s B A, A stays as it was drawn and B alone is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmark.methods.hf_peft import Peft
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraFa(Peft):
+    """LoRA without the gradient of A, hence without the inputs that it needs."""
+
+    paper: ClassVar[str] = "Zhang et al. 2023, arXiv 2308.03303"
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        model = super().attach(model, cell)
+        for name, p in model.named_parameters():
+            if "lora_A" in name:
+                p.requires_grad_(False)
+        return model

@@ -1,0 +1,33 @@
+"""LoRA+ (Hayou et al. 2024, arXiv 2402.12354): in W + s B A, B learns faster than A by a constant ratio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmark.methods.hf_peft import Peft
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraPlus(Peft):
+    """The learning rate is that of B, and of a new head."""
+
+    paper: ClassVar[str] = "Hayou et al. 2024, arXiv 2402.12354"
+
+    ratio: float  # of B's learning rate to A's: lambda in the paper
+
+    def conflict(self, cell: Cell) -> str | None:
+        if self.ratio <= 0:
+            return f"method.ratio={self.ratio}: must be more than 0"
+        return super().conflict(cell)
+
+    def groups(self, model: nn.Module, lr: float) -> list[dict]:
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        slow = [p for name, p in trained.items() if "lora_A" in name]
+        fast = [p for name, p in trained.items() if "lora_A" not in name]
+        return [{"params": slow, "lr": lr / self.ratio}, {"params": fast, "lr": lr}]

@@ -1,0 +1,32 @@
+"""ShadowPEFT (Li et al. 2026, arXiv 2604.19254): a small network's state runs beside the frozen one and corrects it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from peft.tuners.shadow.layers import ShadowLayer
+
+from benchmark.methods.hf_peft import Peft
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+UNREAD = ("shadow_update_transform", "shadow_update_gate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shadow(Peft):
+    """The small network reads the frozen one's embeddings; its own are not trained, nor what nothing reads."""
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        model = super().attach(model, cell)
+        last = [module for module in model.modules() if isinstance(module, ShadowLayer)][-1]
+        for name in UNREAD:  # they write the state behind the last block
+            getattr(last, name).requires_grad_(False)
+        for name, p in model.base_model.shadow_backbone.named_parameters():
+            if name.endswith("wte.weight"):  # GPT-2's: the library takes away those of other architectures
+                p.requires_grad_(False)
+        return model

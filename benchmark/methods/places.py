@@ -1,0 +1,56 @@
+"""Where in a network a method can act: widths of projections, and the blocks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from benchmark import roles
+from benchmark.types import Unusable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NUMBER = re.compile(r"(?:^|\.)\d+(?=\.|$)")
+
+
+def width_of(module: nn.Module) -> int:
+    """Count a projection's outputs; GPT-2's Conv1D says nf."""
+    return next(getattr(module, name) for name in ("nf", "out_features", "out_channels") if hasattr(module, name))
+
+
+def inputs_of(module: nn.Module) -> int:
+    """Count a projection's inputs; GPT-2's Conv1D says nx."""
+    return next(getattr(module, name) for name in ("nx", "in_features", "in_channels") if hasattr(module, name))
+
+
+def chosen(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
+    """Find the modules that play these roles, by name. Raises Unusable where there are none."""
+    names = [name for name, _ in model.named_modules()]
+    try:
+        found = roles.resolve(names, family, wanted)
+    except ValueError as error:
+        raise Unusable(str(error)) from error
+    if not found:
+        raise Unusable(f"this {family} network has no module with the role {', '.join(wanted)}")
+    return {name: model.get_submodule(name) for name in found}
+
+
+def blocks_of(model: nn.Module, family: str) -> list[str]:
+    """List the blocks in the order of the network: the smallest numbered modules in which every wrapped role occurs."""
+    wrapped = roles.resolve([name for name, _ in model.named_modules()], family, ("default",))
+    default = roles.expand(family, ("default",))
+    played = [role for role in default if any(roles.plays(name, family, [role]) for name in wrapped)]
+
+    def whole(prefix: str) -> bool:
+        inside = [name for name in wrapped if name.startswith(f"{prefix}.")]
+        return all(any(roles.plays(name, family, [role]) for name in inside) for role in played)
+
+    found: dict[str, None] = {}
+    for name in wrapped:
+        numbered = [name[: place.end()] for place in NUMBER.finditer(name)]
+        block = next((prefix for prefix in reversed(numbered) if whole(prefix)), None)
+        if block:
+            found[block] = None
+    return list(found)

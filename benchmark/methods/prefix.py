@@ -1,0 +1,39 @@
+"""Prefix-tuning (Li and Liang 2021, arXiv 2101.00190), in encoder, decoder and cross-attention: flat or from an MLP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmark import roles
+from benchmark.methods.native import Native, freeze
+from benchmark.methods.prefixes import DEPARTS, HEADS, add_prefixes
+from benchmark.types import Category
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixTuning(Native):
+    """Learned keys and values before every attention's own."""
+
+    category: ClassVar[Category] = Category.ADDITIVE
+    paper: ClassVar[str] = "Li and Liang 2021, arXiv 2101.00190"
+    departs: ClassVar[str | None] = DEPARTS
+
+    length: int
+    bottleneck: int | None  # of the MLP that the prefix comes from; null: the prefix itself is trained
+
+    def conflict(self, cell: Cell) -> str | None:
+        for knob in ("length", "bottleneck"):
+            if (value := getattr(self, knob)) is not None and value < 1:
+                return f"method.{knob}={value}: must be at least 1"
+        return roles.refusal(cell.backbone.family, HEADS)
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        freeze(model)
+        add_prefixes(model, cell.backbone.family, self.length, self.bottleneck)
+        return model

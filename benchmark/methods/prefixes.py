@@ -1,0 +1,159 @@
+"""Prefixes of every attention (Li and Liang 2021, arXiv 2101.00190): softmax(q [P_K; K]) [P_V; V].
+
+They enter behind rotary embedding and cache, through the attention interface of transformers 5: so positions, caches
+and masks are as without them.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from benchmark import roles
+from benchmark.methods.native import Part
+from benchmark.methods.places import NUMBER, chosen, inputs_of, width_of
+from benchmark.types import Unusable
+
+INTERFACE = "prefixed"
+HEADS = ("query", "key", "value")
+DEPARTS = "what is prepended is attended to from the first step on"
+
+
+class Trunk(Part):
+    """What the layers of one kind of attention share: tokens E and tanh(W E), section 4.3."""
+
+    def __init__(self, length: int, width: int, bottleneck: int) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(torch.randn(length, width))
+        self.down = nn.Linear(width, bottleneck)
+
+    def forward(self) -> torch.Tensor:
+        return torch.tanh(self.down(self.tokens))
+
+
+class Gate(Part):
+    """sigma(w h + b), a number per position (UniPELT, Mao et al. 2022, arXiv 2110.07577)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weigh = nn.Linear(width, 1)
+        self.open: torch.Tensor | None = None
+        nn.init.normal_(self.weigh.weight, std=0.02)
+        nn.init.zeros_(self.weigh.bias)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.weigh(h))
+
+
+class Prefix(Part):
+    """Keys and values of one attention: free, or grown from a trunk that other layers share."""
+
+    def __init__(self, length: int, width: int, trunk: Trunk | None, own: str) -> None:
+        super().__init__()
+        self.own, self.trunk, self.gate = own, trunk, None  # own: the attention function to call in the end
+        if trunk is None:
+            self.states = nn.Parameter(torch.randn(2, length, width))
+        else:
+            self.grow = nn.Linear(trunk.down.out_features, 2 * width)
+
+    def forward(self, like: torch.Tensor) -> torch.Tensor:
+        """Give (keys, values), each shaped as `like`: (batch, heads, positions, width of a head)."""
+        states = self.states if self.trunk is None else torch.stack(self.grow(self.trunk()).chunk(2, -1))
+        heads = states.to(like.dtype).unflatten(-1, (like.shape[1], like.shape[3])).transpose(1, 2)
+        return heads.unsqueeze(1).expand(2, len(like), -1, -1, -1)
+
+
+def attend(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **options: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Put the prefix that the module carries before keys and values, and leave the rest to its own function."""
+    prefix, width = module.prefix, query.shape[3]
+    keys, values = prefix(key)
+    options |= _seen(module, query, key, keys.shape[2], attention_mask, options)
+    if gate := prefix.gate:
+        # A gate of each query on its prefix alone: queries g q and what is read from the prefix have places of their
+        # own, which are zero for tokens; the formula of UniPELT, without averaging the gate over what comes later.
+        gated, gate.open = gate.open, None
+        options["scaling"] = options.get("scaling") or width**-0.5
+        query = torch.cat([query, query * gated.unsqueeze(1)], -1)
+        key, value = (functional.pad(states, (0, width)) for states in (key, value))
+        keys, values = (functional.pad(states, (width, 0)) for states in (keys, values))
+    library = sys.modules[type(module).__module__]
+    function = ALL_ATTENTION_FUNCTIONS.get_interface(prefix.own, library.eager_attention_forward)
+    output, weights = function(module, query, torch.cat([keys, key], 2), torch.cat([values, value], 2), **options)
+    if gate:
+        tokens, read = output.chunk(2, -1)
+        output = tokens + gated.unsqueeze(2) * read
+    return output, weights
+
+
+ALL_ATTENTION_FUNCTIONS.register(INTERFACE, attend)
+
+
+def _seen(
+    module: nn.Module, query: torch.Tensor, key: torch.Tensor, length: int, mask: torch.Tensor | None, options: dict
+) -> dict[str, torch.Tensor | None]:
+    """Widen the mask, and T5's bias of positions, by a prefix that every query sees."""
+    causal = options.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    if mask is None and causal and query.shape[2] > 1:  # the function would mask by itself, the prefix too
+        mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=key.device).tril()[None, None]
+    wide = {"attention_mask": mask, "position_bias": options.get("position_bias")}
+    for name, seen in wide.items():
+        if seen is not None:
+            free = seen.new_ones if seen.dtype == torch.bool else seen.new_zeros
+            wide[name] = torch.cat([free(*seen.shape[:-1], length), seen], -1)
+    return wide
+
+
+def add_prefixes(model: nn.Module, family: str, length: int, bottleneck: int | None, gated: bool = False) -> None:
+    """Give every attention its prefix; with a bottleneck those of one kind (encoder's, decoder's, cross) share a trunk.
+
+    Raises Unusable where the attention is computed in a way that nothing can be prepended to, or the prefix is longer
+    than the network's context.
+    """
+    context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    if context is not None and length > context:
+        raise Unusable(f"method.length={length}: this {family} network reads {context} positions")
+    projections, trunks = chosen(model, family, HEADS), {}
+    for name, projection in projections.items():
+        place = name.rpartition(".")[0]
+        attention = model.get_submodule(place)
+        if not roles.plays(name, family, ["query"]):
+            continue
+        if not hasattr(sys.modules[type(attention).__module__], "ALL_ATTENTION_FUNCTIONS"):
+            raise Unusable(f"{family}'s attention takes no prefix: visual prompts are for such networks")
+        kind, inputs = NUMBER.sub("", place), inputs_of(projection)
+        if bottleneck and kind not in trunks:
+            trunks[kind] = Trunk(length, inputs, bottleneck)
+        width = _width_of_keys(projections, place, family)
+        prefix = Prefix(length, width, trunks.get(kind), attention.config._attn_implementation)
+        attention.prefix = prefix.to(projection.weight)
+        attention.config = copy.copy(attention.config)  # its own: masks are made by the network's
+        attention.config._attn_implementation = INTERFACE
+        if gated:
+            projection.gate = prefix.gate = Gate(inputs).to(projection.weight)
+            projection.register_forward_pre_hook(open_gate)
+
+
+def _width_of_keys(projections: dict[str, nn.Module], attention: str, family: str) -> int:
+    for name, module in projections.items():
+        if name.rpartition(".")[0] == attention and roles.plays(name, family, ["key"]):
+            return width_of(module) // (3 if roles.plays(name, family, ["query"]) else 1)
+    raise Unusable(f"this {family} network's {attention} has no projection of keys")
+
+
+def open_gate(projection: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    """Compute the gate from what the attention reads."""
+    projection.gate.open = projection.gate(inputs[0])

@@ -1,0 +1,131 @@
+"""Representation fine-tuning (Wu et al. 2024, arXiv 2404.03592): hidden states are changed, the weights are not.
+
+LoReFT: h + R^T (W h + b - R h), the rows of R orthonormal. NoReFT drops the orthogonality, DiReFT also the R h.
+The paper draws W at random, which is another network from the start. Here W begins as R, or as zero where R h is
+dropped, and b as zero: then nothing is added, and every gradient of W and b is alive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+
+from benchmark import roles
+from benchmark.methods.native import Native, Part, freeze
+from benchmark.methods.places import blocks_of, width_of
+from benchmark.types import IGNORED, Category, Input, Kind, Unusable
+
+if TYPE_CHECKING:
+    from benchmark.types import Cell
+
+
+class Intervention(Part):
+    """Change the hidden states at the first and the last positions of the input."""
+
+    def __init__(self, width: int, method: Reft) -> None:
+        super().__init__()
+        self.first, self.last, self.difference = method.first, method.last, method.difference
+        self.base = nn.Linear(width, method.rank, bias=False)  # R
+        nn.init.orthogonal_(self.base.weight)
+        if method.orthogonal:  # by Householder reflections of R's own size: no width x width matrix is kept
+            parametrizations.orthogonal(self.base, orthogonal_map="householder", use_trivialization=False)
+        self.source = nn.Linear(width, method.rank)  # W and b
+        with torch.no_grad():
+            self.source.weight.copy_(self.base.weight if method.difference else torch.zeros(method.rank, width))
+            self.source.bias.zero_()
+        self.real: torch.Tensor | None = None  # (batch, positions), what counts as input; None: all positions
+        self.writing = False  # past the input, a word at a time
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        if self.writing:
+            return h
+        base = self.base.weight
+        weight = self.source.weight - base if self.difference else self.source.weight
+        return h + F.linear(h, weight, self.source.bias) @ base * self.chosen(h).unsqueeze(-1)
+
+    def chosen(self, h: torch.Tensor) -> torch.Tensor:
+        """Mark the positions to change; padding is neither first nor last. Of shape (batch, positions)."""
+        real = h.new_ones(h.shape[:2], dtype=torch.long) if self.real is None else self.real.long()
+        from_start, from_end = real.cumsum(1), real.flip(1).cumsum(1).flip(1)
+        return (real * ((from_start <= self.first) | (from_end <= self.last))).to(h.dtype)
+
+
+def intervene(block: nn.Module, _: tuple, output: Any) -> Any:
+    """Change what leaves a block: hidden states, or a tuple that begins with them."""
+    if isinstance(output, tuple):
+        return block.intervention(output[0]), *output[1:]
+    return block.intervention(output)
+
+
+def note_input(reader: nn.Module, _: tuple, given: dict[str, Any], answers: bool) -> None:
+    """Tell the parts which positions are the input: no padding, and no answer, which a decoder has yet to write."""
+    real, cache = given.get("attention_mask"), given.get("past_key_values")
+    if real is not None and hasattr(reader, "frames"):  # a mask of samples, where the blocks see frames
+        real = reader.frames(real, int(reader.ends(torch.tensor(real.shape[1]))))
+    labels = given.get("labels") if answers else None
+    if labels is not None:
+        real = torch.ones_like(labels) if real is None else real
+        source = real * ((labels != IGNORED).cumsum(1) == 0)
+        real = torch.where(source.any(1, keepdim=True), source, real)  # language modelling has no source
+    for part in (module for module in reader.modules() if isinstance(module, Intervention)):
+        part.real, part.writing = real, bool(cache is not None and cache.get_seq_length())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reft(Native):
+    """An intervention after each block, of an encoder-decoder the encoder's: its input is what the encoder reads."""
+
+    category: ClassVar[Category] = Category.ADDITIVE
+    paper: ClassVar[str] = "Wu et al. 2024, arXiv 2404.03592"
+
+    rank: int
+    first: int  # positions from the start of the input
+    last: int  # and from its end
+    orthogonal: bool
+    difference: bool  # subtract R h
+
+    def conflict(self, cell: Cell) -> str | None:
+        for name, least in (("rank", 1), ("first", 0), ("last", 0)):
+            if getattr(self, name) < least:
+                return f"method.{name}={getattr(self, name)}: must be at least {least}"
+        if self.first + self.last == 0:
+            return "method.first=0, method.last=0: no position would be changed"
+        family = cell.backbone.family
+        if cell.backbone.reads == Input.IMAGE and family != "vision_transformer":
+            return f"{family} carries maps: ReFT changes the first and last positions of a sequence, a map has none"
+        return roles.refusal(family, ("default",))
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        """Raises Unusable where the hidden states are narrower than the rank."""
+        freeze(model)
+        reader = model.get_encoder() if cell.kind == Kind.SEQ2SEQ else model  # generate() calls it by itself
+        inside = {id(module) for module in reader.modules()}
+        for block in map(model.get_submodule, blocks_of(model, cell.backbone.family)):
+            if id(block) in inside:
+                width, weight = width_of_block(block, cell.backbone.family)
+                if self.rank > width:
+                    raise Unusable(f"method.rank={self.rank}: the hidden states are {width} wide")
+                block.intervention = Intervention(width, self).to(weight)
+                block.register_forward_hook(intervene)
+        reader.register_forward_pre_hook(partial(note_input, answers=cell.kind == Kind.CAUSAL_LM), with_kwargs=True)
+        return model
+
+    def groups(self, model: nn.Module, lr: float) -> list[dict]:
+        """Keep R's reflections from decaying: it would have no orthonormal rows any more."""
+        turned = {id(p) for name, p in model.named_parameters() if "intervention.base.parametrizations" in name}
+        (every,) = super().groups(model, lr)
+        groups = [[p for p in every["params"] if (id(p) in turned) == wanted] for wanted in (False, True)]
+        options = ({}, {"weight_decay": 0.0})
+        return [{"params": ps, "lr": lr, **more} for ps, more in zip(groups, options, strict=True) if ps]
+
+
+def width_of_block(block: nn.Module, family: str) -> tuple[int, torch.Tensor]:
+    """Read the width of the hidden states off a projection back to it."""
+    back = next(m for name, m in block.named_modules() if roles.plays(name, family, roles.ALIASES["back"]))
+    return width_of(back), back.weight

@@ -1,0 +1,122 @@
+"""Salient channel tuning (Zhao et al. 2024, arXiv 2309.08513): x_I + A x_I + b after each attention, I by the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import nn
+
+from benchmark import roles
+from benchmark.methods.native import Native, Part, freeze
+from benchmark.methods.places import blocks_of, chosen
+from benchmark.types import Category, Kind, Unusable
+
+if TYPE_CHECKING:
+    from benchmark.types import Cell
+
+NORMS_LAST = ("wav2vec2", "hubert", "wavlm")  # unless their configuration says do_stable_layer_norm
+
+
+class Salient(Part):
+    """A linear map of the chosen channels of the residual state; which ones is found by calibrate()."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        # the paper draws the map with a deviation of 0.02; zero makes the start the bare network, as for all methods
+        self.map = nn.Linear(channels, channels)
+        for zero in (self.map.weight, self.map.bias):
+            nn.init.zeros_(zero)
+        self.register_buffer("index", torch.arange(channels))
+        self.width = width
+        self.heard: Any = None  # told the state while calibrate() listens
+        self.added: torch.Tensor | None = None  # on its way from the norm to the end of the block
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        change = self.map(x[..., self.index])
+        return torch.zeros(x.shape, dtype=change.dtype, device=x.device).index_copy(-1, self.index, change)
+
+
+def enter(norm: nn.Module, inputs: tuple) -> tuple:
+    """Change the state that the feed-forward reads; the residual is changed by leave(), to the same effect."""
+    part, x = norm.salient, inputs[0]
+    if part.heard:
+        part.heard(x)
+    part.added = part(x)
+    return (x + part.added, *inputs[1:])
+
+
+def leave(block: nn.Module, _: tuple, output: Any) -> Any:
+    """Add what enter() added to the residual that went past the norm; Swin keeps its map in two dimensions here."""
+    added, block.salient.added = block.salient.added, None
+    if isinstance(output, tuple):
+        return (output[0] + added.view_as(output[0]), *output[1:])
+    return output + added.view_as(output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SalientChannels(Native):
+    """Tune the channels that are largest on the training data, as many as the width over `share`."""
+
+    category: ClassVar[Category] = Category.SELECTIVE
+    paper: ClassVar[str] = "Zhao et al. 2024, arXiv 2309.08513"
+    calibrates: ClassVar[bool] = True
+
+    share: int  # the paper's 8: an eighth of the channels
+    batches: int  # of training examples that are looked at
+
+    def conflict(self, cell: Cell) -> str | None:
+        for name in ("share", "batches"):
+            if getattr(self, name) < 1:
+                return f"method.{name}={getattr(self, name)}: must be at least 1"
+        # WavLM's attention has no wrapped role; its blocks are those of the others
+        wanted = ("down", "norm") if cell.backbone.family == "wavlm" else ("output", "down", "norm")
+        return roles.refusal(cell.backbone.family, wanted)
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        """Raises Unusable where a block has no state between attention and feed-forward's norm, or too few channels."""
+        family = cell.backbone.family
+        if family in NORMS_LAST and not model.config.do_stable_layer_norm:
+            raise Unusable(f"this {family} network norms after its branches: no residual state enters the feed-forward")
+        freeze(model)
+        norms = chosen(model, family, ["norm"])
+        for name in blocks_of(model, family):
+            block = model.get_submodule(name)
+            norm = [module for place, module in norms.items() if place.startswith(f"{name}.")][-1]
+            width = norm.weight.numel()
+            if self.share > width:
+                raise Unusable(f"method.share={self.share}: {name} has {width} channels")
+            block.salient = norm.salient = Salient(width, width // self.share).to(norm.weight)
+            norm.register_forward_pre_hook(enter)
+            block.register_forward_hook(leave)
+        return model
+
+    @torch.no_grad()
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:
+        """Choose the channels of the largest norm, a mean over classes; answers that are no classes count as one.
+
+        Every position counts, padding and special tokens among them; the paper leaves its class token out.
+        """
+        model.eval()
+        parts = {module for module in model.modules() if isinstance(module, Salient)}
+        squares: dict[Salient, dict[int, torch.Tensor]] = {part: {} for part in parts}
+        for batch in islice(batches, self.batches):
+            classes = batch["labels"] if getattr(model, "kind", None) == Kind.CLASSIFY else None
+            for part in parts:
+                part.heard = lambda x, sums=squares[part], classes=classes: gather(sums, x, classes)
+            model(**batch)
+        for part, sums in squares.items():
+            part.heard = None
+            importance = torch.stack([square.sqrt() for square in sums.values()]).mean(0)
+            part.index.copy_(importance.topk(len(part.index)).indices.sort().values)
+
+
+def gather(sums: dict[int, torch.Tensor], x: torch.Tensor, classes: torch.Tensor | None) -> None:
+    """Add the squares of each channel to the sum of each example's class; the halves of pairs share theirs."""
+    square = x.double().square().flatten(1, -2).sum(1)
+    labels = torch.zeros(1, dtype=torch.long) if classes is None else classes.cpu()
+    for example, label in enumerate(labels.repeat(len(square) // len(labels)).tolist()):
+        sums[label] = sums.get(label, 0) + square[example]

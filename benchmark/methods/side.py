@@ -1,0 +1,61 @@
+"""What side networks share: where a network's states begin and end, so that all between runs without a gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from benchmark import roles
+from benchmark.methods.places import blocks_of, chosen, width_of
+from benchmark.types import Input, Unusable
+
+if TYPE_CHECKING:
+    from benchmark.types import Cell
+
+
+def refusal(cell: Cell) -> str | None:
+    """Give the reason why nothing can stand beside this network, or None."""
+    family = cell.backbone.family
+    if cell.backbone.reads == Input.IMAGE and family != "vision_transformer":
+        return f"the states of {family} change their width and number on the way: no side network runs beside them"
+    return roles.refusal(family, ("default",))
+
+
+def end_of(model: nn.Module, cell: Cell) -> nn.Module:
+    """Find the module that gives the last state, before a head or any pooling; of an encoder-decoder the decoder."""
+    if not cell.kind.new_head:
+        return model.get_decoder()
+    return model.encoder.norm if cell.backbone.reads == Input.IMAGE else model.encoder
+
+
+def blocks_before(end: nn.Module, model: nn.Module, cell: Cell) -> list[nn.Module]:
+    """List the blocks that lead to the end: an encoder feeds a decoder, which is not beside it. Raises Unusable."""
+    blocks = [model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)]
+    if not cell.kind.new_head:
+        inside = set(end.modules())
+        blocks = [block for block in blocks if block in inside]
+    if not blocks:
+        raise Unusable(f"this {cell.backbone.family} network has no blocks that a side network could read")
+    return blocks
+
+
+def width_in(model: nn.Module, cell: Cell) -> int:
+    """Count the channels of the states."""
+    return width_of(next(reversed(chosen(model, cell.backbone.family, ("down",)).values())))
+
+
+def last_state(output: Any) -> torch.Tensor:
+    """Take the state out of what the end gives."""
+    return output if isinstance(output, torch.Tensor) else output.last_hidden_state
+
+
+def added(output: Any, change: torch.Tensor) -> Any:
+    """Add to the last state; a head that mixes all states itself then finds it in each."""
+    if isinstance(output, torch.Tensor):
+        return output + change
+    output.last_hidden_state = output.last_hidden_state + change
+    if output.hidden_states:
+        output.hidden_states = tuple(state + change for state in output.hidden_states)
+    return output

@@ -1,0 +1,66 @@
+"""Side-tuning (Zhang et al. 2020, arXiv 1912.13503): (1 - a) B(x) + a S(x), B the frozen network, S a small copy."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import nn
+
+from benchmark.methods import side
+from benchmark.methods.native import Native, Part, freeze
+from benchmark.types import Category
+
+if TYPE_CHECKING:
+    from benchmark.types import Cell
+
+
+class Side(Part):
+    """A copy of the first block, on what that block reads, under a norm of its own."""
+
+    def __init__(self, block: nn.Module, width: int) -> None:
+        super().__init__()
+        self.block = copy.deepcopy(block).requires_grad_(True)
+        self.norm = nn.LayerNorm(width)
+        self.share = nn.Parameter(torch.zeros(1))  # the paper begins with both networks mixed
+        self.read: tuple[tuple, dict[str, Any]] | None = None
+
+    def forward(self, base: torch.Tensor) -> torch.Tensor:
+        """Give what must be added to the base's state for the mixture of both."""
+        (args, kwargs), self.read = self.read, None
+        output = self.block(*args, **kwargs)
+        return self.share * (self.norm(output[0] if isinstance(output, tuple) else output) - base)
+
+
+def note(block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    """Leave what the first block reads where its copy finds it."""
+    block.side.read = (args, kwargs)
+
+
+def mix(end: nn.Module, _: tuple, output: Any) -> Any:
+    """Mix the side network's state into the last one."""
+    return side.added(output, end.side(side.last_state(output)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideTuning(Native):
+    """Train the copy and the mixture: no gradient goes through the frozen network."""
+
+    category: ClassVar[Category] = Category.ADDITIVE
+    paper: ClassVar[str] = "Zhang et al. 2020, arXiv 1912.13503"
+
+    def conflict(self, cell: Cell) -> str | None:
+        if not cell.kind.new_head:
+            return "a copy of the first block would share its cache of keys when text is generated"
+        return side.refusal(cell)
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        freeze(model)
+        end = side.end_of(model, cell)
+        first = side.blocks_before(end, model, cell)[0]
+        end.side = first.side = Side(first, side.width_in(model, cell)).to(next(first.parameters()))
+        first.register_forward_pre_hook(note, with_kwargs=True)
+        end.register_forward_hook(mix)
+        return model

@@ -1,0 +1,117 @@
+"""What methods share that train a few entries of the weights, chosen by the data: W + D, D zero but at the chosen."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from safetensors import safe_open
+from torch import nn
+from torch.nn.utils import parametrize
+
+from benchmark.methods.native import Part
+from benchmark.methods.weights import Rewrite, Rewriting
+from benchmark.types import Category
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmark.types import Cell
+
+
+Weight = parametrize.ParametrizationList  # the frozen weight is its `original`, what changes it its first entry
+
+
+class Entries(Part):
+    """Changes of some entries of one matrix; `index` counts row by row."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.zeros(number))
+        self.register_buffer("index", torch.arange(number))
+        self.trial: nn.Module | None = None  # stands for the entries while they are being chosen
+
+    def forward(self, matrix: torch.Tensor) -> torch.Tensor:
+        if self.trial is not None:
+            return self.trial(matrix)
+        change = torch.zeros(matrix.numel(), dtype=self.values.dtype, device=matrix.device)
+        return matrix + change.index_copy(0, self.index, self.values).view_as(matrix).to(matrix.dtype)
+
+    def choose(self, index: torch.Tensor) -> None:
+        """Start over with other entries."""
+        self.values = nn.Parameter(torch.zeros(len(index)).to(self.values))
+        self.index = index.to(self.index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparse(Rewriting):
+    """Train the entries of the highest scores over all chosen weights together; how many is fixed."""
+
+    category: ClassVar[Category] = Category.SELECTIVE
+    calibrates: ClassVar[bool] = True
+
+    density: float  # share of each weight's entries that count towards the number in all
+    batches: int  # of training examples that are looked at
+
+    def conflict(self, cell: Cell) -> str | None:
+        if not 0 < self.density <= 1:
+            return f"method.density={self.density}: a share above 0 and up to 1 wanted"
+        if self.batches < 1:
+            return f"method.batches={self.batches}: must be at least 1"
+        return super().conflict(cell)
+
+    def change(self, matrix: torch.Tensor) -> Part:
+        return Entries(max(1, round(self.density * matrix.numel())))
+
+    @abstractmethod
+    def scores(self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]]) -> list[torch.Tensor]:
+        """Rate every entry of each weight, in the shape of its matrix; what is higher is trained."""
+
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:
+        model.eval()  # neither dropout nor running statistics may move what is chosen
+        weights = list(sparse(model).values())
+        scores = [score.flatten().float() for score in self.scores(model, weights, batches)]
+        number = sum(len(weight[0].change.values) for weight in weights)
+        best = torch.cat(scores).topk(number).indices.sort().values
+        start = 0
+        for weight, score in zip(weights, scores, strict=True):
+            inside = best[(best >= start) & (best < start + len(score))]
+            weight[0].change.choose(inside - start)
+            start += len(score)
+        release(model)
+
+    def load(self, model: nn.Module, path: Path) -> nn.Module:
+        """Make room for as many entries of each weight as the file has, then fill them."""
+        with safe_open(path, "pt") as file:
+            found = {name: file.get_slice(name).get_shape()[0] for name in file.keys() if name.endswith(".index")}  # noqa: SIM118
+        for name, weight in sparse(model).items():
+            number = found.get(f"{name}.parametrizations.weight.0.change.index", 0)
+            weight[0].change.choose(torch.arange(number))
+        release(model)
+        return super().load(model, path)
+
+
+def sparse(model: nn.Module) -> dict[str, Weight]:
+    """Find the weights that are changed in some entries, by the names of their modules."""
+    weights = {name: module.parametrizations.weight for name, module in model.named_modules() if rewritten(module)}
+    return {name: weight for name, weight in weights.items() if isinstance(weight[0].change, Entries)}
+
+
+def matrix_of(weight: Weight, tensor: torch.Tensor) -> torch.Tensor:
+    """See what has a weight's shape as outputs x inputs, which is what the entries count in."""
+    return tensor.T if weight[0].transposed else tensor.flatten(1)
+
+
+def rewritten(module: nn.Module) -> bool:
+    """Say whether a module's weight is one of ours."""
+    return parametrize.is_parametrized(module, "weight") and isinstance(module.parametrizations.weight[0], Rewrite)
+
+
+def release(model: nn.Module) -> None:
+    """Let go of the weights of which no entry was chosen."""
+    for name, weight in sparse(model).items():
+        if not len(weight[0].change.values):
+            parametrize.remove_parametrizations(model.get_submodule(name), "weight", leave_parametrized=False)

@@ -1,0 +1,47 @@
+"""SSF (Lian et al. 2022, arXiv 2210.08823): y = gamma * x + beta, per channel, after every operation of the network.
+
+The paper draws gamma from N(1, 0.02) and beta from N(0, 0.02). Here they begin at one and zero, so that all methods
+start from the same network. A layer without a bias (Llama's, or before a batch norm) gets no beta: it could not be
+folded in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmark import roles
+from benchmark.methods.gains import fold, scale
+from benchmark.methods.native import Native, freeze
+from benchmark.types import Category
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+NO_OPERATION = {"embedding", "head"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SSF(Native):
+    """Scale and shift after each linear layer, convolution and norm that has a role."""
+
+    category: ClassVar[Category] = Category.ADDITIVE
+    paper: ClassVar[str] = "Lian et al. 2022, arXiv 2210.08823"
+    mergeable: ClassVar[bool] = True
+
+    def conflict(self, cell: Cell) -> str | None:
+        return roles.refusal(cell.backbone.family, ())
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        freeze(model)
+        family = cell.backbone.family
+        wanted = {role for played in roles.FAMILIES[family].modules.values() for role in played.split()} - NO_OPERATION
+        for name, module in list(model.named_modules()):
+            if roles.plays(name, family, wanted) and getattr(module, "weight", None) is not None:
+                scale(module, shift=True)
+        return model
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        return fold(model)

@@ -1,0 +1,99 @@
+"""TSA, task-specific adapters (Li et al. 2022, arXiv 2107.00358): y = f(x) + alpha x beside each 3 x 3 convolution f.
+
+alpha is a 1 x 1 convolution of the same stride: the same as adding it to the middle of f's kernel, which is how it is
+computed and merged. The paper starts it at 1e-4 times the identity; here it starts at zero, so that all methods start
+from the same network. The alignment is a d x d matrix on the features before the head, the identity at the start: of
+use to the paper's classifier, which has no weights of its own; the linear head here could learn the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from benchmark import roles
+from benchmark.methods.native import Native, Part, freeze
+from benchmark.methods.places import chosen
+from benchmark.types import Category, Unusable
+
+if TYPE_CHECKING:
+    from benchmark.types import Cell
+
+
+class Alpha(Part):
+    """Add a 1 x 1 convolution, grouped as the kernel is, to the middle of a 3 x 3 one."""
+
+    def __init__(self, kernel: torch.Tensor) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(kernel.new_zeros(*kernel.shape[:2], 1, 1))
+
+    def forward(self, kernel: torch.Tensor) -> torch.Tensor:
+        return kernel + F.pad(self.alpha, (1, 1, 1, 1))
+
+
+class Alignment(Part):
+    """Turn the features that the head reads."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.eye(width))
+
+
+def align(encoder: nn.Module, _: tuple, features: torch.Tensor) -> torch.Tensor:
+    """Apply the alignment that the encoder itself carries."""
+    return features @ encoder.alignment.matrix.T
+
+
+@dataclass(frozen=True, kw_only=True)
+class TSA(Native):
+    """Adapters of the 3 x 3 convolutions in residual blocks, and the alignment if wanted."""
+
+    category: ClassVar[Category] = Category.ADDITIVE
+    paper: ClassVar[str] = "Li et al. 2022, arXiv 2107.00358"
+    mergeable: ClassVar[bool] = True
+
+    alignment: bool
+
+    def conflict(self, cell: Cell) -> str | None:
+        family = cell.backbone.family
+        if reason := roles.refusal(family, ()):
+            return reason
+        if roles.refusal(family, ("conv",)):
+            return f"{family} has no residual blocks of 3 x 3 convolutions, which TSA stands beside"
+        return None
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        """Raises Unusable where no convolution is 3 x 3, or the features of two partners are mixed."""
+        freeze(model)
+        found = chosen(model, cell.backbone.family, ["conv"]).values()
+        spatial = [module for module in found if module.kernel_size == (3, 3)]
+        if not spatial:
+            raise Unusable(f"this {cell.backbone.family} network has no 3 x 3 convolution, which TSA stands beside")
+        for module in spatial:
+            parametrize.register_parametrization(module, "weight", Alpha(module.weight.detach()), unsafe=True)
+        if self.alignment:
+            head = model.new_head
+            if head.pair:
+                raise Unusable("method.alignment=true: the head reads the difference of two inputs, set it to false")
+            weight = head.project.weight
+            model.encoder.alignment = Alignment(weight.shape[1]).to(weight)
+            model.encoder.register_forward_hook(align)
+        return model
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        for module in list(model.modules()):
+            if parametrize.is_parametrized(module, "weight") and isinstance(module.parametrizations.weight[0], Alpha):
+                parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+        if self.alignment:
+            with torch.no_grad():
+                weight = model.new_head.project.weight
+                weight.copy_(weight @ model.encoder.alignment.matrix)
+            hooks = model.encoder._forward_hooks
+            del hooks[next(key for key, hook in hooks.items() if hook is align)]
+            del model.encoder.alignment
+        return model

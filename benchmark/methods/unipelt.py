@@ -1,0 +1,82 @@
+"""UniPELT (Mao et al. 2022, arXiv 2110.07577): LoRA, prefixes and Pfeiffer adapters, each behind a gate sigma(w h + b).
+
+The paper's code averages a gate over the sequence; here each position has its own, or a decoder would be told of the
+answer, and an example of its neighbours' padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
+
+from benchmark import roles
+from benchmark.methods.bottleneck import Bottleneck, add_to_block, ends, unfit
+from benchmark.methods.native import Native, Part, freeze
+from benchmark.methods.places import chosen, inputs_of, width_of
+from benchmark.methods.prefixes import DEPARTS, HEADS, Gate, add_prefixes
+from benchmark.types import Category
+
+if TYPE_CHECKING:
+    from benchmark.types import Cell
+
+
+class Gated(Part):
+    """g(h) f(h)."""
+
+    def __init__(self, width: int, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.gate = inner, Gate(width)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return self.gate(h) * self.inner(h)
+
+
+def low_rank(inputs: int, outputs: int, rank: int) -> nn.Sequential:
+    """Make LoRA's B A; the gate takes the place of alpha / rank (AdapterHub)."""
+    up = nn.Linear(rank, outputs, bias=False)
+    nn.init.zeros_(up.weight)
+    return nn.Sequential(nn.Linear(inputs, rank, bias=False), up)
+
+
+def add_update(module: nn.Module, inputs: tuple[torch.Tensor, ...], h: torch.Tensor) -> torch.Tensor:
+    """Add what the module's own gated LoRA makes of its input."""
+    return h + module.update(inputs[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniPELT(Native):
+    """Three methods, and gates that learn which of them helps."""
+
+    category: ClassVar[Category] = Category.HYBRID
+    paper: ClassVar[str] = "Mao et al. 2022, arXiv 2110.07577"
+    departs: ClassVar[str | None] = DEPARTS
+
+    targets: list[str]  # roles, of LoRA
+    rank: int
+    length: int
+    prefix_bottleneck: int
+    bottleneck: int  # of the adapters
+    activation: str
+
+    def conflict(self, cell: Cell) -> str | None:
+        widths = {knob: getattr(self, knob) for knob in ("rank", "length", "prefix_bottleneck", "bottleneck")}
+        family = cell.backbone.family
+        return unfit(self.activation, widths) or roles.refusal(family, HEADS) or roles.refusal(family, self.targets)
+
+    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
+        freeze(model)
+        family = cell.backbone.family
+        add_prefixes(model, family, self.length, self.prefix_bottleneck, gated=True)
+        for module in chosen(model, family, self.targets).values():
+            inputs = inputs_of(module)
+            module.update = Gated(inputs, low_rank(inputs, width_of(module), self.rank)).to(module.weight)
+            module.register_forward_hook(add_update)
+        for block, last in ends(model, family):
+            inner = Bottleneck(width_of(last), self.bottleneck, self.activation)
+            nn.init.normal_(inner.down.weight, std=0.02)
+            block.adapter = Gated(width_of(last), inner).to(last.weight)
+            block.register_forward_hook(add_to_block)
+        return model

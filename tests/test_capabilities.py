@@ -1,0 +1,72 @@
+"""The table of capabilities: complete, true of a sample probed anew, and what its page shows."""
+
+import csv
+
+import pytest
+
+from benchmark.capabilities import __main__ as command
+from benchmark.capabilities.networks import NETWORKS, bare, batch
+from benchmark.capabilities.page import page
+from benchmark.capabilities.probe import method_of, probe
+from benchmark.compose import names_in
+from benchmark.roles import FAMILIES
+
+ROWS = {(row.method, row.network): row for row in command.read(command.TABLE)}
+CARRIERS = {"lora": {"vision_transformer", "mbart"}, "frozen": {"esm", "llama"}, "bitfit": {"llama", "gpt2"}}
+
+
+def test_every_architecture_has_a_tiny_network():
+    assert {family for family, *_ in NETWORKS.values()} == set(FAMILIES)
+
+
+def test_the_table_decides_every_pair():
+    assert set(ROWS) == {(method, network) for method in names_in("method") for network in NETWORKS}
+    for pair, row in ROWS.items():
+        assert row.status in ("runs", "refused"), pair
+        assert row.reason if row.status == "refused" else row.kinds, pair
+
+
+def test_nothing_that_a_peft_method_trains_is_dead():
+    # full fine-tuning alone trains what the loss of a task does not reach: a mask token, a head for contacts
+    assert {row.method for row in ROWS.values() if row.dead} <= {"full"}
+
+
+@pytest.mark.parametrize(("name", "network"), [(m, n) for m, networks in CARRIERS.items() for n in sorted(networks)])
+def test_the_table_is_what_a_probe_finds(name, network):
+    assert probe(name, method_of(name), network) == ROWS[name, network]
+
+
+def test_the_page_is_made_of_the_table():
+    assert command.PAGE.read_text() == page(list(ROWS.values()))
+
+
+def test_a_crash_is_told_and_never_written_down(monkeypatch, tmp_path, capsys):
+    def crash(name, method, network):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(command, "probe", crash)
+    monkeypatch.setattr(command, "TABLE", tmp_path / "capabilities.csv")
+    monkeypatch.setattr(command, "PAGE", tmp_path / "docs" / "methods.md")
+    assert command.main(["method=lora"]) == 1
+    assert "crashed: lora on llama: RuntimeError: boom" in capsys.readouterr().err
+    assert list(csv.DictReader((tmp_path / "capabilities.csv").open())) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["method=lorra"], "refused: method=lorra: no such method; did you mean lora"),
+        (["lora"], "refused: lora: method=NAME,NAME wanted, or nothing for all"),
+    ],
+)
+def test_a_wrong_call_is_refused(words, said, capsys):
+    assert command.main(words) == 2
+    assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_tiny_network_reads_its_batches(network):
+    for kind in NETWORKS[network][2]:
+        loss = bare(network, kind)(**batch(network, kind)).loss
+        assert loss.isfinite()
+        assert loss > 0
