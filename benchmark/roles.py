@@ -22,6 +22,9 @@ LAYERS = {  # all other roles: Family.projection
 }
 
 
+IDLE = frozenset({"contact_head"})  # modules that answer what no task asks: ESM's head for contacts
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """One architecture; a fused projection is one suffix with several roles."""

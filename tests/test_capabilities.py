@@ -1,6 +1,8 @@
 """The table of capabilities: complete, true of a sample probed anew, and what its page shows."""
 
 import csv
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -62,6 +64,14 @@ def test_a_crash_is_told_and_never_written_down(monkeypatch, tmp_path, capsys):
 def test_a_wrong_call_is_refused(words, said, capsys):
     assert command.main(words) == 2
     assert capsys.readouterr().err.startswith(said)
+
+
+def test_no_two_methods_are_the_same():
+    """A method of another name and the same choices would count twice; two names alike would be confused."""
+    made = {name: method_of(name) for name in names_in("method")}
+    choices = {name: repr(replace(method, description="", lr=0.0, search={})) for name, method in made.items()}
+    assert len(set(choices.values())) == len(choices)
+    assert len({re.sub("[^a-z0-9]", "", name) for name in made}) == len(made)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,28 @@ class NewHead(nn.Module):
         return self.project(states)
 
 
+class LastHead(NewHead):
+    """Read the last layer, also of a network that gives all."""
+
+    def forward(self, states: torch.Tensor | Sequence[torch.Tensor], mask: torch.Tensor | None) -> torch.Tensor:
+        return super().forward(states if isinstance(states, torch.Tensor) else states[-1], mask)
+
+
 def average(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Average over the positions that are real."""
     if mask is None:
         return states.mean(1)
     weights = mask.to(states.dtype).unsqueeze(-1)
     return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+@dataclass
+class Answers(ModelOutput):
+    """What a network with a new head gives; the mask tells which positions are real."""
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
 
 
 class Headed(nn.Module):
@@ -69,12 +86,12 @@ class Headed(nn.Module):
     def states(self, **inputs: torch.Tensor) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor | None]:
         """Encode: states of shape (batch, positions, width) and the mask of real positions; or (batch, width), None."""
 
-    def forward(self, labels: torch.Tensor | None = None, **inputs: torch.Tensor) -> ModelOutput:
+    def forward(self, labels: torch.Tensor | None = None, **inputs: torch.Tensor) -> Answers:
         """Compute logits, and with labels the loss: a mean over examples, positions that count, or characters."""
         states, mask = self.states(**inputs)
         logits = self.new_head(states, mask).float()
         loss = None if labels is None else LOSSES[self.kind](logits, labels, mask)
-        return ModelOutput(loss=loss, logits=logits, mask=mask)
+        return Answers(loss=loss, logits=logits, mask=mask)
 
 
 def recall(model: nn.Module, checkpoint: Path) -> float | None:
@@ -93,13 +110,15 @@ def recall(model: nn.Module, checkpoint: Path) -> float | None:
     if not kind:
         return model(**batch).loss.item()
     network = next(module for module in model.modules() if isinstance(module, Headed))
-    labels = batch.pop("labels")
-    states, mask = network.states(**batch)
-    states = states if isinstance(states, torch.Tensor) else states[-1]
     classes, width = weights["project.weight"].shape
-    head = NewHead(width, Head(Kind(kind), labels=tuple(map(str, range(classes))))).to(labels.device)
+    head = LastHead(width, Head(Kind(kind), labels=tuple(map(str, range(classes))))).to(batch["labels"].device)
     head.load_state_dict(weights)
-    return LOSSES[Kind(kind)](head(states, mask).float(), labels, mask).item()
+    own = network.new_head, network.kind
+    network.new_head, network.kind = head, Kind(kind)
+    try:
+        return network(**batch).loss.item()  # the whole network: what a method hangs on it must see its input
+    finally:
+        network.new_head, network.kind = own
 
 
 def _over_known(total: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmark import roles
 from benchmark.methods.native import Native, freeze
+from benchmark.methods.places import bias_vectors
 from benchmark.types import Category, Unusable
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class BitFit(Native):
 
     category: ClassVar[Category] = Category.SELECTIVE
     paper: ClassVar[str] = "Ben Zaken et al. 2022, arXiv 2106.10199"
+    compiles: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
 
     def conflict(self, cell: Cell) -> str | None:
@@ -34,18 +36,9 @@ class BitFit(Native):
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         """Raises Unusable where the network has no bias vector."""
         freeze(model)
-        family = cell.backbone.family
-        named = {name: p for name, p in model.named_parameters() if name.endswith("bias") and not p.requires_grad}
-        # what is added to all keys alike, the softmax over them takes away; unless each is turned by its position
-        rotary = getattr(getattr(model, "config", None), "position_embedding_type", None) == "rotary"
-        biases = [p for name, p in named.items() if rotary or not keys_alone(name.removesuffix(".bias"), family)]
+        biases = bias_vectors(model, cell.backbone.family)
         if not biases:
-            raise Unusable(f"this {family} network has no bias vectors: choose another method")
+            raise Unusable(f"this {cell.backbone.family} network has no bias vectors: choose another method")
         for bias in biases:
             bias.requires_grad_(True)
         return model
-
-
-def keys_alone(name: str, family: str) -> bool:
-    """Say whether a module makes keys, and nothing else."""
-    return roles.plays(name, family, ["key"]) and not roles.plays(name, family, ["value"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from benchmark import roles
 from benchmark.methods.gains import fold, scale
 from benchmark.methods.native import Native, freeze
-from benchmark.methods.places import chosen
+from benchmark.methods.places import bias_vectors, chosen
 from benchmark.types import Category
 
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ class DiffFit(Native):
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)
-        for name, bias in model.named_parameters():
-            if name.endswith("bias"):
-                bias.requires_grad_(True)
+        for bias in bias_vectors(model, cell.backbone.family):
+            bias.requires_grad_(True)
         for module in chosen(model, cell.backbone.family, BRANCHES).values():
             scale(module, shift=False)
         return model

@@ -16,7 +16,7 @@ from benchmark import roles
 from benchmark.methods.peft_options import BLOCKS, CONFIGS, configuration, trains_heads, untargeted, wrong_options
 from benchmark.methods.peft_prompts import fitted, mended
 from benchmark.methods.peft_shapes import refuse_misfits
-from benchmark.methods.peft_types import LEFT_OUT, WRAPS, Facts, facts
+from benchmark.methods.peft_types import LEFT_OUT, UNREADABLE, WRAPS, Facts, facts
 from benchmark.methods.places import blocks_of, chosen
 from benchmark.types import Category, Head, Kind, Method, Unusable
 from benchmark.wording import near
@@ -57,6 +57,10 @@ class Peft(Method):
     @property
     def departs(self) -> str | None:
         return self._facts.departs
+
+    @property
+    def compiles(self) -> bool:
+        return self._facts.compiles
 
     @property
     def recomputes(self) -> bool:
@@ -100,12 +104,14 @@ class Peft(Method):
 
     def _misplaced(self, cell: Cell) -> str | None:
         family = cell.backbone.family
+        if cell.kind != Kind.CAUSAL_LM and self.peft_type in BLOCKS:
+            return f"{self.peft_type} runs beside a decoder alone, {family} is no such network"
         if cell.kind.new_head and untargeted(self.peft_type):  # needs embeddings or a cache of keys; would shift all
             return f"{self.peft_type} prepends to what a language model reads, {family} is no such network here"
         if cell.kind.new_head and not trains_heads(self.peft_type):
             return f"{self.peft_type} cannot train the new head of this task beside it"
-        if cell.kind != Kind.CAUSAL_LM and self.peft_type in BLOCKS:
-            return f"{self.peft_type} runs beside a decoder alone, {family} is no such network"
+        if (self.peft_type, family) in UNREADABLE:
+            return f"{self.peft_type} cannot read {family}'s {UNREADABLE[self.peft_type, family]}"
         for layer in sorted(roles.layers(family, self.targets) & WRAPS.keys()):
             if self.peft_type not in WRAPS[layer].split():
                 return f"{self.peft_type} cannot wrap {layer} layers, which {family} has at {', '.join(self.targets)}"

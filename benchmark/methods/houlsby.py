@@ -26,6 +26,7 @@ class Houlsby(Native):
 
     category: ClassVar[Category] = Category.ADDITIVE
     paper: ClassVar[str] = "Houlsby et al. 2019, arXiv 1902.00751"
+    compiles: ClassVar[bool] = True
 
     bottleneck: int
     activation: str

@@ -15,6 +15,9 @@ WRAPS = {  # layer type -> the types that wrap it; all wrap nn.Linear
     "Embedding": "HIRA LN_TUNING LORA OFT TINYLORA TRAINABLE_TOKENS",
     "norm": "LN_TUNING",
 }
+UNREADABLE = {  # (type, family) -> what the type cannot read there
+    ("GRALORA", "convnext"): "maps of (batch, height, width, channels)",
+}
 LEFT_OUT = {  # types without a method of their own: why
     "CARTRIDGE": "prefix tuning whose keys and values begin as those of a text; its own is the distillation of that "
     "text, which is no task here",
@@ -35,6 +38,7 @@ class Facts:
     weightless: bool = True
     departs: str | None = None
     recomputes: bool = True
+    compiles: bool = False
 
 
 def _additive(paper: str, **facts: Any) -> Facts:
@@ -76,7 +80,7 @@ TYPES = {  # by the taxonomy of Han et al. 2024, arXiv 2403.14608
     "LN_TUNING": _selective("Zhao et al. 2023, arXiv 2312.11420"),
     "LOHA": _reparameterised("Hyeon-Woo et al. 2021, arXiv 2108.06098"),
     "LOKR": _reparameterised("Yeh et al. 2023, arXiv 2309.14859"),
-    "LORA": _reparameterised("Hu et al. 2022, arXiv 2106.09685"),
+    "LORA": _reparameterised("Hu et al. 2022, arXiv 2106.09685", compiles=True),
     "MISS": _reparameterised("Kang and Yin 2024, arXiv 2409.15371"),
     "MULTITASK_PROMPT_TUNING": _prompt("Wang et al. 2023, arXiv 2303.02861"),
     "OFT": _reparameterised("Qiu et al. 2023, arXiv 2306.07280"),

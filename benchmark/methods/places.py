@@ -37,6 +37,19 @@ def chosen(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn
     return {name: model.get_submodule(name) for name in found}
 
 
+def bias_vectors(model: nn.Module, family: str) -> list[nn.Parameter]:
+    """List the frozen bias vectors that a loss can reach."""
+    # what is added to all keys alike, the softmax over them takes away; unless each is turned by its position
+    rotary = getattr(getattr(model, "config", None), "position_embedding_type", None) == "rotary"
+
+    def idle(module: str) -> bool:
+        keys_alone = roles.plays(module, family, ["key"]) and not roles.plays(module, family, ["value"])
+        return (keys_alone and not rotary) or bool(roles.IDLE & set(module.split(".")))
+
+    named = {name: p for name, p in model.named_parameters() if name.endswith("bias") and not p.requires_grad}
+    return [p for name, p in named.items() if not idle(name.rpartition(".")[0])]
+
+
 def blocks_of(model: nn.Module, family: str) -> list[str]:
     """List the blocks in the order of the network: the smallest numbered modules in which every wrapped role occurs."""
     wrapped = roles.resolve([name for name, _ in model.named_modules()], family, ("default",))

@@ -22,7 +22,7 @@ COUNTS = {
     ("bitfit", "mbart"): 2 * (3 * 32 + 48 + 32 + 64) + 2 * (6 * 32 + 48 + 32 + 96) + 4 * 32,
     ("bitfit", "vision_transformer"): 2 * (96 + 32 + 128 + 32 + 64) + 32 + 32,  # last norm, patches
     ("bitfit", "resnet"): 64 + 96 + (96 + 64) + (192 + 128) + (192 + 128),  # its convolutions have none
-    ("bitfit", "esm"): 2 * (4 * 32 + 48 + 32 + 64) + 32 + 1,  # rotary keys count; last norm, contacts
+    ("bitfit", "esm"): 2 * (4 * 32 + 48 + 32 + 64) + 32,  # rotary keys count; last norm
     # convolutions' norms 8 each, projection and its norm, positions, last norm
     ("bitfit", "wav2vec2"): 2 * (3 * 32 + 48 + 32 + 64) + 2 * 8 + 8 + 32 + 32 + 32,
     ("partial", "llama"): LLAMA,

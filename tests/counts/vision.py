@@ -20,13 +20,13 @@ COUNTS = {
     ("ssf", "esm"): 2 * (2 * ENCODER + 32),
     ("ssf", "wav2vec2"): 2 * (2 * ENCODER + 32 + 3 * 8),  # norms of the convolutions and of what they give
     ("ssf", "resnet"): RESNET,
-    # biases, then gains
+    # biases, without those of keys alone, then gains
     ("diff_fit", "gpt2"): 2 * FUSED + 32 + 2 * (96 + 32 + 32),
-    ("diff_fit", "mbart"): 2 * ENCODER + 2 * DECODER + 4 * 32 + 2 * (4 * 32 + 32) + 2 * (8 * 32 + 32),
+    ("diff_fit", "mbart"): 2 * ENCODER + 2 * DECODER + 4 * 32 - 6 * 32 + 2 * (4 * 32 + 32) + 2 * (8 * 32 + 32),
     ("diff_fit", "vision_transformer"): 32 + 2 * FUSED + 32 + 2 * (96 + 32 + 32),
-    ("diff_fit", "esm"): 2 * ENCODER + 32 + 1 + 2 * (4 * 32 + 32),  # and one bias of the contact head
+    ("diff_fit", "esm"): 2 * ENCODER + 32 + 2 * (4 * 32 + 32),  # rotary keys count
     # projection of the convolutions, position convolution, last norm; norms of 8 channels
-    ("diff_fit", "wav2vec2"): 2 * ENCODER + 3 * 32 + 3 * 8 + 2 * (4 * 32 + 32),
+    ("diff_fit", "wav2vec2"): 2 * ENCODER + 3 * 32 + 3 * 8 - 2 * 32 + 2 * (4 * 32 + 32),
     ("attention_tuning", "llama"): 2 * (2 * 32 * 32 + 2 * 16 * 32),
     ("attention_tuning", "gpt2"): 2 * ATTENTION,
     ("attention_tuning", "mbart"): (2 + 2 * 2) * ATTENTION,
