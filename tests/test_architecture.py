@@ -53,7 +53,8 @@ MAY = {
     "benchmark.capabilities": {
         f"benchmark.{name}"
         for name in ("capabilities", "types", "wording", "build", "compose", "train", "progress", "backbones")
-    },
+    }
+    | {"benchmark.methods.peft_types"},
     "benchmark.report": {"benchmark.records", "benchmark.report"},
     "tasks": {"benchmark.types", "benchmark.wording", "benchmark.hub", "tasks"},
 }

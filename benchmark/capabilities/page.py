@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from benchmark.capabilities.networks import NETWORKS
 from benchmark.capabilities.probe import Capability, method_of
 from benchmark.compose import names_in
+from benchmark.methods.peft_types import LEFT_OUT
 from benchmark.types import Category, Method
 
 HEAD = """# Methods
@@ -29,6 +30,8 @@ def page(rows: Sequence[Capability]) -> str:
         parts.append(
             f"## {category.capitalize()}\n\n{listing({n: m for n, m in methods.items() if m.category == category})}"
         )
+    left = "".join(f"- {name}: {why}.\n" for name, why in sorted(LEFT_OUT.items()))
+    parts.append(f"## Left out\n\nTypes of Hugging Face PEFT that make no sense here:\n\n{left}")
     parts.append(f"## Where they run\n\n● runs, · is refused; the reasons stand in the table.\n\n{grid(rows)}")
     parts.append(f"## Why not\n\n{reasons(rows)}")
     return "\n".join(parts)

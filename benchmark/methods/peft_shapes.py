@@ -29,7 +29,8 @@ Sides = tuple[int, int]  # outputs, inputs
 
 def refuse_misfits(peft_type: str, rank: int | None, options: Mapping[str, Any], layers: dict[str, nn.Module]) -> None:
     """Raises Unusable, naming the first layer that does not fit."""
-    shared: dict[str, int] = {}
+    if peft_type == "FROD":
+        _refuse_unlike(layers)
     for name, layer in layers.items():
         kind = "Conv1D" if isinstance(layer, Conv1D) else type(layer).__name__
         if kind in WRAPS and peft_type not in WRAPS[kind].split():
@@ -45,10 +46,16 @@ def refuse_misfits(peft_type: str, rank: int | None, options: Mapping[str, Any],
                 f"method.rank={rank} is larger than the smaller side of {name}, {sides[1]} inputs x {sides[0]} "
                 f"outputs: choose at most {min(sides)}"
             )
-        if peft_type == "FROD" and sides[1] != shared.setdefault(_category_from_key(name), sides[1]):
-            raise Unusable(f"FROD shares a basis among layers of one name, and {name} has {sides[1]} inputs: others differ")
         if problem := PROBLEMS.get(peft_type, _none)(rank or 0, options, sides):
             raise Unusable(f"{problem}: {name}, {sides[1]} inputs x {sides[0]} outputs")
+
+
+def _refuse_unlike(layers: dict[str, nn.Module]) -> None:
+    shared: dict[str, int] = {}
+    for name, layer in layers.items():
+        inputs = inputs_of(layer)
+        if inputs != (others := shared.setdefault(_category_from_key(name), inputs)):
+            raise Unusable(f"FROD shares a basis among layers of one name: {name} has {inputs} inputs, others {others}")
 
 
 def _sides(layer: nn.Module) -> Sides:
