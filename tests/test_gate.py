@@ -276,7 +276,7 @@ def test_compiles(name, network):
 
 def test_what_a_method_says_of_itself():
     for name in names_in("method"):
-        found = method(name)
+        found = method_of(name)
         assert found.category in Category
         assert found.paper or found.category == Category.REFERENCE, name
         assert found.lr == 0 or math.isclose(
