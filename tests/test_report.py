@@ -260,3 +260,10 @@ def test_help_names_what_is_rebuilt(capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("results=DIR", "runs.csv", "tables", "figures"))
+
+
+def test_the_table_of_all_methods_in_the_results_is_the_derived_one():
+    rows = [line for line in (ROOT / "results/tables/methods_quick.md").read_text().splitlines() if line[:1] == "|"]
+    shown = (ROOT / "results/README.md").read_text().splitlines()
+    assert len(rows) > 60
+    assert [row for row in rows if row not in shown] == []

@@ -17,6 +17,7 @@ WRAPS = {  # layer type -> the types that wrap it; all wrap nn.Linear
 }
 UNREADABLE = {  # (type, family) -> what the type cannot read there
     ("GRALORA", "convnext"): "maps of (batch, height, width, channels)",
+    ("OFT", "convnext"): "maps of (batch, height, width, channels): it takes them for a convolution's",
 }
 LEFT_OUT = {  # types without a method of their own: why
     "CARTRIDGE": "prefix tuning whose keys and values begin as those of a text; its own is the distillation of that "
