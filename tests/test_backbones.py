@@ -189,7 +189,9 @@ def test_every_configuration_of_the_hub_is_tried_here():
 def test_a_checkpoint_of_the_architecture_trains_lora_and_generates(name, checkpoint, tmp_path):
     folder = checkpoint(name)
     adapter = tmp_path / "adapter"
-    status = run.main([*words(name, folder), "device=cpu", f"results={tmp_path / 'results'}", f"save={adapter}"])
+    status = run.main(
+        [*words(name, folder), "method.rank=4", "device=cpu", f"results={tmp_path / 'results'}", f"save={adapter}"]
+    )
     assert status == 0
     (path,) = (tmp_path / "results").glob("runs/nmt/lora/*.json")
     record = json.loads(path.read_text())

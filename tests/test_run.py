@@ -181,7 +181,7 @@ REFUSED = {  # words -> what the line must hold
     "budget=smok": ["budget=smok", "did you mean smoke"],
     "data=tooy": ["data=tooy", "did you mean toy"],
     "-m method=lora,dorra": ["method=dorra", "did you mean dora"],
-    "method=": ["method=", "known: bitfit"],
+    "method=": ["method=", "known: adalora"],
     "method.rank=abc": ["method.rank", "'abc'", "int"],
     "method.lr=fast": ["method.lr", "'fast'", "float"],
     "method.lr=nan": ["lr", "nan"],

@@ -22,7 +22,17 @@ from benchmark.train import Diverged, Encoded, fit, learn, parts, rate
 from benchmark.types import Budget, Head, Method
 from tasks.text import TextToText
 
-METHODS = sorted(f.stem for f in (Path(__file__).parents[1] / "configs" / "method").glob("*.yaml"))
+METHODS = [
+    "bitfit",
+    "frozen",
+    "full",
+    "head",
+    "houlsby",
+    "ia3",
+    "lora",
+    "partial",
+    "prompt_tuning",
+]  # a way of training each
 KINDS = ["causal_lm", "seq2seq"]
 IMPOSSIBLE = {("bitfit", "causal_lm"): "llama has no bias vectors"} | {
     ("head", kind): f"the head of a {kind} network comes pretrained" for kind in ("causal_lm", "seq2seq")
@@ -451,7 +461,7 @@ def network_sizes(folder):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_what_it_says_no_bit_of_the_rest_and_gets_every_score(method, kind, toy_cell, monkeypatch):
+def test_a_run_trains_what_the_method_says_no_bit_of_the_rest_and_gets_every_score(method, kind, toy_cell, monkeypatch):
     cell = toy_cell(kind, method, "budget.steps=3")
     reason = cell.conflict()
     if (method, kind) in IMPOSSIBLE:
@@ -465,14 +475,15 @@ def test_every_method_trains_what_it_says_no_bit_of_the_rest_and_gets_every_scor
         for point in fit(model, *rest):
             seen["last"] = state(model)  # before the best state comes back
             yield point
+        seen["kept"] = state(model)  # before it is merged
+        seen["trained"] = {name for name, p in model.named_parameters() if p.requires_grad}
 
     monkeypatch.setattr(runner, "fit", watched)
     result = run_cell(cell)
-    trained = {name for name, p in seen["model"].named_parameters() if p.requires_grad}
+    trained = seen["trained"]
     moved = {name for name in seen["before"] if not torch.equal(seen["before"][name], seen["last"][name])}
     assert moved == trained
-    kept = state(seen["model"])
-    assert all(torch.equal(seen["before"][name], kept[name]) for name in seen["before"].keys() - trained)
+    assert all(torch.equal(seen["before"][name], seen["kept"][name]) for name in seen["before"].keys() - trained)
 
     final = {(m.split, m.name): m.value for m in result.measurements if m.step is None}
     assert all(math.isfinite(value) for value in final.values())
