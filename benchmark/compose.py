@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,39 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.build import build, plain, typed
-from benchmark.types import Cell, Task, Unusable
+from benchmark.identity import fingerprinted
+from benchmark.records import Store
+from benchmark.trials import SELECTED, Unselected, draw, edges, place, select
+from benchmark.types import TUNE, Cell, Impossible, Task, Unusable
 from benchmark.wording import near
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 NOUNS = ("task", "method", "backbone", "budget")
 GROUPS = (*NOUNS, "data")
-SCALARS = {"seed": int, "fraction": float | None, "seed_sample": int | None}
+PATHS = ("metrics",)  # keys whose values are files or folders even without a separator
+DEFAULTS = {"phase": "final", "trial": 0, "size_of": "params"}  # where they are these, nobody chose anything
+SCALARS = {
+    "seed": int,
+    "fraction": float | None,
+    **dict.fromkeys(("seed_sample", "seed_init", "seed_order", "size"), int | None),
+    "size_of": str,
+    "phase": str,
+    "trial": int,
+}
 SWEEP = ("-m", "--multirun")
+SETTINGS = (
+    "results",
+    "device",
+    "force",
+    "retry",
+    "save",
+    "shared",
+    "attempts",
+    "cells_per_job",
+    "fresh",
+    "cells",
+)  # no choices
 GRID = "sweep"  # named sweeps: sweep=NAME instead of what they sweep over
 
 
@@ -54,7 +79,10 @@ def usage() -> str:
     lines += [
         "",
         "Less data: fraction=0.05 (of the training examples; 0.05 lies within 0.1)  seed_sample=0 (draws them)",
-        "Settings: seed=0  results=results  device=auto|cpu|cuda  force=true (run again)  save=DIR (keep the adapter)",
+        "Tuning: phase=tune (valid alone is scored)  trial=0,1,2,3 (draws from method.search)  trial=selected",
+        "Equal sizes: size=100000 (size_of=params|bytes)  Seeds of one part: seed_init=0  seed_order=0",
+        "Settings: seed=0  results=results  device=auto|cpu|cuda  force=true (run again)  retry=failed",
+        "  save=DIR (keep the adapter)  shared=true (others use the device)  attempts=3  cells_per_job=8  fresh=true",
         "Any field of a configuration: method.lr=1e-3 budget.steps=1000 task.target_language=ta",
         "Your own texts: data=files data.train=F data.valid=F data.test=F data.columns.source=C data.columns.target=C",
         "Your own images: task=medical_images data=image_folder data.folder=DIR (or image_table, image_npz)",
@@ -63,7 +91,10 @@ def usage() -> str:
         "Your own checkpoint: backbone.checkpoint=DIR of backbone=causal_lm, seq2seq, protein_encoder, speech_encoder,",
         "  or timm_network",
         "What a task's splits share that they should not: python -m benchmark.audit task=T",
-        "Several runs: -m method=lora,dora seed=0,1,2, or a named sweep: sweep=nmt15 seed=0,1,2",
+        "Several processes in one run: torchrun --nproc-per-node 2 -m benchmark.run ... (budget.shard=true: in pieces)",
+        "Several runs: -m method=lora,dora seed=0,1,2, or a named sweep: +sweep=nmt15 seed=0,1,2; the same command",
+        "  goes on; hydra/launcher=joblib uses the cores, hydra/launcher=slurm a cluster",
+        "How far a sweep is: python -m benchmark.status +sweep=nmt15",
     ]
     return "\n".join(lines)
 
@@ -71,7 +102,6 @@ def usage() -> str:
 def check_options(overrides: Sequence[str]) -> None:
     """Refuse an option or a group that does not exist, before anything is composed. Raises Unusable."""
     given: set[str] = set()
-    swept: Any = {}
     for flag in (o for o in overrides if o.startswith("-") and o not in SWEEP):
         raise Unusable(f"{flag}: no such flag{near(flag, ('--help', *SWEEP))}")
     for word in (o for o in overrides if "=" not in o and not o.startswith(("-", "~"))):
@@ -82,12 +112,8 @@ def check_options(overrides: Sequence[str]) -> None:
             given.add(key)
             known = names_in(key)
             for value in [values] if key == GRID else values.split(","):
-                if value not in known:
+                if value not in known and not value.startswith("glob("):
                     raise Unusable(f"{key}={value}: no such {key}{near(value, known)}")
-            if key == GRID:
-                swept = OmegaConf.load(CONFIGS / GRID / f"{values}.yaml").hydra.sweeper.params
-    for chosen in given & swept.keys():
-        raise Unusable(f"{chosen}=: the sweep goes over it; leave out one of the two")
     for needed in ("method", "task"):
         if needed not in given and GRID not in given:
             raise Unusable(f"{needed}=? is missing (known: {', '.join(names_in(needed))})")
@@ -101,6 +127,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         wrong, siblings = _stranger(key, overrides)
         extra = "" if "options" not in key.split(".")[:-1] else f"; a new entry is added by +{key}=..."
         return f"{key}: no such key{near(wrong, siblings)}{extra}"
+    if found := re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text):
+        return f"hydra/launcher={found[1]}: not installed here: pip install -e '.[cluster]', or no such launcher"
     return " ".join(text.split())
 
 
@@ -122,14 +150,65 @@ def _keys(node: Any) -> list[str]:
     return [str(key) for key in node] if isinstance(node, DictConfig) else []
 
 
-def assemble(config: DictConfig, names: dict[str, str]) -> Cell:
-    """Build the cell that a composed configuration describes. Raises Unusable, naming the key."""
+def assemble(config: DictConfig, names: dict[str, str], words: Sequence[str] = ()) -> Cell:
+    """Build the cell that a composed configuration describes; words are what the user said. Raises Unusable."""
     tree = tree_of(config)
     for noun in NOUNS:
         if not tree.get(noun):
             raise Unusable(f"{noun}=? is missing (known: {', '.join(names_in(noun))})")
+    keys = [word.lstrip("+").partition("=")[0] for word in words]
+    explicit = {key.removeprefix("method.") for key in keys if key.startswith("method.")}
+    search = {knob: space for knob, space in (tree["method"].get("search") or {}).items() if knob not in explicit}
+    notes: dict[str, Any] = {}
+    if tree["trial"] == SELECTED:
+        default = _built({**tree, "trial": 0}, names)
+        notes["selected"] = selected(default, search, Path(tree["results"]))
+        tree["trial"] = notes["selected"]["trial"]
+    trial = typed(tree["trial"], int, "trial")
+    for knob, value in draw(names["method"], search, trial).items():
+        place(tree["method"], knob, value)
+    if trial and (kept := sorted(explicit & (tree["method"].get("search") or {}).keys())):
+        notes["explicit"] = kept  # a word of the user's beats a draw
+    cell = dataclasses.replace(_built(tree, names), notes=notes)
+    return cell if cell.size is None else sized(cell)
+
+
+def _built(tree: dict[str, Any], names: dict[str, str]) -> Cell:
     parts = {noun: build(tree[noun], noun) for noun in NOUNS}
     return Cell(**parts, **{name: typed(tree[name], hint, name) for name, hint in SCALARS.items()}, names=names)
+
+
+def selected(cell: Cell, search: Mapping[str, Any], results: Path) -> dict[str, Any]:
+    """Say which trial the tuning records of this cell choose, and from what. Raises Unusable."""
+    if cell.phase == TUNE:
+        raise Unusable("trial=selected: tuning takes numbers, as in trial=0,1,2,3; the final phase takes what it chose")
+    folders = (results / "runs", ROOT / "results" / "reference")
+    records = {r.run_id: r for f in reversed(folders) for r in Store(f).of(cell.names["task"], cell.names["method"])}
+    try:
+        found = select(records.values(), choices_of(cell), search)
+    except Unselected as error:
+        raise Unusable(str(error)) from error
+    at_edge = edges(search, draw(cell.names["method"], search, found.trial))
+    return {**dataclasses.asdict(found), "at_edge": at_edge}
+
+
+def sized(cell: Cell) -> Cell:
+    """Turn the method's knob to the wanted size, and note how near it came. Raises Unusable."""
+    from benchmark.sizing import solve, turned  # it attaches to shapes, so it needs torch
+
+    if reason := cell.conflict():
+        raise Impossible(reason)
+    found = solve(cell)
+    notes = {**cell.notes, "size": {"wanted": cell.size, "of": cell.size_of, **dataclasses.asdict(found)}}
+    return dataclasses.replace(cell, method=turned(cell.method, found.knob, found.value), notes=notes)
+
+
+def choices_of(cell: Cell) -> dict[str, Any]:
+    """Give the choices that a record keeps. Raises Unusable for a number that cannot be written down."""
+    try:
+        return fingerprinted(resolved(cell), PATHS)
+    except ValueError as error:
+        raise Unusable(str(error)) from error
 
 
 def tree_of(config: DictConfig) -> dict[str, Any]:
@@ -145,12 +224,13 @@ def tree_of(config: DictConfig) -> dict[str, Any]:
 def resolved(cell: Cell) -> dict[str, Any]:
     """Give a cell's choices as plain data: what a record keeps and a run's id is made of."""
     parts = {noun: {"name": cell.names.get(noun), **plain(getattr(cell, noun))} for noun in NOUNS}
-    return {**parts, **{name: getattr(cell, name) for name in SCALARS}}
+    given = {name: getattr(cell, name) for name in SCALARS}
+    return {**parts, **{name: None if DEFAULTS.get(name) == value else value for name, value in given.items()}}
 
 
 def cell_of(overrides: Sequence[str]) -> Cell:
     """Compose and build a cell from command-line words, for use from Python."""
-    return assemble(*composed(overrides))
+    return assemble(*composed(overrides), overrides)
 
 
 def task_of(overrides: Sequence[str]) -> tuple[str, Task]:
@@ -161,12 +241,17 @@ def task_of(overrides: Sequence[str]) -> tuple[str, Task]:
 
 def composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     """Compose a configuration; beside it the option chosen per group. Raises Unusable."""
+    config = whole(overrides)
+    names = {noun: config.hydra.runtime.choices[noun] for noun in NOUNS}
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), names
+
+
+def whole(overrides: Sequence[str]) -> DictConfig:
+    """Compose a configuration, Hydra's own part included. Raises Unusable."""
     check_options(overrides)
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = compose("config", list(overrides), return_hydra_config=True)
+            return compose("config", list(overrides), return_hydra_config=True)
     except HydraException as error:
         raise Unusable(explain(error, overrides)) from error
-    names = {noun: config.hydra.runtime.choices[noun] for noun in NOUNS}
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), names

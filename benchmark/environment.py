@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -48,10 +49,8 @@ def environment(device: str) -> dict[str, Any]:
     """Describe code and machine; torch is asked only if the run has loaded it."""
     torch = sys.modules.get("torch")
     kind = device.partition(":")[0]
-    commit = _git("rev-parse", "HEAD")
     return {
-        "commit": commit,
-        "dirty": None if commit is None else bool(_git("status", "--porcelain")),
+        **code(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu(),
@@ -63,6 +62,13 @@ def environment(device: str) -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "versions": versions(),
     }
+
+
+@functools.cache  # the code that runs is the one that was there when the process began
+def code() -> dict[str, Any]:
+    """Name the commit, and say whether files differ from it."""
+    commit = _git("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": None if commit is None else bool(_git("status", "--porcelain"))}
 
 
 def versions() -> dict[str, str]:

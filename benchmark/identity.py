@@ -12,8 +12,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-# Words for people and ranges for a tuner: neither changes what a cell computes.
-NO_CHOICE = frozenset({"description", "search"})
+# Words for people, ranges for a tuner and the knob of a solver: none of them changes what a cell computes.
+NO_CHOICE = frozenset({"description", "search", "sized_by"})
 
 
 def run_id(config: dict[str, Any], paths: Collection[str] = ()) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from benchmark.records import Measurement
 
@@ -28,6 +29,7 @@ class Meter:
         self.memory: dict[str, dict[str, int]] = {}
         self.steps: list[tuple[float, int, int]] = []  # seconds, tokens, examples
         self.predicted = 0
+        self.restarts = 0  # processes that began this run and were stopped
         self.base = 0 if device.startswith("cuda") else _resident("VmRSS")  # before the backbone is loaded
 
     @contextmanager
@@ -63,6 +65,32 @@ class Meter:
         """Note one optimiser step."""
         self.steps.append((seconds, tokens, examples))
 
+    def state(self) -> dict[str, Any]:
+        """Give what is known so far, as plain data."""
+        return {"seconds": self.seconds, "memory": self.memory, "steps": self.steps, "restarts": self.restarts}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier process's ledger; loading and attaching count once."""
+        self.seconds |= state["seconds"]
+        self.steps = [tuple(step) for step in state["steps"]]
+        self.restarts = state["restarts"] + 1
+        for name, peaks in state["memory"].items():
+            known = self.memory.get(name, {})
+            self.memory[name] = {kind: max(value, known.get(kind, 0)) for kind, value in peaks.items()}
+
+    def ledger(self) -> list[Any]:
+        """Tell the other processes of a run what this one used: memory by phase, tokens by step."""
+        return [self.memory, [tokens for _, tokens, _ in self.steps]]
+
+    def join(self, ledgers: list[list[Any]]) -> None:
+        """Take the largest memory of all processes and the tokens of all; the clock is this one's."""
+        for memory, _ in ledgers:
+            for name, peaks in memory.items():
+                known = self.memory.setdefault(name, {})
+                known.update({key: max(value, known.get(key, 0)) for key, value in peaks.items()})
+        tokens = [sum(step) for step in zip(*(counted for _, counted in ledgers), strict=True)]
+        self.steps = [(s, n, examples) for (s, _, examples), n in zip(self.steps, tokens, strict=True)]
+
     def measurements(self) -> Iterator[Measurement]:
         """Report the ledger; what was not done is left out."""
         for name, seconds in self.seconds.items():
@@ -80,6 +108,8 @@ class Meter:
         for name, peaks in self.memory.items():
             for kind, value in peaks.items():
                 yield Measurement("cost", f"{name}_peak_{kind}_bytes", value)
+        if self.restarts:
+            yield Measurement("cost", "restarts", self.restarts)
         kind = "reserved" if self.device.startswith("cuda") else "memory"
         if self.memory:
             yield Measurement("cost", "peak_memory_bytes", max(peaks[kind] for peaks in self.memory.values()))

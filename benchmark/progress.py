@@ -38,7 +38,7 @@ class Watch:
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
+def watching(quiet: bool = False) -> Iterator[Watch]:
     """Show progress on standard error, where that is a terminal."""
     console = Console(stderr=True)
     columns = (
@@ -49,5 +49,5 @@ def watching() -> Iterator[Watch]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=console, transient=True, disable=quiet or not sys.stderr.isatty()) as bar:
         yield Watch(bar)

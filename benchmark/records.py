@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import itertools
 import json
 import math
@@ -27,6 +28,8 @@ __all__ = ["Measurement", "Record", "Store", "choices", "content_hash", "fingerp
 Point = TypeVar("Point")
 
 SCHEMA = 1
+SEEDS = ("seed", "seed_sample", "seed_init", "seed_order")  # in which runs that are averaged may differ
+PHASES = ("load", "attach", "calibrate", "train", "evaluate", "predict")
 STATUSES = ("done", "skipped", "failed")
 EXAMPLES = ".examples.jsonl.gz"
 
@@ -38,6 +41,10 @@ class Measurement(NamedTuple):
     name: str
     value: float
     step: int | None = None
+
+
+class Newer(ValueError):
+    """A record of a schema that this version does not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +85,37 @@ class Record:
         """Return the final value of a measurement, or None where there is none."""
         return next((m.value for m in reversed(self.measurements) if m[:2] == (split, name) and m.step is None), None)
 
+    def seconds(self) -> float:
+        """Add up what its phases took."""
+        return sum(self.value("cost", f"{phase}_seconds") or 0.0 for phase in PHASES)
+
     def to_json(self) -> str:
-        """Write one key, and one measurement, per line: easy to read in a diff."""
+        """Write one key, and one measurement, per line: easy to read in a diff. The digest of all that is the last."""
+        lines = self._lines()
+        return "{\n" + ",\n".join([*lines, f'"digest": "{_digest(lines)}"']) + "\n}\n"
+
+    def _lines(self) -> list[str]:
         rows = ",\n  ".join(_strict(m._asdict()) for m in self.measurements)
         lines = [f'"{f.name}": {_strict(getattr(self, f.name))}' for f in fields(self)[:-1]]
-        return "{\n" + ",\n".join([*lines, f'"measurements": [\n  {rows}]']) + "\n}\n"
+        return [*lines, f'"measurements": [\n  {rows}]']
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:
-        """Read what to_json wrote."""
+        """Read what to_json wrote. Raises ValueError for anything else, Newer for a schema that is not known yet."""
         content = json.loads(text)
         if not isinstance(content, dict):
             raise ValueError("holds no object")  # noqa: TRY004 - broken content, as any other
-        return cls(**content | {"measurements": tuple(Measurement(**m) for m in content.get("measurements", ()))})
+        if isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
+            raise Newer(f"schema {content['schema']} is newer than {SCHEMA}: read it with the version that wrote it")
+        digest = content.pop("digest", None)  # the first records had none
+        record = cls(**content | {"measurements": tuple(Measurement(**m) for m in content.get("measurements", ()))})
+        if digest is not None and digest != _digest(record._lines()):
+            raise ValueError("its content is not what a run wrote: it was edited or damaged")
+        return record
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _strict(value: Any) -> str:
@@ -145,13 +170,20 @@ class Store:
         return path
 
     def find(self, task: str, method: str, run_id: str, device: str) -> Record | None:
-        """Return the current record of a cell on a device type."""
+        """Return the current record of a cell on a device type. Raises Newer: what a later version wrote stays."""
+        place = self.folder / task / method / f"{run_id}.json"
+        with contextlib.suppress(FileNotFoundError):
+            _refuse_newer(place)
         found = self._current(self.folder / task / method, run_id).get(device)
         return found[1] if found else None
 
     def records(self) -> Iterator[Record]:
         """Yield every current record, one per cell and device type, sorted by path."""
-        cells = {(p.parent, p.name.partition(".")[0]) for p in self.folder.glob("*/*/*.json")}
+        yield from self.of("*", "*")
+
+    def of(self, task: str, method: str) -> Iterator[Record]:
+        """Yield the current records of one method on one task, likewise."""
+        cells = {(p.parent, p.name.partition(".")[0]) for p in self.folder.glob(f"{task}/{method}/*.json")}
         for folder, name in sorted(cells):
             yield from (record for _, record in self._current(folder, name).values())
 
@@ -187,6 +219,15 @@ def _read(path: Path) -> Record | None:
     except (ValueError, TypeError) as error:
         warnings.warn(f"{path} is left out, it is no record ({error}): delete it, then run it again", stacklevel=2)
         return None
+
+
+def _refuse_newer(path: Path) -> None:
+    try:
+        Record.from_json(path.read_bytes())
+    except Newer as error:
+        raise Newer(f"{path}: {error}; or give another results folder") from None
+    except (ValueError, TypeError):  # said by whoever reads it
+        return
 
 
 def _beside(path: Path) -> Path:

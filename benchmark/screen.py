@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.records import Record, Store, choices
+from benchmark.records import SEEDS, Record, Store, choices
 
 console = Console()
 COSTS = {  # measurement -> (label, unit, divisor)
@@ -42,6 +43,39 @@ def skipped(record: Record) -> None:
     console.print(f"skipped {record.method} on {record.task}: {record.reason}", soft_wrap=True, markup=False)
 
 
+def paused(task: str, method: str, step: int | None) -> None:
+    """Say what a signal stopped."""
+    where = "before its first step" if step is None else f"after step {step}; its state is kept"
+    console.print(f"paused {method} on {task} {where}; the same command goes on", soft_wrap=True, markup=False)
+    sys.stdout.flush()
+
+
+def line(record: Record) -> None:
+    """Say in one line how a cell of a sweep ended."""
+    metric = record.data.get("metric", "")
+    split = "valid" if record.value("test", metric) is None else "test"
+    trial = f" trial {record.config['trial']}" if record.config.get("trial") else ""
+    console.print(
+        f"{record.status} {record.method} on {record.task}, {record.backbone}, seed {record.seed}{trial}: "
+        f"{metric} {number(record.value(split, metric))} on {split} ({record.seconds():.1f} s)",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+    sys.stdout.flush()
+
+
+def plan(cells: Sequence[tuple[Any, Record | None]], left: Sequence[Any]) -> None:
+    """Count a sweep's cells by what is recorded of them."""
+    counts = Counter(record.status for _, record in cells if record)
+    known = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none recorded"
+    console.print(f"{len(cells)} cells: {known}; {len(left)} to run", highlight=False)
+    for words, record in cells:
+        if record and record.status == "failed":
+            console.print(f"failed {' '.join(words)}: {record.reason}", soft_wrap=True, markup=False, highlight=False)
+    sys.stdout.flush()
+
+
 def show(record: Record, store: Store, shipped: Store, path: Path | None = None) -> None:
     """Print one screen about a finished run."""
     title = f"{record.task} · {record.method} · {record.backbone} · seed {record.seed}"
@@ -50,7 +84,8 @@ def show(record: Record, store: Store, shipped: Store, path: Path | None = None)
     console.print(costs(record))
     console.print(notes(record), soft_wrap=True, markup=False)
     others = [(r, "shipped") for r in shipped.records()] + [(r, "yours") for r in store.records()]
-    related = [(r, s) for r, s in others if (r.task, r.backbone) == (record.task, record.backbone)]
+    here = record.task, record.backbone, record.config.get("phase")
+    related = [(r, s) for r, s in others if (r.task, r.backbone, r.config.get("phase")) == here]
     console.print(comparison(record, related))
     stale = {r.data.get("fingerprint") for r, s in related if s == "shipped" and same_data(r, record)}
     if stale and record.data.get("fingerprint") not in stale:
@@ -101,6 +136,11 @@ def notes(record: Record) -> str:
         said.append(f"loss on held-out pretraining data {number(bare)} -> {number(bare + change)}")
     for split, counts in record.data.get("counts", {}).items():
         said += [f"{split}: {count} {name.replace('_', ' ')}" for name, count in counts.items()]
+    if chosen := record.data.get("selected"):
+        said.append(f"trial {chosen['trial']} of {chosen['trials']}, chosen on valid")
+        said += [f"{edge}: the best may lie beyond" for edge in chosen["at_edge"]]
+    if size := record.data.get("size"):
+        said.append(f"{size['knob']}={size['value']} for {size['reached']:,} of {size['wanted']:,} {size['of']}")
     if unpinned := record.data.get("unpinned"):
         said.append(f"unpinned: {', '.join(unpinned)}")
     return "; ".join(s for s in said if s)
@@ -160,7 +200,7 @@ def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def key(record: Record) -> str:
     """Name what must agree for two records to be averaged."""
-    config = {k: v for k, v in choices(record.config).items() if k not in ("seed", "seed_sample")}
+    config = {k: v for k, v in choices(record.config).items() if k not in SEEDS}
     return json.dumps(config, sort_keys=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import nn
 
 from benchmark.batches import batches, in_order
 from benchmark.meter import Meter
+from benchmark.parallel import here
+from benchmark.pause import Pause, Training
 from benchmark.records import Measurement
 from benchmark.types import Cell, Features
 
@@ -28,51 +31,88 @@ class Encoded:
     valid: Sequence[Features]
 
 
-def fit(model: nn.Module, cell: Cell, data: Encoded, processor: Any, meter: Meter) -> Iterator[Measurement]:
-    """Train; yield the loss of every step and of every look at valid; leave the best state by valid loss in place."""
+def fit(
+    model: nn.Module, cell: Cell, data: Encoded, processor: Any, meter: Meter, pause: Pause | None = None
+) -> Iterator[Measurement]:
+    """Train; yield the loss of every step and of every look at valid; leave the best state by valid loss in place.
+
+    Where a paused run waits, go on from its step: what it had yielded is yielded again. Raises Paused, Diverged.
+    """
     budget, device = cell.budget, next(model.parameters()).device
     best = Best(model, cell)
-    yield best.keep(valid_loss(model, cell, data.valid, processor, meter), 0)
     if not any(p.requires_grad for p in model.parameters()):
+        yield best.keep(valid_loss(model, cell, data.valid, processor, meter), 0)
         return
     optimizer = torch.optim.AdamW(cell.method.groups(model, cell.lr), lr=cell.lr, weight_decay=budget.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, budget.warmup, budget.steps))
-    order = batches([cell.task.length(f) for f in data.train], budget.batch_size, cell.seed)
+    order = batches([cell.task.length(f) for f in data.train], budget.batch_size, cell.seed_of("order"))
     looks = {round(budget.steps * (i + 1) / budget.evaluations) for i in range(budget.evaluations)}
+    state = Training(model, cell, optimizer, schedule, best, meter)
+    if pause and pause.begin(state):
+        yield from list(state.points)
+    else:
+        yield state.note(best.keep(valid_loss(model, cell, data.valid, processor, meter), 0))
     training_mode(model, cell)
-    for step, chosen in zip(range(1, budget.steps + 1), order, strict=False):
+    for step, chosen in islice(zip(range(1, budget.steps + 1), order, strict=False), state.step, None):
         with meter.phase("train"):
-            micro = [cell.task.collate(part, processor) for part in parts(data.train, chosen, budget.micro_batches)]
+            micro = [mine(part, cell, processor) for part in parts(data.train, chosen, budget.micro_batches)]
             started = meter.now()
-            loss = learn(model, micro, cell, optimizer, device)
+            loss = learn(model, [batch for batch, _ in micro], cell, optimizer, device, [count for _, count in micro])
             cell.method.after_step(model, step)
             optimizer.zero_grad()
             schedule.step()
-            meter.step(meter.now() - started, sum(map(cell.task.tokens, micro)), len(chosen))
+            meter.step(
+                meter.now() - started, sum(cell.task.tokens(batch) for batch, count in micro if count), len(chosen)
+            )
         meter.check()
         if not math.isfinite(loss):
             raise Diverged(f"the loss became {loss} at step {step}: lower method.lr={cell.method.lr:g}")
-        yield Measurement("train", "loss", loss, step)
+        yield state.note(Measurement("train", "loss", loss, step))
         if step in looks:
-            yield best.keep(valid_loss(model, cell, data.valid, processor, meter), step)
+            yield state.note(best.keep(valid_loss(model, cell, data.valid, processor, meter), step))
             training_mode(model, cell)
+        state.step = step
+        if pause:
+            pause.check()
     best.restore()
 
 
-def learn(model: nn.Module, micro: list[dict], cell: Cell, optimizer: Any, device: torch.device) -> float:
-    """Take one optimiser step over micro-batches, each weighted by its share of the target items.
+def mine(part: Sequence[Features], cell: Cell, processor: Any) -> tuple[dict[str, torch.Tensor], int]:
+    """Collate this process's share of a batch, and count its target items.
+
+    Where there are fewer examples than processes, the others go through one that counts for nothing: a network in
+    pieces is gathered by all processes or by none.
+    """
+    share = here().share(part)
+    batch = cell.task.collate(share or part[:1], processor)
+    return batch, cell.task.items(batch) if share else 0
+
+
+def learn(
+    model: nn.Module,
+    micro: list[dict],
+    cell: Cell,
+    optimizer: Any,
+    device: torch.device,
+    items: Sequence[int] | None = None,
+) -> float:
+    """Take one optimiser step over micro-batches, each weighted by its share of the target items of all processes.
 
     So two halves give the gradient of the whole, also where the halves differ in length.
     """
-    items = [cell.task.items(batch) for batch in micro]
+    items = [cell.task.items(batch) for batch in micro] if items is None else items
+    (everything,) = here().sum(sum(items))
+    trained = [p for g in optimizer.param_groups for p in g["params"]]
     total = 0.0
     for batch, count in zip(micro, items, strict=True):
         with precision(cell, device):
-            loss = model(**{k: v.to(device) for k, v in batch.items()}).loss * (count / max(sum(items), 1))
+            loss = model(**{k: v.to(device) for k, v in batch.items()}).loss * (count / max(everything, 1))
         loss.backward()
         total += loss.item()
+    (total,) = here().sum(total)
+    here().sum_gradients(trained)
     if cell.budget.clip:
-        torch.nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), cell.budget.clip)
+        torch.nn.utils.clip_grad_norm_(trained, cell.budget.clip)
     if math.isfinite(total):  # else the weights stay as they were, for whoever looks at them
         optimizer.step()
     return total
@@ -115,11 +155,11 @@ def valid_loss(model: nn.Module, cell: Cell, valid: Sequence[Features], processo
     total, items = 0.0, 0
     with meter.phase("evaluate"):
         for chosen in in_order([cell.task.length(f) for f in valid], cell.budget.eval_batch_size):
-            batch = cell.task.collate([valid[i] for i in chosen], processor)
-            count = cell.task.items(batch)
+            batch, count = mine([valid[i] for i in chosen], cell, processor)
             with precision(cell, device):
                 total += model(**{k: v.to(device) for k, v in batch.items()}).loss.item() * count
             items += count
+        total, items = here().sum(total, items)
     return total / max(items, 1)
 
 

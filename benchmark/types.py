@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+TUNE = "tune"
+PHASES = (TUNE, "final")
+SIZES = ("params", "bytes")
 IGNORED = -100  # label of what no loss counts
 
 
@@ -181,6 +184,7 @@ class Budget:
     max_valid: int  # examples of valid that a look reads
     max_test: int | None  # examples of each test split that are answered; null: all
     max_seconds: float | None  # loading, training and predicting together; a run that needs more has failed
+    shard: bool | None  # the frozen blocks lie in pieces over the processes of the run; null: each has them all
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "micro_batches", "evaluations", "eval_batch_size", "max_valid"):
@@ -235,6 +239,7 @@ class Method(ABC):
     description: str
     lr: float  # learning rate before the backbone's factor
     search: dict[str, Any]  # what a tuner may draw: {low, high} of a knob on a logarithmic scale, or a list of values
+    sized_by: str | None  # the knob that makes it larger, where equal sizes are compared
     category: ClassVar[Category]
     paper: ClassVar[str]
     mergeable: ClassVar[bool] = False  # into the bare network's own weights
@@ -244,6 +249,7 @@ class Method(ABC):
     reads_inputs: ClassVar[bool] = False  # its parts see what the network reads, not hidden states alone
     weightless: ClassVar[bool] = True  # attach() asks for shapes, not values: it can be rehearsed on a skeleton
     departs: ClassVar[str | None] = None  # why the network, once attached, does not begin as the bare one
+    shards: ClassVar[bool] = True  # frozen blocks may lie in pieces: nothing outside a block computes with its weights
     trains_buffers: ClassVar[bool] = False  # running statistics follow the new data
 
     def conflict(self, cell: Cell) -> str | None:
@@ -267,6 +273,13 @@ class Method(ABC):
 
     def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027  optional
         """Act after each optimiser step; most methods do nothing."""
+
+    def progress(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """Give what after_step() has gathered beside parameters and buffers, so that a paused run can go on."""
+        return {}
+
+    def resume(self, model: nn.Module, progress: dict[str, torch.Tensor]) -> None:  # noqa: B027  optional
+        """Put back what progress() gave."""
 
     def modules(self, model: nn.Module) -> list[str]:
         """List the modules that own what is trained, or that this method wraps."""
@@ -292,16 +305,38 @@ class Cell:
     seed: int
     fraction: float | None = None  # share of the training examples; the smaller ones are contained in the larger
     seed_sample: int | None = None  # draws that share; without it the seed does
+    seed_init: int | None = None  # draws what is new in the network; likewise
+    seed_order: int | None = None  # draws the order of the examples; likewise
+    phase: str = "final"  # or tune: no test split is looked at
+    trial: int = 0  # which draw from the method's search range; 0: its defaults
+    size: int | None = None  # that a knob was solved for
+    size_of: str = "params"  # trainable parameters, or bytes of the adapter's files
     names: Mapping[str, str] = field(default_factory=dict)  # option chosen per group: {"task": "nmt", ...}
+    notes: Mapping[str, Any] = field(default_factory=dict)  # how its choices came about: recorded, but no choices
 
     def __post_init__(self) -> None:
-        if self.fraction is not None and not 0 < self.fraction < 1:
-            raise Unusable(f"fraction: {self.fraction} given, a share between 0 and 1 wanted, or null for all")
+        if self.fraction is not None and not 0 < self.fraction <= 1:
+            raise Unusable(f"fraction: {self.fraction} given, a share from 0 to 1 wanted, or null for all")
+        if self.fraction == 1:
+            object.__setattr__(self, "fraction", None)  # one name for the whole
+        if self.phase not in PHASES:
+            raise Unusable(f"phase: {self.phase!r} given, {' or '.join(PHASES)} wanted")
+        if self.size is not None and self.size < 1:
+            raise Unusable(f"size: {self.size} given, at least 1 wanted, or null")
+        if self.size_of not in SIZES:
+            raise Unusable(f"size_of: {self.size_of!r} given, {' or '.join(SIZES)} wanted")
+        if self.trial < 0:
+            raise Unusable(f"trial: {self.trial} given, 0 (the defaults) or more wanted, or selected")
 
     @property
     def kind(self) -> Kind:
         """The shape of answer that both task and backbone know."""
         return next(kind for kind in self.task.kinds if kind in self.backbone.kinds)
+
+    def seed_of(self, part: str) -> int:
+        """Give the seed of one source of chance: sample, init or order."""
+        own = getattr(self, f"seed_{part}")
+        return self.seed if own is None else own
 
     @property
     def lr(self) -> float:

@@ -11,6 +11,7 @@ import math
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmark.batches import batches
 from benchmark.compose import cell_of
 from benchmark.meter import Meter
-from benchmark.runner import encode, seed_everything
+from benchmark.runner import seed_everything
 from benchmark.train import Encoded, fit
 
 WARM = 10  # steps left out
@@ -36,8 +37,10 @@ def main(arguments: list[str]) -> None:
     seed_everything(cell.seed)
     splits = cell.task.splits()
     model, processor = cell.backbone.load(cell.budget, cell.task.head(cell.kind, splits["train"]))
-    train = [f for f in encode(cell, splits["train"], processor, {}, "train") if f]
-    valid = [f for f in encode(cell, splits["valid"][:8], processor, {}, "valid") if f]
+    train, valid = (
+        [f for example in part if (f := cell.task.encode(example, processor, Counter()))]
+        for part in (splits["train"], splits["valid"][:8])
+    )
     ours, theirs = (cell.method.attach(copy.deepcopy(model), cell) for _ in range(2))
     loop = fit(ours, cell, Encoded(train, valid), processor, Meter("cpu"))
     next(loop)  # the look at valid before the first step

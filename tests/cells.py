@@ -1,13 +1,13 @@
 """Running a cell as the command does, without recording it."""
 
-from benchmark import runner
+from benchmark import reading, runner
 from benchmark.progress import watching
 
 
-def run_cell(cell):
+def run_cell(cell, reuse=None, save=None):
     """Run on the CPU and return what was found out."""
-    result = runner.Result()
-    splits = runner.read(cell, result)
+    result = reading.Result()
+    splits = reading.read(cell, result, reuse)
     with watching() as watch:
-        runner.run(cell, splits, "cpu", watch, result)
+        runner.run(cell, splits, "cpu", watch, result, save, reuse=reuse)
     return result

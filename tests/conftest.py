@@ -33,6 +33,17 @@ def pytest_addoption(parser):
     parser.addoption("--families", default="one per kind", choices=["one per kind", "all"], help="of the gate")
 
 
+ASKED_FOR = ("chaos", "slurm")  # markers of tests that run only where -m names them
+
+
+def pytest_collection_modifyitems(config, items):
+    chosen = config.getoption("-m")
+    left_out = [item for item in items if any(item.get_closest_marker(m) and m not in chosen for m in ASKED_FOR)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 LLAMA = {
     "hidden_size": 32,

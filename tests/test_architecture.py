@@ -33,14 +33,71 @@ MAY = {
     "benchmark.batches": set(),
     "benchmark.environment": set(),
     "benchmark.progress": set(),
+    "benchmark.reuse": set(),
+    "benchmark.blocks": {"benchmark.roles"},
+    "benchmark.claims": {"benchmark.types"},
+    "benchmark.ledger": set(),
+    "benchmark.device": {"benchmark.types"},
+    "benchmark.parallel": {"benchmark.types"},
+    "benchmark.sharding": {"benchmark.types", "benchmark.parallel", "benchmark.blocks"},
+    "benchmark.trials": {"benchmark.records"},
+    "benchmark.sizing": {"benchmark.types", "benchmark.build", "benchmark.trials"},
+    "benchmark.pause": {f"benchmark.{name}" for name in ("types", "records", "meter", "parallel")},
+    "benchmark.sweep": {
+        f"benchmark.{name}" for name in ("types", "compose", "identity", "ledger", "records", "trials")
+    },
     "benchmark.build": {"benchmark.types", "benchmark.wording"},
-    "benchmark.compose": {"benchmark.build", "benchmark.types", "benchmark.wording"},
+    "benchmark.compose": {
+        f"benchmark.{name}" for name in ("build", "types", "wording", "identity", "records", "trials", "sizing")
+    },
     "benchmark.meter": {"benchmark.records"},
     "benchmark.screen": {"benchmark.records"},
-    "benchmark.train": {"benchmark.types", "benchmark.records", "benchmark.meter", "benchmark.batches"},
-    "benchmark.runner": {f"benchmark.{name}" for name in ("types", "records", "meter", "batches", "train", "progress")},
+    "benchmark.reading": {f"benchmark.{name}" for name in ("types", "records", "reuse")},
+    "benchmark.train": {f"benchmark.{name}" for name in ("types", "records", "meter", "batches", "pause", "parallel")},
+    "benchmark.perform": {
+        f"benchmark.{name}"
+        for name in (
+            "types",
+            "compose",
+            "records",
+            "environment",
+            "claims",
+            "device",
+            "pause",
+            "parallel",
+            "progress",
+            "reuse",
+            "reading",
+            "runner",
+            "saved",
+            "screen",
+            "sharding",
+        )
+    },
+    "benchmark.outcome": {
+        f"benchmark.{name}" for name in ("types", "claims", "compose", "parallel", "perform", "records")
+    },
+    "benchmark.status": {
+        f"benchmark.{name}" for name in ("types", "claims", "device", "ledger", "outcome", "records", "sweep")
+    },
+    "benchmark.runner": {
+        f"benchmark.{name}"
+        for name in (
+            "types",
+            "records",
+            "meter",
+            "batches",
+            "train",
+            "progress",
+            "reuse",
+            "reading",
+            "pause",
+            "parallel",
+            "sharding",
+        )
+    },
     "benchmark.saved": {"benchmark.types", "benchmark.build", "benchmark.records", "benchmark.identity"},
-    "benchmark.methods": {"benchmark.types", "benchmark.wording", "benchmark.roles", "benchmark.methods"},
+    "benchmark.methods": {f"benchmark.{name}" for name in ("types", "wording", "roles", "blocks", "methods")},
     "benchmark.methods.native": {"benchmark.types"},
     "benchmark.backbones": {
         "benchmark.types",
@@ -48,14 +105,14 @@ MAY = {
         "benchmark.hub",
         "benchmark.backbones",
     },
-    "benchmark.audit": {f"benchmark.{name}" for name in ("audit", "types", "build", "compose", "runner")},
+    "benchmark.audit": {f"benchmark.{name}" for name in ("audit", "types", "build", "compose", "reading")},
     # what it probes is every network's own class
     "benchmark.capabilities": {
         f"benchmark.{name}"
         for name in ("capabilities", "types", "wording", "build", "compose", "train", "progress", "backbones")
     }
     | {"benchmark.methods.peft_types"},
-    "benchmark.report": {"benchmark.records", "benchmark.report"},
+    "benchmark.report": {f"benchmark.{name}" for name in ("records", "report", "trials")},
     "tasks": {"benchmark.types", "benchmark.wording", "benchmark.hub", "tasks"},
 }
 CONCRETE = ("benchmark.methods", "benchmark.backbones", "tasks")

@@ -69,7 +69,9 @@ def test_a_wrong_call_is_refused(words, said, capsys):
 def test_no_two_methods_are_the_same():
     """A method of another name and the same choices would count twice; two names alike would be confused."""
     made = {name: method_of(name) for name in names_in("method")}
-    choices = {name: repr(replace(method, description="", lr=0.0, search={})) for name, method in made.items()}
+    choices = {
+        name: repr(replace(method, description="", lr=0.0, search={}, sized_by=None)) for name, method in made.items()
+    }
     assert len(set(choices.values())) == len(choices)
     assert len({re.sub("[^a-z0-9]", "", name) for name in made}) == len(made)
 

@@ -24,7 +24,7 @@ from pyarrow import parquet
 
 from benchmark import hub, run
 from benchmark.compose import cell_of
-from benchmark.runner import Result, read
+from benchmark.reading import Result, read
 from benchmark.types import Unusable
 from tasks.data import Files, Hub
 

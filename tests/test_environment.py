@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -27,8 +28,9 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A source tree of its own with one commit, which the module takes for its home."""
+    module.code.cache_clear()
     (tmp_path / "benchmark").mkdir()
     home = tmp_path / "benchmark" / "environment.py"
     shutil.copy(module.__file__, home)
@@ -36,13 +38,16 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "start")
     monkeypatch.setattr(module, "__file__", str(home))
-    return tmp_path
+    yield tmp_path
+    module.code.cache_clear()
 
 
 def test_commit_and_dirty_flag_are_those_of_git(checkout: Path) -> None:
     found = environment("cpu")
     assert (found["commit"], found["dirty"]) == (git(checkout, "rev-parse", "HEAD"), False)
     (checkout / "new_method.py").write_text("")
+    assert environment("cpu")["dirty"] is False  # what runs was there before
+    module.code.cache_clear()
     assert environment("cpu")["dirty"] is True
 
 

@@ -245,6 +245,7 @@ def test_who_wraps_a_convolution_is_said_truly(peft_type, image_cell):
         description="",
         lr=1e-3,
         search={},
+        sized_by=None,
         peft_type=peft_type,
         targets=["conv"],
         rank=None if peft_type in ("IA3", "LN_TUNING") else 4,

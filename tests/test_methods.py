@@ -30,13 +30,20 @@ FOLDER = Path(__file__).parents[1] / "configs" / "method"
 
 def hf(peft_type, rank=None, targets=("default",), **options):
     return Peft(
-        description="", lr=1e-2, search={}, peft_type=peft_type, targets=list(targets), rank=rank, options=options
+        description="",
+        lr=1e-2,
+        search={},
+        sized_by=None,
+        peft_type=peft_type,
+        targets=list(targets),
+        rank=rank,
+        options=options,
     )
 
 
-FULL, BITFIT, NORM = (kind(description="", search={}, lr=1e-2) for kind in (Full, BitFit, NormTuning))
-FROZEN = Frozen(description="", search={}, lr=0.0)
-HOULSBY = Houlsby(description="", search={}, lr=1e-2, bottleneck=4, activation="gelu", norms=True)
+FULL, BITFIT, NORM = (kind(description="", search={}, sized_by=None, lr=1e-2) for kind in (Full, BitFit, NormTuning))
+FROZEN = Frozen(description="", search={}, sized_by=None, lr=0.0)
+HOULSBY = Houlsby(description="", search={}, sized_by=None, lr=1e-2, bottleneck=4, activation="gelu", norms=True)
 LORA, DORA, IA3 = hf("LORA", 4, lora_alpha=8), hf("LORA", 4, lora_alpha=8, use_dora=True), hf("IA3")
 PROMPT = hf("PROMPT_TUNING", targets=(), num_virtual_tokens=5, num_transformer_submodules=1)
 PREFIX = hf("PREFIX_TUNING", targets=(), num_virtual_tokens=5)
@@ -280,17 +287,17 @@ def test_modules_are_those_that_are_wrapped_or_own_what_is_trained():
         (BITFIT, "llama", "llama has no bias vectors to train (families that have: "),
         (BITFIT, "falcon", "no roles for 'falcon'"),
         (
-            Frozen(description="", search={}, lr=1e-3),
+            Frozen(description="", search={}, sized_by=None, lr=1e-3),
             "llama",
             "method.lr=0.001: a frozen network learns nothing, set it to 0.0",
         ),
         (
-            Houlsby(description="", search={}, lr=1e-3, bottleneck=4, activation="gleu", norms=True),
+            Houlsby(description="", search={}, sized_by=None, lr=1e-3, bottleneck=4, activation="gleu", norms=True),
             "llama",
             "method.activation=gleu: no such activation; did you mean gelu",
         ),
         (
-            Houlsby(description="", search={}, lr=1e-3, bottleneck=0, activation="gelu", norms=True),
+            Houlsby(description="", search={}, sized_by=None, lr=1e-3, bottleneck=0, activation="gelu", norms=True),
             "llama",
             "method.bottleneck=0: must be at least 1",
         ),

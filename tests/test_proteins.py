@@ -12,7 +12,7 @@ import transformers
 from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, processors
 
-from benchmark import roles, runner
+from benchmark import reading, roles
 from benchmark.backbones.protein import STANDARD, ProteinEncoder
 from benchmark.build import build
 from benchmark.compose import CONFIGS, cell_of
@@ -235,9 +235,9 @@ def test_a_bad_row_stops_the_run_unless_it_may_be_skipped(tmp_path, esm):
     words = ["task=protein_regression", "method=head", "backbone=protein_encoder", f"backbone.checkpoint={esm}"]
     words += [f"data.files.all={tmp_path / 'all.csv'}"]
     with pytest.raises(Unusable, match=r"all.csv, row 5: '1' at position 3 is no residue.*task.skip_bad=true"):
-        runner.read(cell_of(words), runner.Result())
-    result = runner.Result()
-    assert len(runner.read(cell_of([*words, "task.skip_bad=true"]), result)["test"]) == 1
+        reading.read(cell_of(words), reading.Result())
+    result = reading.Result()
+    assert len(reading.read(cell_of([*words, "task.skip_bad=true"]), result)["test"]) == 1
     assert result.data["counts"] == {"test": {"bad_examples": 1}}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.records import Measurement, Record, Store, content_hash, fingerprinted, run_id, thin
+from benchmark.records import Measurement, Newer, Record, Store, content_hash, fingerprinted, run_id, thin
 
 CONFIG = {"task": {"_target_": "tasks.nmt.Nmt", "locale": "si"}, "method": {"rank": 8, "lr": 0.01}, "seed": 1}
 ROWS = [{"id": "a", "prediction": "ව", "target": ["වම"]}, {"id": "b", "prediction": "", "target": ["x", "y"]}]
@@ -53,7 +53,7 @@ def test_the_public_keys_stand_in_their_documented_order() -> None:
     content = json.loads(record().to_json())
     assert " ".join(content) == (
         "schema run_id task method backbone seed status reason created config data modules signatures environment "
-        "measurements"
+        "measurements digest"
     )
     assert content["measurements"][0] == {"split": "valid", "name": "loss", "value": 1 / 3, "step": 10}
 
@@ -291,3 +291,31 @@ def test_published_records_are_read_only(tmp_path: Path) -> None:
     with pytest.raises(PermissionError, match="published"):
         Store(tmp_path, read_only=True).append(record(), ROWS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_that_was_edited_is_named_and_not_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.append(record(measurements=(Measurement("test", "bleu", 12.5),)), None)
+    assert list(store.records())
+    path.write_text(path.read_text().replace("12.5", "92.5"))
+    with pytest.warns(UserWarning, match=f"{path.name} is left out, .*edited or damaged"):
+        assert list(store.records()) == []
+    path.write_text(path.read_text()[:200])
+    with pytest.warns(UserWarning, match=f"{path.name} is left out"):
+        assert list(store.records()) == []
+
+
+def test_a_record_without_a_digest_is_an_old_one(tmp_path: Path) -> None:
+    old = json.loads(record().to_json())
+    del old["digest"]
+    assert Record.from_json(json.dumps(old)) == record(created=old["created"])
+
+
+def test_a_newer_record_is_refused_by_name_and_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.append(record(), None)
+    later = path.read_text().replace('"schema": 1', '"schema": 2')
+    path.write_text(later)
+    with pytest.raises(Newer, match=rf"{path.name}: schema 2 is newer than 1: .*another results folder"):
+        store.find("nmt", "lora", path.stem, "cpu")
+    assert path.read_text() == later

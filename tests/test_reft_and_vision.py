@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 from torch.nn import functional as F
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import EsmConfig, EsmModel, LlamaConfig, LlamaForCausalLM
 
 from benchmark.backbones.vision import VisionNetwork
 from benchmark.capabilities.networks import bare, batch, cell
@@ -144,6 +144,16 @@ def test_kadaptation_is_a_sum_of_kronecker_products_with_shared_factors():
         expected = layer.parametrizations.weight.original + sum(products)
         torch.testing.assert_close(layer.weight, expected, rtol=0, atol=1e-5)
     assert len({id(layer.parametrizations.weight[0].change.shared) for layer in layers}) == 1
+
+
+def test_kadaptation_trains_as_much_in_each_block_as_published_for_a_vit_b():
+    method = method_of("kadaptation", {"terms": 32, "rank": 1, "targets": ["query", "value"]})
+    with torch.device("meta"):  # as large as CLIP's ViT-B/32, and queries and values are matrices of their own
+        config = EsmConfig(vocab_size=33, hidden_size=768, num_hidden_layers=12, num_attention_heads=12)
+        model = method.attach(EsmModel(config), cell("esm", method))
+    published = 79_699 - 29_523  # less the linear probe
+    biases, shared = 12 * 768, 2 * 2 * 32 * 32  # which ours has not; and A_i as u v^T, for queries and for values
+    assert trainable(model) - 32**3 == published - biases - shared
 
 
 def test_ssf_scales_and_shifts_what_each_layer_gives():

@@ -55,7 +55,7 @@ def call(words, tmp_path, monkeypatch, capfd) -> Callable[..., Outcome]:
     place = tmp_path / "elsewhere"
     place.mkdir()
     monkeypatch.chdir(place)
-    monkeypatch.setattr(run, "ROOT", tmp_path / "installed")
+    monkeypatch.setattr("benchmark.perform.ROOT", tmp_path / "installed")
 
     def perform(*more: str) -> Outcome:
         capfd.readouterr()
@@ -142,7 +142,10 @@ def test_force_keeps_the_old_record_under_a_number(call, results):
 def test_a_recorded_cell_of_another_device_type_skips_nothing(call, results):
     call()
     (path,) = results.rglob("*.json")
-    path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    record = json.loads(path.read_text())
+    record["environment"]["device"] = "cuda"
+    del record["digest"]
+    path.write_text(json.dumps(record))
     assert "already recorded" not in call().out
     found = [json.loads(path.read_text()) for path in results.rglob("*.json")]
     assert sorted(record["environment"]["device"] for record in found) == ["cpu", "cuda"]
@@ -347,6 +350,7 @@ def ship(results: Path, installed: Path, **changes: str) -> None:
     (path,) = results.glob("runs/*/*/*.json")
     record = json.loads(path.read_text())
     record["data"] |= changes
+    del record["digest"]
     target = installed / "results" / "reference" / path.relative_to(results / "runs")
     target.parent.mkdir(parents=True)
     target.write_text(json.dumps(record))
@@ -397,7 +401,7 @@ def test_an_adapter_saved_before_a_choice_existed_is_loaded(call, tiny_causal, t
     call(f"save={tmp_path / 'adapter'}")
     cell = tmp_path / "adapter" / "cell.json"
     record = json.loads(cell.read_text())
-    del record["config"]["method"]["search"], record["config"]["budget"]["max_test"]
+    del record["config"]["method"]["search"], record["config"]["budget"]["max_test"], record["digest"]
     cell.write_text(json.dumps(record))
     assert saved.load(tmp_path / "adapter", checkpoint=tiny_causal).cell.budget.max_test is None
 

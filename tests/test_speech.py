@@ -222,7 +222,7 @@ def test_lora_learns_and_comes_back_from_its_file(name, tmp_path):
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n != "wavlm"])
 def test_bottlenecks_learn_and_come_back_from_their_file(name, tmp_path):
     batch = heard(name, 3000, 2000)
-    method = Houlsby(description="", search={}, lr=1e-3, bottleneck=4, activation="gelu", norms=True)
+    method = Houlsby(description="", search={}, sized_by=None, lr=1e-3, bottleneck=4, activation="gelu", norms=True)
     model = method.attach(hearing(name), cell_for(name))
     before = model(**batch, labels=torch.tensor([0, 1]))
     before.loss.backward()

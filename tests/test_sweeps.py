@@ -1,42 +1,311 @@
-"""Named sweeps: what they go over exists, and the command takes them."""
+"""Sweeps: what a grid holds, what is left to run, and that the same command again does only that."""
+
+import dataclasses
+import itertools
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from benchmark.compose import CONFIGS, GROUPS, check_options, names_in, usage
-from benchmark.run import for_hydra
+from benchmark import run, status
+from benchmark.compose import CONFIGS, GROUPS, cell_of, choices_of, names_in, usage
+from benchmark.identity import run_id
+from benchmark.ledger import Ledger, signature
+from benchmark.records import Record, Store
+from benchmark.sweep import expand, known_as, of_grid, packed, unpacked
 from benchmark.types import Unusable
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def words(tiny_causal, tmp_path):
+    """A sweep of four toy cells."""
+    shape = ["task=text_generation", "data=toy", "backbone=causal_lm", f"backbone.checkpoint={tiny_causal}"]
+    return ["-m", *shape, "budget=smoke", "method=lora,ia3", "seed=0,1", "device=cpu", f"results={tmp_path}"]
+
+
+def stored(folder):
+    return {r.run_id: r for r in Store(Path(folder) / "runs").records()}
 
 
 @pytest.mark.parametrize("name", names_in("sweep"))
 def test_what_a_sweep_goes_over_exists(name):
     sweep = OmegaConf.load(CONFIGS / "sweep" / f"{name}.yaml")
     assert sweep.description in usage()
-    for group, values in sweep.hydra.sweeper.params.items():
-        chosen = [value.strip() for value in values.split(",")]
+    for word in of_grid(name, "over"):
+        key, _, values = word.partition("=")
+        chosen = values.split(",")
         assert len(chosen) == len(set(chosen))
-        if group in GROUPS:
-            assert set(chosen) <= set(names_in(group))
+        if key in GROUPS and values != "glob(*)":
+            assert set(chosen) <= set(names_in(key))
+    first = expand([f"+sweep={name}", *(["trial=0"] if name == "final" else [])]).cells[0]
+    assert cell_of(first).names["task"]
 
 
 def test_the_architectures_of_low_resource_translation_are_fifteen():
-    sweep = OmegaConf.load(CONFIGS / "sweep" / "nmt15.yaml")
-    assert len(sweep.hydra.sweeper.params.method.split(",")) == 15
+    assert len(expand(["sweep=nmt15"]).cells) == 15
 
 
-def test_a_sweep_is_several_runs():
-    expected = ["-m", "+sweep=nmt15", "seed=0,1"]
-    assert for_hydra(["sweep=nmt15", "seed=0,1"]) == for_hydra(["+sweep=nmt15", "seed=0,1", "--multirun"]) == expected
-    assert for_hydra(["method=lora"]) == ["method=lora"]
+def test_all_methods_are_tuned_alike():
+    cells = expand(["+sweep=tune", "task=nmt"]).cells
+    assert len(cells) == 4 * len(names_in("method"))
+    assert all("phase=tune" in cell for cell in cells)
+
+
+def test_a_sweep_is_a_product_with_seeds_outermost_and_tasks_next():
+    grid = expand(
+        [
+            "-m",
+            "method=lora,full",
+            "task=nmt,protein",
+            "method.lr=1e-3",
+            "seed=0,1",
+            "results=x",
+            "hydra/launcher=basic",
+        ]
+    )
+    assert grid.settings == ("results=x", "hydra/launcher=basic")
+    pairs = [tuple(word for word in cell if word != "method.lr=1e-3") for cell in grid.cells]
+    order = itertools.product(("seed=0", "seed=1"), ("task=nmt", "task=protein"), ("method=lora", "method=full"))
+    assert pairs == list(order)
+
+
+def test_the_users_words_win_over_a_named_sweep():
+    cells = expand(["+sweep=final", "task=nmt", "method=lora,ia3", "seed=7"]).cells
+    assert cells == tuple(("seed=7", "task=nmt", "trial=selected", f"method={m}") for m in ("lora", "ia3"))
+    settings = expand(["+sweep=cost", "task=nmt", "fresh=false"]).settings
+    assert set(settings) == {"fresh=false", "cells_per_job=1"}
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("said", "reason"),
     [
         (["sweep=nmt51"], "no such sweep; did you mean nmt15"),
-        (["sweep=nmt15", "method=lora"], "method=: the sweep goes over it"),
+        (["-m", "method=lora"], "task=. is missing"),
+        (["-m", "task=nmt", "method=lora", "seed=interval(0,1)"], "an interval has no end of values"),
+        (["-m", "task=nmt", "method=lora,huolsby"], "method=huolsby: no such method; did you mean houlsby"),
+        (["-m", "task=nmt", "method=glob(x*)"], "method: the pattern matches nothing"),
     ],
 )
-def test_a_sweep_that_cannot_be_is_refused(words, reason):
+def test_a_sweep_that_cannot_be_is_refused(said, reason, capsys):
     with pytest.raises(Unusable, match=reason):
-        check_options(words)
+        expand(said)
+    assert run.main(said) == 2
+    assert capsys.readouterr().err.startswith("refused: ")
+
+
+def test_cells_survive_the_way_to_a_job():
+    cells = [["task=nmt", r"""task.template="{source}\n'a' = [1,2] $x % é" """, "method=lora"]]
+    assert unpacked(packed(cells)) == cells
+    assert packed(cells).replace("%", "").replace("_", "").replace(".", "").replace("-", "").isalnum()
+
+
+def test_the_same_command_again_does_only_what_is_missing(words, tmp_path, capsys):
+    assert run.main([*words[:-2], "method=lora", "device=cpu", f"results={tmp_path}"]) == 0
+    first = stored(tmp_path)
+    assert len(first) == 2
+    assert run.main(words) == 0
+    assert "4 cells: 2 done; 2 to run" in capsys.readouterr().out
+    both = stored(tmp_path)
+    assert {k: both[k] for k in first} == first  # as they were, times and all
+    assert len(both) == 4
+    assert run.main(words) == 0
+    assert stored(tmp_path) == both
+    assert not list(tmp_path.rglob(".*.lease")) + list(tmp_path.rglob(".*.starts"))
+
+
+def test_a_sweeps_records_are_those_of_single_runs(words, tmp_path):
+    assert run.main(words) == 0
+    single = [w.replace(str(tmp_path), str(tmp_path / "one")) for w in words[1:]]
+    single = [w for w in single if not w.startswith(("method=", "seed="))]
+    assert run.main([*single, "method=ia3", "seed=1"]) == 0
+    [alone] = stored(tmp_path / "one").values()
+    swept = stored(tmp_path)[alone.run_id]
+    assert [m for m in swept.measurements if m.split != "cost"] == [m for m in alone.measurements if m.split != "cost"]
+    assert swept.config == alone.config
+
+
+def test_a_failed_cell_is_a_result_until_it_is_retried(words, tmp_path, capsys):
+    limited = [*words, "budget.max_seconds=1e-9"]
+    assert run.main(limited) == 1
+    failed = stored(tmp_path)
+    assert [r.status for r in failed.values()] == ["failed"] * 4
+    assert all(r.reason.startswith("TimeOut: ") for r in failed.values())
+    capsys.readouterr()
+    assert run.main(limited) == 1  # nothing is run
+    assert stored(tmp_path) == failed
+    assert "4 cells: 4 failed; 0 to run" in capsys.readouterr().out
+    assert run.main([*limited, "retry=failed"]) == 1
+    assert len(list(tmp_path.rglob("*.1.json"))) == 4  # the old ones
+    assert [r.status for r in stored(tmp_path).values()] == ["failed"] * 4
+
+
+def test_a_memory_that_does_not_suffice_is_a_result(words, tmp_path, monkeypatch):
+    import torch
+
+    def attach(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore")
+
+    monkeypatch.setattr("benchmark.runner.sizes", attach)
+    assert run.main(words) == 1
+    assert {r.reason for r in stored(tmp_path).values()} == {
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB."
+    }
+
+
+def test_a_changed_file_is_another_cell(tmp_path, tiny_causal, monkeypatch):
+    data = tmp_path / "data.csv"
+    data.write_text("source,target\n" + "".join(f"{i},{i}\n" for i in range(9)))
+    columns = ["data.columns.source=source", "data.columns.target=target"]
+    base = [
+        "task=text_generation",
+        "method=lora",
+        "data=files",
+        *(f"data.{s}={data}" for s in ("train", "valid", "test")),
+    ]
+    said = (*base, *columns, "backbone=causal_lm", f"backbone.checkpoint={tiny_causal}")
+    _, entry = known_as(said, tmp_path)
+    assert Ledger(tmp_path).get(said) == Ledger(tmp_path).get(said[::-1]) == entry
+    assert entry.run_id == run_id(choices_of(cell_of(said)))
+    data.write_text("source,target\n1,2\n")
+    signature.cache_clear()
+    assert Ledger(tmp_path).get(said) is None
+    assert known_as(said, tmp_path)[1].run_id != entry.run_id
+
+
+def test_a_line_cut_short_is_no_line(tmp_path):
+    said = ("task=nmt", "method=lora")
+    known_as(said, tmp_path)
+    ledger = Ledger(tmp_path)
+    with open(ledger.path, "a") as file:
+        file.write('["task=nmt\\nmethod=full", {"task": "nmt", "run')
+    assert ledger.get(said) is not None
+    assert ledger.get(("task=nmt", "method=full")) is None
+
+
+def test_a_thousand_finished_cells_are_checked_in_seconds_without_torch(tmp_path):
+    seeds = range(500)
+    said = [("seed=0", "task=nmt", f"method={method}") for method in ("lora", "ia3")]
+    ledger, store = Ledger(tmp_path), Store(tmp_path / "runs")
+    for words in said:
+        cell, entry = known_as(words, tmp_path)
+        base = {"task": "nmt", "method": entry.method, "backbone": "mbart_cldr", "status": "done"}
+        choices = choices_of(cell)
+        for seed in seeds:
+            config = choices | {"seed": seed}
+            record = Record(**base, run_id=run_id(config), seed=seed, config=config, environment={"device": "cpu"})
+            store.append(record, None)
+            ledger.add((f"seed={seed}", *words[1:]), dataclasses.replace(entry, run_id=record.run_id))
+    code = """
+import sys, time
+start = time.perf_counter()
+from benchmark.run import main
+status = main(["-m", "task=nmt", "method=lora,ia3", "seed=range(0,500)", f"results={sys.argv[1]}", "device=cpu"])
+print(status, "torch" in sys.modules, time.perf_counter() - start)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "1000 cells: 1000 done; 0 to run" in answer.stdout
+    code, torch_seen, seconds = answer.stdout.splitlines()[-1].split()
+    assert (code, torch_seen) == ("0", "False")
+    assert float(seconds) < 10
+    print({"seconds for a thousand cells": seconds})
+
+
+def test_status_counts_and_prints_what_is_missing(words, tmp_path, capsys):
+    assert run.main([*words[:-2], "method=lora", "device=cpu", f"results={tmp_path}"]) == 0
+    capsys.readouterr()
+    assert status.main([*words, "method=lora,ia3,head"]) == 1
+    lines = capsys.readouterr().out.split("\n")
+    assert lines[0].split() == ["task", *status.STATES, "left"]
+    assert lines[1].split()[:6] == ["text_generation", "2", "0", "0", "0", "4"]
+    assert status.main([*words, "--missing"]) == 1
+    missing = capsys.readouterr().out.splitlines()
+    assert len(missing) == 2
+    assert all("method=ia3" in line and f"results={tmp_path}" in line for line in missing)
+    for line in missing:
+        assert run.main(line.split()) == 0
+    assert status.main(words) == 0
+
+
+def test_a_selected_trial_is_found_again_and_chosen_anew_after_more_tuning(words, tmp_path, capsys):
+    tune = [*words, "phase=tune", "seed=0"]
+    assert run.main([*tune, "trial=0,1"]) == 0
+    final = [*words, "trial=selected", "seed=5"]
+    assert run.main(final) == 0
+    first = {r.run_id for r in stored(tmp_path).values() if not r.config.get("phase")}
+    capsys.readouterr()
+    assert run.main(final) == 0
+    assert "2 cells: 2 done; 0 to run" in capsys.readouterr().out
+    selected = [r.data["selected"] for r in stored(tmp_path).values() if not r.config.get("phase")]
+    assert all(s["trials"] == 2 and len(s["runs"]) == 2 for s in selected)
+    assert run.main([*tune, "trial=2"]) == 0
+    capsys.readouterr()
+    assert run.main(final) == 0  # the same trial or another, but chosen from three
+    assert "2 to run" in capsys.readouterr().out
+    assert {r.run_id for r in stored(tmp_path).values() if not r.config.get("phase")} >= first
+
+
+@pytest.mark.parametrize(
+    "launcher", [["fresh=true", "cells_per_job=3"], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]]
+)
+def test_other_processes_do_the_same(words, tmp_path, launcher):
+    if "joblib" in launcher[0]:
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    command = [sys.executable, "-m", "benchmark.run", *words, *launcher]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    found = stored(tmp_path)
+    assert [r.status for r in found.values()] == ["done"] * 4
+    assert all(r.environment.get("shared", False) == ("joblib" in launcher[0]) for r in found.values())
+
+
+def test_a_grid_without_a_cell_that_runs_says_so(words, capsys):
+    said = [*words, "method=vpt_deep,tsa"]
+    assert run.main(said) == 2
+    error = capsys.readouterr().err
+    assert "no cell of this sweep can run: " in error
+    assert "docs/methods.md" in error
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_first_cell(words, capsys):
+    if not Path("/proc/self").exists():
+        pytest.skip("no place here that permits and refuses")
+    assert run.main([*words[:-1], "results=/proc/here"]) == 2
+    told = capsys.readouterr()
+    assert "nothing can be written there" in told.err
+    assert "cells" not in told.out
+
+
+def test_a_launcher_that_is_not_there_says_how_to_get_it(words, capsys):
+    assert run.main([*words, "hydra/launcher=nosuch"]) == 2
+    assert "hydra/launcher=nosuch: not installed here: pip install" in capsys.readouterr().err
+
+
+def test_a_sweep_saves_no_adapter_over_another(words, capsys, tmp_path):
+    assert run.main([*words, f"save={tmp_path / 'kept'}"]) == 2
+    assert "overwrite each other" in capsys.readouterr().err
+
+
+def test_without_slurm_there_is_another_way(words, capsys, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert run.main([*words, "hydra/launcher=submitit_slurm"]) == 2
+    assert "sbatch not found" in capsys.readouterr().err
+
+
+def test_a_shared_process_adds_little_to_a_short_cell(words, tmp_path):
+    seeds = ",".join(map(str, range(12)))
+    said = [w for w in words if not w.startswith(("seed=", "method="))]
+    started = time.perf_counter()
+    assert run.main([*said, f"seed={seeds}", "method=lora"]) == 0
+    spent = time.perf_counter() - started
+    records = stored(tmp_path).values()
+    assert len(records) == 12
+    assert spent / 12 - sum(r.seconds() for r in records) / 12 < 2  # a busy machine; results/README.md has the figure
+    print(json.dumps({"overhead": spent / 12 - sum(r.seconds() for r in records) / 12}))

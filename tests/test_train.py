@@ -235,7 +235,7 @@ class Points:
 
 BUDGET = Budget(
     description="", steps=12, batch_size=4, micro_batches=1, warmup=0.0, weight_decay=0.0, clip=0.0, dropout=0.0,
-    precision="fp32", evaluations=12, eval_batch_size=3, max_valid=100, max_test=None, max_seconds=None,
+    precision="fp32", evaluations=12, eval_batch_size=3, max_valid=100, max_test=None, max_seconds=None, shard=None,
 )  # fmt: skip
 
 
@@ -245,7 +245,8 @@ def weighted_examples(count):
 
 def fitted(model, budget, train, valid=None, method=Everything, lr=0.1):
     """Fit, and return the network, the measurements, and the state seen with each of them."""
-    cell = SimpleNamespace(task=Points(), method=method(description="", lr=lr, search={}), budget=budget, seed=0, lr=lr)
+    chosen = method(description="", lr=lr, search={}, sized_by=None)
+    cell = SimpleNamespace(task=Points(), method=chosen, budget=budget, seed_of=lambda _: 0, lr=lr)
     points, states = [], []
     for point in fit(model, cell, Encoded(train, valid or train[:7]), None, Meter("cpu")):
         points.append(point)
@@ -314,8 +315,8 @@ def test_a_loss_that_is_no_number_stops_the_run_names_the_step_and_spares_the_we
 
 
 def cell_and_data(train, valid=None):
-    method = Everything(description="", lr=0.1, search={})
-    cell = SimpleNamespace(task=Points(), method=method, budget=BUDGET, seed=0, lr=0.1)
+    method = Everything(description="", lr=0.1, search={}, sized_by=None)
+    cell = SimpleNamespace(task=Points(), method=method, budget=BUDGET, seed_of=lambda _: 0, lr=0.1)
     return cell, Encoded(train, valid or train[:7]), None
 
 

@@ -178,7 +178,7 @@ class Probe:
 
 BUDGET = Budget(
     description="", steps=20, batch_size=4, micro_batches=1, warmup=0.0, weight_decay=0.0, clip=1.0, dropout=0.0,
-    precision="fp32", evaluations=1, eval_batch_size=4, max_valid=4, max_test=None, max_seconds=None,
+    precision="fp32", evaluations=1, eval_batch_size=4, max_valid=4, max_test=None, max_seconds=None, shard=None,
 )  # fmt: skip
 
 

@@ -9,8 +9,9 @@ from torch import nn
 from transformers.activations import ACT2FN
 
 from benchmark import roles
+from benchmark.blocks import blocks_of
 from benchmark.methods.native import Part
-from benchmark.methods.places import blocks_of, chosen, width_of
+from benchmark.methods.places import chosen, width_of
 from benchmark.types import Unusable
 from benchmark.wording import near
 

@@ -1,6 +1,7 @@
 """DiffFit (Xie et al. 2023, arXiv 2304.06648): all bias vectors, and a gain per channel of each branch.
 
-The gains begin at one, on query, key, value and output of attention and on what the feed-forward layer gives.
+The gains begin at one, on query, key, value and output of attention and on what the feed-forward layer gives. Its
+public implementations also train whatever is called norm, and the embedding of classes: here norms keep their gains.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The paper learns both, keeps a fixed number of entries by magnitude, and trains these on. Here the first half is done
 beforehand, and only which entries it found is kept: the values begin at zero again, so that no method trains longer
-than the budget says.
+than the budget says. An entry's mask is its own: the paper's better variant multiplies it with one of the whole matrix.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from benchmark.methods.sparse import Sparse, Weight, matrix_of
 if TYPE_CHECKING:
     from benchmark.types import Cell
 
-LOW, HIGH, HEAT = -0.1, 1.1, 2 / 3  # the hard concrete distribution of Louizos et al. 2018, arXiv 1712.01312
+# the hard concrete distribution of Louizos et al. 2018, arXiv 1712.01312; the paper's code takes -1.5, 1.5 and 1, and
+# starts from masks that are open, at a logit of 5, where ours starts at 0
+LOW, HIGH, HEAT = -0.1, 1.1, 2 / 3
 
 
 class Relaxed(nn.Module):

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchmark.blocks import blocks_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import blocks_of
 from benchmark.types import Category, Input
 
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Prompt(Part):
-    """Learned frames; drawn as the paper's code draws them."""
+    """Learned frames, drawn by Xavier's rule from tokens and width.
+
+    So does the paper's code, but from three sides, 1 x tokens x width, which makes its bound smaller.
+    """
 
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()

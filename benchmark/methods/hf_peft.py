@@ -13,11 +13,12 @@ import peft
 from peft.utils import ModulesToSaveWrapper
 
 from benchmark import roles
+from benchmark.blocks import blocks_of
 from benchmark.methods.peft_options import BLOCKS, CONFIGS, configuration, trains_heads, untargeted, wrong_options
 from benchmark.methods.peft_prompts import fitted, mended
 from benchmark.methods.peft_shapes import refuse_misfits
 from benchmark.methods.peft_types import LEFT_OUT, UNREADABLE, WRAPS, Facts, facts
-from benchmark.methods.places import blocks_of, chosen
+from benchmark.methods.places import chosen
 from benchmark.types import Category, Head, Kind, Method, Unusable
 from benchmark.wording import near
 

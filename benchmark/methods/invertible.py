@@ -13,9 +13,10 @@ from torch import nn
 from transformers.activations import ACT2FN
 
 from benchmark import roles
+from benchmark.blocks import blocks_of
 from benchmark.methods.bottleneck import unfit
 from benchmark.methods.native import Native, Part
-from benchmark.methods.places import blocks_of, chosen
+from benchmark.methods.places import chosen
 from benchmark.types import Unusable
 
 if TYPE_CHECKING:

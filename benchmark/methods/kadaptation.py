@@ -1,6 +1,10 @@
 """KAdaptation (He et al. 2022, arXiv 2203.16329): W' = W + sum_i A_i (x) (u_i v_i^T), (x) the Kronecker product.
 
 The n matrices A_i, n x n, are shared by all layers. The v_i begin at zero, so that the start is the identity.
+
+The paper's code takes n = 32, on query and value alone: the A_i are products of two vectors there, one set for all
+queries and one for all values, and each block also adds one trained bias to both. Here the A_i are full, one set for
+all weights, and there is no bias.
 """
 
 from __future__ import annotations

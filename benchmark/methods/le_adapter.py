@@ -14,8 +14,9 @@ from torch import nn
 from transformers.activations import ACT2FN
 
 from benchmark import roles
+from benchmark.blocks import blocks_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import blocks_of, chosen, width_of
+from benchmark.methods.places import chosen, width_of
 from benchmark.methods.side import added
 from benchmark.types import Category, Input
 from benchmark.wording import near

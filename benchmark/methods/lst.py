@@ -1,4 +1,9 @@
-"""Ladder side tuning (Sung et al. 2022, arXiv 2206.06522): a small network beside the frozen one reads its states."""
+"""Ladder side tuning (Sung et al. 2022, arXiv 2206.06522): a small network beside the frozen one reads its states.
+
+Beside what Rung says, the paper's code differs in this: a gate is sigmoid(a / 0.1), here sigmoid(a); the ladder stands
+on the embeddings, here on the first block's state; the side network begins as a pruned copy of the backbone, here at
+random; and what it gives replaces the last state, to which it is added here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Norm tuning (Zhao et al. 2024, arXiv 2312.11420): train the normalisation layers alone."""
+"""Norm tuning (Zhao et al. 2024, arXiv 2312.11420): train the normalisation layers alone.
+
+All of them, of any network; the paper tunes those in the attention blocks of a language model that learns to see.
+"""
 
 from __future__ import annotations
 

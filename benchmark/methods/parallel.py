@@ -46,6 +46,6 @@ class ParallelInv(Inversion, Parallel):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptFormer(Parallel):
-    """A small scale, and the residual stream is read before its norm (equation 2 leaves it open, the code does)."""
+    """A small scale, and the residual stream is read before its norm, as in the paper's code."""
 
     paper: ClassVar[str] = "Chen et al. 2022, arXiv 2205.13535"

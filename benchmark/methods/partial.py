@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmark import roles
+from benchmark.blocks import blocks_of
 from benchmark.methods.native import Native, freeze
-from benchmark.methods.places import blocks_of
 from benchmark.types import Category, Unusable
 
 if TYPE_CHECKING:

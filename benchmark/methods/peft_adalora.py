@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import peft
+import torch
 
 from benchmark.methods.hf_peft import Peft
 from benchmark.methods.peft_options import configuration
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from benchmark.types import Cell
+
+
+GATHERED = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # by the library's allocator, for each parameter
 
 
 class Regularised(peft.AdaLoraModel):
@@ -41,6 +45,22 @@ class AdaLora(Peft):
 
     def after_step(self, model: nn.Module, step: int) -> None:
         model.base_model.update_and_allocate(step)  # by the gradients of this step
+
+    def progress(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        allocator, pattern = model.base_model.rankallocator, model.peft_config["default"].rank_pattern
+        gathered = {f"{kind}.{n}": t for kind in GATHERED for n, t in getattr(allocator, kind).items()}
+        return gathered | {f"rank_pattern.{name}": torch.tensor(kept) for name, kept in (pattern or {}).items()}
+
+    def resume(self, model: nn.Module, progress: dict[str, torch.Tensor]) -> None:
+        parts: dict[str, dict[str, torch.Tensor]] = {kind: {} for kind in (*GATHERED, "rank_pattern")}
+        for name, tensor in progress.items():
+            kind, _, inner = name.partition(".")
+            parts[kind][inner] = tensor
+        for kind in GATHERED:
+            setattr(model.base_model.rankallocator, kind, parts[kind])
+        if parts["rank_pattern"]:
+            pattern = {name: tensor.tolist() for name, tensor in parts["rank_pattern"].items()}
+            model.peft_config["default"].rank_pattern = pattern
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write all of E: the state that is kept may be older than the last pruning, which the library would apply."""

@@ -15,8 +15,8 @@ from peft import set_peft_model_state_dict
 from peft.tuners.lily.layer import Linear as LilyLinear
 from safetensors.torch import load_file
 
+from benchmark.blocks import NUMBER
 from benchmark.methods.hf_peft import Peft
-from benchmark.methods.places import NUMBER
 from benchmark.types import Unusable
 
 if TYPE_CHECKING:

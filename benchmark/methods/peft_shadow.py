@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from peft.tuners.shadow.layers import ShadowLayer
 
@@ -20,6 +20,8 @@ UNREAD = ("shadow_update_transform", "shadow_update_gate")
 @dataclass(frozen=True, kw_only=True)
 class Shadow(Peft):
     """The small network reads the frozen one's embeddings; its own are not trained, nor what nothing reads."""
+
+    shards: ClassVar[bool] = False
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         model = super().attach(model, cell)

@@ -78,7 +78,7 @@ TYPES = {  # by the taxonomy of Han et al. 2024, arXiv 2403.14608
     "HRA": _reparameterised("Yuan et al. 2024, arXiv 2405.17484"),
     "IA3": _additive("Liu et al. 2022, arXiv 2205.05638"),
     "LILY": _reparameterised("Zhong et al. 2024, arXiv 2407.09946", mergeable=False),
-    "LN_TUNING": _selective("Zhao et al. 2023, arXiv 2312.11420"),
+    "LN_TUNING": _selective("Zhao et al. 2024, arXiv 2312.11420"),
     "LOHA": _reparameterised("Hyeon-Woo et al. 2021, arXiv 2108.06098"),
     "LOKR": _reparameterised("Yeh et al. 2023, arXiv 2309.14859"),
     "LORA": _reparameterised("Hu et al. 2022, arXiv 2106.09685", compiles=True),

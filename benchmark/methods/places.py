@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,6 @@ from benchmark.types import Unusable
 
 if TYPE_CHECKING:
     from torch import nn
-
-NUMBER = re.compile(r"(?:^|\.)\d+(?=\.|$)")
 
 
 def width_of(module: nn.Module) -> int:
@@ -48,22 +45,3 @@ def bias_vectors(model: nn.Module, family: str) -> list[nn.Parameter]:
 
     named = {name: p for name, p in model.named_parameters() if name.endswith("bias") and not p.requires_grad}
     return [p for name, p in named.items() if not idle(name.rpartition(".")[0])]
-
-
-def blocks_of(model: nn.Module, family: str) -> list[str]:
-    """List the blocks in the order of the network: the smallest numbered modules in which every wrapped role occurs."""
-    wrapped = roles.resolve([name for name, _ in model.named_modules()], family, ("default",))
-    default = roles.expand(family, ("default",))
-    played = [role for role in default if any(roles.plays(name, family, [role]) for name in wrapped)]
-
-    def whole(prefix: str) -> bool:
-        inside = [name for name in wrapped if name.startswith(f"{prefix}.")]
-        return all(any(roles.plays(name, family, [role]) for name in inside) for role in played)
-
-    found: dict[str, None] = {}
-    for name in wrapped:
-        numbered = [name[: place.end()] for place in NUMBER.finditer(name)]
-        block = next((prefix for prefix in reversed(numbered) if whole(prefix)), None)
-        if block:
-            found[block] = None
-    return list(found)

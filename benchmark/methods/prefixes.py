@@ -16,8 +16,9 @@ from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from benchmark import roles
+from benchmark.blocks import NUMBER
 from benchmark.methods.native import Part
-from benchmark.methods.places import NUMBER, chosen, inputs_of, width_of
+from benchmark.methods.places import chosen, inputs_of, width_of
 from benchmark.types import Unusable
 
 INTERFACE = "prefixed"

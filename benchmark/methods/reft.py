@@ -1,6 +1,7 @@
 """Representation fine-tuning (Wu et al. 2024, arXiv 2404.03592): hidden states are changed, the weights are not.
 
-LoReFT: h + R^T (W h + b - R h), the rows of R orthonormal. NoReFT drops the orthogonality, DiReFT also the R h.
+LoReFT: h + R^T (W h + b - R h), the rows of R orthonormal. NoReFT drops the orthogonality, DiReFT also the R h: so the
+paper and AdapterHub, where pyreft's class of that name keeps the rows orthonormal.
 The paper draws W at random, which is another network from the start. Here W begins as R, or as zero where R h is
 dropped, and b as zero: then nothing is added, and every gradient of W and b is alive.
 """
@@ -17,8 +18,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from benchmark import roles
+from benchmark.blocks import blocks_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import blocks_of, width_of
+from benchmark.methods.places import width_of
 from benchmark.types import IGNORED, Category, Input, Kind, Unusable
 
 if TYPE_CHECKING:

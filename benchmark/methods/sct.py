@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from benchmark import roles
+from benchmark.blocks import blocks_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import blocks_of, chosen
+from benchmark.methods.places import chosen
 from benchmark.types import Category, Kind, Unusable
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from benchmark import roles
-from benchmark.methods.places import blocks_of, chosen, width_of
+from benchmark.blocks import blocks_of
+from benchmark.methods.places import chosen, width_of
 from benchmark.types import Input, Unusable
 
 if TYPE_CHECKING:

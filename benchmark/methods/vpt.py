@@ -1,7 +1,8 @@
 """Visual prompt tuning (Jia et al. 2022, arXiv 2203.12119): learnt tokens after the class token.
 
 Shallow: they enter the first block and leave after the last. Deep: each block has its own, which replace those of the
-block before. They are gone before the last norm and the pooling, which read the image's own tokens.
+block before. They are gone before the last norm and the pooling, which read the image's own tokens: a class token,
+which the paper reads, sees no difference.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import torch
 from torch import nn
 
 from benchmark import roles
+from benchmark.blocks import blocks_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import blocks_of
 from benchmark.types import Category
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from benchmark.records import Record, Store
 
 SOURCES = ("reference", "runs")  # folders of the results: shipped, and the user's own
 KEYS = ["task", "backbone", "weights", "method", "seed", "source", "run_id", "device"]
-COLUMNS = ["source", "task", "method", "backbone", "weights", "seed", "status", "reason", "metric"]
+COLUMNS = ["source", "task", "method", "backbone", "weights", "seed", "phase", "trial", "status", "reason", "metric"]
 ORIGIN = ["fingerprint", "device", "commit", "run_id"]
 
 Run = tuple[str, Record]  # where it was found, what it is
@@ -58,6 +58,8 @@ def _row(source: str, record: Record) -> dict[str, Any]:
         "backbone": record.backbone,
         "weights": weights(record),
         "seed": record.seed,
+        "phase": record.config.get("phase") or "final",
+        "trial": record.config.get("trial") or 0,
         "status": record.status,
         "reason": record.reason,
         "metric": record.data.get("metric"),

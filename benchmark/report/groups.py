@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmark.records import Record, choices
+from benchmark.records import SEEDS, Record, choices
 from benchmark.report.frame import Run, weights
+from benchmark.report.views import views
 
 # Equal for all rows of an honest comparison; where they are not, every row says which it has.
 COMPARED = ("task.", "budget.", "data.", "data fingerprint", "device", "source")
+
 
 Settings = dict[str, str]
 
@@ -44,11 +46,12 @@ class Group:
 
 
 def grouped(runs: list[Run]) -> dict[tuple[str, str], list[Group]]:
-    """Sort runs by (task, budget) and setting, with the squares that are missing from each grid."""
+    """Sort runs by (task, budget and view) and setting, with the squares that are missing from each grid."""
     grids: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in runs:
-        budget = (run[1].config.get("budget") or {}).get("name") or ""
-        grids[run[1].task, str(budget)].append(run)
+    for view, members in views(runs).items():
+        for run in members:
+            budget = (run[1].config.get("budget") or {}).get("name") or ""
+            grids[run[1].task, "_".join(filter(None, (str(budget), view)))].append(run)
     return {key: sorted(_complete(_groups(grids[key])), key=_order) for key in sorted(grids)}
 
 
@@ -81,7 +84,7 @@ def _known_fingerprints(runs: list[Run], settings: dict[int, Settings]) -> dict[
 
 
 def _settings(source: str, record: Record) -> Settings:
-    config = {key: value for key, value in choices(record.config).items() if key not in ("seed", "seed_sample")}
+    config = {key: value for key, value in choices(record.config).items() if key not in SEEDS}
     beside = {
         "source": source,
         "device": record.device,

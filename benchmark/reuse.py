@@ -1,0 +1,27 @@
+"""What the cells of one process share: read once, encoded once, loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
+
+
+@dataclass
+class Reuse:
+    """Values by name, each for one key: another key replaces it, so that one dataset and one network are held."""
+
+    config: dict[str, Any] = field(default_factory=dict)  # choices of the cell at hand, with files by their content
+    kept: dict[str, tuple[Any, Any]] | None = None  # what earlier cells left; None: nothing is kept
+
+    def get(self, name: str, parts: tuple[str, ...], make: Callable[[], Value], *more: Any) -> Value:
+        """Return what was made for these parts of the configuration and this much more, or make it."""
+        if self.kept is None:
+            return make()
+        key = ([self.config.get(part) for part in parts], more)
+        if name not in self.kept or self.kept[name][0] != key:
+            self.kept.pop(name, None)  # two would lie in memory else
+            self.kept[name] = (key, make())
+        return self.kept[name][1]

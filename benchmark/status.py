@@ -1,0 +1,157 @@
+"""How far a sweep is: python -m benchmark.status +sweep=S [any word of the sweep] [--missing]."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from benchmark.claims import LEASE_SECONDS, Claim
+from benchmark.device import device_of
+from benchmark.ledger import Ledger
+from benchmark.outcome import status_of
+from benchmark.records import Record
+from benchmark.sweep import Records, Sweep, expand, known_as
+from benchmark.types import Unusable
+
+STATES = ("done", "skipped", "failed", "running", "missing")
+MISSING = "--missing"
+UNITS = ((5400, 3600, 1, "h"), (90, 60, 0, "min"), (0, 1, 0, "s"))  # from so many seconds on; length, digits, name
+REFRESH = 5.0  # seconds between looks, in a terminal
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of one cell."""
+
+    words: tuple[str, ...]
+    task: str
+    method: str
+    state: str
+    record: Record | None = None
+    note: str | None = None  # why it failed, or cannot be composed
+
+
+def main(arguments: list[str]) -> int:
+    """Show once, or in a terminal until nothing is running; the exit status is 0 where nothing is left to do."""
+    wants_missing = MISSING in arguments
+    words = [word for word in arguments if word != MISSING]
+    found: list[State] = []
+
+    def work() -> None:
+        grid = expand(words)
+        found.extend(states(grid))
+        if wants_missing:
+            print_missing(grid, found)
+        elif sys.stdout.isatty():
+            found[:] = live(grid)
+        else:
+            Console(width=120).print(table(found))
+            for line in notes(found):
+                print(line)
+
+    status = status_of(work, words)
+    return status or int(any(cell.state not in ("done", "skipped") for cell in found))
+
+
+def states(grid: Sweep) -> list[State]:
+    """Look at every cell of a sweep; what was never composed is composed now."""
+    results = Path(grid.setting("results", "results"))
+    ledger, records = Ledger(results), Records(results, device_of(grid.setting("device", "auto")))
+    return [state(words, results, ledger, records) for words in grid.cells]
+
+
+def state(words: tuple[str, ...], results: Path, ledger: Ledger, records: Records) -> State:
+    """Look at one cell."""
+    named = dict(word.split("=", 1) for word in words if "=" in word)
+    entry = ledger.get(words)
+    if entry is None or (entry.tuned is not None and records.of(entry) is None):
+        try:
+            entry = known_as(words, results)[1]
+        except Unusable as error:
+            return State(words, named["task"], named["method"], "missing", note=str(error))
+    record = records.of(entry)
+    if record:
+        return State(words, entry.task, entry.method, record.status, record, record.reason)
+    running = at_work(Claim(results / "runs" / entry.task / entry.method, entry.run_id))
+    return State(words, entry.task, entry.method, "running" if running else "missing")
+
+
+def at_work(claim: Claim) -> bool:
+    """Whether a process holds the cell and was heard of lately."""
+    try:
+        return time.time() - claim.lease.stat().st_mtime < LEASE_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def table(cells: Sequence[State]) -> Table:
+    """Count by task and state, and say what is left in time."""
+    drawn = Table(box=None, pad_edge=False)
+    drawn.add_column("task")
+    for name in (*STATES, "left"):
+        drawn.add_column(name, justify="right")
+    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    for task in [*tasks, *(["all"] if len(tasks) > 1 else [])]:
+        part = [cell for cell in cells if task in (cell.task, "all")]
+        counts = Counter(cell.state for cell in part)
+        drawn.add_row(task, *(str(counts[name]) for name in STATES), left(part, cells))
+    return drawn
+
+
+def left(part: Sequence[State], cells: Sequence[State]) -> str:
+    """Say how long the missing cells will take one process, by the speed of recorded ones like them."""
+    known: dict[tuple[str, ...], list[float]] = {}
+    for cell in cells:
+        if cell.record and cell.record.status == "done":
+            for key in ((cell.task, cell.method), (cell.task,), ()):
+                known.setdefault(key, []).append(cell.record.seconds())
+    waiting = [cell for cell in part if cell.state in ("missing", "running")]
+    if not waiting:
+        return "-"
+    if not known:
+        return "unknown"
+    keys = [((c.task, c.method), (c.task,), ()) for c in waiting]
+    seconds = sum(statistics.fmean(next(known[key] for key in tries if key in known)) for tries in keys)
+    return next(f"{seconds / unit:.{digits}f} {name}" for least, unit, digits, name in UNITS if seconds >= least)
+
+
+def notes(cells: Sequence[State]) -> Iterator[str]:
+    """Tell what failed, and what cannot be composed."""
+    for cell in cells:
+        if cell.note and cell.state in ("failed", "missing"):
+            yield f"{cell.state}: {shlex.join(cell.words)}: {cell.note}"
+
+
+def print_missing(grid: Sweep, cells: Sequence[State]) -> None:
+    """Print the words of each cell that is neither recorded nor running, a line each."""
+    for cell in cells:
+        if cell.state == "missing":
+            print(shlex.join([*cell.words, *grid.settings]))
+
+
+def live(grid: Sweep) -> list[State]:
+    """Look again and again until nothing is at work."""
+    with Live(refresh_per_second=1) as view:
+        while True:
+            found = states(grid)
+            view.update(table(found))
+            if not any(cell.state == "running" for cell in found):
+                break
+            time.sleep(REFRESH)
+    for line in notes(found):
+        print(line)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,181 @@
+"""A run that is stopped and goes on gives the same record as one that was not, and a signal is passed on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from benchmark import pause as module
+from benchmark import reading, runner
+from benchmark.compose import cell_of
+from benchmark.pause import Pause, Paused, leave, listening
+from benchmark.perform import Settings, perform
+from benchmark.progress import watching
+from benchmark.records import Record
+
+ROOT = Path(__file__).parents[1]
+METHODS = ["lora", "adalora", "full", "lora_plus", "fishmask", "prefix_mlp", "dora", "pvera", "diff_pruning"]
+
+
+def run(cell, pause=None):
+    """Run a cell; the numbers that are no cost, and the answers."""
+    result = reading.Result()
+    splits = reading.read(cell, result)
+    with watching() as watch:
+        runner.run(cell, splits, "cpu", watch, result, pause=pause)
+    costs = {m.name: m.value for m in result.measurements if m.split == "cost"}
+    return [m for m in result.measurements if m.split != "cost"], result.examples, costs
+
+
+class AfterChecks(Pause):
+    """Asks for a pause at the n-th moment at which one is possible."""
+
+    def __init__(self, folder, moment, code="this"):
+        super().__init__(folder, code)
+        self.left = moment
+
+    def check(self):
+        self.left -= 1
+        if not self.left:
+            self.asked = signal.SIGTERM, None
+        super().check()
+
+
+CASES = [("lora", moment) for moment in (1, 4, 10, 13)] + [(method, 7) for method in METHODS[1:]]
+
+
+@pytest.mark.parametrize(("method", "moment"), CASES)  # ten steps, then answers
+def test_a_run_that_is_stopped_goes_on_to_the_same_record(toy_cell, tmp_path, method, moment):
+    words = ["budget.evaluations=3", "budget.dropout=0.1", "budget.eval_batch_size=4"]  # of which dropout draws
+    whole = run(toy_cell("seq2seq", method, *words))
+    folder = tmp_path / ".a.paused"
+    with pytest.raises(Paused) as stopped:
+        run(toy_cell("seq2seq", method, *words), AfterChecks(folder, moment))
+    assert stopped.value.step == min(moment, 10)
+    assert sorted(f.name for f in folder.iterdir()) == [module.REST, module.TENSORS]
+    torch.rand(7)  # whatever happens in between
+    resumed = run(toy_cell("seq2seq", method, *words), Pause(folder, "this"))
+    assert resumed[:2] == whole[:2]
+    assert (resumed[2].get("restarts"), whole[2].get("restarts")) == (1, None)
+
+
+def test_several_stops_are_counted_and_change_nothing(toy_cell, tmp_path):
+    cell, folder = toy_cell("causal_lm", "lora", "budget.evaluations=5"), tmp_path / ".a.paused"
+    for moment in (2, 1, 3):
+        with pytest.raises(Paused):
+            run(cell, AfterChecks(folder, moment))
+    resumed, whole = run(cell, Pause(folder, "this")), run(cell)
+    assert resumed[:2] == whole[:2]
+    assert resumed[2]["restarts"] == 3
+
+
+def test_other_code_begins_anew(toy_cell, tmp_path):
+    cell, folder = toy_cell("causal_lm", "lora"), tmp_path / ".a.paused"
+    with pytest.raises(Paused):
+        run(cell, AfterChecks(folder, 3))
+    assert "restarts" not in run(cell, Pause(folder, "another commit"))[2]
+
+
+def test_a_signal_only_asks_and_the_handler_it_had_is_called_in_the_end(tmp_path):
+    called = []
+    before = signal.signal(signal.SIGUSR2, lambda number, _: called.append(number))
+    try:
+        pause = Pause(tmp_path / "x", "")
+        pause.training, pause._save = SimpleNamespace(step=7), called.append  # something to lose
+        with listening(pause):
+            os.kill(os.getpid(), signal.SIGUSR2)
+            assert called == []
+            with pytest.raises(Paused) as stopped:
+                pause.check()
+        assert called == [pause.training]
+        called.clear()
+        with pytest.raises(SystemExit) as left:
+            leave(stopped.value)
+        assert (called, left.value.code) == ([signal.SIGUSR2], 128 + signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert len(called) == 2  # it is in its place again
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
+def told_to_stop(monkeypatch, place, cell, results):
+    """Run a cell that gets the launcher's signal where it calls a function; count the handler's calls."""
+    owner = reading if place == "read" else runner
+    called, real = [], getattr(owner, place)
+
+    def signalled(*given):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return real(*given)
+
+    monkeypatch.setattr(owner, place, signalled)
+    before = signal.signal(signal.SIGUSR2, lambda number, _: called.append(number))
+    rest = {"retry": None, "save": None, "force": False, "shared": True, "attempts": 1}
+    try:
+        with pytest.raises(SystemExit) as left:
+            perform(cell, Settings(results=str(results), device="cpu", **rest))
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert (called, left.value.code) == ([signal.SIGUSR2], 128 + signal.SIGUSR2)
+    return sorted(p.name.partition(".")[2] for p in results.glob("runs/*/*/*"))
+
+
+def test_who_is_told_to_stop_while_it_reads_stops_at_once_and_did_not_die(toy_cell, tmp_path, monkeypatch):
+    assert told_to_stop(monkeypatch, "read", toy_cell("causal_lm", "lora"), tmp_path) == []
+
+
+def test_a_signal_that_comes_too_late_to_stop_a_run_stops_those_after_it(toy_cell, tmp_path, monkeypatch):
+    files = told_to_stop(monkeypatch, "saved", toy_cell("causal_lm", "lora"), tmp_path)
+    assert files == ["examples.jsonl.gz", "json"]
+
+
+def test_the_command_goes_on_after_a_termination(tiny_causal, tmp_path):
+    words = [
+        "task=text_generation",
+        "method=lora",
+        "data=toy",
+        "backbone=causal_lm",
+        f"backbone.checkpoint={tiny_causal}",
+    ]
+    words += ["budget=smoke", "budget.steps=700", "budget.eval_batch_size=64", "device=cpu"]
+
+    def start(results):
+        command = [sys.executable, "-m", "benchmark.run", *words, f"results={results}"]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    first = start(tmp_path / "a")
+    folder = tmp_path / "a" / "runs" / "text_generation" / "lora"
+    waited = time.monotonic()
+    while not list(folder.glob(".*.starts")) and time.monotonic() - waited < 60:
+        time.sleep(0.2)
+    time.sleep(2)
+    first.send_signal(signal.SIGTERM)
+    said, _ = first.communicate(timeout=60)
+    assert first.returncode == 128 + signal.SIGTERM
+    assert "the same command goes on" in said
+    assert not list(folder.glob("*.json")) + list(folder.glob(".*.lease")) + list(folder.glob(".*.starts"))
+    second, other = start(tmp_path / "a"), start(tmp_path / "b")
+    assert second.wait(120) == other.wait(120) == 0
+    records = [
+        Record.from_json(next((tmp_path / name).rglob("text_generation/lora/*.json")).read_text()) for name in "ab"
+    ]
+    numbers = [[m for m in r.measurements if m.split != "cost"] for r in records]
+    assert json.dumps(numbers[0]) == json.dumps(numbers[1])
+    assert list(folder.glob(".*.paused")) == []
+
+
+def test_where_nothing_is_trained_there_is_no_state_to_keep(tmp_path):
+    cell = cell_of(["task=protein", "method=lora"])
+    pause = Pause(tmp_path / "x", "")
+    pause.asked = signal.SIGTERM, None
+    with pytest.raises(Paused) as stopped:
+        pause.check()
+    assert stopped.value.step is None
+    assert not (tmp_path / "x").exists()
+    assert cell.method.progress(None) == {}

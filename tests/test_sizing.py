@@ -1,0 +1,75 @@
+"""Equal sizes: the knob's value is the best there is, seen by trying all, and the run has what was promised."""
+
+import pytest
+from cells import run_cell
+
+from benchmark.compose import cell_of, names_in
+from benchmark.sizing import attached, solve, trainable, turned
+from benchmark.types import Unusable
+
+SIZED = [m for m in names_in("method") if cell_of(["task=protein", f"method={m}"]).method.sized_by]
+
+
+def test_the_rank_of_lora_follows_its_formula():
+    # ESM: six wrapped maps per block of width 144 and feed-forward 288: rank times (inputs + outputs)
+    cell = cell_of(["task=protein", "method=lora"])
+    per_rank = trainable(cell, turned(cell.method, "rank", 1))
+    for wanted in (5 * per_rank, 5.4 * per_rank, 5.6 * per_rank):
+        found = solve(cell_of(["task=protein", "method=lora", f"size={round(wanted)}"]))
+        assert (found.knob, found.reached) == ("rank", found.value * per_rank)
+    sized = cell_of(["task=protein", "method=lora", f"size={round(5.6 * per_rank)}"])
+    assert sized.method.rank == 6
+    assert sized.notes["size"] == {
+        "wanted": round(5.6 * per_rank), "of": "params", "knob": "rank", "value": 6, "reached": 6 * per_rank,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["houlsby", "loha", "prefix_flat", "compacter", "fourierft", "unilora"])
+def test_no_other_value_comes_closer(method):
+    cell = cell_of(["task=protein", f"method={method}", "size=9000"])
+    assert cell.method.sized_by == cell.notes["size"]["knob"]
+    value, reached = cell.notes["size"]["value"], cell.notes["size"]["reached"]
+    for other in (value - 1, value + 1):
+        try:
+            found = trainable(cell, turned(cell.method, cell.method.sized_by, other))
+        except Unusable:
+            continue
+        assert abs(found - 9000) >= abs(reached - 9000)
+
+
+def test_every_sized_method_grows_with_its_knob():
+    assert len(SIZED) > 50
+    grown = []
+    for method in ("lora", "hra", "vera", "lokr", "mam", "unipelt", "vblora"):
+        cell = cell_of(["task=nmt", f"method={method}"])
+        try:
+            sizes = [trainable(cell, turned(cell.method, cell.method.sized_by, value)) for value in (4, 8)]
+        except Unusable:
+            continue
+        assert sizes[0] < sizes[1], method
+        grown.append(method)
+    assert len(grown) >= 5  # of those that fit, so that the loop has looked at some
+
+
+@pytest.mark.parametrize("size_of", ["params", "bytes"])
+def test_a_sized_run_is_as_large_as_said(toy_cell, size_of):
+    cell = toy_cell("causal_lm", "houlsby", "size=3000" if size_of == "params" else "size=20000", f"size_of={size_of}")
+    costs = {m.name: m.value for m in run_cell(cell).measurements if m.split == "cost"}
+    reached = costs["trainable_params"] if size_of == "params" else costs["checkpoint_bytes"]
+    assert cell.notes["size"]["reached"] == reached
+    assert abs(reached - cell.size) / cell.size < 0.1
+    assert any(p.requires_grad for p in attached(cell, cell.method).parameters())
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["method=bitfit", "size=100"], "bitfit has no knob that makes it larger"),
+        (["method=pissa", "size=100"], "pissa reads the weights"),
+        (["method=lora", "size=0"], "size: 0 given, at least 1 wanted"),
+        (["method=lora", "size=10", "size_of=flops"], "size_of: 'flops' given, params or bytes wanted"),
+    ],
+)
+def test_a_size_that_cannot_be_is_refused(words, reason):
+    with pytest.raises(Unusable, match=reason):
+        cell_of(["task=protein", *words])

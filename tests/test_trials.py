@@ -1,0 +1,227 @@
+"""Trials: what is drawn, which one is selected, and what a tuning cell may see."""
+
+import math
+from dataclasses import dataclass, replace
+
+import pytest
+from cells import run_cell
+from scipy import stats
+
+from benchmark import reading
+from benchmark.compose import cell_of, choices_of, names_in
+from benchmark.identity import run_id
+from benchmark.records import Measurement, Record, Store
+from benchmark.report.views import views
+from benchmark.trials import Unselected, draw, edges, select
+from benchmark.types import Unusable
+from tasks.toy import Toy
+
+SEARCH = {"lr": {"low": 1e-4, "high": 1e-1}, "rank": [4, 8, 16, 32]}
+
+
+def test_a_draw_depends_on_method_knob_and_trial_alone():
+    drawn = draw("lora", SEARCH, 3)
+    assert drawn == draw("lora", dict(reversed(SEARCH.items())), 3)
+    more = draw("lora", SEARCH | {"alpha": [1, 2]}, 3)
+    assert {knob: more[knob] for knob in SEARCH} == drawn
+    assert draw("lora", SEARCH, 0) == {}
+    assert draw("lora", SEARCH, 4) != drawn != draw("dora", SEARCH, 3)
+
+
+def test_draws_are_log_uniform_and_even():
+    drawn = [draw("lora", SEARCH, trial) for trial in range(1, 2001)]
+    places = [math.log10(d["lr"] / 1e-4) / 3 for d in drawn]
+    assert stats.kstest(places, "uniform").pvalue > 0.01
+    counts = [sum(d["rank"] == rank for d in drawn) for rank in SEARCH["rank"]]
+    assert stats.chisquare(counts).pvalue > 0.01
+    assert abs(stats.spearmanr(places, [d["rank"] for d in drawn]).statistic) < 0.06
+
+
+def test_an_edge_is_named():
+    assert edges(SEARCH, {"lr": 1.2e-4, "rank": 8}) == ["lr=0.00012 is near its lowest"]
+    assert edges(SEARCH, {"lr": 3e-3, "rank": 32}) == ["rank=32 is near its highest"]
+    assert edges({"alignment": [False, True], "first": [1, 7]}, {"alignment": True, "first": 7}) == []
+
+
+@pytest.mark.parametrize("method", names_in("method"))
+def test_every_trial_can_be_built(method):
+    task = "medical_images" if method in ("vpt_shallow", "vpt_deep", "tsa") else "protein"
+    default = cell_of([f"task={task}", f"method={method}"])
+    drawn = [cell_of([f"task={task}", f"method={method}", f"trial={trial}"]) for trial in (1, 2)]
+    assert all(cell.trial == trial for trial, cell in enumerate(drawn, 1))
+    if "lr" in default.method.search:
+        low, high = (default.method.search["lr"][end] for end in ("low", "high"))
+        assert len({cell.method.lr for cell in [default, *drawn]}) == 3
+        assert all(low <= cell.method.lr <= high for cell in drawn)
+
+
+def test_a_word_of_the_users_beats_a_draw():
+    cell = cell_of(["task=nmt", "method=lora", "trial=3", "method.rank=2"])
+    free = cell_of(["task=nmt", "method=lora", "trial=3"])
+    assert (cell.method.rank, cell.method.lr) == (2, free.method.lr)
+    assert (cell.notes, free.notes) == ({"explicit": ["rank"]}, {})
+
+
+def test_what_nobody_chose_leaves_a_cells_name_alone():
+    plain = choices_of(cell_of(["task=nmt", "method=lora"]))
+    assert run_id(plain) == run_id(
+        choices_of(cell_of(["task=nmt", "method=lora", "phase=final", "trial=0", "fraction=1"]))
+    )
+    for word in ("phase=tune", "trial=1", "seed_init=1", "seed_order=1", "seed_sample=1"):
+        assert run_id(choices_of(cell_of(["task=nmt", "method=lora", word]))) != run_id(plain)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("phase=tuning", "phase: 'tuning' given, tune or final wanted"),
+        ("trial=-1", "trial: -1 given, 0 .* or more wanted, or selected"),
+        ("trial=best", "trial: 'best' given, int wanted"),
+        ("trial=selected", "no tuning record .*run phase=tune first"),
+    ],
+)
+def test_a_wrong_phase_or_trial_is_refused(word, reason, tmp_path):
+    with pytest.raises(Unusable, match=reason):
+        cell_of(["task=nmt", "method=lora", word, f"results={tmp_path}"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarded(Toy):
+    """Toy data of which nobody may read a test example's text."""
+
+    def splits(self):
+        return {
+            name: split if name in ("train", "valid") else Untouchable(split)
+            for name, split in super().splits().items()
+        }
+
+
+class Untouchable(list):
+    """Examples that may be counted and hashed, for the data's fingerprint, and nothing else."""
+
+    seen = 0
+
+    def __iter__(self):
+        Untouchable.seen += 1
+        assert Untouchable.seen <= 4  # two test splits: looked through for what cannot be used, and hashed
+        return super().__iter__()
+
+
+def test_tuning_scores_valid_and_cannot_see_a_test_split(toy_cell):
+    Untouchable.seen = 0
+    cell = toy_cell("causal_lm", "lora", "phase=tune", f"data._target_={__name__}.Guarded")
+    result = reading.Result()
+    assert reading.read(cell, result).keys() == {"train", "valid"}
+    final = run_cell(toy_cell("causal_lm", "lora"))
+    assert result.data["fingerprint"] == final.data["fingerprint"]
+    Untouchable.seen = 0
+    tuned = run_cell(cell)
+    assert {m.split for m in tuned.measurements} == {"train", "valid", "cost"}
+    assert tuned.examples == []
+    valid = [[m for m in r.measurements if m.split == "valid"] for r in (tuned, final)]
+    assert valid[0] == valid[1]  # the same training
+
+
+def record(trial, seed, valid, size=10, status="done", **more):
+    cell = cell_of(["task=nmt", "method=lora", "phase=tune", f"trial={trial}", f"seed={seed}"])
+    config = choices_of(cell) | more
+    measured = (
+        () if valid is None else (Measurement("valid", "bleu", valid), Measurement("cost", "trainable_params", size))
+    )
+    return Record(
+        run_id=run_id(config), task="nmt", method="lora", backbone="mbart_cldr", seed=seed, status=status,
+        config=config, data={"metric": "bleu"}, measurements=() if valid is None else measured,
+    )  # fmt: skip
+
+
+FINAL = {"config": choices_of(cell_of(["task=nmt", "method=lora"])), "free": ("lr", "rank")}
+
+
+def test_the_best_mean_on_valid_is_selected():
+    records = [record(t, s, v) for t, values in enumerate([(3, 3), (9, 1), (4, 5)]) for s, v in enumerate(values)]
+    found = select(records, **FINAL)
+    assert (found.trial, found.score, found.trials, found.seeds) == (1, 5.0, 3, (0, 1))
+    assert len(found.runs) == 6
+
+
+def test_ties_go_to_fewer_parameters_then_to_the_lower_trial():
+    assert select([record(0, 0, 5, size=20), record(1, 0, 5, size=10), record(2, 0, 5, size=10)], **FINAL).trial == 1
+    assert select([record(1, 0, 5), record(0, 0, 5)], **FINAL).trial == 0
+
+
+def test_a_failed_trial_counts_and_never_wins():
+    found = select([record(0, 0, 1), record(1, 0, None, status="failed")], **FINAL)
+    assert (found.trial, found.trials) == (0, 2)
+    with pytest.raises(Unselected, match="every trial failed"):
+        select([record(0, 0, None, status="failed")], **FINAL)
+
+
+def test_tuning_that_is_not_complete_selects_nothing():
+    with pytest.raises(Unselected, match="tuning is not complete, trial 1 lacks seed 1"):
+        select([record(0, 0, 1), record(0, 1, 1), record(1, 0, 9)], **FINAL)
+
+
+def test_other_cells_and_final_scores_are_not_looked_at():
+    other = choices_of(cell_of(["task=nmt", "method=lora", "task.target_language=ta"]))["task"]
+    strangers = [record(1, 0, 99, task=other), record(2, 0, 99, phase=None)]
+    assert select([record(0, 0, 1), *strangers], **FINAL).runs == (record(0, 0, 1).run_id,)
+    with pytest.raises(Unselected, match="no tuning record"):
+        select(strangers, **FINAL)
+
+
+def test_cheaper_tuning_is_taken_where_there_is_no_other_and_said():
+    budget = FINAL["config"]["budget"] | {"steps": 50}
+    cheap = [record(t, 0, v, budget=budget) for t, v in enumerate([1, 7])]
+    found = select(cheap, **FINAL)
+    assert (found.trial, found.budget["steps"]) == (1, 50)
+    own = [record(t, 0, v) for t, v in enumerate([8, 1])]
+    assert select([*cheap, *own], **FINAL).trial == 0
+    third = [record(0, 0, 1, fraction=0.1)]
+    with pytest.raises(Unselected, match="tuning had 2 budgets"):
+        select([*cheap, *third], **FINAL)
+
+
+def test_a_selected_trial_is_resolved_before_the_cell_is_named(tmp_path):
+    store = Store(tmp_path / "runs")
+    for trial, valid in enumerate([1, 2, 9, 3]):
+        store.append(record(trial, 0, valid), None)
+    chosen = cell_of(["task=nmt", "method=lora", "trial=selected", f"results={tmp_path}"])
+    plain = cell_of(["task=nmt", "method=lora", "trial=2"])
+    assert run_id(choices_of(chosen)) == run_id(choices_of(plain))
+    assert (chosen.notes["selected"]["trial"], chosen.notes["selected"]["score"]) == (2, 9.0)
+    assert chosen.method == plain.method
+    with pytest.raises(Unusable, match="tuning takes numbers"):
+        cell_of(["task=nmt", "method=lora", "trial=selected", "phase=tune", f"results={tmp_path}"])
+
+
+def final(trial, **more):
+    run = record(trial, 0, 1)
+    config = {k: v for k, v in run.config.items() if k != "phase"} | more
+    return replace(run, run_id=run_id(config), config=config)
+
+
+def seen(records):
+    return {view: [r for _, r in runs] for view, runs in views([("runs", r) for r in records]).items()}
+
+
+def test_views_never_mix():
+    tuning = [record(t, 0, v) for t, v in enumerate([5, 1, 2])]
+    finals = {"default": final(0), "drawn": final(1), "sized": final(0, size=100)}
+    found = {
+        view: [r for _, r in runs] for view, runs in views([("runs", r) for r in [*tuning, *finals.values()]]).items()
+    }
+    assert found == {
+        "": [finals["default"]], "tuned": [finals["default"]], "trials": [finals["drawn"]], "sized": [finals["sized"]],
+    }  # fmt: skip
+    tuning.append(record(3, 0, 9))
+    late = final(3)
+    found = {
+        view: [r for _, r in runs] for view, runs in views([("runs", r) for r in [*tuning, final(0), late]]).items()
+    }
+    assert [r.run_id for r in found["tuned"]] == [late.run_id]
+    assert "trials" not in found
+
+
+def test_without_the_tuning_records_the_records_word_counts():
+    told = replace(final(2), data={"metric": "bleu", "selected": {"trial": 2}})
+    assert views([("reference", told)]) == {"tuned": [("reference", told)]}

@@ -1,0 +1,65 @@
+"""Started by torchrun as one of several processes.
+
+together.py FOLDER       run the cells that FOLDER/cells.json names; the first process writes what came out
+together.py broken WORDS the command, in which the second process breaks at the second look at a batch
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from cells import run_cell
+
+from benchmark import parallel, run, runner, train
+from benchmark.compose import cell_of
+
+
+class Unweighted(parallel.Group):
+    """Takes the mean of its processes' means, whatever each of them counted."""
+
+    def sum(self, *numbers):
+        counts = all(isinstance(n, int) for n in numbers)
+        return [n * self.size for n in numbers] if counts else super().sum(*numbers)
+
+
+def held(model):
+    """The part of a network's numbers that this process keeps."""
+    here = sum((p.to_local() if hasattr(p, "to_local") else p).numel() for p in model.parameters())
+    return here / sum(p.numel() for p in model.parameters())
+
+
+def cells(folder):
+    group, sharded, kept = parallel.join("cpu"), runner.sharded, []
+
+    def noting(*arguments):
+        model = sharded(*arguments)
+        kept.append(held(model))
+        return model
+
+    runner.sharded = noting
+    for name, words in json.loads((folder / "cells.json").read_text()).items():
+        kind = Unweighted if name == "unweighted" else parallel.Group
+        parallel._joined[0] = kind(group.rank, group.size, group.device)
+        result = run_cell(cell_of(words), save=folder / name)
+        seeds = group.gather(torch.initial_seed())
+        if group.first:
+            found = [result.measurements, result.examples, result.modules, kept[-1], seeds]
+            (folder / name / "result.json").write_text(json.dumps(found))
+
+
+def broken(words):
+    mine, calls = train.mine, []
+
+    def breaking(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2 and not parallel.here().first:
+            raise MemoryError("no room for this batch")
+        return mine(*arguments)
+
+    train.mine = breaking
+    return run.main(words)
+
+
+if __name__ == "__main__":
+    sys.exit(broken(sys.argv[2:]) if sys.argv[1] == "broken" else cells(Path(sys.argv[1])))
