@@ -81,11 +81,16 @@ def pairs_of(code: str) -> Iterator[tuple[Item, str, str]]:
 
     Missing entries fall back to English, to codes or to the root locale; none of those is a translation.
     """
-    english, root, local = locale("en"), locale("und"), locale(code)
-    for item in items():
-        source, target = worded(item, english), worded(item, local)
-        if source and target and target not in (source, worded(item, root)):
+    for item, source, target, fallback in zip(items(), *map(rendered, ("en", code, "und")), strict=True):
+        if source and target and target not in (source, fallback):
             yield item, source, target
+
+
+@lru_cache(maxsize=64)
+def rendered(code: str) -> tuple[str | None, ...]:
+    """Put every item into a locale's words, None where it lacks them."""
+    where = locale(code)
+    return tuple(worded(item, where) for item in items())
 
 
 def worded(item: Item, where: Locale) -> str | None:
