@@ -29,7 +29,6 @@ from benchmark.compose import (
     usage,
     whole,
 )
-from benchmark.device import device_of
 from benchmark.ledger import Ledger
 from benchmark.outcome import status_of
 from benchmark.perform import Settings, perform, story
@@ -96,7 +95,7 @@ def sweep(arguments: list[str], statuses: list[int]) -> None:
 def recorded(grid: Sweep, settings: Settings) -> list[tuple[Words, Any]]:
     """Look every cell up among the records."""
     results = Path(settings.results)
-    found = list(lookup(grid, Ledger(results), Records(results, device_of(settings.device))))
+    found = list(lookup(grid, Ledger(results), Records(results, grid.device())))
     for record in filter(None, (record for _, record in found)):
         Claim(settings.store.folder / record.task / record.method, record.run_id).settle()
     return found

@@ -16,7 +16,6 @@ from rich.live import Live
 from rich.table import Table
 
 from benchmark.claims import LEASE_SECONDS, Claim
-from benchmark.device import device_of
 from benchmark.ledger import Ledger
 from benchmark.outcome import status_of
 from benchmark.records import Record
@@ -66,7 +65,7 @@ def main(arguments: list[str]) -> int:
 def states(grid: Sweep) -> list[State]:
     """Look at every cell of a sweep; what was never composed is composed now."""
     results = Path(grid.setting("results", "results"))
-    ledger, records = Ledger(results), Records(results, device_of(grid.setting("device", "auto")))
+    ledger, records = Ledger(results), Records(results, grid.device())
     return [state(words, results, ledger, records) for words in grid.cells]
 
 

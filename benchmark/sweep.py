@@ -28,6 +28,7 @@ from benchmark.compose import (
     composed,
     resolved,
 )
+from benchmark.device import device_of
 from benchmark.identity import run_id
 from benchmark.ledger import Entry, Ledger, files_in, signature
 from benchmark.records import Record, Store
@@ -50,6 +51,13 @@ class Sweep:
         """Give the last word's value for a setting."""
         said = [word.partition("=")[2] for word in self.settings if word.partition("=")[0] == key]
         return said[-1] if said else default
+
+    def device(self) -> str | None:
+        """Name the device type that its records are of; None, any: other machines than this one choose."""
+        wanted = self.setting("device", "auto")
+        if "slurm" not in self.setting("hydra/launcher", "basic"):
+            return device_of(wanted)
+        return None if wanted == "auto" else wanted
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
@@ -114,10 +122,11 @@ def _values(words: Sequence[str]) -> dict[str, list[str]]:
 class Records:
     """The records of a sweep's cells, read folder by folder when first asked for."""
 
-    def __init__(self, results: Path, device: str) -> None:
+    def __init__(self, results: Path, device: str | None) -> None:
         self.store, self.device = Store(results / "runs"), device
         self.shipped = Store(ROOT / "results" / "reference", read_only=True)
         self._folders: dict[tuple[str, str], dict[tuple[str, str | None], Record]] = {}
+        self._tuned: dict[tuple[str, str], str] = {}
 
     def of(self, entry: Entry) -> Record | None:
         """Return the record that an entry names, unless its trial was chosen from other records than those there."""
@@ -127,12 +136,16 @@ class Records:
 
     def tuned(self, task: str, method: str) -> str:
         """Name the tuning records that a choice of trial rests on."""
-        own = [*self._folder(task, method).values(), *self.shipped.of(task, method)]
-        return " ".join(sorted(f"{r.run_id}{r.created}" for r in own if r.config.get("phase") == TUNE))
+        if (task, method) not in self._tuned:
+            own = [*self._folder(task, method).values(), *self.shipped.of(task, method)]
+            names = {f"{r.run_id}{r.created}" for r in own if r.config.get("phase") == TUNE}
+            self._tuned[task, method] = " ".join(sorted(names))
+        return self._tuned[task, method]
 
     def _folder(self, task: str, method: str) -> dict[tuple[str, str | None], Record]:
         if (task, method) not in self._folders:
-            self._folders[task, method] = {(r.run_id, r.device): r for r in self.store.of(task, method)}
+            found = self.store.of(task, method)
+            self._folders[task, method] = {(r.run_id, device): r for r in found for device in (None, r.device)}
         return self._folders[task, method]
 
 
@@ -163,7 +176,7 @@ def known_as(words: Sequence[str], results: Path) -> tuple[Cell, Entry]:
     """Compose a cell of a sweep, and remember which one it is. Raises Unusable."""
     cell = assemble(*composed([*words, f"results={results}"]), words)
     task, method = cell.names["task"], cell.names["method"]
-    tuned = Records(results, "").tuned(task, method) if f"trial={SELECTED}" in words else None
+    tuned = Records(results, None).tuned(task, method) if f"trial={SELECTED}" in words else None
     files = {path: signature(path) for path in files_in(resolved(cell))}
     entry = Entry(task, method, run_id(choices_of(cell)), files, tuned)
     Ledger(results).add(words, entry)

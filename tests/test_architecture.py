@@ -44,7 +44,7 @@ MAY = {
     "benchmark.sizing": {"benchmark.types", "benchmark.build", "benchmark.trials"},
     "benchmark.pause": {f"benchmark.{name}" for name in ("types", "records", "meter", "parallel")},
     "benchmark.sweep": {
-        f"benchmark.{name}" for name in ("types", "compose", "identity", "ledger", "records", "trials")
+        f"benchmark.{name}" for name in ("types", "compose", "device", "identity", "ledger", "records", "trials")
     },
     "benchmark.build": {"benchmark.types", "benchmark.wording"},
     "benchmark.compose": {
@@ -77,9 +77,7 @@ MAY = {
     "benchmark.outcome": {
         f"benchmark.{name}" for name in ("types", "claims", "compose", "parallel", "perform", "records")
     },
-    "benchmark.status": {
-        f"benchmark.{name}" for name in ("types", "claims", "device", "ledger", "outcome", "records", "sweep")
-    },
+    "benchmark.status": {f"benchmark.{name}" for name in ("types", "claims", "ledger", "outcome", "records", "sweep")},
     "benchmark.runner": {
         f"benchmark.{name}"
         for name in (

@@ -88,6 +88,7 @@ def test_shifted_domains_never_train():
         assert not any(e.id.startswith(f"si/{domain}") for split in ("train", "valid", "test") for e in splits[split])
 
 
+@pytest.mark.slow
 def test_translation_pretraining_saw_no_string_of_any_split_of_any_of_its_locales():
     corpus = corpus_of("mbart_cldr")
     texts = set(corpus.texts())
@@ -104,6 +105,7 @@ def test_low_resource_locales_are_never_seen_beside_english():
     assert "si" in corpus.monolingual
 
 
+@pytest.mark.slow
 def test_language_model_pretraining_saw_no_signature_and_no_sentence_of_any_split():
     documents = corpus_of("llama_docstrings").texts()
     assert len(documents) > 10_000

@@ -58,9 +58,13 @@ ASKED = {  # of which methods a test asks something; of all where it is not name
 }
 
 
+COSTLY = ("test_compiles",)  # seconds for each pair: without --families all, on one network
+
+
 def pytest_generate_tests(metafunc):
     if "network" in metafunc.fixturenames:
-        networks = NETWORKS if metafunc.config.getoption("families") == "all" else ONE_PER_KIND
+        one_per_kind = ONE_PER_KIND[:1] if metafunc.function.__name__ in COSTLY else ONE_PER_KIND
+        networks = NETWORKS if metafunc.config.getoption("families") == "all" else one_per_kind
         choose = ASKED.get(metafunc.function.__name__, lambda name: True)
         pairs = [(m, n) for m in names_in("method") if choose(m) for n in networks if runs(m, n)]
         metafunc.parametrize(("name", "network"), pairs, ids=["-".join(pair) for pair in pairs])

@@ -131,6 +131,7 @@ def recorded(folder):
     return [json.loads(p.read_text()) for p in folder.glob("runs/*/*/*.json")]
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_records_once_and_says_how_many_processes(words_of, tmp_path):
     words = [*words_of("causal_lm", "lora", "budget.steps=3"), f"results={tmp_path}", f"save={tmp_path}/adapter"]
     done = launched("-m", "benchmark.run", *words, "device=cpu")
@@ -142,6 +143,7 @@ def test_the_command_prints_and_records_once_and_says_how_many_processes(words_o
     assert (tmp_path / "adapter" / "cell.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_process_that_breaks_ends_the_others_and_the_record_says_which(words_of, tmp_path):
     words = [*words_of("causal_lm", "lora", "budget.steps=3"), f"results={tmp_path}", "device=cpu"]
     done = launched(str(HERE / "together.py"), "broken", *words)

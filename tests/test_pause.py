@@ -135,6 +135,7 @@ def test_a_signal_that_comes_too_late_to_stop_a_run_stops_those_after_it(toy_cel
     assert files == ["examples.jsonl.gz", "json"]
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_after_a_termination(tiny_causal, tmp_path):
     words = [
         "task=text_generation",
@@ -143,7 +144,7 @@ def test_the_command_goes_on_after_a_termination(tiny_causal, tmp_path):
         "backbone=causal_lm",
         f"backbone.checkpoint={tiny_causal}",
     ]
-    words += ["budget=smoke", "budget.steps=700", "budget.eval_batch_size=64", "device=cpu"]
+    words += ["budget=smoke", "budget.steps=200", "budget.eval_batch_size=64", "device=cpu"]
 
     def start(results):
         command = [sys.executable, "-m", "benchmark.run", *words, f"results={results}"]

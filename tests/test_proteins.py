@@ -144,6 +144,7 @@ def test_splits_share_no_parent_and_targets_are_exact(splits):
         assert [e.targets[0] for e in splits[name]] == pytest.approx(exact, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_pretraining_saw_nothing_near_any_split(splits):
     recipe = OmegaConf.load(CONFIGS / "pretrain" / "esm_lattice.yaml")
     assert recipe.away_from == "lattice"

@@ -440,6 +440,7 @@ def test_peft_alone_loads_a_saved_lora_and_answers_the_same(call, results, tiny_
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals and pseudo-terminals are POSIX's")
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_half_written_file(call, words, results):
     call()
     before = contents(results)

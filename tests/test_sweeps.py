@@ -16,7 +16,7 @@ from benchmark.compose import CONFIGS, GROUPS, cell_of, choices_of, names_in, us
 from benchmark.identity import run_id
 from benchmark.ledger import Ledger, signature
 from benchmark.records import Record, Store
-from benchmark.sweep import expand, known_as, of_grid, packed, unpacked
+from benchmark.sweep import Records, expand, known_as, lookup, of_grid, packed, unpacked
 from benchmark.types import Unusable
 
 ROOT = Path(__file__).parents[1]
@@ -252,6 +252,7 @@ def test_a_selected_trial_is_found_again_and_chosen_anew_after_more_tuning(words
     assert {r.run_id for r in stored(tmp_path).values() if not r.config.get("phase")} >= first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher", [["fresh=true", "cells_per_job=3"], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]]
 )
@@ -309,3 +310,18 @@ def test_a_shared_process_adds_little_to_a_short_cell(words, tmp_path):
     assert len(records) == 12
     assert spent / 12 - sum(r.seconds() for r in records) / 12 < 2  # a busy machine; results/README.md has the figure
     print(json.dumps({"overhead": spent / 12 - sum(r.seconds() for r in records) / 12}))
+
+
+def test_a_login_node_finds_what_its_accelerators_recorded(words, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.device.DRIVERS", ())
+    words = [word for word in words if word != "device=cpu"]
+    sent = expand([*words, "hydra/launcher=slurm", f"results={tmp_path}"])
+    assert (sent.device(), expand(words).device()) == (None, "cpu")
+    assert expand([*words, "hydra/launcher=slurm", "device=cuda"]).device() == "cuda"  # not looked for here
+    cell, _ = known_as(sent.cells[0], tmp_path)
+    names = {noun: cell.names[noun] for noun in ("task", "method", "backbone")}
+    identity = {"run_id": run_id(choices_of(cell)), "seed": cell.seed, "config": choices_of(cell)}
+    made = Record(**identity, **names, status="done", environment={"device": "cuda"})
+    Store(tmp_path / "runs").append(made, None)
+    for device, found in ((None, made), ("cuda", made), ("cpu", None)):
+        assert next(record for _, record in lookup(sent, Ledger(tmp_path), Records(tmp_path, device))) == found
