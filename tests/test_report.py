@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmark.records import Measurement, Record, Store, run_id
@@ -15,6 +16,7 @@ from benchmark.report import figures, groups, tables
 from benchmark.report.frame import load
 
 ROOT = Path(__file__).resolve().parents[1]
+KINDS = {".csv", ".parquet", ".md", ".tex", ".pdf"}
 
 
 def record(method: str = "lora", seed: int = 0, bleu: float = 30.0, trained: int = 50_000, **changes: object) -> Record:
@@ -78,8 +80,11 @@ def test_means_and_spreads_are_those_computed_by_hand(tmp_path: Path) -> None:
     (row,) = found["lora"]
     # 50,000 of 5,812,345 are 0.860 %; the median step of 0.123, 1.123 and 2.123 s is 1,123 ms
     assert row[:3] == ["tiny_mt", "pretrained", "lora"]
-    assert row[3:7] == ["13.00 ± 3.00", "6.5000 ± 1.5000", "4.0000 ± 0.0000", "3"]
-    assert row[7:] == ["0.860", "1123", "200", "0.200"]
+    # no predictions: by the three seeds alone, 13 -/+ 4.3027 (t of 2 degrees of freedom) * 3 / root 3
+    assert row[3:6] == ["13.00 ± 3.00", "5.55 to 20.45", "–"]
+    assert row[6:10] == ["6.5000 ± 1.5000", "4.0000 ± 0.0000", "3", "–"]
+    # stored: 200,001 bytes are 50,000 numbers of 4
+    assert row[10:] == ["0.860", "0.860", "0.860", "1123", "200", "0.200"]
 
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
@@ -137,7 +142,7 @@ def test_a_failed_a_skipped_and_a_missing_run_look_different(tmp_path: Path) -> 
         )
     )
     assert [row[3] for row in found["lora"]] == ["30.00", "–"]  # pretrained done, random never run
-    assert found["lora"][0][6] == "1 of 2 (a)"
+    assert found["lora"][0][8] == "1 of 2 (a)"
     assert found["dora"][0][3].startswith("failed (")
     assert found["bitfit"][0][3].startswith("skipped (")
     text = (tmp_path / "tables" / "nmt.md").read_text()
@@ -161,7 +166,7 @@ def test_a_failure_before_the_data_was_read_joins_its_siblings(tmp_path: Path) -
 def test_times_from_different_machines_say_so(tmp_path: Path) -> None:
     other = {"device": "cpu", "device_name": "older chip"}
     (row,) = rows(shipped(tmp_path, record(), record(seed=1, environment=other)))["lora"]
-    assert row[8].endswith("(a)")
+    assert row[13].endswith("(a)")
     assert "(a) costs from different machines: chip, older chip" in (tmp_path / "tables" / "nmt.md").read_text()
 
 
@@ -189,10 +194,10 @@ def test_same_records_same_bytes_in_whatever_order_they_came(tmp_path: Path) -> 
     for name, order in (("one", made), ("two", made[::-1])):
         assert report.main([f"results={shipped(tmp_path / name, *order)}"]) == 0
         for _ in range(2):
-            files = sorted(p for p in (tmp_path / name).rglob("*") if p.suffix in {".csv", ".md", ".tex", ".pdf"})
+            files = sorted(p for p in (tmp_path / name).rglob("*") if p.suffix in KINDS)
             contents.append({p.name: p.read_bytes() for p in files})
             assert report.main([f"results={tmp_path / name}"]) == 0
-    assert set(contents[0]) == {"runs.csv", "nmt.md", "nmt.tex", "nmt.pdf"}
+    assert set(contents[0]) == {"runs.csv", "measurements.parquet", "nmt.md", "nmt.tex", "nmt.csv", "nmt.pdf"}
     assert all(content == contents[0] for content in contents)
 
 
@@ -267,3 +272,50 @@ def test_the_table_of_all_methods_in_the_results_is_the_derived_one():
     shown = (ROOT / "results/README.md").read_text().splitlines()
     assert len(rows) > 60
     assert [row for row in rows if row not in shown] == []
+
+
+def answered(method: str, seed: int, right: int, first: int = 0) -> tuple[Record, list[dict[str, object]]]:
+    """Make a run that answers so many of a hundred yes-or-no examples rightly, from a first one on."""
+    rows = [
+        {"split": "test", "id": str(i), "target": ["yes"], "prediction": "yes" if first <= i < first + right else "no"}
+        for i in range(100)
+    ]
+    measured = [Measurement("test", "accuracy", right / 100), Measurement("cost", "trainable_params", 5)]
+    data = {"fingerprint": "f1", "metric": "accuracy", "sample": "s1"}
+    return record(method, seed, data=data, measurements=tuple(measured)), rows
+
+
+def test_an_interval_a_tie_and_a_difference_are_those_of_the_stored_answers(tmp_path: Path) -> None:
+    for one in (answered("lora", 0, 80), answered("ia3", 0, 78), answered("full", 0, 50, 50)):
+        Store(tmp_path / "reference").append(*one)
+    found = {name: row[3:8] for name, [row] in rows(tmp_path).items()}
+    # 80 of 100: 0.8 -/+ 1.984 * sqrt(0.8 * 0.2 / 99), drawn a thousand times
+    low, high = map(float, found["lora"][1].split(" to "))
+    assert (low, high) == (pytest.approx(0.720, abs=0.01), pytest.approx(0.880, abs=0.01))
+    assert [row[0] for row in found.values()] == ["0.5000", "0.7800", "0.8000"]
+    assert {name: row[2] for name, row in found.items()} == {"lora": "a", "ia3": "a", "full": "b"}
+    assert {name: row[3] for name, row in found.items()} == {"lora": "–", "ia3": "-0.0200", "full": "-0.3000\\*"}
+    assert found["ia3"][4] == "+0.2800\\*"
+
+
+def test_what_was_drawn_is_kept_and_a_record_without_its_answers_joins(tmp_path: Path) -> None:
+    for one in (answered("lora", 0, 80), answered("ia3", 0, 70)):
+        Store(tmp_path / "reference").append(*one)
+    Store(tmp_path / "reference").append(answered("bitfit", 0, 60)[0], None)
+    first = rows(tmp_path)
+    assert first["bitfit"][0][3:6] == ["0.6000", "–", "–"]
+    for path in (tmp_path / "reference").rglob("*.jsonl.gz"):
+        path.write_bytes(b"cut short")
+    assert rows(tmp_path) == first
+    for path in (tmp_path / ".cache").rglob("*.npz"):
+        path.write_bytes(b"broken")
+    assert {row[4] for [row] in rows(tmp_path).values()} == {"–"}
+
+
+def test_every_measurement_is_a_row_of_the_parquet_file(tmp_path: Path) -> None:
+    report.main([f"results={shipped(tmp_path, record(), record(seed=1))}"])
+    table = pd.read_parquet(tmp_path / "measurements.parquet")
+    assert len(table) == 2 * len(record().measurements)
+    curve = table[(table["split"] == "valid") & (table["seed"] == 1)]
+    assert curve[["name", "value", "step"]].to_numpy().tolist() == [["loss", 5.0, 10]]
+    assert table[table["name"] == "perplexity"]["step"].isna().all()

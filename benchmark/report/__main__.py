@@ -6,14 +6,18 @@ import sys
 import warnings
 from pathlib import Path
 
-from benchmark.report import figures, frame, groups, overview, tables
+from benchmark.report import figures, frame, groups, markup, overview, tables
+from benchmark.report.evidence import Evidence
+from benchmark.report.standings import standings
 
 USAGE = """usage: python -m benchmark.report [results=DIR]
 
 Reads the records in DIR/reference (shipped) and DIR/runs (your own), and rebuilds from them
   DIR/runs.csv      one row per run
-  DIR/tables/       per task and budget: score, trainable %, step time, memory (Markdown and LaTeX);
-                    methods_<budget>: every method on every task
+  DIR/measurements.parquet
+                    one row per measurement, curves included
+  DIR/tables/       per task and budget: score with its interval, ties, differences, sizes and costs
+                    (Markdown, LaTeX, CSV); methods_<budget>: every method on every task
   DIR/figures/      per task and budget: score against trainable parameters (PDF and PNG)
 DIR is "results" unless given."""
 
@@ -48,10 +52,12 @@ def build(runs: list[frame.Run], results: Path) -> None:
     for name in ("tables", "figures"):
         (results / name).mkdir(parents=True, exist_ok=True)
     frame.write(frame.tidy(runs), results / "runs.csv")
+    frame.measurements(runs).to_parquet(results / "measurements.parquet", index=False)
+    evidence = Evidence(results)
     drawn, made = 0, []
     grids = groups.grouped(runs)
     for (task, budget), members in grids.items():
-        table = tables.table("_".join(filter(None, (task, budget))), members)
+        table = tables.table("_".join(filter(None, (task, budget))), members, standings(members, evidence))
         made.append(table)
         drawn += bool(figures.draw(table, members, results / "figures"))
     for budget in sorted({budget for _, budget in grids}):
@@ -59,9 +65,12 @@ def build(runs: list[frame.Run], results: Path) -> None:
         if table := overview.overview(budget, tasks):
             made.append(table)
     for table in made:
-        (results / "tables" / f"{table.name}.md").write_text(tables.markdown(table), encoding="utf-8")
-        (results / "tables" / f"{table.name}.tex").write_text(tables.latex(table), encoding="utf-8")
-    print(f"{len(runs)} runs: {results / 'runs.csv'}, {len(made)} tables in {results / 'tables'}, ", end="")
+        for ending, write in markup.KINDS.items():
+            (results / "tables" / f"{table.name}.{ending}").write_text(write(table), encoding="utf-8")
+    print(
+        f"{len(runs)} runs: {results / 'runs.csv'}, measurements.parquet, {len(made)} tables in {results / 'tables'}, ",
+        end="",
+    )
     print(f"{drawn} figures in {results / 'figures'}")
 
 

@@ -29,6 +29,19 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
     return table.sort_values(KEYS, ignore_index=True, na_position="first")
 
 
+def measurements(runs: list[Run]) -> pd.DataFrame:
+    """Put every measurement into a row; one without a step is final."""
+    rows = [[*_origin(*run), *m] for run in runs for m in run[1].measurements]
+    table = pd.DataFrame(rows, columns=[*KEYS, "phase", "trial", "split", "name", "value", "step"])
+    table["step"] = table["step"].astype("Int64")
+    return table.sort_values([*KEYS, "split", "name", "step"], ignore_index=True, na_position="first")
+
+
+def _origin(source: str, record: Record) -> list[Any]:
+    row = _row(source, record)
+    return [row[key] for key in (*KEYS, "phase", "trial")]
+
+
 def weights(record: Record) -> str:
     """Name the weights a backbone started from; a local checkpoint is recorded by name and content."""
     chosen = (record.config.get("backbone") or {}).get("weights")

@@ -1,32 +1,32 @@
-"""A table per task and budget, in Markdown and LaTeX."""
+"""A table per task and budget: what each setting scored, how sure that is, and what it cost."""
 
 from __future__ import annotations
 
 import math
-import re
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from benchmark.report.groups import Group
+from benchmark.report.standings import REFERENCES, Standing
 
 ABSENT = "–"
+FP32 = 4  # bytes
+COSTS = [
+    "seeds", "trials", "trainable %", "without head %", "stored %", "step (ms)", "memory (MB)", "checkpoint (MB)",
+]  # fmt: skip
 BESIDE = (("test", "perplexity"), ("pretraining", "retention"))  # what stands beside the headline score
 LEGEND = (
     "Scores on the test splits: mean ± sample standard deviation over seeds, higher is better except for perplexity. "
+    "95 %: the interval in which the mean over all seeds and test examples lies; of one seed, over examples alone; "
+    f"{ABSENT} where neither seeds nor stored predictions tell. tied: settings of one backbone that share a letter are "
+    "not told apart by a paired test over seeds and examples (Holm's correction over all pairs). less lora, less full: "
+    "mean difference, * where it is clear after Holm's correction over the settings compared. "
     "Retention: loss on held-out pretraining data after adaptation minus before, 0 where nothing is forgotten. "
-    "Costs: median over seeds; 1 MB is a million bytes. "
+    "trainable %: of the bare network's parameters, a new head included, which without head leaves out; stored %: the "
+    "adapter's file, in fp32 parameters. Costs: median over seeds; 1 MB is a million bytes. "
     f"{ABSENT}: not recorded."
 )
-TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "–": "--",
-}
 
 
 @dataclass
@@ -58,20 +58,24 @@ def mark(index: int) -> str:
     return (mark(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
 
 
-def table(name: str, groups: list[Group]) -> Table:
-    """Lay out a row per group."""
+def table(name: str, groups: list[Group], standing: Mapping[int, Standing] | None = None) -> Table:
+    """Lay out a row per group; where a group stands is known by its place."""
+    standing = standing or {}
     metrics = sorted({metric for group in groups if (metric := group.metric())})
     splits = sorted({m.split for g in groups for r in g.done for m in r.measurements if m.split.startswith("test")})
     others = [column for column in BESIDE if any(g.values(*column) for g in groups)]
     columns = [(split, None) for split in splits] + others
     headline = metrics[0] if len(metrics) == 1 else "score"
     named = [f"{split} {name or headline}".removeprefix("pretraining ") for split, name in columns]
-    result = Table(name, ["backbone", "weights", "method", *named])
-    result.header += ["seeds", "trainable %", "step (ms)", "memory (MB)", "checkpoint (MB)"]
+    compared = [m for m in REFERENCES if any(m in s.versus for s in standing.values())]
+    beside = ["95 %", "tied", *(f"less {method}" for method in compared)]
+    result = Table(name, ["backbone", "weights", "method", *named[:1], *beside, *named[1:], *COSTS])
     found = [[g.values(split, name or g.metric() or "") for g in groups] for split, name in columns]
     scores = [_aligned(column) for column in found]
+    decimals = _decimals(found[0]) if found else 0
     for row, group in enumerate(groups):
-        cells = [column[row] for column in scores]
+        stands = _standing(standing.get(row), compared, decimals)
+        cells = [*(column[row] for column in scores[:1]), *stands, *(column[row] for column in scores[1:])]
         result.rows.append([group.backbone, group.weights, label(group, result), *_outcome(group, cells, result)])
     return result
 
@@ -81,7 +85,7 @@ def _outcome(group: Group, scores: list[str], result: Table) -> list[str]:
     if not group.done and group.records:
         why = "".join(dict.fromkeys(result.note(f"{r.status}: {r.reason or 'no reason given'}") for r in group.records))
         states = " or ".join(sorted({r.status for r in group.records}))
-        return [f"{states} {why}"] + [""] * (len(scores) + 4)
+        return [f"{states} {why}"] + [""] * (len(scores) + len(COSTS) - 1)
     seeds = str(len(group.done)) if group.records else ABSENT
     if lost := [r for r in group.records if r.status != "done"]:
         why = "".join(result.note(f"seed {r.seed} {r.status}: {r.reason or 'no reason given'}") for r in lost)
@@ -92,7 +96,20 @@ def _outcome(group: Group, scores: list[str], result: Table) -> list[str]:
         _cost(group.values("cost", name), unit)
         for name, unit in (("seconds_per_step", 1e3), ("peak_memory_bytes", 1e-6), ("checkpoint_bytes", 1e-6))
     )
-    return [*scores, seeds, _share(group), step + many, memory, size]
+    trials = {r.data["selected"]["trials"] for r in group.done if "selected" in r.data}
+    tuned = "/".join(map(str, sorted(trials))) or ABSENT
+    return [*scores, seeds, tuned, *_shares(group), step + many, memory, size]
+
+
+def _standing(standing: Standing | None, compared: list[str], decimals: int) -> list[str]:
+    """Write a setting's interval, its ties and its distances."""
+    if standing is None:
+        return [ABSENT] * (2 + len(compared))
+    low, high = standing.estimate.low, standing.estimate.high
+    interval = ABSENT if low is None or high is None else f"{low:.{decimals}f} to {high:.{decimals}f}"
+    distances = [standing.versus.get(method) for method in compared]
+    less = [f"{d.estimate.value:+.{decimals}f}{'*' * d.clear}" if d else ABSENT for d in distances]
+    return [interval, standing.tied or ABSENT, *less]
 
 
 def label(group: Group, result: Table) -> str:
@@ -105,8 +122,11 @@ def label(group: Group, result: Table) -> str:
 
 def _aligned(column: list[list[float]]) -> list[str]:
     """Give every mean of a column the same number of decimals."""
-    decimals = 2 if max((abs(value) for values in column for value in values), default=0) >= 10 else 4
-    return [_spread(values, decimals) for values in column]
+    return [_spread(values, _decimals(column)) for values in column]
+
+
+def _decimals(column: list[list[float]]) -> int:
+    return 2 if max((abs(value) for values in column for value in values), default=0) >= 10 else 4
 
 
 def _spread(values: list[float], decimals: int) -> str:
@@ -116,9 +136,14 @@ def _spread(values: list[float], decimals: int) -> str:
     return " ± ".join(f"{v:.{decimals}f}" if abs(v) < 1e6 else f"{v:.2e}" for v in shown)
 
 
-def _share(group: Group) -> str:
-    trained, total = group.values("cost", "trainable_params"), group.values("cost", "params")
-    return significant(100 * statistics.median(trained) / statistics.median(total)) if trained and total else ABSENT
+def _shares(group: Group) -> list[str]:
+    """Give what is trained, with and without a new head, and what is stored, in percent of the bare network."""
+    trained, head, stored, total = (
+        statistics.median(values) if (values := group.values("cost", name)) else None
+        for name in ("trainable_params", "head_params", "checkpoint_bytes", "params")
+    )
+    counts = (trained, None if trained is None else trained - (head or 0), None if stored is None else stored / FP32)
+    return [significant(100 * count / total) if total and count is not None else ABSENT for count in counts]
 
 
 def _cost(values: list[float], unit: float) -> str:
@@ -129,41 +154,3 @@ def significant(value: float, digits: int = 3) -> str:
     """Round to significant digits, never to fewer than the whole number has."""
     decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
     return f"{value:.{max(decimals, 0)}f}"
-
-
-def markdown(table: Table) -> str:
-    """Write the table as GitHub shows it."""
-    rule = [":--"] * table.words + ["--:"] * (len(table.header) - table.words)
-    lines = ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in (table.header, *table.rows)]
-    lines.insert(1, "| " + " | ".join(rule) + " |")
-    notes = "".join(f"\n- {_markdown(note)}" for note in table.marked())
-    return (
-        f"# {_markdown(table.name)}\n\n" + "\n".join(lines) + f"\n\n{table.legend}\n" + (f"{notes}\n" if notes else "")
-    )
-
-
-def _markdown(text: str) -> str:
-    # An underscore inside a word is only a letter to GitHub; escaped, it would spoil the names for reading as text.
-    return re.sub(r"([\\|*<>`\[\]~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(text.split()))
-
-
-def latex(table: Table) -> str:
-    """Write the table for a paper."""
-    body = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (table.header, *table.rows)]
-    below = r" \\ ".join(_latex(text) for text in (table.legend, *table.marked()))
-    lines = [
-        f"% {' '.join(table.name.split())}: needs \\usepackage{{booktabs}}",
-        r"\begin{tabular}{" + "l" * table.words + "r" * (len(table.header) - table.words) + "}",
-        r"\toprule",
-        body[0],
-        r"\midrule",
-        *body[1:],
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\par\smallskip{\footnotesize " + below + r"\par}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _latex(text: str) -> str:
-    return re.sub("[" + re.escape("".join(TEX)) + "]", lambda m: TEX[m[0]], " ".join(text.split()))

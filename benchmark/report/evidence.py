@@ -1,0 +1,67 @@
+"""The headline scores of a group's seeds, with those of drawn test sets; what was drawn once is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.records import Record, Store
+from benchmark.report import resampling
+from benchmark.report.groups import Group
+from benchmark.report.statistics import Sample
+
+VERSION = hashlib.sha256(Path(resampling.__file__).read_bytes()).hexdigest()[:16]  # other code draws other numbers
+
+
+class Evidence:
+    """Reads predictions beside records. What it draws lies under a name made of the record and of the code."""
+
+    def __init__(self, results: Path) -> None:
+        self.results, self.kept = results, results / ".cache" / "draws" / VERSION
+
+    def sample(self, group: Group, split: str = "test") -> Sample | None:
+        """Collect the seeds of a group; None without a score. Draws are there where all seeds met the same examples."""
+        metric = group.metric() or ""
+        done = [r for r in group.done if r.value(split, metric) is not None]
+        if not done or len({r.seed for r in done}) < len(done):  # two records of a seed: nothing to pair
+            return None
+        scores = {r.seed: r.value(split, metric) for r in done}
+        found = {r.seed: self._drawn(r, group.settings.get("source", ""), split) for r in done}
+        marks = {(mark, size) for mark, size, _ in found.values()}
+        if len(marks) > 1:
+            return Sample(scores, {})
+        [(mark, size)] = marks
+        return Sample(scores, {seed: draws for seed, (_, _, draws) in found.items() if draws.size}, mark, size)
+
+    def _drawn(self, record: Record, source: str, split: str) -> tuple[str, int, np.ndarray]:
+        """Give which examples a split has, how many, and the score on each drawn set of them."""
+        name = hashlib.sha256(json.dumps([record.to_json(), split]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        path = self.kept / name[:2] / f"{name}.npz"
+        with suppress(FileNotFoundError, ValueError, KeyError, OSError, EOFError), np.load(path) as kept:
+            return str(kept["mark"]), int(kept["size"]), kept["draws"]
+        mark, size, draws = self._draw(record, source, split)
+        with suppress(OSError):  # a folder that cannot be written to: drawn anew each time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch = path.with_suffix(f".{os.getpid()}.npz")
+            np.savez(scratch, mark=mark, size=size, draws=draws)
+            os.replace(scratch, path)
+        return mark, size, draws
+
+    def _draw(self, record: Record, source: str, split: str) -> tuple[str, int, np.ndarray]:
+        rows = [row for row in self._rows(record, source) if row.get("split") == split]
+        ids = [str(row.get("id")) for row in rows]
+        score = resampling.prepared(record.data.get("metric", ""), rows, record.signatures)
+        mark = hashlib.sha256(json.dumps([record.data.get("sample"), ids]).encode()).hexdigest()[:16] if rows else ""
+        return mark, len(rows), np.zeros(0) if score is None else score(resampling.counts(ids)).astype("float32")
+
+    def _rows(self, record: Record, source: str) -> Sequence[dict]:
+        try:
+            return Store(self.results / source, read_only=True).examples(record)
+        except (OSError, ValueError, EOFError):  # none were kept, or the file is cut short
+            return []

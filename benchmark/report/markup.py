@@ -1,0 +1,69 @@
+"""Tables as Markdown, LaTeX and comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+from benchmark.report.tables import Table
+
+TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "–": "--",
+}
+
+
+def markdown(table: Table) -> str:
+    """Write the table as GitHub shows it."""
+    rule = [":--"] * table.words + ["--:"] * (len(table.header) - table.words)
+    lines = ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in (table.header, *table.rows)]
+    lines.insert(1, "| " + " | ".join(rule) + " |")
+    notes = "".join(f"\n- {_markdown(note)}" for note in table.marked())
+    return (
+        f"# {_markdown(table.name)}\n\n" + "\n".join(lines) + f"\n\n{table.legend}\n" + (f"{notes}\n" if notes else "")
+    )
+
+
+def _markdown(text: str) -> str:
+    # An underscore inside a word is only a letter to GitHub; escaped, it would spoil the names for reading as text.
+    return re.sub(r"([\\|*<>`\[\]~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(text.split()))
+
+
+def latex(table: Table) -> str:
+    """Write the table for a paper."""
+    body = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (table.header, *table.rows)]
+    below = r" \\ ".join(_latex(text) for text in (table.legend, *table.marked()))
+    lines = [
+        f"% {' '.join(table.name.split())}: needs \\usepackage{{booktabs}}",
+        r"\begin{tabular}{" + "l" * table.words + "r" * (len(table.header) - table.words) + "}",
+        r"\toprule",
+        body[0],
+        r"\midrule",
+        *body[1:],
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\par\smallskip{\footnotesize " + below + r"\par}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex(text: str) -> str:
+    return re.sub("[" + re.escape("".join(TEX)) + "]", lambda m: TEX[m[0]], " ".join(text.split()))
+
+
+def comma_separated(table: Table) -> str:
+    """Write the cells for programs; notes follow as rows of one cell."""
+    text = io.StringIO()
+    rows = [table.header, *table.rows, *([note] for note in table.marked())]
+    csv.writer(text, lineterminator="\n").writerows([" ".join(cell.split()) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+KINDS = {"md": markdown, "tex": latex, "csv": comma_separated}  # by the ending of its file

@@ -1,0 +1,153 @@
+"""Headline scores of test sets drawn with replacement: such a set is a count for each stored example.
+
+A score is prepared once from the rows of a record, and then computed for many draws at a time from sums over examples.
+It is the score that the task computes of the same rows, each repeated as often as it is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+DRAWS = 1000
+Row = Mapping[str, Any]
+Score = Callable[[np.ndarray], np.ndarray]  # counts [draws, examples] -> scores [draws]
+
+
+def counts(ids: Sequence[str], draws: int = DRAWS) -> np.ndarray:
+    """Draw test sets, [draws, examples]; the same for the same examples, so that differences are paired."""
+    seed = int.from_bytes(hashlib.sha256("\n".join(ids).encode("utf-8", "surrogatepass")).digest()[:8])
+    return np.random.default_rng(seed).multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=draws)
+
+
+def prepared(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) -> Score | None:
+    """Prepare a headline score; None for one that is no sum over examples, or whose rows lack what it needs."""
+    if metric not in SCORES or not rows:
+        return None
+    try:
+        return SCORES[metric](rows, signatures.get(metric, ""))
+    except (KeyError, TypeError, ValueError, IndexError):  # rows of another version
+        return None
+
+
+def _bleu(rows: Sequence[Row], signature: str) -> Score:
+    from sacrebleu.metrics import BLEU
+
+    said = dict(part.split(":", 1) for part in signature.split("|"))
+    metric = BLEU(tokenize=said["tok"], smooth_method=said["smooth"], effective_order=True)  # of sentences only
+    sentences = [metric.sentence_score(row["prediction"], row["target"]) for row in rows]
+    table = np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in sentences])
+
+    def score(drawn: np.ndarray) -> np.ndarray:
+        sums = (drawn @ table).astype(int)
+        parts = [(list(s[:4]), list(s[4:8]), s[8], s[9]) for s in sums.tolist()]
+        return np.array([BLEU.compute_bleu(*part, smooth_method=said["smooth"]).score for part in parts])
+
+    return score
+
+
+def _ratio(top: Sequence[float], bottom: Sequence[float]) -> Score:
+    columns = np.array([top, bottom], dtype=float).T
+
+    def score(drawn: np.ndarray) -> np.ndarray:
+        sums = drawn @ columns
+        return sums[:, 0] / sums[:, 1]
+
+    return score
+
+
+def _accuracy(rows: Sequence[Row], _: str) -> Score:
+    right, asked = [], []
+    for row in rows:
+        target, answer = row["target"][0], row["prediction"]
+        if isinstance(target, list):  # a label per position; one that was cut off is a wrong answer
+            answer = [*answer, *[""] * (len(target) - len(answer))]
+            pairs = [(str(t), a) for t, a in zip(target, answer, strict=True) if t is not None]
+        else:
+            pairs = [(str(target), answer)]
+        right.append(sum(t == a for t, a in pairs))
+        asked.append(len(pairs))
+    return _ratio(right, asked)
+
+
+def _character_accuracy(rows: Sequence[Row], _: str) -> Score:
+    import jiwer
+
+    found = [jiwer.process_characters(row["target"][0], row["prediction"]) for row in rows]
+    wrong = [f.substitutions + f.deletions + f.insertions for f in found]
+    length = [f.substitutions + f.deletions + f.hits for f in found]
+    return _ratio([n - w for n, w in zip(length, wrong, strict=True)], length)
+
+
+def _by_class(measure: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Callable[..., Score]:
+    """Average a measure of (hits, true, said) over the classes that a drawn test set holds."""
+
+    def prepare(rows: Sequence[Row], _: str) -> Score:
+        truth, said = [str(row["target"][0]) for row in rows], [row["prediction"] for row in rows]
+        classes = sorted(set(truth))
+        true, told = (np.array([[label == c for c in classes] for label in labels]) for labels in (truth, said))
+
+        def score(drawn: np.ndarray) -> np.ndarray:
+            support = drawn @ true
+            values = measure(drawn @ (true & told), support, drawn @ told)
+            return np.where(support > 0, values, 0).sum(1) / (support > 0).sum(1)
+
+        return score
+
+    return prepare
+
+
+def _f1(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> np.ndarray:
+    return 2 * hits / np.maximum(true + said, 1)
+
+
+def _recall(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> np.ndarray:
+    return hits / np.maximum(true, 1)
+
+
+def _spearman(rows: Sequence[Row], _: str) -> Score:
+    columns = [np.array([float(row["target"][0]) for row in rows]), np.array([row["prediction"] for row in rows])]
+    ties = [np.unique(values, return_inverse=True)[1] for values in columns]
+
+    def ranks(drawn: np.ndarray, tie: np.ndarray) -> np.ndarray:
+        sizes = drawn @ np.eye(tie.max() + 1)[tie]  # of each group of equal values
+        return (sizes.cumsum(1) - sizes + (sizes + 1) / 2)[:, tie]
+
+    def score(drawn: np.ndarray) -> np.ndarray:
+        one, other = (ranks(drawn, tie) for tie in ties)
+        total = drawn.sum(1, keepdims=True)
+        one, other = (r - (drawn * r).sum(1, keepdims=True) / total for r in (one, other))
+        spread = np.sqrt((drawn * one**2).sum(1) * (drawn * other**2).sum(1))
+        return np.divide((drawn * one * other).sum(1), spread, out=np.zeros(len(drawn)), where=spread > 0)
+
+    return score
+
+
+def _aupr(rows: Sequence[Row], _: str) -> Score:
+    from sklearn.metrics import average_precision_score
+
+    classes = list(rows[0]["probabilities"])
+    chosen = classes[1:] if len(classes) == 2 else classes
+    truth = np.array([str(row["target"][0]) for row in rows])
+    likely = {c: np.array([row["probabilities"][c] for row in rows]) for c in chosen}
+
+    def one(weights: np.ndarray) -> float:
+        held = [c for c in chosen if weights[truth == c].any()]
+        return float(np.mean([average_precision_score(truth == c, likely[c], sample_weight=weights) for c in held]))
+
+    return lambda drawn: np.array([one(weights) for weights in drawn])
+
+
+SCORES: dict[str, Callable[[Sequence[Row], str], Score]] = {
+    "bleu": _bleu,
+    "accuracy": _accuracy,
+    "character_accuracy": _character_accuracy,
+    "balanced_accuracy": _by_class(_recall),
+    "unweighted_average_recall": _by_class(_recall),
+    "macro_f1": _by_class(_f1),
+    "spearman": _spearman,
+    "aupr": _aupr,
+}

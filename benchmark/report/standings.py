@@ -1,0 +1,45 @@
+"""Where each setting of a table stands: its interval, its ties, and how far it is from LoRA and from full."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from benchmark.report.evidence import Evidence
+from benchmark.report.groups import Group
+from benchmark.report.statistics import Difference, Estimate, Sample, against, estimate, ties
+
+REFERENCES = ("lora", "full")  # what everybody knows, and what PEFT wants to reach
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a table says of one setting beside its mean."""
+
+    estimate: Estimate
+    tied: str  # settings that share a letter are not told apart
+    versus: dict[str, Difference] = field(default_factory=dict)  # by reference
+
+
+def standings(groups: Sequence[Group], evidence: Evidence) -> dict[int, Standing]:
+    """Compare groups of one backbone and weights with each other, and give each one's standing by its place."""
+    boards: dict[tuple[str, str], dict[str, Sample]] = {}
+    for place, group in enumerate(groups):
+        if sample := evidence.sample(group):
+            boards.setdefault((group.backbone, group.weights), {})[str(place)] = sample
+    found: dict[int, Standing] = {}
+    for samples in boards.values():
+        estimates = {place: estimate(sample) for place, sample in samples.items()}
+        tested = {place: sample for place, sample in samples.items() if estimates[place].low is not None}
+        letters = ties(tested) if len(tested) > 1 else {}
+        versus = {name: _from(name, groups, samples) for name in REFERENCES}
+        for place in samples:
+            near = {name: differences[place] for name, differences in versus.items() if place in differences}
+            found[int(place)] = Standing(estimates[place], letters.get(place, ""), near)
+    return found
+
+
+def _from(method: str, groups: Sequence[Group], samples: dict[str, Sample]) -> dict[str, Difference]:
+    """Compare with the one setting of a method; where it has several, with none."""
+    places = [place for place in samples if groups[int(place)].method == method]
+    return against(places[0], samples) if len(places) == 1 else {}

@@ -1,0 +1,94 @@
+"""Scores of drawn test sets are the tasks' own scores of the repeated rows."""
+
+import numpy as np
+import pytest
+
+from benchmark.report.resampling import SCORES, counts, prepared
+from tasks.scores import by_class, by_edits, by_probability, by_value
+
+RNG = np.random.default_rng(0)
+WORDS = ["a", "cat", "sat", "on", "the", "mat", "again", "quite"]
+
+
+def texts(n):
+    return [" ".join(RNG.choice(WORDS, RNG.integers(1, 9))) for _ in range(n)]
+
+
+def bleu(targets, said):
+    from sacrebleu.metrics import BLEU
+
+    return BLEU(tokenize="13a").corpus_score(said, [[t[0] for t in targets], [t[-1] for t in targets]]).score
+
+
+CASES = {  # metric -> targets, answers, the score as the task computes it
+    "bleu": ([[a, b] for a, b in zip(texts(30), texts(30), strict=True)], texts(30), bleu),
+    "accuracy": (
+        [[x] for x in RNG.choice(list("abc"), 30)],
+        list(RNG.choice(list("abcd"), 30)),
+        lambda t, p: by_class([x[0] for x in t], p)["accuracy"],
+    ),
+    "macro_f1": (
+        [[x] for x in RNG.choice(list("abcdefgh"), 30)],  # some draws lack a class
+        list(RNG.choice(list("abcdefghi"), 30)),
+        lambda t, p: by_class([x[0] for x in t], p)["macro_f1"],
+    ),
+    "balanced_accuracy": (
+        [[x] for x in RNG.choice(list("abcdefgh"), 30)],
+        list(RNG.choice(list("abcdefghi"), 30)),
+        lambda t, p: by_class([x[0] for x in t], p)["balanced_accuracy"],
+    ),
+    "character_accuracy": (
+        [[x] for x in texts(30)],
+        texts(30),
+        lambda t, p: by_edits([x[0] for x in t], p)["character_accuracy"],
+    ),
+    "spearman": (
+        [[float(x)] for x in RNG.integers(0, 9, 30)],  # with ties
+        [float(x) for x in RNG.integers(0, 9, 30)],
+        lambda t, p: by_value([x[0] for x in t], p)["spearman"],
+    ),
+}
+CASES["unweighted_average_recall"] = CASES["balanced_accuracy"]
+SIGNATURES = {"bleu": "nrefs:2|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"}
+
+
+@pytest.mark.parametrize("metric", CASES)
+def test_a_drawn_score_is_the_tasks_score_of_the_repeated_rows(metric):
+    targets, answers, task_score = CASES[metric]
+    rows = [{"target": t, "prediction": p} for t, p in zip(targets, answers, strict=True)]
+    drawn = np.vstack([np.ones(30, int), counts([str(i) for i in range(30)], 20)])
+    expected = [task_score([targets[i] for i in np.repeat(range(30), w)], list(np.repeat(answers, w))) for w in drawn]
+    assert prepared(metric, rows, SIGNATURES)(drawn) == pytest.approx(expected, abs=1e-9)
+    assert len(set(np.round(expected, 6))) > 5
+
+
+def test_probabilities_are_ranked_as_the_task_ranks_them():
+    truth = list(RNG.choice(["no", "yes"], 40))
+    rows = [
+        {"target": [t], "probabilities": {"no": 1 - p, "yes": p}} for t, p in zip(truth, RNG.random(40), strict=True)
+    ]
+    drawn = counts([str(i) for i in range(40)], 10)
+    expected = [
+        by_probability([truth[i] for i in np.repeat(range(40), w)], [rows[i] for i in np.repeat(range(40), w)])["aupr"]
+        for w in drawn
+    ]
+    assert prepared("aupr", rows, {})(drawn) == pytest.approx(expected)
+
+
+def test_positions_count_each_and_what_was_cut_off_is_wrong():
+    rows = [{"target": [["H", None, "E"]], "prediction": ["H", "H"]}, {"target": [["C"]], "prediction": ["C"]}]
+    assert prepared("accuracy", rows, {})(np.array([[1, 1], [2, 0]])) == pytest.approx([2 / 3, 1 / 2])
+
+
+def test_same_examples_are_drawn_alike_and_as_often_as_there_are():
+    ids = [f"test/{i}" for i in range(50)]
+    assert (counts(ids, 100) == counts(list(ids), 100)).all()
+    assert (counts(ids, 100).sum(1) == 50).all()
+    assert (counts(ids, 100) != counts(ids[::-1], 100)).any()
+
+
+def test_a_score_that_is_no_sum_and_rows_that_lack_something_have_no_draws():
+    assert prepared("verification_accuracy", [{"target": ["a"], "prediction": "a"}], {}) is None
+    assert prepared("bleu", [{"target": ["a"], "prediction": "a"}], {}) is None  # no signature: tokenised how?
+    assert all(prepared(metric, [{"id": "1"}], SIGNATURES) is None for metric in SCORES)
+    assert prepared("accuracy", [], {}) is None
