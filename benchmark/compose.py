@@ -95,6 +95,7 @@ def usage() -> str:
         "Several runs: -m method=lora,dora seed=0,1,2, or a named sweep: +sweep=nmt15 seed=0,1,2; the same command",
         "  goes on; hydra/launcher=joblib uses the cores, hydra/launcher=slurm a cluster",
         "How far a sweep is: python -m benchmark.status +sweep=nmt15",
+        "Two methods head to head: python -m benchmark.compare lora dora [task=T]",
     ]
     return "\n".join(lines)
 

@@ -111,6 +111,7 @@ MAY = {
     }
     | {"benchmark.methods.peft_types"},
     "benchmark.report": {f"benchmark.{name}" for name in ("records", "report", "trials")},
+    "benchmark.compare": {"benchmark.report", "benchmark.wording"},
     "tasks": {"benchmark.types", "benchmark.wording", "benchmark.hub", "tasks"},
 }
 CONCRETE = ("benchmark.methods", "benchmark.backbones", "tasks")

@@ -1,0 +1,157 @@
+"""Two methods head to head: python -m benchmark.compare A B [task=T] [results=DIR]."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.report import frame
+from benchmark.report.evidence import Evidence
+from benchmark.report.groups import Group, grouped
+from benchmark.report.statistics import LEVEL, Estimate, estimate, holm
+from benchmark.report.tables import significant
+from benchmark.wording import near
+
+USAGE = """usage: python -m benchmark.compare A B [task=T] [results=DIR]
+
+Shows for every task, budget and backbone on which both methods were recorded how far A is from B: headline score,
+paired by seed and by test example, with its 95 % interval; and how A's parameters, time and memory relate to B's."""
+COSTS = {"trainable_params": "parameters", "seconds_per_step": "step time", "peak_memory_bytes": "memory"}
+OWN = ("method.", "trial")  # settings in which the two may differ
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """The two methods where everything else is the same."""
+
+    place: str  # task, budget and view
+    one: Group
+    other: Group
+    difference: Estimate
+    scores: tuple[float, float]  # over the seeds that both have
+
+    def outcome(self, p: float | None) -> str:
+        """Say who won, from the first method's side, by a corrected p value."""
+        if p is None:
+            return "open"
+        return "tie" if p >= 1 - LEVEL else "win" if self.difference.value > 0 else "loss"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the comparison; the exit status is 2 for a call that makes no sense, 1 where the two never meet."""
+    if set(arguments) & {"-h", "--help"} or not arguments:
+        print(USAGE)
+        return 0 if arguments else 2
+    methods = [word for word in arguments if "=" not in word]
+    given = dict(word.split("=", 1) for word in arguments if "=" in word)
+    if unknown := sorted(given.keys() - {"task", "results"}):
+        return refuse(f"{unknown[0]}=: not known here{near(unknown[0], ('task', 'results'))}")
+    if len(methods) != 2 or methods[0] == methods[1]:
+        return refuse(
+            f"two different methods are wanted, {len(set(methods))} given: python -m benchmark.compare lora dora"
+        )
+    results = Path(given.get("results", "results"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        runs = frame.load(results)
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    for noun, said in (*(("method", m) for m in methods), *(("task", t) for t in [given.get("task")] if t)):
+        known = {getattr(record, noun) for _, record in runs}
+        if said not in known:
+            return refuse(f"no record of {noun} {said!r} in {results}{near(said, known)}")
+    found = list(meetings(runs, Evidence(results), methods[0], methods[1], given.get("task")))
+    if not found:
+        print(f"{methods[0]} and {methods[1]} were never recorded under the same settings: run both, then ask again")
+        return 1
+    show(found, *methods)
+    return 0
+
+
+def refuse(reason: str) -> int:
+    """Say in one line what is wrong with a call."""
+    print(f"refused: {reason}", file=sys.stderr)
+    return 2
+
+
+def meetings(runs: list[frame.Run], evidence: Evidence, first: str, second: str, task: str | None) -> Iterator[Meeting]:
+    """Pair the settings of two methods that agree in all but what belongs to a method."""
+    for (name, budget), groups in grouped([run for run in runs if task in (None, run[1].task)]).items():
+        ones, others = ([g for g in groups if g.method == m and g.done] for m in (first, second))
+        for one in ones:
+            for other in others:
+                samples = evidence.sample(one), evidence.sample(other)
+                if common(one) != common(other) or not all(samples):
+                    continue
+                if both := samples[0].paired(samples[1]):
+                    scores = tuple(statistics.fmean(s.scores[seed] for seed in both.scores) for s in samples)
+                    yield Meeting(f"{name} {budget}".strip(), one, other, estimate(both), scores)
+
+
+def common(group: Group) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """Give what two settings must share to be compared."""
+    shared = {key: value for key, value in group.settings.items() if not key.startswith(OWN)}
+    return group.backbone, group.weights, tuple(sorted(shared.items()))
+
+
+def show(found: Sequence[Meeting], first: str, second: str) -> None:
+    """Print a row per meeting, and who won how often."""
+    table = Table(title=f"{first} less {second}", title_justify="left")
+    for column in (
+        "task",
+        "backbone",
+        "metric",
+        first,
+        second,
+        "difference",
+        "95 %",
+        "p (Holm)",
+        "seeds",
+        "",
+        *COSTS.values(),
+    ):
+        table.add_column(column, justify="left" if column in ("task", "backbone", "metric", "") else "right")
+    adjusted = holm({str(i): m.difference.p for i, m in enumerate(found)})
+    outcomes = [m.outcome(adjusted.get(str(i))) for i, m in enumerate(found)]
+    for i, (meeting, outcome) in enumerate(zip(found, outcomes, strict=True)):
+        table.add_row(*row(meeting, adjusted.get(str(i)), outcome))
+    Console(width=160 if not sys.stdout.isatty() else None).print(table)
+    counts = Counter(outcomes)
+    told = ", ".join(f"{counts[name]} {name}" for name in ("win", "tie", "loss", "open") if counts[name])
+    print(
+        f"{told} of {first} against {second}; p corrected for {len(adjusted)} comparisons; costs: {first} over {second}"
+    )
+    if any(m.difference.seeds == 1 for m in found):
+        print("with one seed an interval tells what other test examples would do, not what another seed would")
+
+
+def row(meeting: Meeting, p: float | None, outcome: str) -> list[str]:
+    """Write one meeting."""
+    one, other, found = meeting.one, meeting.other, meeting.difference
+    digits = 2 if max(map(abs, meeting.scores)) >= 10 else 4
+    scores = [f"{score:.{digits}f}" for score in meeting.scores]
+    interval = "-" if found.low is None else f"{found.low:+.{digits}f} to {found.high:+.{digits}f}"
+    shown = "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+    told = [f"{found.value:+.{digits}f}", interval, shown, str(found.seeds), outcome]
+    started = f"{one.backbone}, random weights" if one.weights == "random" else one.backbone
+    return [meeting.place, started, one.metric() or "", *scores, *told, *(ratio(one, other, cost) for cost in COSTS)]
+
+
+def ratio(one: Group, other: Group, cost: str) -> str:
+    """Divide the median costs of two settings."""
+    values = one.values("cost", cost), other.values("cost", cost)
+    if not all(values) or not statistics.median(values[1]):
+        return "-"
+    return f"{significant(statistics.median(values[0]) / statistics.median(values[1]))} x"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
