@@ -62,7 +62,7 @@ class Claim:
         """List the comparisons that all must hold; none where nothing here can test it. Raises ValueError."""
         ((kind, words),) = self.check.items()
         try:
-            return CHECKS[kind](self, **words)
+            return CHECKS[kind](self, **words) if isinstance(words, dict) else CHECKS[kind](self, words)
         except TypeError:
             raise ValueError(f"check {kind} does not take {words!r}") from None
 
@@ -126,8 +126,8 @@ def _keeps_up(claim: Claim, better: Any, worse: Any, margin: float, among: Any =
 def _crosses(claim: Claim, better: Any, worse: Any, few: Any, many: Any) -> list[Comparison]:
     """With few data the one is ahead, with many the other."""
     for place in (few, many):
-        if not isinstance(place, dict) or not place:
-            raise ValueError(f"{place!r} is no mapping of fields")
+        if not isinstance(place, dict) or few == many:
+            raise ValueError(f"few={few!r} and many={many!r} are not two mappings of fields")
     return [
         *_pairs(claim, _at(better, few), _at(worse, few), None, 0.0),
         *_pairs(claim, _at(worse, many), _at(better, many), None, 0.0),
