@@ -79,7 +79,7 @@ def _number(value: Any) -> float | None:
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and _number(value) is not None and value >= 0 else None
 
 
 def _metrics(train: Content) -> list[Content]:

@@ -121,9 +121,11 @@ def test_methods_have_our_names(tmp_path: Path, config: dict | None, optimizer: 
 def test_what_is_no_number_is_absent(tmp_path: Path) -> None:
     content = result(train_info__file_size=99999999)  # their word for a size that could not be told
     content["train_info"]["metrics"][-1]["forgetting"] = float("nan")
+    content["train_info"]["metrics"][1]["step"] = 10**400
     found = imported(tmp_path, run=content)["run"]
     assert list(found) == ["test accuracy"]
     assert "checkpoint_bytes" not in found["test accuracy"].costs
+    assert found["test accuracy"].costs["seconds_per_step"] == 33.0 / 250
 
 
 def test_files_of_june_2025_have_other_keys(tmp_path: Path) -> None:
