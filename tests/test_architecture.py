@@ -112,6 +112,11 @@ MAY = {
     | {"benchmark.methods.peft_types"},
     "benchmark.report": {f"benchmark.{name}" for name in ("records", "report", "trials")},
     "benchmark.compare": {"benchmark.report", "benchmark.wording"},
+    "benchmark.report.facts": set(),
+    "benchmark.report.quoted": {"benchmark.report.facts"},
+    "benchmark.report.claimed": {"benchmark.report.facts"},
+    "benchmark.hf_comparison": {"benchmark.report.facts"},
+    "benchmark.importer": {"benchmark.report.facts", "benchmark.report.quoted", "benchmark.hf_comparison"},
     "tasks": {"benchmark.types", "benchmark.wording", "benchmark.hub", "tasks"},
 }
 CONCRETE = ("benchmark.methods", "benchmark.backbones", "tasks")

@@ -1,0 +1,167 @@
+"""What studies claim, in a form that our own runs can confirm or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.report import facts
+
+FILE = "claims.yaml"  # of the results
+CONFIRMED, NOT_CONFIRMED = "confirmed", "not confirmed"
+INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
+
+Interval = tuple[float, float, float]  # a difference, and the ends of its 95 % interval
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is run: a method on a task and backbone, and the fields that are not left at their default."""
+
+    task: str
+    backbone: str
+    method: str
+    changes: dict[str, Any]
+
+    def __str__(self) -> str:
+        return " ".join([self.method, *(f"{field}={value}" for field, value in self.changes.items())])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One setting must be better than the other, or at most so much worse in headline score."""
+
+    one: Setting
+    other: Setting
+    margin: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a study says, and the check of it: one kind with its words, see CHECKS."""
+
+    id: str
+    study: str
+    where: str  # section, table or abstract
+    words: str  # our own
+    original: str  # what the study ran; task and backbone are where it is checked
+    task: str | None = None
+    backbone: str | None = None
+    check: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if len(self.check) != 1 or next(iter(self.check)) not in CHECKS:
+            raise ValueError(f"check is not one of {', '.join(CHECKS)}")
+        if "untested" not in self.check and not (self.task and self.backbone):
+            raise ValueError("task or backbone is missing")
+        self.comparisons()
+
+    def comparisons(self) -> list[Comparison]:
+        """List the comparisons that all must hold; none where nothing here can test it. Raises ValueError."""
+        ((kind, words),) = self.check.items()
+        try:
+            return CHECKS[kind](self, **words) if isinstance(words, dict) else CHECKS[kind](self, words)
+        except TypeError:
+            raise ValueError(f"check {kind} does not take {words!r}") from None
+
+    def settings(self, named: Any) -> list[Setting]:
+        """Read a list of methods, or of mappings that name a method and fields of its cell. Raises ValueError."""
+        if not isinstance(named, list) or not named:
+            raise ValueError(f"{named!r} is no list of methods")
+        return [self._setting({"method": one} if isinstance(one, str) else one) for one in named]
+
+    def _setting(self, named: Any) -> Setting:
+        if not isinstance(named, dict) or not isinstance(named.get("method"), str):
+            raise ValueError(f"{named!r} names no method")  # noqa: TRY004 - broken content, as any other
+        changes = {key: value for key, value in named.items() if key != "method"}
+        return Setting(self.task or "", self.backbone or "", named["method"], changes)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The word, and each needed comparison with its numbers; none where a setting was not run."""
+
+    word: str
+    rests_on: tuple[tuple[Comparison, Interval | None], ...]
+
+
+def load(results: Path) -> list[Claim]:
+    """Read the claims. Raises facts.Malformed."""
+    path = Path(results) / FILE
+    entries = facts.rows(path, facts.read(path), "claims")
+    claims = [facts.make(Claim, row, f"{path}, claim {row.get('id', n)}") for n, row in enumerate(entries, 1)]
+    names = [claim.id for claim in claims]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise facts.Malformed(f"{path}: {', '.join(twice)} stands there twice")
+    return claims
+
+
+def verdict(claim: Claim, difference: Callable[[Setting, Setting], Interval | None]) -> Verdict:
+    """Judge a claim by differences in headline score, one minus other; None where one of them was not run."""
+    rests_on = tuple((need, difference(need.one, need.other)) for need in claim.comparisons())
+    known = [(need.margin, interval) for need, interval in rests_on if interval is not None]
+    if not rests_on or len(known) < len(rests_on):
+        word = NOT_TESTED
+    elif all(low + margin > 0 for margin, (_, low, _) in known):
+        word = CONFIRMED
+    elif any(high + margin < 0 for margin, (_, _, high) in known):
+        word = NOT_CONFIRMED
+    else:
+        word = INCONCLUSIVE
+    return Verdict(word, rests_on)
+
+
+def _beats(claim: Claim, better: Any, worse: Any, among: Any = None) -> list[Comparison]:
+    return _pairs(claim, better, worse, among, 0.0)
+
+
+def _keeps_up(claim: Claim, better: Any, worse: Any, margin: float, among: Any = None) -> list[Comparison]:
+    if not isinstance(margin, int | float) or not margin > 0:
+        raise ValueError(f"margin={margin!r} is no positive number")
+    return _pairs(claim, better, worse, among, float(margin))
+
+
+def _crosses(claim: Claim, better: Any, worse: Any, few: Any, many: Any) -> list[Comparison]:
+    """With few data the one is ahead, with many the other."""
+    for place in (few, many):
+        if not isinstance(place, dict) or few == many:
+            raise ValueError(f"few={few!r} and many={many!r} are not two mappings of fields")
+    return [
+        *_pairs(claim, _at(better, few), _at(worse, few), None, 0.0),
+        *_pairs(claim, _at(worse, many), _at(better, many), None, 0.0),
+    ]
+
+
+def _untested(claim: Claim, why: str) -> list[Comparison]:
+    if not isinstance(why, str) or not why.strip():
+        raise ValueError("untested does not say why")
+    return []
+
+
+def _pairs(claim: Claim, better: Any, worse: Any, among: Any, margin: float) -> list[Comparison]:
+    ahead = claim.settings(better)
+    behind = _rest(claim.settings(among), ahead) if worse == "rest" else claim.settings(worse)
+    return [Comparison(one, other, margin) for one in ahead for other in behind]
+
+
+def _rest(among: Iterable[Setting], ahead: list[Setting]) -> list[Setting]:
+    rest = [one for one in among if one not in ahead]
+    if not rest:
+        raise ValueError("nothing is left of among")
+    return rest
+
+
+def _at(named: Any, place: dict[str, Any]) -> Any:
+    """Add fields to each named setting; what is none is refused where settings are read."""
+    whole = [{"method": one} if isinstance(one, str) else one for one in named] if isinstance(named, list) else named
+    return [one | place if isinstance(one, dict) else one for one in whole] if isinstance(whole, list) else whole
+
+
+CHECKS: dict[str, Callable[..., list[Comparison]]] = {
+    "beats": _beats,
+    "keeps_up": _keeps_up,
+    "crosses": _crosses,
+    "untested": _untested,
+}

@@ -1,0 +1,73 @@
+"""Files that people write: read as data, held against a dataclass, refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+Made = TypeVar("Made")
+
+
+class Malformed(ValueError):
+    """A file that is not what it should be; which, where and why."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read one mapping from YAML or JSON. Raises Malformed."""
+    try:
+        if path.suffix == ".json":
+            content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)  # NaN is no number
+        else:
+            content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # what looks like a reference is text
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        raise Malformed(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise Malformed(f"{path}: holds no mapping")
+    return content
+
+
+def rows(path: Path, content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the list of mappings under a key. Raises Malformed."""
+    found = content.get(key)
+    if not isinstance(found, list) or not found or not all(isinstance(row, dict) for row in found):
+        raise Malformed(f"{path}: {key} is no list of mappings")
+    return found
+
+
+def make(cls: type[Made], content: Mapping[str, Any], where: str) -> Made:
+    """Build a dataclass from a mapping whose every key and type it knows. Raises Malformed."""
+    hints = get_type_hints(cls)
+    needed = [f.name for f in fields(cls) if (f.default, f.default_factory) == (MISSING, MISSING)]  # type: ignore
+    if unknown := [key for key in content if key not in hints]:
+        raise Malformed(f"{where}: no field {', '.join(map(repr, unknown))} (there are {', '.join(hints)})")
+    if missing := [name for name in needed if name not in content]:
+        raise Malformed(f"{where}: {', '.join(missing)} is missing")
+    for key, value in content.items():
+        if not _fits(value, hints[key]):
+            raise Malformed(f"{where}: {key}={value!r} is no {getattr(hints[key], '__name__', hints[key])}")
+    try:
+        return cls(**content)
+    except ValueError as error:
+        raise Malformed(f"{where}: {error}") from None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if hint is Any:
+        return True
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, part) for part in get_args(hint))
+    if get_origin(hint) is dict:
+        inner = get_args(hint)[1]
+        return isinstance(value, dict) and all(isinstance(k, str) and _fits(v, inner) for k, v in value.items())
+    if hint in (int, float):
+        right = isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+        return right and abs(value) < 1e300  # neither infinite nor none at all
+    return isinstance(value, hint)
