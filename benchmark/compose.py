@@ -163,8 +163,9 @@ def assemble(config: DictConfig, names: dict[str, str], words: Sequence[str] = (
     notes: dict[str, Any] = {}
     if tree["trial"] == SELECTED:
         default = _built({**tree, "trial": 0}, names)
-        notes["selected"] = selected(default, search, Path(tree["results"]))
-        tree["trial"] = notes["selected"]["trial"]
+        chosen = selected(default, search, Path(tree["results"]))
+        notes |= {"selected": chosen} if chosen else {}
+        tree["trial"] = chosen["trial"] if chosen else 0
     trial = typed(tree["trial"], int, "trial")
     for knob, value in draw(names["method"], search, trial).items():
         place(tree["method"], knob, value)
@@ -179,8 +180,11 @@ def _built(tree: dict[str, Any], names: dict[str, str]) -> Cell:
     return Cell(**parts, **{name: typed(tree[name], hint, name) for name, hint in SCALARS.items()}, names=names)
 
 
-def selected(cell: Cell, search: Mapping[str, Any], results: Path) -> dict[str, Any]:
-    """Say which trial the tuning records of this cell choose, and from what. Raises Unusable."""
+def selected(cell: Cell, search: Mapping[str, Any], results: Path) -> dict[str, Any] | None:
+    """Say which trial the tuning records of this cell choose, and from what; None for a pair that cannot run.
+
+    Raises Unusable.
+    """
     if cell.phase == TUNE:
         raise Unusable("trial=selected: tuning takes numbers, as in trial=0,1,2,3; the final phase takes what it chose")
     folders = (results / "runs", ROOT / "results" / "reference")
@@ -188,6 +192,8 @@ def selected(cell: Cell, search: Mapping[str, Any], results: Path) -> dict[str, 
     try:
         found = select(records.values(), choices_of(cell), search)
     except Unselected as error:
+        if cell.conflict():  # it was not tuned either: the run says why
+            return None
         raise Unusable(str(error)) from error
     at_edge = edges(search, draw(cell.names["method"], search, found.trial))
     return {**dataclasses.asdict(found), "at_edge": at_edge}

@@ -130,13 +130,18 @@ def trained(name, network, number=3):
     return model.eval()
 
 
+# What is put together from factors is as exact as the worst conditioned of them: on T5 FRoD's shared basis leaves 1e-5
+# on one processor and 2e-5 on another.
+ROUNDED = {"frod": 1e-4}
+
+
 def test_begins_as_the_bare_network(name, network):
     start, expected = logits(attached(name, network), network), logits(fresh(network), network)
     if method(name).departs:
         assert torch.isfinite(start).all()
         assert not torch.equal(start, expected), "it says that it departs, and does not"
     else:
-        close(start, expected)
+        close(start, expected, ROUNDED.get(name, 1e-5))
 
 
 def test_trains_exactly_what_it_says(name, network):

@@ -181,6 +181,12 @@ def test_cheaper_tuning_is_taken_where_there_is_no_other_and_said():
         select([*cheap, *third], **FINAL)
 
 
+def test_a_pair_that_cannot_run_needs_no_tuning(tmp_path):
+    cell = cell_of(["task=text_generation", "method=head", "trial=selected", f"results={tmp_path}"])
+    assert cell.trial == 0 and "selected" not in cell.notes
+    assert "comes pretrained" in cell.conflict()
+
+
 def test_a_selected_trial_is_resolved_before_the_cell_is_named(tmp_path):
     store = Store(tmp_path / "runs")
     for trial, valid in enumerate([1, 2, 9, 3]):
