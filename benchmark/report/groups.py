@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from benchmark.report.views import views
 
 # Equal for all rows of an honest comparison; where they are not, every row says which it has.
 COMPARED = ("task.", "budget.", "data.", "data fingerprint", "device", "source")
+OWN = ("method.", "trial")  # settings in which two methods may differ
 
 
 Settings = dict[str, str]
@@ -34,6 +35,11 @@ class Group:
     def done(self) -> list[Record]:
         """The seeds that gave numbers."""
         return [record for record in self.records if record.status == "done"]
+
+    def shared(self, apart: Collection[str] = ()) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+        """Give what two settings must have in common to be compared, apart from some that are meant to differ."""
+        common = {k: v for k, v in self.settings.items() if not k.startswith(OWN) and k not in apart}
+        return self.backbone, self.weights, tuple(sorted(common.items()))
 
     def metric(self) -> str | None:
         """Name the task's headline score."""
