@@ -50,7 +50,7 @@ def page(results: Path, report: contents.Report) -> str:
         methods=[registry.method(name, capability) for name in names],
         summaries={name: contents.summary(name, report.boards, shown) for name in names},
         beside=contents.BESIDE,
-        overviews=report.overviews,
+        overviews=[(table, contents.across(table, report.boards, shown)) for table in report.overviews],
         quotes=others,
         quote_table=contents.quotes(others),
         claims=report.claims or _unjudged(results),

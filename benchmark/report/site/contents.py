@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -153,6 +153,41 @@ def summary(method: str, boards: Sequence[Board], shown: Mapping[str, Sequence[L
 
 def _cell(line: Line, place: int | None) -> str:
     return line.cells[place] if place is not None and place < len(line.cells) else ABSENT
+
+
+def across(table: Table, boards: Sequence[Board], shown: Mapping[str, Sequence[Line]]) -> list[list[str]]:
+    """Find the setting behind each cell of a table over all tasks; empty where it is not certain."""
+    budget = table.name.partition("_")[2]
+    mine = [(board.task, line) for board in boards if _budget(board) == budget for line in shown[board.table.name]]
+    return [
+        [
+            ""
+            if not place
+            else _only(line.setting for task, line in mine if line.cells[2] == row[0] and _stands(task, line, column))
+            for place, column in enumerate(_columns(table))
+        ]
+        for row in table.rows
+    ]
+
+
+def _budget(board: Board) -> str:
+    return board.table.name.removeprefix(board.task).removeprefix("_")
+
+
+def _columns(table: Table) -> list[str]:
+    """Name the column of scores that each column belongs to."""
+    return [name if name != "trained" else table.header[place - 1] for place, name in enumerate(table.header)]
+
+
+def _stands(task: str, line: Line, column: str) -> bool:
+    """Whether a row stands under the heading of a task, or of a task and a backbone; never one of random weights."""
+    named, *rest = column.split()
+    return named == task and line.cells[1] != "random" and (len(rest) < 2 or rest[0] == line.cells[0])
+
+
+def _only(found: Iterable[str]) -> str:
+    settings = {setting for setting in found if setting}
+    return settings.pop() if len(settings) == 1 else ""
 
 
 def quotes(rows: Sequence[Quoted]) -> Table:

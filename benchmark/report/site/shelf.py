@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmark.records import Record
@@ -93,9 +93,11 @@ def _detail(source: str, record: Record) -> dict[str, Any]:
             final.append([m.split, m.name, rounded(m.value, 12)])
         else:
             curves.setdefault(f"{m.split} {m.name}", []).append([m.step, rounded(m.value, 6)])
+    again = command(record)
     return {
         "file": f"{source}/{record.task}/{record.method}/{record.run_id}.json",
-        "command": command(record),
+        "command": again,
+        "files": [name for name in sorted(set(_files(record.config))) if f"={name}" in again],
         "created": record.created,
         "config": record.config,
         "data": record.data,
@@ -105,6 +107,14 @@ def _detail(source: str, record: Record) -> dict[str, Any]:
         "final": final,
         "curves": curves,
     }
+
+
+def _files(node: Any) -> Iterator[str]:
+    if isinstance(node, dict) and node.keys() == {"name", "sha256"}:
+        yield str(node["name"])
+    elif isinstance(node, dict | list):
+        for inner in node.values() if isinstance(node, dict) else node:
+            yield from _files(inner)
 
 
 def rounded(value: float | None, digits: int) -> float | int | None:

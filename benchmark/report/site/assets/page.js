@@ -5,6 +5,7 @@ const index = JSON.parse(document.getElementById("index").textContent);
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const column = Object.fromEntries(index.columns.map((name, i) => [name, i]));
 const NUMBERS = new Set(["trial", "seed", "score", "trainable", "step (ms)", "memory (MB)"]);
+const LONG = 44; // letters, from which on a cell is broken into lines
 const unpacked = {};
 
 // --- what is packed: libraries and records, unpacked once, when first wanted
@@ -53,13 +54,14 @@ function facts(pairs) {
 }
 
 function grid(header, rows, numbers) {
-  const kind = (name) => (numbers.has(name) ? { class: "number" } : name === "reason" ? { class: "reason" } : {});
-  const body = rows.map(({ cells, state }) => make("tr", cells.map((cell, i) => {
+  const kind = (name) => (numbers.has(name) ? { class: "number" } : {});
+  const body = rows.map(({ cells, state, title }) => make("tr", cells.map((cell, i) => {
     const td = make("td", cell instanceof Node ? [cell] : number(cell), kind(header[i]));
+    if (td.textContent.length > LONG) td.classList.add("words");
     if (numbers.has(header[i])) td.dataset.order = typeof cell === "number" ? cell : "";
     if (header[i] === "status") td.classList.add("state");
     return td;
-  }), { class: state }));
+  }), { class: state, ...(title && { title }) }));
   const table = make("table", [make("thead", [make("tr", header.map((name) => make("th", name, kind(name))))]), make("tbody", body)], { class: "data" });
   return make("div", [table], { class: "scroll" });
 }
@@ -108,7 +110,11 @@ async function draw(place, chart) {
   const Plotly = await plotly();
   if (!place.isConnected) return;
   place.chart = chart;
-  const data = chart.data.map((trace) => (trace.mode?.includes("lines+text") ? { ...trace, line: { ...trace.line, color: colour("--soft") } } : trace));
+  const data = chart.data.map((trace, i) => ({
+    ...trace,
+    ...(trace.error_y && { error_y: { ...trace.error_y, color: colour("--c" + (i % 5 + 1)) + "66" } }),
+    ...(trace.mode === "lines+text" && { line: { ...trace.line, color: colour("--soft") } }),
+  }));
   await Plotly.newPlot(place, structuredClone(data), themed(chart.layout), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
   place.on("plotly_click", (event) => { if (event.points[0].customdata) location.hash = event.points[0].customdata; });
 }
@@ -134,7 +140,7 @@ const SHORT = ["run", "task", "method", "seed", "status", "score", "metric", "bu
 function listing(rows, left = []) {
   const header = SHORT.filter((name) => !left.includes(name));
   const cell = (row, name) => (name === "run" ? link(row[column.run], "run", row[column.run]) : name === "method" ? link(row[column.method], "method", row[column.method]) : row[column[name]]);
-  return grid(header, rows.map((row) => ({ cells: header.map((name) => cell(row, name)), state: row[column.status] })), NUMBERS);
+  return grid(header, rows.map((row) => ({ cells: header.map((name) => cell(row, name)), state: row[column.status], title: row[column.reason] })), NUMBERS);
 }
 
 function fill(root) {
@@ -183,7 +189,7 @@ async function run(name) {
     ]),
     make("h2", "Run it again"), make("pre", found.command),
   ];
-  if (JSON.stringify(found.config).includes('"sha256"')) text.push(make("p", "Names of your own files stand for their paths, which a record does not hold.", { class: "legend" }));
+  if (found.files.length) text.push(make("p", "Put in where these files lie, which a record does not hold: " + found.files.join(", "), { class: "legend" }));
   if (found.final.length) text.push(make("h2", "Measurements"), grid(["split", "measurement", "value"], found.final.map((cells) => ({ cells })), new Set(["value"])));
   for (const [title, points] of Object.entries(found.curves)) text.push(make("div", null, { class: "plot curve", "data-curve": title }));
   const opened = settings("settings", found.config);
@@ -244,7 +250,7 @@ function paint() {
   const dark = theme === "dark" || (theme === "system" && system.matches);
   document.documentElement.dataset.theme = dark ? "dark" : "light";
   document.documentElement.classList.toggle("dark", dark); // what DataTables looks at
-  button.textContent = theme;
+  button.textContent = "theme: " + theme;
   for (const place of document.querySelectorAll(".plot")) if (place.chart) draw(place, place.chart);
 }
 
