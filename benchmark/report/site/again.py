@@ -19,6 +19,8 @@ NOT_SAID = {"_target_", "name", "description", "search", "sized_by", "data"}  # 
 SCALARS = ("phase", "trial", "fraction", "seed_sample", "seed_init", "seed_order", "size", "size_of")
 PLAIN = re.compile(r"[\w./%+-]+( [\w./%+-]+)*")  # what Hydra reads as text without quotes
 
+LITERAL = re.compile(r"null|true|false|on|off|yes|no|nan|[+-]?inf(inity)?|[+-]?[\d._]+(e[+-]?\d+)?", re.IGNORECASE)
+
 
 def command(record: Record) -> str:
     """Write the command; files of the user's own stand in it by name, since a record does not say where they lay."""
@@ -116,6 +118,7 @@ def _value(value: Any) -> str:
         return "[" + ",".join(map(_value, value)) + "]"
     if not isinstance(value, str):
         return json.dumps(value)
-    if PLAIN.fullmatch(value) and value not in ("null", "true", "false"):
+    if PLAIN.fullmatch(value) and not LITERAL.fullmatch(value):
         return value
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    # a backslash is one, unless a quote follows
+    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + (m[2] and '\\"'), value) + '"'

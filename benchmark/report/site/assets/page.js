@@ -47,16 +47,16 @@ function make(tag, content, attributes = {}) {
 
 const link = (text, ...parts) => make("a", text, { href: "#" + parts.map(encodeURIComponent).join("/") });
 const badge = (kind) => make("span", kind, { class: "badge " + kind });
-const number = (value) => (typeof value === "number" ? value.toLocaleString("en", { maximumSignificantDigits: 6 }) : value ?? "");
+const number = (value, digits) => (typeof value === "number" ? value.toLocaleString("en", Number.isInteger(value) ? {} : { maximumSignificantDigits: digits }) : value ?? "");
 
 function facts(pairs) {
   return make("dl", pairs.flatMap(([key, value]) => [make("dt", key), make("dd", value instanceof Node ? [value] : String(value))]), { class: "facts" });
 }
 
-function grid(header, rows, numbers) {
+function grid(header, rows, numbers, digits = 6) {
   const kind = (name) => (numbers.has(name) ? { class: "number" } : {});
   const body = rows.map(({ cells, state, title }) => make("tr", cells.map((cell, i) => {
-    const td = make("td", cell instanceof Node ? [cell] : number(cell), kind(header[i]));
+    const td = make("td", cell instanceof Node ? [cell] : number(cell, digits), kind(header[i]));
     if (td.textContent.length > LONG) td.classList.add("words");
     if (numbers.has(header[i])) td.dataset.order = typeof cell === "number" ? cell : "";
     if (header[i] === "status") td.classList.add("state");
@@ -190,7 +190,7 @@ async function run(name) {
     make("h2", "Run it again"), make("pre", found.command),
   ];
   if (found.files.length) text.push(make("p", "Put in where these files lie, which a record does not hold: " + found.files.join(", "), { class: "legend" }));
-  if (found.final.length) text.push(make("h2", "Measurements"), grid(["split", "measurement", "value"], found.final.map((cells) => ({ cells })), new Set(["value"])));
+  if (found.final.length) text.push(make("h2", "Measurements"), grid(["split", "measurement", "value"], found.final.map((cells) => ({ cells })), new Set(["value"]), 12));
   for (const [title, points] of Object.entries(found.curves)) text.push(make("div", null, { class: "plot curve", "data-curve": title }));
   const opened = settings("settings", found.config);
   opened.open = true;
