@@ -269,6 +269,13 @@ def test_what_is_known_of_a_method_is_read_off_its_files(name: str, paper: str, 
     assert "(" not in found.what
 
 
+def test_a_card_is_shown_without_its_title_and_its_marks(page: str) -> None:
+    card = Reader(page).text["task/nmt"]
+    assert "Unicode Common Locale Data Repository" in card
+    assert "<!--" not in card
+    assert "# nmt" not in card
+
+
 @pytest.mark.parametrize(
     ("cell", "value"),
     [

@@ -102,8 +102,8 @@ def capabilities(results: Path) -> list[dict[str, str]]:
 
 
 def card(task: str) -> str:
-    """Read the card of a task, without its title."""
+    """Read the card of a task, without its title and the marks of the audit."""
     path = CONFIGS / "task" / f"{task}.md"
     if not re.fullmatch(r"\w+", task) or not path.is_file():
         return ""
-    return re.sub(r"\A# .*\n", "", path.read_text(encoding="utf-8"))
+    return re.sub(r"\A# .*\n|<!--.*?-->", "", path.read_text(encoding="utf-8"))
