@@ -157,18 +157,19 @@ function flat(value, path = "") {
   return Object.entries(value).flatMap(([key, inner]) => flat(inner, path ? path + "." + key : key));
 }
 
+const start = (row) => row[column.backbone] + (row[column.weights] ? ", " + row[column.weights] + " weights" : "");
 const absent = (what) => [make("h1", "Nothing here"), make("p", what), make("p", [link("back to the start", "")])];
 
 function setting(name) {
   const found = index.settings[name];
   if (!found) return absent("These runs are not on this page: it was made from other records.");
-  const rows = index.rows.filter((row) => found.runs.includes(row[column.run]));
+  const rows = index.rows.filter((row) => found.runs.includes(row[column.run])).sort((a, b) => a[column.seed] - b[column.seed]);
   const [first] = rows;
   return [
     make("h1", [found.label + " on " + first[column.task] + " ", badge("ours")]),
     facts([
       ["task", link(first[column.task], "task", first[column.task])], ["method", link(first[column.method], "method", first[column.method])],
-      ["backbone", first[column.backbone] + (first[column.weights] ? ", " + first[column.weights] + " weights" : "")], ["stands in", found.places.join(", ")],
+      ["backbone", start(first)], ["stands in", found.places.join(", ")],
     ]),
     make("p", "The runs behind the row; they differ in their seed alone. Each id leads to the whole record."),
     listing(rows, ["task", "method", "weights"]),
@@ -184,7 +185,7 @@ async function run(name) {
     make("h1", [row[column.method] + " on " + row[column.task] + ", seed " + row[column.seed] + " ", badge("ours")]),
     facts([
       ["run", name], ["status", row[column.status] + (row[column.reason] ? ": " + row[column.reason] : "")],
-      ["task", link(row[column.task], "task", row[column.task])], ["method", link(row[column.method], "method", row[column.method])], ["backbone", row[column.backbone]],
+      ["task", link(row[column.task], "task", row[column.task])], ["method", link(row[column.method], "method", row[column.method])], ["backbone", start(row)],
       ["records", row[column.records]], ["record", found.file], ["created", found.created],
     ]),
     make("h2", "Run it again"), make("pre", found.command),
