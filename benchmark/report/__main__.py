@@ -9,6 +9,8 @@ from pathlib import Path
 
 from benchmark.report import across, claimed, domains, figures, frame, groups, markup, overview, tables, verdicts
 from benchmark.report.evidence import Evidence
+from benchmark.report.site import build as site
+from benchmark.report.site.contents import Board, Report
 from benchmark.report.standings import standings
 
 USAGE = """usage: python -m benchmark.report [results=DIR]
@@ -20,6 +22,8 @@ Reads the records in DIR/reference (shipped) and DIR/runs (your own), and rebuil
   DIR/tables/       per task and budget: score with its interval, ties, differences, sizes and costs
                     (Markdown, LaTeX, CSV); methods_<budget>: every method on every task
   DIR/figures/      per task and budget: score against trainable parameters (PDF and PNG)
+  DIR/site/index.html
+                    all of it as one page that needs no network: tables to sort, figures to point at, every run
 DIR is "results" unless given."""
 
 
@@ -55,11 +59,13 @@ def build(runs: list[frame.Run], results: Path) -> None:
     frame.write(frame.tidy(runs), results / "runs.csv")
     frame.measurements(runs).to_parquet(results / "measurements.parquet", index=False)
     evidence = Evidence(results)
-    drawn, made = 0, []
+    drawn, made, boards = 0, [], []
     grids = groups.grouped(runs)
     for (task, budget), members in grids.items():
-        table = tables.table("_".join(filter(None, (task, budget))), members, standings(members, evidence))
+        standing = standings(members, evidence)
+        table = tables.table("_".join(filter(None, (task, budget))), members, standing)
         made.append(table)
+        boards.append(Board(task, table, members, standing))
         drawn += bool(figures.draw(table, members, results / "figures"))
     made += over_tasks(grids, evidence)
     if (results / claimed.FILE).exists():
@@ -71,7 +77,7 @@ def build(runs: list[frame.Run], results: Path) -> None:
         f"{len(runs)} runs: {results / 'runs.csv'}, measurements.parquet, {len(made)} tables in {results / 'tables'}, ",
         end="",
     )
-    print(f"{drawn} figures in {results / 'figures'}")
+    print(f"{drawn} figures in {results / 'figures'}, {site.write(results, Report(runs, boards, made[len(boards) :]))}")
 
 
 def over_tasks(grids: Mapping[tuple[str, str], list[groups.Group]], evidence: Evidence) -> list[tables.Table]:
