@@ -67,9 +67,10 @@ def build(runs: list[frame.Run], results: Path) -> None:
         made.append(table)
         boards.append(Board(task, table, members, standing))
         drawn += bool(figures.draw(table, members, results / "figures"))
-    made += over_tasks(grids, evidence)
+    overviews, judged = over_tasks(grids, evidence), None
     if (results / claimed.FILE).exists():
-        made.append(verdicts.table(claimed.load(results), verdicts.Judge(grids, evidence)))
+        judged = verdicts.table(claimed.load(results), verdicts.Judge(grids, evidence))
+    made += [*overviews, *filter(None, [judged])]
     for table in made:
         for ending, write in markup.KINDS.items():
             (results / "tables" / f"{table.name}.{ending}").write_text(write(table), encoding="utf-8")
@@ -77,7 +78,7 @@ def build(runs: list[frame.Run], results: Path) -> None:
         f"{len(runs)} runs: {results / 'runs.csv'}, measurements.parquet, {len(made)} tables in {results / 'tables'}, ",
         end="",
     )
-    print(f"{drawn} figures in {results / 'figures'}, {site.write(results, Report(runs, boards, made[len(boards) :]))}")
+    print(f"{drawn} figures in {results / 'figures'}, {site.write(results, Report(runs, boards, overviews, judged))}")
 
 
 def over_tasks(grids: Mapping[tuple[str, str], list[groups.Group]], evidence: Evidence) -> list[tables.Table]:
