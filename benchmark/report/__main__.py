@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmark.report import across, claimed, domains, figures, frame, groups, markup, overview, tables, verdicts
+from benchmark.report import across, claimed, domains, figures, frame, groups, markup, overview, tables, verdicts, views
 from benchmark.report.evidence import Evidence
 from benchmark.report.site import build as site
 from benchmark.report.site.contents import Board, Report
@@ -82,19 +83,17 @@ def build(runs: list[frame.Run], results: Path) -> None:
 
 
 def over_tasks(grids: Mapping[tuple[str, str], list[groups.Group]], evidence: Evidence) -> list[tables.Table]:
-    """Make the tables that hold all tasks of a budget."""
+    """Make the tables that hold all tasks of a budget; first that of most runs, tuned before default."""
     made = []
-    for budget in sorted({budget for _, budget in grids}):
+    runs = Counter({budget: 0 for _, budget in grids})
+    for (_, budget), members in grids.items():
+        runs[budget] += sum(len(group.records) for group in members)
+    for budget in sorted(runs, key=lambda name: (not name.endswith(views.TUNED), -runs[name], name)):
         tasks = {task: members for (task, of), members in grids.items() if of == budget}
         boards = domains.boards(tasks, evidence)
-        if table := overview.overview(budget, tasks):
-            made.append(table)
-        if len(boards) > 1:
-            made += [
-                across.ranking(budget, boards),
-                across.certainty(budget, boards),
-                across.composites(budget, boards),
-            ]
+        ways = (across.ranking, across.certainty, across.composites) if len(boards) > 1 else ()
+        made += [way(budget, boards) for way in ways]
+        made += [table for table in [overview.overview(budget, tasks)] if table]
     return made
 
 
