@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmark.report import across, claimed, domains, figures, frame, groups, markup, overview, tables, verdicts, views
+from benchmark.report import across, claimed, domains, frame, groups, markup, overview, tables, verdicts, views
+from benchmark.report.drawing import press
+from benchmark.report.drawing.material import material
 from benchmark.report.evidence import Evidence
 from benchmark.report.site import build as site
 from benchmark.report.site.contents import Board, Report
-from benchmark.report.standings import standings
 
 USAGE = """usage: python -m benchmark.report [results=DIR]
 
@@ -22,7 +23,7 @@ Reads the records in DIR/reference (shipped) and DIR/runs (your own), and rebuil
                     one row per measurement, curves included
   DIR/tables/       per task and budget: score with its interval, ties, differences, sizes and costs
                     (Markdown, LaTeX, CSV); methods_<budget>: every method on every task
-  DIR/figures/      per task and budget: score against trainable parameters (PDF and PNG)
+  DIR/figures/      a folder per figure (PDF and PNG); what was drawn is kept in DIR/.cache/figures
   DIR/site/index.html
                     all of it as one page that needs no network: tables to sort, figures to point at, every run
 DIR is "results" unless given."""
@@ -59,22 +60,20 @@ def build(runs: list[frame.Run], results: Path) -> None:
         (results / name).mkdir(parents=True, exist_ok=True)
     frame.write(frame.tidy(runs), results / "runs.csv")
     frame.measurements(runs).to_parquet(results / "measurements.parquet", index=False)
-    evidence = Evidence(results)
-    drawn, made, boards = 0, [], []
-    grids = groups.grouped(runs)
-    for (task, budget), members in grids.items():
-        standing = standings(members, evidence)
-        table = tables.table("_".join(filter(None, (task, budget))), members, standing)
-        made.append(table)
-        boards.append(Board(task, table, members, standing))
-        drawn += bool(figures.draw(table, members, results / "figures"))
-    overviews, judged = over_tasks(grids, evidence), None
+    found = material(runs, results)
+    boards = [
+        Board(task, tables.table("_".join(filter(None, (task, budget))), members, standing), members, standing)
+        for (task, budget), members in found.grids.items()
+        for standing in [found.standing[task, budget]]
+    ]
+    overviews, judged = over_tasks(found.grids, found.evidence), None
     if (results / claimed.FILE).exists():
-        judged = verdicts.table(claimed.load(results), verdicts.Judge(grids, evidence))
-    made += [*overviews, *filter(None, [judged])]
+        judged = verdicts.table(claimed.load(results), verdicts.Judge(found.grids, found.evidence))
+    made = [*(board.table for board in boards), *overviews, *filter(None, [judged])]
     for table in made:
         for ending, write in markup.KINDS.items():
             (results / "tables" / f"{table.name}.{ending}").write_text(write(table), encoding="utf-8")
+    drawn = press.publish(found, results / "figures")
     print(
         f"{len(runs)} runs: {results / 'runs.csv'}, measurements.parquet, {len(made)} tables in {results / 'tables'}, ",
         end="",

@@ -61,6 +61,16 @@ def grouped(runs: list[Run]) -> dict[tuple[str, str], list[Group]]:
     return {key: sorted(_complete(_groups(grids[key])), key=_order) for key in sorted(grids)}
 
 
+def tuning(runs: list[Run]) -> dict[tuple[str, str], list[Group]]:
+    """Sort tuning runs likewise; what a trial drew are settings of its method."""
+    grids: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for source, record in runs:
+        if record.config.get("phase"):
+            budget = (record.config.get("budget") or {}).get("name") or ""
+            grids[record.task, str(budget)].append((source, record))
+    return {key: sorted(_groups(grids[key]), key=_order) for key in sorted(grids)}
+
+
 def _groups(runs: list[Run]) -> list[Group]:
     found: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
     settings = {id(record): _settings(source, record) for source, record in runs}

@@ -1,0 +1,99 @@
+"""Score against a cost: one mark per setting, and the front that no cheaper setting beats."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.report.drawing import cloud, names, style
+from benchmark.report.drawing.costs import BESIDE, costed
+from benchmark.report.drawing.material import SETTING, Material
+
+
+def table(material: Material, cost: str, unit: float = 1.0) -> pd.DataFrame:
+    """Give every setting its cost, how that was measured, and whether it is on the front of its place."""
+    found = costed(material, cost)
+    found["cost"] = (found["cost"] * unit).where(found["trained"] != 0, 0.0)  # trains nothing: no place on an axis
+    found = found.dropna(subset="cost")
+    found["front"] = False
+    for (*_, weights, _), part in found.groupby(["task", "budget", "backbone", "weights", "place"], sort=False):
+        found.loc[part.index, "front"] = weights != style.CONTROL and np.array(front(part["cost"], part["score"]))
+    return found[[*SETTING, "cost", "measured", "front"]].reset_index(drop=True)
+
+
+def front(costs: Sequence[float], scores: Sequence[float]) -> list[bool]:
+    """Say which are on the Pareto front: nothing is as cheap and as good, and better in one of the two."""
+    pairs = list(zip(costs, scores, strict=True))
+    return [not any(c <= cost and s >= score and (c, s) != (cost, score) for c, s in pairs) for cost, score in pairs]
+
+
+def draw(table: pd.DataFrame, width: str, words: str, engineering: bool = False) -> Figure:
+    """Draw the settings of one task and budget; words name the cost and its unit."""
+    figure, axes, looks = cloud.start(table, width)
+    for board, part in table.groupby(["backbone", "weights"]):
+        _marks(axes, part, looks[board])
+    priced = table[table["cost"] > 0]
+    style.scaled(axes, list(priced["cost"]) or [1.0], engineering=engineering)
+    axes.margins(y=0.1)
+    first = table.iloc[0]
+    axes.set_ylabel(f"test {style.shown(first['metric'])} (mean, 95 % interval)")
+    scale = "log scale" if axes.get_xscale() == "log" else ""
+    rough = f"measured {BESIDE}" if BESIDE in set(priced["measured"]) else ""
+    axes.set_xlabel(f"{words[:-1]}{''.join(f', {more}' for more in (scale, rough) if more)})")
+    left_out = _name(axes, table, looks)
+    beside = "filled: on the Pareto front" + (f"; {left_out} not named" if left_out else "")
+    style.title(axes, style.board(first), beside, looks)
+    return figure
+
+
+def _marks(axes: Axes, part: pd.DataFrame, look: tuple[str, str]) -> None:
+    colour, marker = look
+    for row in part[part["cost"] == 0].itertuples():  # what nothing trained reaches is a level to compare with
+        axes.axhline(row.score, color=colour, lw=0.9, ls=style.LINES[1 if marker != "^" else 2], zorder=1)
+    priced = part[part["cost"] > 0]
+    for on_front, some in priced.groupby("front"):
+        axes.vlines(
+            some["cost"],
+            some["low"],
+            some["high"],
+            color=colour if on_front else style.GREY,
+            alpha=0.35,
+            lw=1,
+            zorder=1.2,
+        )
+        face = colour if on_front else "white"
+        axes.plot(
+            some["cost"], some["score"], ls="none", marker=marker, ms=4.5, mec=colour, mfc=face, mew=0.8, zorder=3
+        )
+    for line in _fronts(part):
+        axes.plot(*line.T, color=colour, lw=0.8, alpha=0.6, zorder=2)
+
+
+def _fronts(part: pd.DataFrame) -> list[np.ndarray]:
+    """Give the vertices of each front: a score is to be had from its cost on."""
+    lines = []
+    for _, some in part[part["front"] & (part["cost"] > 0)].groupby(["backbone", "weights", "place"]):
+        points = some.sort_values(["cost", "score"])[["cost", "score"]].to_numpy()
+        corners = [[later[0], earlier[1]] for earlier, later in itertools.pairwise(points)]
+        lines.append(np.array([p for pair in itertools.zip_longest(points, corners) for p in pair if p is not None]))
+    return lines
+
+
+def _name(axes: Axes, table: pd.DataFrame, looks: dict) -> int:
+    wanted = table[table["front"] | cloud.worth_naming(table)]
+    rest = table.drop(wanted.index)
+    found = [
+        names.Name(
+            r.label, r.cost or None, r.score, looks[r.backbone, r.weights][0], r.front or r.method in style.KNOWN
+        )
+        for r in wanted.itertuples()
+    ]
+    obstacles = [np.array([[r.cost, r.score]] * 2) for r in rest.itertuples() if r.cost]
+    bars = [np.array([[r.cost, r.low], [r.cost, r.high]]) for r in wanted.itertuples() if r.front and r.cost]
+    bars = [bar for bar in bars if np.isfinite(bar).all()]
+    return names.place(axes, found, [*_fronts(table), *bars, *obstacles]) + len(rest)

@@ -1,0 +1,63 @@
+"""Two measurements of every setting against each other, each mark named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.report.drawing import names, style
+
+CROWD, BEST = 45, 10  # of more marks, the best ten and what everybody knows are named
+
+
+def start(table: pd.DataFrame, width: str) -> tuple[Figure, Axes, style.Looks]:
+    """Return an empty figure, its axes, and how each backbone's marks look."""
+    looks = style.looks(table)
+    figure = style.sheet(width, 2.9 if width == "one" else 4.1)
+    return figure, style.plain(figure, top=style.headroom(looks, width)), looks
+
+
+def marks(axes: Axes, table: pd.DataFrame, columns: tuple[str, str], looks: style.Looks) -> None:
+    """Draw a mark per setting, and the interval of the score where it is the height."""
+    x, y = columns
+    for board, part in table.groupby(["backbone", "weights"]):
+        colour, marker = looks[board]
+        if y == "score":
+            axes.vlines(part[x], part["low"], part["high"], color=style.GREY, alpha=0.35, lw=1, zorder=1.2)
+        axes.plot(part[x], part[y], ls="none", marker=marker, ms=4.5, mec=colour, mfc="white", mew=0.8, zorder=3)
+    axes.margins(0.1)
+
+
+def finish(
+    axes: Axes,
+    table: pd.DataFrame,
+    columns: tuple[str, str],
+    looks: style.Looks,
+    beside: str = "",
+    lines: Sequence[np.ndarray] = (),
+) -> None:
+    """Name the marks, off the given lines, and write the title; nothing may move afterwards."""
+    x, y = columns
+    wanted = table[worth_naming(table)]
+    rest = table.drop(wanted.index)
+    found = [
+        names.Name(
+            row["label"], row[x], row[y], looks[row["backbone"], row["weights"]][0], row["method"] in style.KNOWN
+        )
+        for _, row in wanted.iterrows()
+    ]
+    obstacles = [*lines, *(np.array([point] * 2) for point in rest[[x, y]].to_numpy())]
+    left_out = names.place(axes, found, obstacles) + len(rest)
+    said = "; ".join(filter(None, (beside, f"{left_out} not named" if left_out else "")))
+    first = table.iloc[0]
+    style.title(axes, style.board(first), said, looks)
+
+
+def worth_naming(table: pd.DataFrame) -> pd.Series:
+    """Choose whom to name: all, or of a crowd the best and what everybody knows."""
+    best = table["score"].rank(ascending=False) <= BEST
+    return table["method"].isin(style.KNOWN) | best | (len(table) <= CROWD)

@@ -1,0 +1,114 @@
+"""What figures are made from: the runs, and one table of the settings that have a score."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.report.evidence import Evidence
+from benchmark.report.frame import Run
+from benchmark.report.groups import OWN, Group, grouped, tuning
+from benchmark.report.standings import Standing, standings
+
+Grids = Mapping[tuple[str, str], Sequence[Group]]
+MEASURING = "cost"  # the budget whose runs are made to measure costs: their scores mean nothing
+AXES = ("backbone.", "fraction", *OWN)  # settings that figures show by themselves
+SETTING = [
+    "task",
+    "budget",
+    "backbone",
+    "weights",
+    "method",
+    "label",
+    "place",
+    "metric",
+    "score",
+    "low",
+    "high",
+    "seeds",
+]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that a figure may draw on; figures take what they need."""
+
+    results: Path
+    runs: Sequence[Run]
+    grids: Grids
+    standing: Mapping[tuple[str, str], Mapping[int, Standing]]
+    evidence: Evidence
+
+    @cached_property
+    def settings(self) -> pd.DataFrame:
+        """One row per setting with a score on test: its interval where there is one, its group, its training size."""
+        rows = [row for grid in self.grids if grid[1] != MEASURING for row in self._rows(grid)]
+        table = pd.DataFrame(rows, columns=[*SETTING, "trained", "train", "group"])
+        return table.astype(dict.fromkeys(("score", "low", "high", "trained", "train"), float))
+
+    @cached_property
+    def trials(self) -> dict[tuple[str, str], list[Group]]:
+        """The tuning trials by task and budget, one group each."""
+        return tuning(list(self.runs))
+
+    def _rows(self, grid: tuple[str, str]) -> Iterator[list[Any]]:
+        groups = self.grids[grid]
+        for number, (group, place) in enumerate(zip(groups, places(groups), strict=True)):
+            scores = group.values("test", group.metric() or "")
+            if not scores:
+                continue
+            found = self.standing.get(grid, {}).get(number)
+            ends = (found.estimate.low, found.estimate.high) if found else (None, None)
+            trained = group.values("cost", "trainable_params")
+            yield [
+                *grid, group.backbone, group.weights, group.method, label(group), place,
+                group.metric(), statistics.fmean(scores), *ends, len(scores),
+                statistics.median(trained) if trained else None, size(group), group,
+            ]  # fmt: skip
+
+
+def material(runs: Sequence[Run], results: Path) -> Material:
+    """Group the runs and say where each setting stands, as the tables do."""
+    grids = grouped(list(runs))
+    evidence = Evidence(results)
+    standing = {grid: standings(members, evidence) for grid, members in grids.items()}
+    return Material(results, runs, grids, standing, evidence)
+
+
+def label(group: Group, but: str = "=") -> str:
+    """Name a method, and what tells it from others of its table, but for settings that begin so."""
+    told = [told.removeprefix("method.") for told in group.differences if not told.startswith(but)]
+    return ", ".join([group.method, *told])
+
+
+def places(groups: Sequence[Group], shown: tuple[str, ...] = AXES) -> list[str]:
+    """Say for each setting what sets it apart beside its method: those of one place may be compared."""
+    values: dict[tuple[str, str], dict[str, set[str | None]]] = {}
+    boards = [(group.backbone, group.weights) for group in groups]
+    for board in set(boards):
+        rivals = [g.settings for g, b in zip(groups, boards, strict=True) if b == board and g.done]
+        keys = {key for settings in rivals for key in settings if not key.startswith(shown)}
+        values[board] = {key: {settings.get(key) for settings in rivals} for key in sorted(keys)}
+    return [
+        ", ".join(f"{key}={group.settings[key]}" for key, found in values[board].items()
+                  if len(found) > 1 and key in group.settings)
+        for group, board in zip(groups, boards, strict=True)
+    ]  # fmt: skip
+
+
+def size(group: Group) -> float | None:
+    """Count the training examples."""
+    sizes = [n for r in group.done if isinstance(n := (r.data.get("sizes") or {}).get("train"), int)]
+    return statistics.median(sizes) if sizes else None
+
+
+def whole(settings: pd.DataFrame) -> pd.DataFrame:
+    """Leave the settings that train on the most data of their board: fewer examples are another comparison."""
+    most = settings.groupby(["task", "budget", "backbone", "weights"])["train"].transform("max")
+    return settings[settings["train"].isna() | (settings["train"] == most)]

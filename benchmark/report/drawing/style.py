@@ -1,0 +1,131 @@
+"""How a figure looks: sizes of a journal's columns, colours that everybody tells apart, text that is never markup."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
+
+WIDTHS = {"one": 3.3, "two": 6.9}  # inches
+DPI = 160
+# Okabe and Ito's colours, dark ones first: told apart by colour-blind readers, and in grey with their marks and lines.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = "osDvP*X"
+LINES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+GREY, PALE, TEXT = "#8c8c8c", "#dddddd", 6.5
+KNOWN = ("lora", "full", "head", "frozen")  # methods that a reader looks for first
+CONTROL = "random"  # weights that nobody would deploy
+COLUMNS = {"one": 2, "two": 3}  # of the key to the marks
+Looks = dict[tuple[str, str], tuple[str, str]]  # backbone, weights: colour, mark
+LONGEST = 26  # letters of a name
+RC: dict[str, Any] = {
+    "pdf.fonttype": 42,  # journals refuse Type 3 fonts
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 5,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "lines.linewidth": 1.2,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "text.parse_math": False,  # a name with two dollar signs is a name
+}
+
+
+def sheet(width: str, height: float) -> Figure:
+    """Return an empty figure of one or two columns, so many inches high."""
+    figure = Figure(figsize=(WIDTHS[width], height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain(figure: Figure, right: float = 0.1, left: float = 0.52, top: float = 0.28, bottom: float = 0.42) -> Axes:
+    """Add the only axes, with margins in inches: nothing needs to be laid out, and pictures align."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height))
+    axes.grid(axis="y", color=PALE, lw=0.5)
+    return axes
+
+
+def shown(name: object, longest: int = LONGEST) -> str:
+    """Make a name fit to be drawn: one line, letters that a font has, the middle of a long one left out."""
+    text = " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in str(name)).split())
+    half = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[: longest - 1 - half]}…{text[-half:]}"
+
+
+def board(row: pd.Series) -> str:
+    """Name what a picture compares within: task, budget and view, and what else sets it apart."""
+    return ", ".join(filter(None, (row["task"], row["budget"], row.get("board", ""))))
+
+
+def looks(table: pd.DataFrame) -> Looks:
+    """Give each backbone a colour and a mark; random weights are a triangle."""
+    backbones = sorted(set(table["backbone"]))
+    chosen = dict(zip(backbones, itertools.cycle(zip(COLOURS, MARKERS, strict=True)), strict=False))
+    boards = sorted(set(zip(table["backbone"], table["weights"], strict=True)))
+    return {(b, w): (chosen[b][0], "^" if w == CONTROL else chosen[b][1]) for b, w in boards}
+
+
+def headroom(looks: Looks, width: str) -> float:
+    """Measure in inches what a title and the key to the marks need above the axes."""
+    return 0.28 + (0.13 * math.ceil(len(looks) / COLUMNS[width]) if len(looks) > 1 else 0)
+
+
+def title(axes: Axes, text: str, beside: str = "", looks: Looks | None = None) -> None:
+    """Say what is compared, in grey what else a reader must know, and below the key to the marks."""
+    width = "two" if axes.get_figure().get_size_inches()[0] > WIDTHS["one"] else "one"
+    pad = 5 + 72 * (headroom(looks or {}, width) - 0.28)
+    said = axes.set_title(shown(text, 70 if width == "two" else 46), pad=pad)
+    if beside and width == "two":
+        x = axes.transAxes.inverted().transform((said.get_window_extent().x1, 0))[0]
+        axes.text(x + 0.02, said.get_position()[1], beside, transform=said.get_transform(), size=TEXT, color="#595959")
+    if not looks or len(looks) == 1:
+        return
+    for (backbone, weights), (colour, marker) in looks.items():
+        label = shown(", ".join(filter(None, (backbone, weights))), 34)
+        axes.plot([], [], ls="none", marker=marker, ms=4.5, mec=colour, mfc="white", color=colour, label=label)
+    key(axes, width)
+
+
+def key(axes: Axes, width: str) -> None:
+    """Say above the axes what the labelled marks are."""
+    axes.legend(
+        frameon=False, fontsize=TEXT, loc="lower left", bbox_to_anchor=(0, 1), ncols=COLUMNS[width],
+        handletextpad=0.1, borderpad=0, borderaxespad=0.2, labelspacing=0.2, columnspacing=1,
+    )  # fmt: skip
+
+
+def scaled(axes: Axes, values: list[float], room: tuple[float, float] = (1.6, 2.2), engineering: bool = False) -> None:
+    """Make x logarithmic where the values span more than a factor of four, with room for names at both ends."""
+    low, high = min(values), max(values)
+    if high <= 4 * low and not engineering:
+        axes.margins(x=0.12)
+        return
+    axes.set_xscale("log")
+    axes.set_xlim(low / room[0], high * room[1])
+    logarithmic(axes.xaxis, few=high * room[1] / low * room[0] < 60, engineering=engineering)
+
+
+def logarithmic(axis: Axis, few: bool = True, engineering: bool = False) -> None:
+    """Write plain numbers (or 10k) along a logarithmic axis; few: it has hardly a decade, 2 and 5 are written too."""
+    if few:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(EngFormatter(sep="") if engineering else "{x:g}")
+    axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,17 @@
+"""The figures: one module each, found by being here.
+
+A module has `BY`, the columns whose values make a picture each; `data(material)`, everything that is drawn, as a table
+of plain columns; and `draw(table, width)`, one picture: rows that share BY; width is "one" or "two" columns.
+The first line of its docstring says what it shows.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+
+
+def known() -> dict[str, ModuleType]:
+    """Import every figure, by name."""
+    return {found.name: import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)}

@@ -1,0 +1,84 @@
+"""Loss during training: on train, averaged over stretches, and on valid."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.report.drawing import lines, style
+from benchmark.report.drawing.material import Material, whole
+
+BY = ("task", "budget", "board")
+POINTS = 12  # of a curve: losses of single batches jump
+SERIES = ("train", "valid")
+
+
+def data(material: Material) -> pd.DataFrame:
+    """Give the mean curves over seeds of every setting on pretrained weights; a step that a seed lacks is left out."""
+    found = whole(material.settings)
+    found = found[found["weights"] != style.CONTROL]
+    rows = []
+    for row in found.itertuples():
+        several = found[(found["task"] == row.task) & (found["budget"] == row.budget)]["backbone"].nunique() > 1
+        fixed = [row.task, row.budget, row.backbone if several else "", row.method, row.label, row.score]
+        for split in SERIES:
+            curves = [
+                {m.step: m.value for m in record.measurements if (m.split, m.name) == (split, "loss") and m.step}
+                for record in row.group.done
+            ]
+            rows += [[*fixed, split, step, loss] for step, loss in averaged(curves)]
+    return pd.DataFrame(rows, columns=[*BY, "method", "label", "score", "series", "step", "loss"])
+
+
+def averaged(curves: list[dict[int, float]], most: int = POINTS) -> list[tuple[float, float]]:
+    """Average curves over seeds where all have a value, then over so many stretches of steps."""
+    seen = defaultdict(list)
+    for curve in curves:
+        for step, value in curve.items():
+            seen[step].append(value)
+    steps = sorted(step for step, values in seen.items() if len(values) == len(curves))
+    stretches = np.array_split(np.array(steps, float), min(most, len(steps)) or 1)
+    values = {step: float(np.mean(seen[step])) for step in steps}
+    return [(float(s.mean()), float(np.mean([values[step] for step in s]))) for s in stretches if len(s)]
+
+
+def draw(table: pd.DataFrame, width: str) -> Figure:
+    """Draw train beside valid, or below it in one column."""
+    shown = [series for series in SERIES if (table["series"] == series).any()]
+    stacked = width == "one"
+    figure = style.sheet(width, 0.5 + 2.1 * len(shown) if stacked else 4.1)
+    shape = (len(shown), 1) if stacked else (1, len(shown))
+    grid = list(figure.subplots(*shape, sharex=stacked, sharey=True, squeeze=False).flat)
+    wide, high = figure.get_size_inches()
+    figure.subplots_adjust(0.56 / wide, 0.42 / high, 1 - 1.2 / wide, 1 - 0.42 / high, 0.1, 0.18)
+    ends = table.drop_duplicates("label").set_index("label")
+    looks = lines.highlighted(ends["score"], dict(ends["method"]))
+    left_out = 0
+    for axes, series in zip(grid, shown, strict=True):
+        own = table[table["series"] == series].sort_values("step")
+        found = {label: part[["step", "loss"]].to_numpy() for label, part in own.groupby("label")}
+        _panel(axes, found, looks, series)
+        if stacked or series == shown[-1]:
+            left_out = lines.name(axes, found, looks)
+    for axes in grid[-1:] if stacked else grid:
+        axes.set_xlabel("training step (number)")
+    for axes in grid if stacked else grid[:1]:
+        axes.set_ylabel("loss (log scale)" if axes.get_yscale() == "log" else "loss")
+    title = style.shown(style.board(table.iloc[0]), 46)
+    beside = f"   ({left_out} not named)" if left_out and not stacked else ""
+    figure.text(0.56 / wide, 1 - 0.18 / high, title + beside, size=8.5)
+    return figure
+
+
+def _panel(axes: Axes, found: dict[str, np.ndarray], looks: dict[str, lines.Look], series: str) -> None:
+    lines.draw(axes, found, looks, marks=series == "valid")
+    losses = np.concatenate(list(found.values()))[:, 1]
+    if losses.min() > 0 and losses.max() > 4 * losses.min():
+        axes.set_yscale("log")
+        style.logarithmic(axes.yaxis)
+    axes.grid(axis="y", color=style.PALE, lw=0.5)
+    axes.set_title(series)

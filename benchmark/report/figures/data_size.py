@@ -1,0 +1,87 @@
+"""Score against the number of training examples, and where full fine-tuning overtakes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmark.report.drawing import lines, style
+from benchmark.report.drawing.material import Material, label
+
+BY = ("task", "budget", "board")
+REFERENCE = "full"
+COLUMNS = [*BY, "method", "label", "metric", "train", "score", "low", "high", "crossover"]
+
+
+def data(material: Material) -> pd.DataFrame:
+    """Give the settings that were trained on several sizes, and the size from which on the reference is ahead."""
+    found = material.settings.dropna(subset="train")
+    found = found[found["weights"] != style.CONTROL]
+    several = found.groupby(["task", "budget"])["backbone"].transform("nunique") > 1
+    boards = [
+        ", ".join(filter(None, (backbone if many else "", place)))
+        for backbone, place, many in zip(found["backbone"], found["place"], several, strict=True)
+    ]
+    found = found.assign(board=boards, label=[label(group, but="fraction=") for group in found["group"]])
+    sizes = found.groupby([*BY, "label"])["train"].transform("nunique")
+    found = found[sizes > 1].sort_values([*BY, "label", "train"])
+    found["crossover"] = np.nan
+    for _, board in found.groupby(list(BY)):
+        reference = board[board["method"] == REFERENCE]
+        if reference["label"].nunique() == 1:
+            ahead = dict(zip(reference["train"], reference["score"], strict=True))
+            for _, own in board[board["method"] != REFERENCE].groupby("label"):
+                mine = dict(zip(own["train"], own["score"], strict=True))
+                found.loc[own.index, "crossover"] = crossover(mine, ahead)
+    return found[COLUMNS].reset_index(drop=True)
+
+
+def crossover(mine: Mapping[float, float], reference: Mapping[float, float]) -> float:
+    """Return the size from which on the reference is ahead to the end, on straight lines over log size; NaN if none."""
+    sizes = sorted(mine.keys() & reference.keys())
+    leads = [reference[size] - mine[size] for size in sizes]
+    for i in reversed(range(1, len(sizes))):
+        if leads[i] <= 0:
+            break
+        if leads[i - 1] <= 0:
+            share = -leads[i - 1] / (leads[i] - leads[i - 1])
+            return math.exp(math.log(sizes[i - 1]) + share * math.log(sizes[i] / sizes[i - 1]))
+    return math.nan
+
+
+def draw(table: pd.DataFrame, width: str) -> Figure:
+    """Draw one board: a line per setting, a cross where the reference overtakes it."""
+    first = table.iloc[0]
+    figure = style.sheet(width, 2.9 if width == "one" else 4.1)
+    axes = style.plain(figure, right=1.25)
+    own = {name: part.sort_values("train") for name, part in table.groupby("label")}
+    curves = {_told(name, part): part[["train", "score"]].to_numpy() for name, part in own.items()}
+    methods = {_told(name, part): part["method"].iloc[0] for name, part in own.items()}
+    looks = lines.highlighted(pd.Series({name: curve[-1, 1] for name, curve in curves.items()}), methods)
+    for name, part in zip(curves, own.values(), strict=True):
+        if name in looks:
+            axes.fill_between(part["train"], part["low"], part["high"], color=looks[name][0], alpha=0.1, lw=0)
+    lines.draw(axes, curves, looks)
+    for part in own.values():
+        at = part["crossover"].iloc[0]
+        if at > 0:
+            height = np.interp(math.log(at), np.log(part["train"]), part["score"])
+            axes.plot(at, height, marker="x", ms=6, mew=1.4, color="#000000", zorder=4)
+    axes.set_xscale("log")
+    style.logarithmic(axes.xaxis, engineering=True, few=table["train"].max() < 100 * table["train"].min())
+    axes.set_xlabel("training examples (number, log scale)")
+    axes.set_ylabel(f"test {style.shown(first['metric'])} (mean, 95 % interval)")
+    left_out = lines.name(axes, curves, looks)
+    beside = [f"✕: from here on {REFERENCE} is ahead" if table["crossover"].notna().any() else ""]
+    beside += [f"{left_out} not named" if left_out else ""]
+    style.title(axes, style.board(first), "; ".join(filter(None, beside)))
+    return figure
+
+
+def _told(name: str, part: pd.DataFrame) -> str:
+    at = part["crossover"].iloc[0]
+    return f"{name} ✕ {at:,.0f}" if at > 0 else name

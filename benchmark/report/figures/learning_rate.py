@@ -1,0 +1,113 @@
+"""Score on valid against the learning rate of tuning trials, and how wide the plateau around the best is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from benchmark.report.drawing import style
+from benchmark.report.drawing.material import Material
+from benchmark.report.drawing.trials import trials
+
+BY = ("task", "budget", "board")
+SHARE = 0.95  # of the best score: what still counts as the plateau
+ABREAST = {"one": 3, "two": 6}
+BAND, LINE, POINT = "#cfe3f1", "#0072B2", "#D55E00"
+
+
+class Plateau(NamedTuple):
+    """Where a straight line from trial to trial stays near the best; open if an end is that of what was tried."""
+
+    low: float
+    high: float
+    decades: float
+    open: bool
+
+
+def data(material: Material) -> pd.DataFrame:
+    """Give every trial with a learning rate and a score, and its method's plateau; other knobs were drawn along."""
+    found = trials(material).dropna(subset=["lr", "score"])
+    # trials of one learning rate differ in other knobs alone: the best of them stands for it
+    found = found.sort_values("score").drop_duplicates([*BY, "method", "lr"], keep="last")
+    parts = [part for _, part in found.groupby([*BY, "method"], sort=True) if len(part) > 1]
+    made = [part.assign(**plateau(part["lr"], part["score"])._asdict()) for part in parts]
+    columns = [*BY, "method", "metric", "trial", "lr", "score", *Plateau._fields]
+    table = pd.concat(made) if made else pd.DataFrame(columns=columns)
+    return table[columns].sort_values([*BY, "method", "lr"], ignore_index=True)
+
+
+def plateau(rates: Sequence[float], scores: Sequence[float]) -> Plateau:
+    """Find the stretch of learning rates around the best trial whose score is at least SHARE of its."""
+    points = sorted((math.log10(rate), score) for rate, score in zip(rates, scores, strict=True))
+    x, y = np.array(points).T
+    best = int(y.argmax())
+    level = y[best] - (1 - SHARE) * abs(y[best])
+    low, high = _reach(x[best::-1], y[best::-1], level), _reach(x[best:], y[best:], level)
+    return Plateau(10**low, 10**high, high - low, bool(low == x[0] or high == x[-1]))
+
+
+def _reach(x: np.ndarray, y: np.ndarray, level: float) -> float:
+    """Go from the first point until the line falls below a level."""
+    below = np.flatnonzero(y < level)
+    if not len(below):
+        return float(x[-1])
+    i = below[0]
+    return float(x[i - 1] + (x[i] - x[i - 1]) * (y[i - 1] - level) / (y[i - 1] - y[i]))
+
+
+def draw(table: pd.DataFrame, width: str) -> Figure:
+    """Draw a small panel per method of one board, the widest plateau first; all have the same scales."""
+    methods = list(table.groupby("method")["decades"].first().sort_values(ascending=False, kind="stable").index)
+    across = min(ABREAST[width], len(methods))
+    down = math.ceil(len(methods) / across)
+    height = 0.78 * down + 0.85
+    figure = style.sheet(width, height)
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    wide = style.WIDTHS[width]
+    figure.subplots_adjust(left=0.52 / wide, right=1 - 0.1 / wide, bottom=0.42 / height, top=1 - 0.5 / height,
+                           hspace=0.55, wspace=0.12)  # fmt: skip
+    grid[0, 0].set_xscale("log")
+    for axes, method in zip(grid.flat, methods, strict=False):
+        _panel(axes, method, table[table["method"] == method])
+    for axes in grid.flat[len(methods) :]:
+        axes.remove()
+    for axes in grid.flat[max(len(methods) - across, 0) : len(methods)]:
+        axes.tick_params(labelbottom=True)
+    grid[0, 0].xaxis.set_major_locator(LogLocator(numticks=4))
+    grid[0, 0].xaxis.set_minor_locator(NullLocator())
+    grid[0, 0].xaxis.set_major_formatter(lambda rate, _: f"{rate:.0e}".replace("e-0", "e-"))
+    grid[0, 0].yaxis.set_major_locator(MaxNLocator(3))
+    _words(figure, table.iloc[0], height)
+    return figure
+
+
+def _panel(axes: Axes, method: str, own: pd.DataFrame) -> None:
+    found = own.iloc[0]
+    axes.margins(y=0.15)
+    axes.axvspan(found["low"], found["high"], color=BAND, lw=0)
+    axes.plot(own["lr"], own["score"], color=LINE, lw=0.9, marker="o", ms=2.5)
+    best = own.loc[own["score"].idxmax()]
+    axes.plot(best["lr"], best["score"], marker="D", ms=3.5, color=POINT)
+    decades = f"{'≥ ' if found['open'] else ''}{found['decades']:.1f}"
+    axes.set_title(style.shown(method, 15), size=style.TEXT, pad=2)
+    axes.set_title(decades, loc="right", size=style.TEXT, pad=2, color="#404040")
+    axes.tick_params(length=2, pad=1.5, labelsize=6)
+
+
+def _words(figure: Figure, first: pd.Series, height: float) -> None:
+    """Write what all panels share."""
+    wide = figure.get_size_inches()[0]
+    task = style.shown(style.board(first), 46)
+    figure.text(0.52 / wide, 1 - 0.2 / height, task, size=8.5)
+    more = f"band: within {SHARE:.0%} of the best; number: its width in decades".replace("%", " %")
+    if wide > style.WIDTHS["one"]:
+        figure.text(1 - 0.1 / wide, 1 - 0.2 / height, more, size=style.TEXT, color="#595959", ha="right")
+    figure.text(0.5, 0.09 / height, "learning rate (method.lr, log scale)", ha="center", size=8)
+    figure.text(0.06 / wide, 0.5, f"valid {style.shown(first['metric'])}", rotation=90, va="center", size=8)

@@ -1,0 +1,65 @@
+"""Rank of each method on each task, and its mean rank over tasks."""
+
+from __future__ import annotations
+
+import itertools
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.report import domains
+from benchmark.report.drawing import style
+from benchmark.report.drawing.material import MEASURING, Material
+
+BY = ("budget",)
+COLUMNS = ["budget", "method", "task", "rank", "low", "high", "mean_rank"]
+ROW = 0.135  # inches
+
+
+def data(material: Material) -> pd.DataFrame:
+    """Give the methods that have a score on every task of a budget: rank by task, mean rank with its interval."""
+    rows = []
+    for budget in sorted({budget for _, budget in material.grids} - {MEASURING}):
+        tasks = {task: groups for (task, of), groups in material.grids.items() if of == budget}
+        boards = domains.boards(tasks, material.evidence)
+        found = domains.ranks(boards) if len(boards) > 1 else {}
+        for method, rank in sorted(found.items(), key=lambda item: (item[1].mean, item[0])):
+            rows += [[budget, method, task, r, rank.low, rank.high, rank.mean] for task, r in rank.by_task.items()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def draw(table: pd.DataFrame, width: str) -> Figure:
+    """Draw a row per method: a mark per task, a diamond at the mean with its interval."""
+    methods = list(dict.fromkeys(table["method"]))
+    tasks = sorted(set(table["task"]))
+    keys = -(-len(tasks) // style.COLUMNS[width])
+    figure = style.sheet(width, ROW * len(methods) + 0.8 + 0.14 * keys)
+    axes = style.plain(figure, left=1.2, top=0.3 + 0.14 * keys)
+    rows = {method: i for i, method in enumerate(methods)}
+    _means(axes, table.drop_duplicates("method"), rows)
+    looks = itertools.cycle(zip(style.COLOURS, "osv^P*X", strict=True))
+    for task, (colour, marker) in zip(tasks, looks, strict=False):
+        own = table[table["task"] == task]
+        axes.plot(
+            own["rank"], own["method"].map(rows), ls="none", marker=marker, ms=4, mfc="none", mec=colour, mew=0.9,
+            label=style.shown(task, 24),
+        )  # fmt: skip
+    axes.grid(axis="x", color=style.PALE, lw=0.5)
+    axes.grid(axis="y", visible=False)
+    axes.set_yticks(range(len(methods)), [style.shown(m, 20) for m in methods])
+    axes.tick_params(axis="y", length=0, labelsize=style.TEXT)
+    axes.set_ylim(len(methods) - 0.4, -0.6)
+    axes.set_xticks([1, *range(5, len(methods) + 1, 5)])
+    axes.set_xlim(0.3, max(len(methods), 2) + 0.7)
+    axes.set_xlabel("rank (1: best; ◆ mean over tasks, 95 % interval)")
+    style.key(axes, width)
+    budget = table["budget"].iloc[0]
+    axes.set_title(style.shown(f"rank by task{', ' if budget else ''}{budget}", 46), pad=5 + 10 * keys)
+    return figure
+
+
+def _means(axes: Axes, means: pd.DataFrame, rows: dict[str, int]) -> None:
+    places = means["method"].map(rows)
+    axes.hlines(places, means["low"], means["high"], color="#000000", lw=1.4, alpha=0.35)
+    axes.plot(means["mean_rank"], places, ls="none", marker="D", ms=4, color="#000000", zorder=3)

@@ -1,0 +1,32 @@
+"""Score against what is forgotten: the loss on held-out pretraining data, after adaptation less before."""
+
+from __future__ import annotations
+
+import statistics
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmark.report.drawing import cloud, style
+from benchmark.report.drawing.material import SETTING, Material, whole
+
+BY = ("task", "budget")
+
+
+def data(material: Material) -> pd.DataFrame:
+    """Give every setting with a score its retention, the mean over seeds; 0 where nothing is forgotten."""
+    found = whole(material.settings)
+    values = [group.values("pretraining", "retention") for group in found["group"]]
+    table = found[SETTING].assign(retention=[statistics.fmean(v) if v else None for v in values])
+    return table.astype({"retention": float}).dropna(subset="retention").reset_index(drop=True)
+
+
+def draw(table: pd.DataFrame, width: str) -> Figure:
+    """Draw the settings of one task and budget."""
+    figure, axes, looks = cloud.start(table, width)
+    axes.axvline(0, color=style.GREY, ls=style.LINES[2], lw=0.9, zorder=1)
+    cloud.marks(axes, table, ("retention", "score"), looks)
+    axes.set_xlabel("loss on pretraining data, after less before (nats; 0: nothing forgotten)")
+    axes.set_ylabel(f"test {style.shown(table['metric'].iloc[0])} (mean, 95 % interval)")
+    cloud.finish(axes, table, ("retention", "score"), looks)
+    return figure

@@ -1,0 +1,44 @@
+"""Score on the test set against the score on each shifted one."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmark.report.drawing import cloud, style
+from benchmark.report.drawing.material import SETTING, Material, whole
+
+BY = ("task", "budget", "shift")
+
+
+def data(material: Material) -> pd.DataFrame:
+    """Give every setting its score on each shifted test set, beside that on its own."""
+    rows = []
+    for row in whole(material.settings).itertuples():
+        measured = {m.split for record in row.group.done for m in record.measurements}
+        for split in sorted(split for split in measured if split.startswith("test/")):
+            if values := row.group.values(split, row.metric):
+                fixed = [getattr(row, column) for column in SETTING]
+                rows.append([*fixed, split.removeprefix("test/"), statistics.fmean(values)])
+    return pd.DataFrame(rows, columns=[*SETTING, "shift", "shifted"])
+
+
+def draw(table: pd.DataFrame, width: str) -> Figure:
+    """Draw the settings of one shifted test set; on the dotted line the shift would cost nothing."""
+    figure, axes, looks = cloud.start(table, width)
+    cloud.marks(axes, table, ("score", "shifted"), looks)
+    limits = axes.get_xlim(), axes.get_ylim()
+    ends = max(limits[0][0], limits[1][0]), min(limits[0][1], limits[1][1])
+    if ends[0] < ends[1]:
+        axes.plot(ends, ends, color=style.GREY, ls=style.LINES[2], lw=0.9, zorder=1, scalex=False, scaley=False)
+    first = table.iloc[0]
+    metric = style.shown(first["metric"])
+    axes.set_xlabel(f"test {metric} (mean over seeds)")
+    axes.set_ylabel(f"test/{style.shown(first['shift'])} {metric} (mean over seeds)")
+    crossed = ends[0] < ends[1]
+    said, line = ("dotted: nothing is lost", [np.array([ends, ends]).T]) if crossed else ("", [])
+    cloud.finish(axes, table, ("score", "shifted"), looks, said, line)
+    return figure
