@@ -15,7 +15,7 @@ from rich.table import Table
 
 from benchmark.report import frame
 from benchmark.report.evidence import Evidence
-from benchmark.report.groups import Group, grouped
+from benchmark.report.groups import Group, common, grouped
 from benchmark.report.statistics import LEVEL, Estimate, estimate, holm
 from benchmark.report.tables import significant
 from benchmark.wording import near
@@ -25,7 +25,6 @@ USAGE = """usage: python -m benchmark.compare A B [task=T] [results=DIR]
 Shows for every task, budget and backbone on which both methods were recorded how far A is from B: headline score,
 paired by seed and by test example, with its 95 % interval; and how A's parameters, time and memory relate to B's."""
 COSTS = {"trainable_params": "parameters", "seconds_per_step": "step time", "peak_memory_bytes": "memory"}
-OWN = ("method.", "trial")  # settings in which the two may differ
 
 
 @dataclass(frozen=True)
@@ -94,12 +93,6 @@ def meetings(runs: list[frame.Run], evidence: Evidence, first: str, second: str,
                 if both := samples[0].paired(samples[1]):
                     scores = tuple(statistics.fmean(s.scores[seed] for seed in both.scores) for s in samples)
                     yield Meeting(f"{name} {budget}".strip(), one, other, estimate(both), scores)
-
-
-def common(group: Group) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-    """Give what two settings must share to be compared."""
-    shared = {key: value for key, value in group.settings.items() if not key.startswith(OWN)}
-    return group.backbone, group.weights, tuple(sorted(shared.items()))
 
 
 def show(found: Sequence[Meeting], first: str, second: str) -> None:

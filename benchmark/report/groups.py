@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from benchmark.report.views import views
 
 # Equal for all rows of an honest comparison; where they are not, every row says which it has.
 COMPARED = ("task.", "budget.", "data.", "data fingerprint", "device", "source")
+OWN = ("method.", "trial")  # settings in which two methods that are compared may differ
 
 
 Settings = dict[str, str]
@@ -71,7 +72,7 @@ def _groups(runs: list[Run]) -> list[Group]:
         Group(backbone, start, method, json.loads(text), tuple(sorted(records, key=lambda r: r.seed)))
         for (backbone, start, method, text), records in found.items()
     ]
-    return [replace(group, differences=_differences(group, groups)) for group in groups]
+    return [replace(group, differences=told) for group, told in differences(groups)]
 
 
 def _known_fingerprints(runs: list[Run], settings: dict[int, Settings]) -> dict[str, set[str]]:
@@ -103,12 +104,33 @@ def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _differences(group: Group, groups: list[Group]) -> tuple[str, ...]:
-    rivals = [g for g in groups if (g.backbone, g.weights, g.method) == (group.backbone, group.weights, group.method)]
-    keys = {key for g in rivals for key in g.settings if len({r.settings.get(key) for r in rivals}) > 1}
-    compared = {key for g in groups for key in g.settings if key.startswith(COMPARED)}
-    keys |= {key for key in compared if len({g.settings[key] for g in groups if key in g.settings}) > 1}
-    return tuple(f"{key}={group.settings[key]}" for key in sorted(keys) if key in group.settings)
+def differences(groups: Sequence[Group]) -> Iterator[tuple[Group, tuple[str, ...]]]:
+    """Yield each group with the settings that tell it from others of its method, or one comparison from another."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for group in groups:
+        for key, value in group.settings.items():
+            if key.startswith(COMPARED):
+                values[key].add(value)
+    compared = {key for key, found in values.items() if len(found) > 1}
+    rivals: dict[tuple[str, str, str], list[Group]] = defaultdict(list)
+    for group in groups:
+        rivals[group.backbone, group.weights, group.method].append(group)
+    own = {square: _varied(members) for square, members in rivals.items()}
+    for group in groups:
+        keys = sorted(compared | own[group.backbone, group.weights, group.method])
+        yield group, tuple(f"{key}={group.settings[key]}" for key in keys if key in group.settings)
+
+
+def _varied(groups: Sequence[Group]) -> set[str]:
+    """Name the settings that are not the same in all groups, or that some lack."""
+    keys = {key for group in groups for key in group.settings} if len(groups) > 1 else set()
+    return {key for key in keys if len({group.settings.get(key) for group in groups}) > 1}
+
+
+def common(group: Group, beside: Sequence[str] = ()) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """Give what two settings must share to be compared: all but what belongs to a method, and those named beside."""
+    shared = {key: v for key, v in group.settings.items() if not key.startswith(OWN) and key not in beside}
+    return group.backbone, group.weights, tuple(sorted(shared.items()))
 
 
 def _complete(groups: list[Group]) -> list[Group]:
