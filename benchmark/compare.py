@@ -88,7 +88,7 @@ def meetings(runs: list[frame.Run], evidence: Evidence, first: str, second: str,
         for one in ones:
             for other in others:
                 samples = evidence.sample(one), evidence.sample(other)
-                if common(one) != common(other) or not all(samples):
+                if one.shared() != other.shared() or not all(samples):
                     continue
                 if both := samples[0].paired(samples[1]):
                     scores = tuple(statistics.fmean(s.scores[seed] for seed in both.scores) for s in samples)

@@ -178,7 +178,7 @@ def test_methods_differ_by_fields_of_their_cell() -> None:
     ((need, interval),) = claimed.verdict(ours, lambda one, other: (0.02, 0.01, 0.03)).rests_on
     assert need.one == claimed.Setting("nmt", "mbart_cldr", "lora", {"method.targets": ["key", "value"]})
     assert interval == (0.02, 0.01, 0.03)
-    assert str(need.other) == "lora method.targets=['query', 'value']"
+    assert str(need.other) == "lora method.targets=[query,value]"
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_means_and_spreads_are_those_computed_by_hand(tmp_path: Path) -> None:
     # 50,000 of 5,812,345 are 0.860 %; the median step of 0.123, 1.123 and 2.123 s is 1,123 ms
     assert row[:3] == ["tiny_mt", "pretrained", "lora"]
     # no predictions: by the three seeds alone, 13 -/+ 4.3027 (t of 2 degrees of freedom) * 3 / root 3
-    assert row[3:6] == ["13.00 ± 3.00", "5.55 to 20.45", "–"]
+    assert row[3:6] == ["13.00 ± 3.00", "5.55 to 20.45 †", "–"]
     assert row[6:10] == ["6.5000 ± 1.5000", "4.0000 ± 0.0000", "3", "–"]
     # stored: 200,001 bytes are 50,000 numbers of 4
     assert row[10:] == ["0.860", "0.860", "0.860", "1123", "200", "0.200"]
@@ -303,13 +303,13 @@ def test_what_was_drawn_is_kept_and_a_record_without_its_answers_joins(tmp_path:
         Store(tmp_path / "reference").append(*one)
     Store(tmp_path / "reference").append(answered("bitfit", 0, 60)[0], None)
     first = rows(tmp_path)
-    assert first["bitfit"][0][3:6] == ["0.6000", "–", "–"]
+    assert first["bitfit"][0][3:6] == ["0.6000", "– †", "–"]
     for path in (tmp_path / "reference").rglob("*.jsonl.gz"):
         path.write_bytes(b"cut short")
     assert rows(tmp_path) == first
     for path in (tmp_path / ".cache").rglob("*.npz"):
         path.write_bytes(b"broken")
-    assert {row[4] for [row] in rows(tmp_path).values()} == {"–"}
+    assert {row[4] for [row] in rows(tmp_path).values()} == {"– †"}
 
 
 def test_every_measurement_is_a_row_of_the_parquet_file(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
-from benchmark.report import figures, frame, groups, markup, overview, tables
+from benchmark.report import across, claimed, domains, figures, frame, groups, markup, overview, tables, verdicts
 from benchmark.report.evidence import Evidence
 from benchmark.report.standings import standings
 
@@ -60,10 +61,9 @@ def build(runs: list[frame.Run], results: Path) -> None:
         table = tables.table("_".join(filter(None, (task, budget))), members, standings(members, evidence))
         made.append(table)
         drawn += bool(figures.draw(table, members, results / "figures"))
-    for budget in sorted({budget for _, budget in grids}):
-        tasks = {task: members for (task, of), members in grids.items() if of == budget}
-        if table := overview.overview(budget, tasks):
-            made.append(table)
+    made += over_tasks(grids, evidence)
+    if (results / claimed.FILE).exists():
+        made.append(verdicts.table(claimed.load(results), verdicts.Judge(grids, evidence)))
     for table in made:
         for ending, write in markup.KINDS.items():
             (results / "tables" / f"{table.name}.{ending}").write_text(write(table), encoding="utf-8")
@@ -72,6 +72,23 @@ def build(runs: list[frame.Run], results: Path) -> None:
         end="",
     )
     print(f"{drawn} figures in {results / 'figures'}")
+
+
+def over_tasks(grids: Mapping[tuple[str, str], list[groups.Group]], evidence: Evidence) -> list[tables.Table]:
+    """Make the tables that hold all tasks of a budget."""
+    made = []
+    for budget in sorted({budget for _, budget in grids}):
+        tasks = {task: members for (task, of), members in grids.items() if of == budget}
+        boards = domains.boards(tasks, evidence)
+        if table := overview.overview(budget, tasks):
+            made.append(table)
+        if len(boards) > 1:
+            made += [
+                across.ranking(budget, boards),
+                across.certainty(budget, boards),
+                across.composites(budget, boards),
+            ]
+    return made
 
 
 if __name__ == "__main__":

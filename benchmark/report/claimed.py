@@ -26,7 +26,12 @@ class Setting:
     changes: dict[str, Any]
 
     def __str__(self) -> str:
-        return " ".join([self.method, *(f"{field}={value}" for field, value in self.changes.items())])
+        return " ".join([self.method, *(f"{field}={_said(value)}" for field, value in self.changes.items())])
+
+
+def _said(value: Any) -> str:
+    """Write a value as the command line takes it."""
+    return f"[{','.join(map(_said, value))}]" if isinstance(value, list) else str(value)
 
 
 @dataclass(frozen=True)

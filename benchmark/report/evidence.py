@@ -24,9 +24,16 @@ class Evidence:
 
     def __init__(self, results: Path) -> None:
         self.results, self.kept = results, results / ".cache" / "draws" / VERSION
+        self.samples: dict[tuple[str, ...], Sample | None] = {}
 
     def sample(self, group: Group, split: str = "test") -> Sample | None:
         """Collect the seeds of a group; None without a score. Draws are there where all seeds met the same examples."""
+        key = (split, group.settings.get("source", ""), *(record.run_id for record in group.records))
+        if key not in self.samples:
+            self.samples[key] = self._sample(group, split)
+        return self.samples[key]
+
+    def _sample(self, group: Group, split: str) -> Sample | None:
         metric = group.metric() or ""
         done = [r for r in group.done if r.value(split, metric) is not None]
         if not done or len({r.seed for r in done}) < len(done):  # two records of a seed: nothing to pair

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from benchmark.report.views import views
 
 # Equal for all rows of an honest comparison; where they are not, every row says which it has.
 COMPARED = ("task.", "budget.", "data.", "data fingerprint", "device", "source")
-OWN = ("method.", "trial")  # settings in which two methods that are compared may differ
+OWN = ("method.", "trial")  # settings in which two methods may differ
 
 
 Settings = dict[str, str]
@@ -35,6 +35,11 @@ class Group:
     def done(self) -> list[Record]:
         """The seeds that gave numbers."""
         return [record for record in self.records if record.status == "done"]
+
+    def shared(self, apart: Collection[str] = ()) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+        """Give what two settings must have in common to be compared, apart from some that are meant to differ."""
+        common = {k: v for k, v in self.settings.items() if not k.startswith(OWN) and k not in apart}
+        return self.backbone, self.weights, tuple(sorted(common.items()))
 
     def metric(self) -> str | None:
         """Name the task's headline score."""
@@ -125,12 +130,6 @@ def _varied(groups: Sequence[Group]) -> set[str]:
     """Name the settings that are not the same in all groups, or that some lack."""
     keys = {key for group in groups for key in group.settings} if len(groups) > 1 else set()
     return {key for key in keys if len({group.settings.get(key) for group in groups}) > 1}
-
-
-def common(group: Group, beside: Sequence[str] = ()) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-    """Give what two settings must share to be compared: all but what belongs to a method, and those named beside."""
-    shared = {key: v for key, v in group.settings.items() if not key.startswith(OWN) and key not in beside}
-    return group.backbone, group.weights, tuple(sorted(shared.items()))
 
 
 def _complete(groups: list[Group]) -> list[Group]:

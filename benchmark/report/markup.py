@@ -17,6 +17,7 @@ TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "|": r"\textbar{}",
     "±": r"$\pm$",
     "–": "--",
+    "†": r"\textdagger{}",
 }
 
 

@@ -19,9 +19,9 @@ BESIDE = (("test", "perplexity"), ("pretraining", "retention"))  # what stands b
 LEGEND = (
     "Scores on the test splits: mean ± sample standard deviation over seeds, higher is better except for perplexity. "
     "95 %: the interval in which the mean over all seeds and test examples lies; of one seed, over examples alone; "
-    f"{ABSENT} where neither seeds nor stored predictions tell. tied: settings of one backbone that share a letter are "
-    "not told apart by a paired test over seeds and examples (Holm's correction over all pairs). less lora, less full: "
-    "mean difference, * where it is clear after Holm's correction over the settings compared. "
+    f"†: without stored predictions, over seeds alone, {ABSENT} of one seed. "
+    "tied: settings of one backbone that share a letter are not told apart by a paired test over seeds and "
+    "examples (Holm's correction over all pairs). less lora, less full: mean difference, * where it is clear after Holm's correction over the settings compared. "
     "Retention: loss on held-out pretraining data after adaptation minus before, 0 where nothing is forgotten. "
     "trainable %: of the bare network's parameters, a new head included, which without head leaves out; stored %: the "
     "adapter's file, in fp32 parameters. Costs: median over seeds; 1 MB is a million bytes. "
@@ -107,6 +107,8 @@ def _standing(standing: Standing | None, compared: list[str], decimals: int) -> 
         return [ABSENT] * (2 + len(compared))
     low, high = standing.estimate.low, standing.estimate.high
     interval = ABSENT if low is None or high is None else f"{low:.{decimals}f} to {high:.{decimals}f}"
+    if not standing.estimate.examples:
+        interval += " †"
     distances = [standing.versus.get(method) for method in compared]
     less = [f"{d.estimate.value:+.{decimals}f}{'*' * d.clear}" if d else ABSENT for d in distances]
     return [interval, standing.tied or ABSENT, *less]

@@ -1,0 +1,113 @@
+"""What becomes of the claims of others on our records, with the numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmark.report.claimed import NOT_TESTED, Claim, Comparison, Interval, Setting, verdict
+from benchmark.report.evidence import Evidence
+from benchmark.report.groups import Group
+from benchmark.report.statistics import Estimate, estimate
+from benchmark.report.tables import Table
+from benchmark.report.views import TUNED
+
+SIZES = ("fraction", "size")  # where a claim names none, all examples and no solved size are meant
+LEGEND = (
+    "What studies claim (results/claims.yaml) and what our records say of it, on small networks and data that stand in "
+    "for theirs. confirmed: every needed difference is above zero, or above minus the margin, with its whole 95 % "
+    "interval; not confirmed: one lies below with its whole interval; inconclusive: neither; not tested: a setting was "
+    "not run, or nothing here can test it. Differences are of headline scores, paired by seed and test example, from "
+    "the budget with most seeds; of several, the one most against the claim is shown."
+)
+
+
+class Judge:
+    """Measures the difference of two settings on the records."""
+
+    def __init__(self, grids: Mapping[tuple[str, str], Sequence[Group]], evidence: Evidence) -> None:
+        self.grids, self.evidence = grids, evidence
+        self.measured: dict[str, str] = {}  # at which budget and with how many seeds
+
+    def difference(self, one: Setting, other: Setting) -> Interval | None:
+        """Take the budget with most seeds, tuned before default; None where no meeting of the two has an interval."""
+        known = [
+            (found.seeds, budget.endswith(TUNED), budget, found)
+            for (task, budget), groups in self.grids.items()
+            if task == one.task
+            for found in self._meetings(groups, one, other)
+            if found.low is not None
+        ]
+        if not known:
+            return None
+        seeds, _, budget, best = max(known, key=lambda entry: entry[:3])
+        self.measured[_name(one, other)] = f"{budget}, {seeds} seed{'s' * (seeds > 1)}"
+        return best.value, best.low, best.high  # type: ignore[return-value]
+
+    def _meetings(self, groups: Sequence[Group], one: Setting, other: Setting) -> Iterator[Estimate]:
+        apart = one.changes.keys() | other.changes.keys()
+        for mine in _matching(groups, one):
+            for its in _matching(groups, other):
+                samples = [self.evidence.sample(group) for group in (mine, its)]
+                met = mine.shared(apart) == its.shared(apart) and all(samples)
+                if met and (both := samples[0].paired(samples[1])):
+                    yield estimate(both)
+
+
+def _matching(groups: Sequence[Group], setting: Setting) -> list[Group]:
+    """Find the groups of a setting; where it could be any of several of one kind, none."""
+    wanted = {key: _text(value) for key, value in setting.changes.items()}
+    found = [
+        group
+        for group in groups
+        if (group.method, group.backbone) == (setting.method, setting.backbone)
+        and group.done
+        and group.weights != "random"
+        and all(group.settings.get(key) == value for key, value in wanted.items())
+        and all(group.settings.get(key, "1") == "1" for key in SIZES if key not in wanted)
+    ]
+    kinds = [group.shared() for group in found]
+    return [group for group, kind in zip(found, kinds, strict=True) if kinds.count(kind) == 1]
+
+
+def _name(one: Setting, other: Setting) -> str:
+    return f"{one.task} {one.backbone}: {one} less {other}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def table(claims: Iterable[Claim], judge: Judge) -> Table:
+    """Lay out a row per claim, in the order of the file."""
+    made = Table("claims", ["study", "claim", "checked on", "verdict", "numbers"], legend=LEGEND, words=5)
+    for claim in claims:
+        judged = verdict(claim, judge.difference)
+        words = f"{claim.words} ({claim.where}; {claim.original})"
+        place = f"{claim.task}, {claim.backbone}" if claim.task else ""
+        if judged.word == NOT_TESTED:
+            numbers = str(claim.check.get("untested") or _lacking(judged.rests_on))
+        else:
+            numbers = _numbers(judged.rests_on, judge)
+        made.rows.append([claim.study, words, place, judged.word, numbers])
+    return made
+
+
+def _lacking(rests_on: Sequence[tuple[Comparison, Interval | None]]) -> str:
+    """Name what stands in each comparison that was not made, or in none that was."""
+    made = {str(s) for need, interval in rests_on if interval for s in (need.one, need.other)}
+    open_ = dict.fromkeys(str(s) for need, interval in rests_on if not interval for s in (need.one, need.other))
+    return "not run beside each other: " + (", ".join(s for s in open_ if s not in made) or ", ".join(open_))
+
+
+def _numbers(rests_on: Sequence[tuple[Comparison, Interval | None]], judge: Judge) -> str:
+    known = [(need, interval) for need, interval in rests_on if interval is not None]
+    need, (value, low, high) = min(known, key=lambda pair: pair[1][0] + pair[0].margin)
+    hold = sum(low + need.margin > 0 for need, (_, low, _) in known)
+    margin = f", margin {need.margin:g}" if need.margin else ""
+    many = f"{hold} of {len(known)} comparisons hold; " if len(known) > 1 else ""
+    digits = 2 if max(abs(low), abs(high)) >= 1 else 4
+    shown = [f"{v:+.{digits}f}" for v in (value, low, high)]
+    difference = f"{need.one} less {need.other}: {shown[0]} ({shown[1]} to {shown[2]}){margin}"
+    return f"{many}{difference}; {judge.measured[_name(need.one, need.other)]}"

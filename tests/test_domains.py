@@ -1,0 +1,147 @@
+"""Across tasks: ranks, outcomes and gains against counts by hand, composites against their papers' formulas."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from test_report import answered, shipped
+from test_statistics import sample, world
+
+from benchmark.records import Store, run_id
+from benchmark.report import __main__ as report
+from benchmark.report import across, domains
+from benchmark.report.domains import Board, Outcomes
+from benchmark.report.evidence import Evidence
+from benchmark.report.frame import load
+from benchmark.report.groups import Group, grouped
+from benchmark.report.statistics import Sample
+
+
+def board(task: str, **scores: list[float]) -> Board:
+    samples = {method: Sample(dict(enumerate(values)), {}) for method, values in scores.items()}
+    return Board(task, "net", {method: Group("net", "pretrained", method, {}) for method in samples}, samples)
+
+
+def test_ranks_are_means_over_tasks_among_methods_that_have_all() -> None:
+    first = board("a", lora=[3, 3], ia3=[2, 2], full=[1, 1], head=[9, 9])
+    second = board("b", lora=[1, 1], ia3=[1, 1], full=[2, 2])
+    found = domains.ranks([first, second])
+    assert {name: rank.mean for name, rank in found.items()} == {"lora": 1.75, "ia3": 2.25, "full": 2.0}
+    assert found["lora"].by_task == {"a": 1, "b": 2.5}
+    assert all(rank.low == rank.mean == rank.high for rank in found.values())  # seeds agree, nothing else varies
+
+
+def test_drawn_scores_vary_as_students_t_says_and_together() -> None:
+    scores = {"lora": [1.0, 5.0, 3.0], "ia3": [2.0, 6.0, 4.0], "full": [5.0, 1.0, 3.0]}
+    one, same, opposite = domains._drawn(board("a", **scores), list(scores), 50_000, np.random.default_rng(1))
+    assert np.quantile(one, 0.975) - 3 == pytest.approx(stats.t.isf(0.025, 2) * 2 / math.sqrt(3), rel=0.1)
+    assert same - one == pytest.approx(np.ones(len(one)))
+    assert opposite + one == pytest.approx(np.full(len(one), 6.0))
+
+
+@pytest.mark.parametrize(
+    ("effects", "tries"), [([0, 0], 60), ([0, 0.01, 0.02, 0.04], 60), ([0.01 * i for i in range(8)], 40)]
+)
+def test_the_true_mean_rank_lies_in_its_interval_at_least_as_often_as_it_says(effects: list[float], tries: int) -> None:
+    rng, true, held = np.random.default_rng(0), stats.rankdata(-np.array(effects)), 0
+    for _ in range(tries):
+        found = domains.ranks([simulated(rng, effects) for _ in range(3)], draws=300)
+        held += sum(found[str(i)].low <= true[i] <= found[str(i)].high for i in range(len(effects)))
+    assert held / tries / len(effects) >= 0.94
+
+
+def simulated(rng: np.random.Generator, effects: list[float], noise: float = 0.1) -> Board:
+    items = rng.normal(0, 0.1, 100)
+    samples = {str(i): sample(world(rng, 3, 0.02 * (noise > 0.05), 0, noise, e, items)) for i, e in enumerate(effects)}
+    return Board("a", "net", {name: Group("net", "pretrained", name, {}) for name in samples}, samples)
+
+
+def test_methods_far_apart_have_narrow_ranks_though_examples_differ_more() -> None:
+    found = domains.ranks([simulated(np.random.default_rng(0), [0.5, 0.0], noise=0.01)])
+    assert (found["0"].low, found["0"].high) == (1, 1)
+
+
+def test_a_method_with_one_seed_varies_with_its_examples_alone() -> None:
+    drawn = domains._drawn(board("a", lora=[1.0, 3.0], ia3=[2.0]), ["lora", "ia3"], 500, np.random.default_rng(0))
+    assert drawn[0].std() > 0.5
+    assert set(drawn[1]) == {2.0}
+
+
+def test_wins_ties_and_losses_are_counted_by_task() -> None:
+    far, near = [10.0, 10.1, 9.9], [5.0, 5.1, 4.9]
+    boards = [
+        board("a", lora=near, ia3=far),
+        board("b", lora=far, ia3=near),
+        board("c", lora=near, ia3=[5.2, 4.8, 5.0]),
+    ]
+    assert domains.outcomes(boards, "lora") == {"ia3": Outcomes(1, 1, 1)}
+    assert domains.outcomes(boards, "full") == {}
+
+
+def test_gains_lie_between_the_head_and_full_fine_tuning() -> None:
+    whole = board("a", head=[1.0, 1.1, 0.9], frozen=[0.0] * 3, lora=[2.0, 2.0, 2.0], full=[3.0, 3.1, 2.9])
+    assert domains.gains(whole) == pytest.approx({"head": 0, "frozen": -0.5, "lora": 0.5, "full": 1})
+    assert domains.gains(board("b", frozen=[1.0, 1.1], full=[1.0, 1.3])) == {}  # full is not clearly above
+    assert domains.gains(board("c", lora=[1.0, 1.1], full=[2.0, 2.1])) == {}
+
+
+def test_of_several_backbones_the_one_with_most_methods_stands_for_its_task(tmp_path: Path) -> None:
+    for method, backbone, rank in [
+        ("lora", "x", 8),
+        ("ia3", "x", 8),
+        ("full", "y", 8),
+        ("bitfit", "x", 8),
+        ("bitfit", "x", 4),
+    ]:
+        run, rows = answered(method, 0, 50)
+        method_ = run.config["method"] | {"rank": rank}
+        changed = replace(run, backbone=backbone, config=run.config | {"method": method_})
+        Store(tmp_path / "reference").append(
+            replace(changed, run_id=run_id(changed.config | {"m": [method, backbone]})), rows
+        )
+    [(_, groups)] = grouped(load(tmp_path)).items()
+    [found] = domains.boards({"nmt": groups}, Evidence(tmp_path))
+    assert (found.backbone, set(found.samples), found.unclear) == ("x", {"lora", "ia3"}, ("bitfit",))
+
+
+def test_composites_follow_their_formulas() -> None:
+    assert across._ppt(100, 0, 0, 1) == 100
+    assert across._ppt(70, 90e6, 0, 1) == pytest.approx(70 / math.e)  # log10(9 + 1) = 1
+    # "0.04 M -> 0.78 M parameters costs 3 % of the score" in V-PETL's tables
+    assert across._ppt(1, 0.78e6, 0, 1) / across._ppt(1, 0.04e6, 0, 1) == pytest.approx(0.97, abs=0.005)
+    assert across._pscp(80, 5e8, 94e9, 1) == 20
+    assert across._pscp(80, 5e6, 0, 0.01) == 40
+
+
+def test_tables_over_tasks_say_who_leads_and_how_sure_that_is(tmp_path: Path) -> None:
+    runs = []
+    for task, flip in (("nmt", 0), ("speech", 40)):
+        for method, right in (("lora", 80 - flip), ("ia3", 78 - flip), ("full", 60), ("frozen", 5)):
+            for seed in (0, 1, 2):
+                run, rows = answered(method, seed, right + seed)
+                runs.append((replace(run, task=task, run_id=run_id({"of": [task, method, seed]})), rows))
+    for one in runs:
+        Store(tmp_path / "reference").append(*one)
+    assert report.main([f"results={tmp_path}"]) == 0
+    lines = (tmp_path / "tables" / "ranking.md").read_text().splitlines()
+    cells = {
+        row[0]: row[1:] for line in lines if (row := [c.strip() for c in line.strip("|").split("|")]) and len(row) > 5
+    }
+    assert [cells[m][1] for m in ("lora", "full", "ia3", "frozen")] == ["1.5", "2.0", "2.5", "4.0"]
+    assert cells["lora"][4] == "1 / 0 / 1"
+    # (80 - 5) / (60 - 5) and (40 - 5) / (60 - 5)
+    assert cells["lora"][5:7] == ["1.36", "0.64"]
+    sure = (tmp_path / "tables" / "certainty.csv").read_text()
+    assert sure.count("100 %,0 %,0 %") == 2  # every method's seeds go up alike: by hand, less than half a percent
+    assert sure.count("6 of 6") == 2
+
+
+def test_a_single_task_has_no_table_over_tasks(tmp_path: Path) -> None:
+    results = shipped(tmp_path, *(answered(m, 0, 50)[0] for m in ("lora", "ia3")))
+    assert report.main([f"results={results}"]) == 0
+    assert not list((results / "tables").glob("ranking*"))

@@ -1,0 +1,90 @@
+"""Claims of others on our records: which runs a claim means, and what they make of it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_report import answered
+
+from benchmark.records import Record, Store, run_id
+from benchmark.report import __main__ as report
+from benchmark.report import claimed, verdicts
+from benchmark.report.claimed import Setting
+from benchmark.report.evidence import Evidence
+from benchmark.report.frame import load
+from benchmark.report.groups import grouped
+
+
+def put(results: Path, method: str, right: int, seeds: int = 3, rank: int = 8, **settings: object) -> None:
+    for seed in range(seeds):
+        run, rows = answered(method, seed, right + seed)
+        config = run.config | settings | {"method": {"rank": rank}}
+        Store(results / "reference").append(replace(run, config=config, run_id=run_id(config | {"m": method})), rows)
+
+
+def judge(results: Path) -> verdicts.Judge:
+    return verdicts.Judge(grouped(load(results)), Evidence(results))
+
+
+def setting(method: str, **changes: object) -> Setting:
+    return Setting("nmt", "tiny_mt", method, changes)
+
+
+def test_a_difference_is_that_of_the_runs_that_a_claim_means(tmp_path: Path) -> None:
+    put(tmp_path, "lora", 80)
+    put(tmp_path, "full", 60)
+    put(tmp_path, "lora", 20, fraction=0.03)
+    put(tmp_path, "full", 50, fraction=0.03)
+    measured = judge(tmp_path)
+    assert measured.difference(setting("lora"), setting("full"))[0] == pytest.approx(0.2)
+    few = [setting(method, fraction=0.03) for method in ("lora", "full")]
+    assert measured.difference(*few)[0] == pytest.approx(-0.3)
+    half = 1.984 * math.sqrt(0.3 * 0.7 / 99)  # thirty examples of a hundred tell them apart, whatever the seed
+    assert measured.difference(setting("lora"), few[1]) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=0.01)
+    assert measured.difference(setting("lora", fraction=0.5), setting("full")) is None
+    assert measured.difference(setting("lora"), replace(setting("full"), backbone="other")) is None
+
+
+def test_a_setting_that_could_be_any_of_several_is_none(tmp_path: Path) -> None:
+    for rank, right in ((8, 80), (4, 70)):
+        put(tmp_path, "lora", right, rank=rank)
+    put(tmp_path, "full", 60)
+    assert judge(tmp_path).difference(setting("lora"), setting("full")) is None
+    named = setting("lora", **{"method.rank": 4})
+    assert judge(tmp_path).difference(named, setting("full"))[0] == pytest.approx(0.1)
+
+
+def test_the_budget_with_most_seeds_counts(tmp_path: Path) -> None:
+    for method, few, many in (("lora", 20, 80), ("full", 60, 60)):
+        put(tmp_path, method, few, seeds=1, budget={"name": "quick"})
+        put(tmp_path, method, many, budget={"name": "long"})
+    assert judge(tmp_path).difference(setting("lora"), setting("full"))[0] == pytest.approx(0.2)
+
+
+def test_the_table_gives_each_claim_a_verdict_with_its_numbers(tmp_path: Path) -> None:
+    for method, right in (("lora", 80), ("full", 40), ("ia3", 79)):
+        put(tmp_path, method, right)
+    beats = {"a": ("lora", "full"), "b": ("full", "lora"), "c": ("lora", "ia3"), "d": ("lora", "dora")}
+    entries = [
+        f"  - {{id: {name}, study: s, where: p. 1, words: It is so., original: large, task: nmt, backbone: tiny_mt, "
+        f"check: {{beats: {{better: [{one}], worse: [{other}]}}}}}}"
+        for name, (one, other) in beats.items()
+    ]
+    (tmp_path / claimed.FILE).write_text("\n".join(["claims:", *entries]))
+    assert report.main([f"results={tmp_path}"]) == 0
+    _, *found = csv.reader((tmp_path / "tables" / "claims.csv").read_text().splitlines())
+    assert [row[3] for row in found] == ["confirmed", "not confirmed", "inconclusive", "not tested"]
+    assert found[0][4].startswith("lora less full: +0.4000 (+0.")
+    assert found[0][4].endswith("3 seeds")
+    assert found[3][4] == "not run beside each other: lora, dora"
+
+
+def test_a_single_seed_without_answers_tests_nothing(tmp_path: Path) -> None:
+    for method in ("lora", "full"):
+        bare: Record = answered(method, 0, 80)[0]
+        Store(tmp_path / "reference").append(bare, None)
+    assert judge(tmp_path).difference(setting("lora"), setting("full")) is None
