@@ -15,7 +15,7 @@ from rich.table import Table
 
 from benchmark.report import frame
 from benchmark.report.evidence import Evidence
-from benchmark.report.groups import Group, common, grouped
+from benchmark.report.groups import Group, grouped
 from benchmark.report.statistics import LEVEL, Estimate, estimate, holm
 from benchmark.report.tables import significant
 from benchmark.wording import near

@@ -19,7 +19,7 @@ from typing import Any
 from benchmark.records import Measurement, Record, run_id
 from benchmark.records import _pack as pack  # the store itself waits for the disk after every file
 from benchmark.report import __main__ as report
-from benchmark.report import figures, frame, groups, overview, tables
+from benchmark.report import across, domains, figures, frame, groups, overview, tables, verdicts
 
 METRICS = ("accuracy", "spearman", "macro_f1", "bleu")
 PHASES = [("tune", trial, 0) for trial in range(4)] + [(None, trial, seed) for trial in (0, 2) for seed in range(3)]
@@ -28,7 +28,12 @@ PARTS: dict[str, list[tuple[Any, str]]] = {  # what is timed: the functions that
     "load": [(frame, "load")],
     "frames": [(frame, "tidy"), (frame, "measurements"), (frame, "write")],
     "groups": [(groups, "grouped")],
-    "statistics": [(report, "standings")],
+    "statistics": [
+        (report, "standings"),
+        (domains, "boards"),
+        *((across, name) for name in ("ranking", "certainty", "composites")),
+        (verdicts, "table"),
+    ],
     "tables": [(tables, "table"), (overview, "overview")],
     "figures": [(figures, "draw")],
 }
