@@ -85,10 +85,11 @@ class Record:
 
     def value(self, split: str, name: str) -> float | None:
         """Return the final value of a measurement, or None where there is none."""
-        return self._finals.get((split, name))
+        return self.finals.get((split, name))
 
     @functools.cached_property
-    def _finals(self) -> dict[tuple[str, str], float]:
+    def finals(self) -> dict[tuple[str, str], float]:
+        """The measurements without a step, by split and name."""
         return {m[:2]: m.value for m in self.measurements if m.step is None}
 
     def seconds(self) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,9 @@ def load(results: Path) -> list[Run]:
 
 def tidy(runs: list[Run]) -> pd.DataFrame:
     """Put runs into rows, in an order that depends on nothing but their content."""
-    measured = sorted({f"{m.split}.{m.name}" for _, record in runs for m in record.measurements if m.step is None})
-    table = pd.DataFrame([_row(*run) for run in runs], columns=[*COLUMNS, *measured, *ORIGIN])
+    rows = [_row(*run) for run in runs]
+    measured = sorted(set().union(*rows) - {*COLUMNS, *ORIGIN})
+    table = pd.DataFrame({name: [row.get(name) for row in rows] for name in [*COLUMNS, *measured, *ORIGIN]})
     return table.sort_values(KEYS, ignore_index=True, na_position="first")
 
 
@@ -46,7 +49,7 @@ def measurements(runs: list[Run]) -> pd.DataFrame:
     found = [sorted(runs[place][1].measurements, key=_by_step) for place in order]
     table = origins.loc[order.repeat([len(rows) for rows in found])].reset_index(drop=True)
     for place, name in enumerate(Measurement._fields):
-        table[name] = [m[place] for rows in found for m in rows]
+        table[name] = list(map(itemgetter(place), chain.from_iterable(found)))
     table["step"] = table["step"].astype("Int64")
     return table
 
@@ -76,7 +79,7 @@ def _shown(value: float) -> str:
 
 
 def _row(source: str, record: Record) -> dict[str, Any]:
-    return {f"{m.split}.{m.name}": m.value for m in record.measurements if m.step is None} | _about(source, record)
+    return {f"{split}.{name}": value for (split, name), value in record.finals.items()} | _about(source, record)
 
 
 def _about(source: str, record: Record) -> dict[str, Any]:
