@@ -36,6 +36,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {  # what is timed: the functions that
     ],
     "tables": [(tables, "table"), (overview, "overview")],
     "figures": [(figures, "draw")],
+    "page": [(report.site, "write")],
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -333,3 +334,24 @@ def test_a_cell_on_two_types_of_device_has_two_scores(tmp_path: Path) -> None:
     intervals = {row[3]: row[4] for same in found.values() for row in same}
     assert intervals["10.00 ± 0.00"].startswith("10.00 to 10.00")
     assert not intervals["20.50 ± 0.71"].startswith("10.00")
+
+
+@pytest.mark.slow
+def test_the_committed_tables_are_those_of_the_committed_records(tmp_path: Path) -> None:
+    committed = ROOT / "results"
+    shutil.copytree(committed / "reference", tmp_path / "reference")
+    shutil.copytree(committed / "quoted", tmp_path / "quoted")
+    for name in ("claims.yaml", "capabilities.csv"):
+        shutil.copy(committed / name, tmp_path)
+    assert report.main([f"results={tmp_path}"]) == 0
+    texts = {p.relative_to(tmp_path) for p in tmp_path.glob("tables/*")} | {Path("runs.csv")}
+    stale = [str(p) for p in texts if not same(committed / p, tmp_path / p)]
+    gone = {p.name for p in committed.glob("tables/*")} - {p.name for p in texts}
+    assert not stale, "run python -m benchmark.report on the shipped records alone, and commit what it writes"
+    assert not gone, "these tables come from no record any more: delete them"
+    drawn = {p.name for p in (tmp_path / "figures").glob("*.png")}
+    assert drawn == {p.name for p in (committed / "figures").glob("*.png")}
+
+
+def same(one: Path, other: Path) -> bool:
+    return one.exists() and one.read_bytes() == other.read_bytes()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmark.report import across, claimed, domains, figures, frame, groups, markup, overview, tables, verdicts
+from benchmark.report import across, claimed, domains, figures, frame, groups, markup, overview, tables, verdicts, views
 from benchmark.report.evidence import Evidence
+from benchmark.report.site import build as site
+from benchmark.report.site.contents import Board, Report
 from benchmark.report.standings import standings
 
 USAGE = """usage: python -m benchmark.report [results=DIR]
@@ -20,6 +24,8 @@ Reads the records in DIR/reference (shipped) and DIR/runs (your own), and rebuil
   DIR/tables/       per task and budget: score with its interval, ties, differences, sizes and costs
                     (Markdown, LaTeX, CSV); methods_<budget>: every method on every task
   DIR/figures/      per task and budget: score against trainable parameters (PDF and PNG)
+  DIR/site/index.html
+                    all of it as one page that needs no network: tables to sort, figures to point at, every run
 DIR is "results" unless given."""
 
 
@@ -44,7 +50,11 @@ def main(arguments: list[str]) -> int:
         folders = " and ".join(str(results / source) for source in frame.SOURCES)
         print(f"no records in {folders}: make one with python -m benchmark.run method=lora task=nmt")
         return 0
-    build(runs, results)
+    gc.freeze()  # statsmodels looks for garbage at every correction: what was read is none
+    try:
+        build(runs, results)
+    finally:
+        gc.unfreeze()
     return 0
 
 
@@ -55,15 +65,18 @@ def build(runs: list[frame.Run], results: Path) -> None:
     frame.write(frame.tidy(runs), results / "runs.csv")
     frame.measurements(runs).to_parquet(results / "measurements.parquet", index=False)
     evidence = Evidence(results)
-    drawn, made = 0, []
+    drawn, made, boards = 0, [], []
     grids = groups.grouped(runs)
     for (task, budget), members in grids.items():
-        table = tables.table("_".join(filter(None, (task, budget))), members, standings(members, evidence))
+        standing = standings(members, evidence)
+        table = tables.table("_".join(filter(None, (task, budget))), members, standing)
         made.append(table)
+        boards.append(Board(task, table, members, standing))
         drawn += bool(figures.draw(table, members, results / "figures"))
-    made += over_tasks(grids, evidence)
+    overviews, judged = over_tasks(grids, evidence), None
     if (results / claimed.FILE).exists():
-        made.append(verdicts.table(claimed.load(results), verdicts.Judge(grids, evidence)))
+        judged = verdicts.table(claimed.load(results), verdicts.Judge(grids, evidence))
+    made += [*overviews, *filter(None, [judged])]
     for table in made:
         for ending, write in markup.KINDS.items():
             (results / "tables" / f"{table.name}.{ending}").write_text(write(table), encoding="utf-8")
@@ -71,23 +84,21 @@ def build(runs: list[frame.Run], results: Path) -> None:
         f"{len(runs)} runs: {results / 'runs.csv'}, measurements.parquet, {len(made)} tables in {results / 'tables'}, ",
         end="",
     )
-    print(f"{drawn} figures in {results / 'figures'}")
+    print(f"{drawn} figures in {results / 'figures'}, {site.write(results, Report(runs, boards, overviews, judged))}")
 
 
 def over_tasks(grids: Mapping[tuple[str, str], list[groups.Group]], evidence: Evidence) -> list[tables.Table]:
-    """Make the tables that hold all tasks of a budget."""
+    """Make the tables that hold all tasks of a budget; first that of most runs, tuned before default."""
     made = []
-    for budget in sorted({budget for _, budget in grids}):
+    runs = Counter({budget: 0 for _, budget in grids})
+    for (_, budget), members in grids.items():
+        runs[budget] += sum(len(group.records) for group in members)
+    for budget in sorted(runs, key=lambda name: (not name.endswith(views.TUNED), -runs[name], name)):
         tasks = {task: members for (task, of), members in grids.items() if of == budget}
         boards = domains.boards(tasks, evidence)
-        if table := overview.overview(budget, tasks):
-            made.append(table)
-        if len(boards) > 1:
-            made += [
-                across.ranking(budget, boards),
-                across.certainty(budget, boards),
-                across.composites(budget, boards),
-            ]
+        ways = (across.ranking, across.certainty, across.composites) if len(boards) > 1 else ()
+        made += [way(budget, boards) for way in ways]
+        made += [table for table in [overview.overview(budget, tasks)] if table]
     return made
 
 

@@ -25,12 +25,10 @@ def load(results: Path) -> list[Run]:
     collects = gc.isenabled()
     gc.disable()  # to look for garbage among what stays takes longer than to read it
     try:
-        runs = [(source, record) for source in SOURCES for record in Store(results / source, read_only=True).records()]
-        gc.freeze()  # statsmodels looks for garbage at every correction
+        return [(source, record) for source in SOURCES for record in Store(results / source, read_only=True).records()]
     finally:
         if collects:
             gc.enable()
-    return runs
 
 
 def tidy(runs: list[Run]) -> pd.DataFrame:

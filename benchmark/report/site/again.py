@@ -1,0 +1,124 @@
+"""The command that runs a record again: the words in which its choices differ from what the configurations say."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmark.records import Record
+from benchmark.report import facts
+from benchmark.trials import draw, place
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+NOT_SAID = {"_target_", "name", "description", "search", "sized_by", "data"}  # no choice, or said by another word
+SCALARS = ("phase", "trial", "fraction", "seed_sample", "seed_init", "seed_order", "size", "size_of")
+PLAIN = re.compile(r"[\w./%+-]+( [\w./%+-]+)*")  # what Hydra reads as text without quotes
+
+LITERAL = re.compile(r"null|true|false|on|off|yes|no|nan|[+-]?inf(inity)?|[+-]?[\d._]+(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def command(record: Record) -> str:
+    """Write the command; files of the user's own stand in it by name, since a record does not say where they lay."""
+    return shlex.join(["python", "-m", "benchmark.run", *words(record)])
+
+
+def words(record: Record) -> list[str]:
+    """List the words of a record's cell."""
+    config = record.config
+    names = {noun: _name(config, noun) for noun in ("backbone", "budget")}
+    task = entry("task", record.task)
+    own = {key: value for line in task.get("defaults", ()) for key, value in line.items()}
+    data = _data(config, str(own.get("override /data")))
+    said = [f"method={record.method}", f"task={record.task}"]
+    said += [f"backbone={names['backbone']}"] if names["backbone"] != own.get("override /backbone") else []
+    said += [f"budget={names['budget']}"] if names["budget"] != "standard" else []
+    said += [f"data={data}"] if data != own.get("override /data") else []
+    said += [f"seed={record.seed}"] if record.seed else []
+    said += [f"{key}={_value(config[key])}" for key in SCALARS if config.get(key) is not None]
+    bases = {
+        "task": task.get("task", {}),
+        "method": _method(record),
+        "backbone": entry("backbone", names["backbone"]),
+        "budget": entry("budget", names["budget"]),
+    }
+    for noun, base in bases.items():
+        said += _changes(config.get(noun) or {}, base, noun, config)
+    recorded = (config.get("task") or {}).get("data") or {}
+    return said + list(_changes(recorded, entry("data", data), "data", config))
+
+
+@functools.cache
+def entry(group: str, name: str) -> dict[str, Any]:
+    """Read one configuration; nothing where there is none of that name any more."""
+    path = CONFIGS / group / f"{name}.yaml"
+    known = re.fullmatch(r"\w+", name) and path.is_file()
+    return facts.read(path) if known else {}
+
+
+def _name(config: dict[str, Any], noun: str) -> str:
+    return str((config.get(noun) or {}).get("name"))
+
+
+def _data(config: dict[str, Any], own: str) -> str:
+    """Name the data by its class and its description: the record does not say under which name it was chosen."""
+    recorded = (config.get("task") or {}).get("data") or {}
+    others = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
+    keys = ("_target_", "description")
+    same = [n for n in (own, *others) if [entry("data", n).get(k) for k in keys] == [recorded.get(k) for k in keys]]
+    return next(iter(same), own)
+
+
+def _method(record: Record) -> dict[str, Any]:
+    """Give a method's configuration as its trial draws it, without the knob that a size turns."""
+    base = json.loads(json.dumps(entry("method", record.method)))
+    search = base.get("search") or {}
+    for knob, value in draw(record.method, search, record.config.get("trial") or 0).items():
+        place(base, knob, value)
+    if record.config.get("size") is not None and (knob := base.get("sized_by")):
+        chosen: Any = record.config["method"]
+        for part in knob.split("."):
+            chosen = chosen.get(part, {})
+        place(base, knob, chosen)
+    return base
+
+
+def _changes(found: dict[str, Any], base: dict[str, Any], prefix: str, config: dict[str, Any]) -> Iterator[str]:
+    for key, value in found.items():
+        known = base.get(key)
+        if key in NOT_SAID or _same(value, known, config):
+            continue
+        if isinstance(value, dict) and value.keys() != {"name", "sha256"} and isinstance(known, dict):
+            yield from _changes(value, known, f"{prefix}.{key}", config)
+        else:
+            yield f"{'' if key in base or not base else '+'}{prefix}.{key}={_value(value)}"
+    if "." in prefix:  # of an open mapping an entry can be gone
+        yield from (f"~{prefix}.{key}" for key in base if key not in found)
+
+
+def _same(value: Any, known: Any, config: dict[str, Any]) -> bool:
+    if isinstance(known, str) and (reference := re.fullmatch(r"\$\{(\w+)\.(\w+)\}", known)):
+        known = (config.get(reference[1]) or {}).get(reference[2])
+    if isinstance(value, dict) and value.keys() == {"name", "sha256"}:
+        return isinstance(known, str) and Path(known).name == value["name"]
+    return value == known
+
+
+def _value(value: Any) -> str:
+    """Write a value as Hydra reads it."""
+    if isinstance(value, dict) and value.keys() == {"name", "sha256"}:
+        return _value(str(value["name"]))
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_value(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_value, value)) + "]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if PLAIN.fullmatch(value) and not LITERAL.fullmatch(value):
+        return value
+    # a backslash is one, unless a quote follows
+    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + (m[2] and '\\"'), value) + '"'

@@ -1,0 +1,266 @@
+"use strict";
+// Text from records only ever becomes text: textContent, never innerHTML.
+const page = document.getElementById("page");
+const index = JSON.parse(document.getElementById("index").textContent);
+const charts = JSON.parse(document.getElementById("charts").textContent);
+const column = Object.fromEntries(index.columns.map((name, i) => [name, i]));
+const NUMBERS = new Set(["trial", "seed", "score", "trainable", "step (ms)", "memory (MB)"]);
+const LONG = 44; // letters, from which on a cell is broken into lines
+const unpacked = {};
+
+// --- what is packed: libraries and records, unpacked once, when first wanted
+async function unpack(name) {
+  const bytes = Uint8Array.from(atob(document.getElementById("pack-" + name).textContent), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Response(stream).text();
+}
+
+function once(name, make) {
+  unpacked[name] ??= make();
+  return unpacked[name];
+}
+
+const address = (text) => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+
+const tables = () => once("tables", async () => {
+  document.head.prepend(make("style", await unpack("datatables_style")));
+  return (await import(address(await unpack("datatables")))).default;
+});
+
+const plotly = () => once("plotly", async () => {
+  const script = make("script");
+  script.src = address(await unpack("plotly"));
+  await new Promise((done, failed) => { Object.assign(script, { onload: done, onerror: failed }); document.head.append(script); });
+  return window.Plotly;
+});
+
+const records = () => once("records", async () => JSON.parse(await unpack("records")));
+
+// --- elements
+function make(tag, content, attributes = {}) {
+  const element = document.createElement(tag);
+  if (Array.isArray(content)) element.append(...content);
+  else if (content !== undefined && content !== null) element.textContent = content;
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
+const link = (text, ...parts) => make("a", text, { href: "#" + parts.map(encodeURIComponent).join("/") });
+const badge = (kind) => make("span", kind, { class: "badge " + kind });
+const number = (value, digits) => (typeof value === "number" ? value.toLocaleString("en", Number.isInteger(value) ? {} : { maximumSignificantDigits: digits }) : value ?? "");
+
+function facts(pairs) {
+  return make("dl", pairs.flatMap(([key, value]) => [make("dt", key), make("dd", value instanceof Node ? [value] : String(value))]), { class: "facts" });
+}
+
+function grid(header, rows, numbers, digits = 6) {
+  const kind = (name) => (numbers.has(name) ? { class: "number" } : {});
+  const body = rows.map(({ cells, state, title }) => make("tr", cells.map((cell, i) => {
+    const td = make("td", cell instanceof Node ? [cell] : number(cell, digits), kind(header[i]));
+    if (td.textContent.length > LONG) td.classList.add("words");
+    if (numbers.has(header[i])) td.dataset.order = typeof cell === "number" ? cell : "";
+    if (header[i] === "status") td.classList.add("state");
+    return td;
+  }), { class: state, ...(title && { title }) }));
+  const table = make("table", [make("thead", [make("tr", header.map((name) => make("th", name, kind(name))))]), make("tbody", body)], { class: "data" });
+  return make("div", [table], { class: "scroll" });
+}
+
+// --- tables that sort and filter
+async function dress(root) {
+  const DataTable = await tables();
+  for (const table of root.querySelectorAll("table.data")) {
+    if (!table.isConnected || DataTable.isDataTable(table)) continue;
+    const rows = table.tBodies[0].rows.length;
+    const types = [...table.tHead.rows[0].cells].map((cell, i) => ({ targets: i, type: cell.classList.contains("number") ? "last" : "string" }));
+    new DataTable(table, {
+      order: [], autoWidth: false, columnDefs: types, paging: rows > 150, pageLength: 100, info: rows > 150, ordering: { indicators: false, handler: true },
+      lengthChange: false, columnControl: rows > 5 ? ["orderStatus", "searchDropdown"] : ["orderStatus"],
+      layout: { topStart: rows > 5 ? "search" : null, topEnd: null, bottomStart: rows > 150 ? "info" : null, bottomEnd: rows > 150 ? "paging" : null },
+      language: { search: "", searchPlaceholder: "filter", zeroRecords: "nothing matches", emptyTable: "nothing here" },
+    });
+  }
+}
+
+function sorts(DataTable) {
+  // numbers by their value; what is no number comes last, whichever way
+  const of = (cell) => (cell === "" || Number.isNaN(Number(cell)) ? null : Number(cell));
+  const compare = (sign) => (a, b) => (a === null) - (b === null) || (a === null ? 0 : sign * (a - b));
+  DataTable.ext.type.order["last-pre"] = of;
+  DataTable.ext.type.order["last-asc"] = compare(1);
+  DataTable.ext.type.order["last-desc"] = compare(-1);
+}
+
+// --- charts
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function themed(layout) {
+  const axis = { gridcolor: colour("--line"), linecolor: colour("--soft"), zeroline: false, automargin: true, ticks: "outside", tickcolor: colour("--line") };
+  const narrow = window.innerWidth < 700;
+  return {
+    ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
+    colorway: [1, 2, 3, 4, 5].map((i) => colour("--c" + i)), font: { color: colour("--text"), family: "system-ui, sans-serif", size: 12 },
+    title: { ...layout.title, font: { size: 14 }, x: 0, xanchor: "left" }, margin: { l: narrow ? 44 : 64, r: 24, t: 44, b: 56 },
+    hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--soft"), font: { color: colour("--text") }, align: "left" },
+    legend: { orientation: "h", y: -0.2 }, xaxis: { ...layout.xaxis, ...axis, showgrid: false }, yaxis: { ...layout.yaxis, ...axis },
+  };
+}
+
+async function draw(place, chart) {
+  const Plotly = await plotly();
+  if (!place.isConnected) return;
+  place.chart = chart;
+  const data = chart.data.map((trace, i) => ({
+    ...trace,
+    ...(trace.error_y && { error_y: { ...trace.error_y, color: colour("--c" + (i % 5 + 1)) + "66" } }),
+    ...(trace.mode === "lines+text" && { line: { ...trace.line, color: colour("--soft") } }),
+  }));
+  await Plotly.newPlot(place, structuredClone(data), themed(chart.layout), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+  place.on("plotly_click", (event) => { if (event.points[0].customdata) location.hash = event.points[0].customdata; });
+}
+
+function tabs(root) {
+  for (const box of root.querySelectorAll(".chart")) {
+    const buttons = [...box.querySelectorAll("button")];
+    const choose = (chosen) => {
+      buttons.forEach((button) => button.setAttribute("aria-pressed", button === chosen));
+      draw(box.querySelector(".plot"), charts[chosen.dataset.chart]);
+    };
+    buttons.forEach((button) => button.addEventListener("click", () => choose(button)));
+    const seen = new IntersectionObserver((entries) => {
+      if (entries.some((entry) => entry.isIntersecting)) { seen.disconnect(); choose(buttons[0]); }
+    }, { rootMargin: "200px" });
+    seen.observe(box);
+  }
+}
+
+// --- runs
+const SHORT = ["run", "task", "method", "seed", "status", "score", "metric", "budget", "phase", "trial", "weights", "trainable", "step (ms)", "memory (MB)", "records", "reason"];
+
+function listing(rows, left = []) {
+  const header = SHORT.filter((name) => !left.includes(name));
+  const cell = (row, name) => (name === "run" ? link(row[column.run], "run", row[column.run]) : name === "method" ? link(row[column.method], "method", row[column.method]) : row[column[name]]);
+  return grid(header, rows.map((row) => ({ cells: header.map((name) => cell(row, name)), state: row[column.status], title: row[column.reason] })), NUMBERS);
+}
+
+function fill(root) {
+  for (const box of root.querySelectorAll(".runs")) {
+    const { column: name, value } = box.dataset;
+    const rows = name ? index.rows.filter((row) => row[column[name]] === value) : index.rows;
+    box.append(rows.length ? listing(rows, name ? [name] : []) : make("p", "Nobody has run it."));
+  }
+}
+
+function flat(value, path = "") {
+  if (value === null || typeof value !== "object") return [[path, value]];
+  if (Array.isArray(value)) return [[path, JSON.stringify(value)]];
+  return Object.entries(value).flatMap(([key, inner]) => flat(inner, path ? path + "." + key : key));
+}
+
+const start = (row) => row[column.backbone] + (row[column.weights] ? ", " + row[column.weights] + " weights" : "");
+const absent = (what) => [make("h1", "Nothing here"), make("p", what), make("p", [link("back to the start", "")])];
+
+function setting(name) {
+  const found = index.settings[name];
+  if (!found) return absent("These runs are not on this page: it was made from other records.");
+  const rows = index.rows.filter((row) => found.runs.includes(row[column.run])).sort((a, b) => a[column.seed] - b[column.seed]);
+  const [first] = rows;
+  return [
+    make("h1", [found.label + " on " + first[column.task] + " ", badge("ours")]),
+    facts([
+      ["task", link(first[column.task], "task", first[column.task])], ["method", link(first[column.method], "method", first[column.method])],
+      ["backbone", start(first)], ["stands in", found.places.join(", ")],
+    ]),
+    make("p", "The runs behind the row; they differ in their seed alone. Each id leads to the whole record."),
+    listing(rows, ["task", "method", "weights"]),
+  ];
+}
+
+async function run(name) {
+  const row = index.rows.find((one) => one[column.run] === name);
+  if (!row) return absent("This run is not on this page: it was made from other records.");
+  const found = (await records())[name];
+  const settings = (title, content) => make("details", [make("summary", title), facts(flat(content))]);
+  const text = [
+    make("h1", [row[column.method] + " on " + row[column.task] + ", seed " + row[column.seed] + " ", badge("ours")]),
+    facts([
+      ["run", name], ["status", row[column.status] + (row[column.reason] ? ": " + row[column.reason] : "")],
+      ["task", link(row[column.task], "task", row[column.task])], ["method", link(row[column.method], "method", row[column.method])], ["backbone", start(row)],
+      ["records", row[column.records]], ["record", found.file], ["created", found.created],
+    ]),
+    make("h2", "Run it again"), make("pre", found.command),
+  ];
+  if (found.files.length) text.push(make("p", "Put in where these files lie, which a record does not hold: " + found.files.join(", "), { class: "legend" }));
+  if (found.final.length) text.push(make("h2", "Measurements"), grid(["split", "measurement", "value"], found.final.map((cells) => ({ cells })), new Set(["value"]), 12));
+  for (const [title, points] of Object.entries(found.curves)) text.push(make("div", null, { class: "plot curve", "data-curve": title }));
+  const opened = settings("settings", found.config);
+  opened.open = true;
+  text.push(make("h2", "Settings"), opened, settings("data", found.data), settings("environment", found.environment), settings("signatures of scores", found.signatures),
+    make("details", [make("summary", "modules that were changed (" + found.modules.length + ")"), make("pre", found.modules.join("\n"))]));
+  return text;
+}
+
+async function curves(root, name) {
+  for (const place of root.querySelectorAll(".curve")) {
+    const points = (await records())[name].curves[place.dataset.curve];
+    const safe = place.dataset.curve.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+    await draw(place, {
+      data: [{ type: "scatter", mode: points.length > 1 ? "lines+markers" : "markers", x: points.map((p) => p[0]), y: points.map((p) => p[1]), name: safe, marker: { size: 4 }, hovertemplate: "step %{x}: %{y}<extra></extra>" }],
+      layout: { title: { text: safe }, xaxis: { title: { text: "step" } }, yaxis: { title: { text: safe } } },
+    });
+  }
+}
+
+// --- pages
+let shown = 0;
+
+async function show() {
+  const mine = ++shown;
+  const route = location.hash.slice(1);
+  const [kind, name] = route.split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
+  const template = [...document.querySelectorAll("template[data-route]")].find((one) => one.dataset.route === route);
+  let content;
+  if (template) content = [template.content.cloneNode(true)];
+  else if (kind === "setting") content = setting(name);
+  else if (kind === "run") content = await run(name);
+  else content = absent("There is no such page.");
+  if (mine !== shown) return;
+  page.replaceChildren(...content);
+  page.dataset.route = route;
+  document.title = (page.querySelector("h1")?.textContent.trim() ?? "CrossPEFT") + " · CrossPEFT";
+  window.scrollTo(0, 0);
+  fill(page);
+  tabs(page);
+  await Promise.all([dress(page), kind === "run" ? curves(page, name) : null]);
+  if (mine === shown) page.dataset.ready = route;
+}
+
+page.addEventListener("click", (event) => {
+  const jump = event.target.closest("[data-jump]");
+  if (jump) [...page.querySelectorAll("[data-place]")].find((one) => one.dataset.place === jump.dataset.jump)?.scrollIntoView();
+});
+
+// --- light and dark
+const THEMES = ["system", "light", "dark"];
+const button = document.getElementById("theme");
+const system = window.matchMedia("(prefers-color-scheme: dark)");
+const stored = () => { try { return localStorage.getItem("theme"); } catch { return null; } };
+let theme = THEMES.includes(stored()) ? stored() : "system";
+
+function paint() {
+  const dark = theme === "dark" || (theme === "system" && system.matches);
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
+  document.documentElement.classList.toggle("dark", dark); // what DataTables looks at
+  button.textContent = "theme: " + theme;
+  for (const place of document.querySelectorAll(".plot")) if (place.chart) draw(place, place.chart);
+}
+
+button.addEventListener("click", () => {
+  theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+  try { localStorage.setItem("theme", theme); } catch { /* a browser may keep nothing for files */ }
+  paint();
+});
+system.addEventListener("change", paint);
+window.addEventListener("hashchange", show);
+paint();
+tables().then(sorts).then(show);

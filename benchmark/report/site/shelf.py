@@ -1,0 +1,125 @@
+"""What the page keeps of records: a row per run, the runs behind each row of a table, and all that was recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from benchmark.records import Record
+from benchmark.report.frame import Run, weights
+from benchmark.report.groups import Group
+from benchmark.report.site.again import command
+
+SHIPPED = {"reference": "shipped", "runs": "yours"}
+COLUMNS = [
+    "run", "task", "method", "backbone", "weights", "budget", "phase", "trial", "seed", "status", "metric", "score",
+    "trainable", "step (ms)", "memory (MB)", "records", "reason",
+]  # fmt: skip
+
+
+class Shelf:
+    """Names every run by its id, which a second one of the same id (of another device or folder) gets a number to."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = sorted(runs, key=_place)
+        self.names: dict[int, str] = {}
+        self.settings: dict[str, dict[str, Any]] = {}
+        count: Counter[str] = Counter()
+        for _, record in self.runs:
+            count[record.run_id] += 1
+            again = count[record.run_id]
+            self.names[id(record)] = record.run_id if again == 1 else f"{record.run_id}-{again}"
+
+    def setting(self, group: Group, label: str, place: str) -> str:
+        """Give the name under which a row's runs are found; the same runs have one name in all tables."""
+        runs = [self.names[id(record)] for record in group.records]
+        if not runs:
+            return ""
+        name = hashlib.sha256(json.dumps(sorted(runs)).encode("utf-8", "surrogatepass")).hexdigest()[:10]
+        known = self.settings.setdefault(name, {"label": label, "places": [], "runs": runs})
+        known["places"].append(place)
+        return name
+
+    def rows(self) -> list[list[Any]]:
+        """Sum up each run; columns are COLUMNS."""
+        return [[self.names[id(record)], *_row(source, record)] for source, record in self.runs]
+
+    def details(self) -> dict[str, dict[str, Any]]:
+        """Give everything that was recorded of each run, and the command that runs it again."""
+        return {self.names[id(record)]: _detail(source, record) for source, record in self.runs}
+
+
+def _place(run: Run) -> tuple[str, ...]:
+    source, record = run
+    return record.task, record.method, record.run_id, source, str(record.device)
+
+
+def _row(source: str, record: Record) -> list[Any]:
+    config = record.config
+    metric = record.data.get("metric")
+    split = "valid" if config.get("phase") == "tune" else "test"
+    trained, step, memory = (
+        record.value("cost", name) for name in ("trainable_params", "seconds_per_step", "peak_memory_bytes")
+    )
+    return [
+        record.task,
+        record.method,
+        record.backbone,
+        weights(record),
+        str((config.get("budget") or {}).get("name") or ""),
+        config.get("phase") or "final",
+        config.get("trial") or 0,
+        record.seed,
+        record.status,
+        f"{split} {metric}" if metric else "",
+        rounded(record.value(split, metric or ""), 6),
+        rounded(trained, 12),
+        rounded(step and step * 1e3, 4),
+        rounded(memory and memory / 1e6, 4),
+        SHIPPED.get(source, source),
+        record.reason or "",
+    ]
+
+
+def _detail(source: str, record: Record) -> dict[str, Any]:
+    """Sort measurements into final ones and curves; a point of a curve is rounded to six digits."""
+    final, curves = [], {}
+    for m in record.measurements:
+        if m.step is None:
+            final.append([m.split, m.name, rounded(m.value, 12)])
+        else:
+            curves.setdefault(f"{m.split} {m.name}", []).append([m.step, rounded(m.value, 6)])
+    again = command(record)
+    return {
+        "file": f"{source}/{record.task}/{record.method}/{record.run_id}.json",
+        "command": again,
+        "files": [name for name in sorted(set(_files(record.config))) if f"={name}" in again],
+        "created": record.created,
+        "config": record.config,
+        "data": record.data,
+        "environment": record.environment,
+        "signatures": record.signatures,
+        "modules": record.modules,
+        "final": final,
+        "curves": curves,
+    }
+
+
+def _files(node: Any) -> Iterator[str]:
+    if isinstance(node, dict) and node.keys() == {"name", "sha256"}:
+        yield str(node["name"])
+    elif isinstance(node, dict | list):
+        for inner in node.values() if isinstance(node, dict) else node:
+            yield from _files(inner)
+
+
+def rounded(value: float | None, digits: int) -> float | int | None:
+    """Round to significant digits; a whole number stays one."""
+    if value is None or not math.isfinite(value):
+        return None
+    short = float(f"{value:.{digits}g}")
+    return int(short) if short.is_integer() and abs(short) < 1e15 else short
