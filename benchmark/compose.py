@@ -96,6 +96,7 @@ def usage() -> str:
         "  goes on; hydra/launcher=joblib uses the cores, hydra/launcher=slurm a cluster",
         "How far a sweep is: python -m benchmark.status +sweep=nmt15",
         "Two methods head to head: python -m benchmark.compare lora dora [task=T]",
+        "Which method for me: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true]",
     ]
     return "\n".join(lines)
 

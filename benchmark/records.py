@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import itertools
@@ -32,6 +33,7 @@ SEEDS = ("seed", "seed_sample", "seed_init", "seed_order")  # in which runs that
 PHASES = ("load", "attach", "calibrate", "train", "evaluate", "predict")
 STATUSES = ("done", "skipped", "failed")
 EXAMPLES = ".examples.jsonl.gz"
+FILE = re.compile(r"([^.]+)(?:\.(\d+))?\.json")  # run_id, and the number of one that was replaced
 
 
 class Measurement(NamedTuple):
@@ -73,8 +75,8 @@ class Record:
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
         # JSON has no NaN; a number that was not reached is absent rather than spelled in some private way.
-        known = (Measurement(m.split, m.name, float(m.value), m.step) for m in self.measurements)
-        object.__setattr__(self, "measurements", tuple(m for m in known if math.isfinite(m.value)))
+        known = [m if type(m.value) is float else m._replace(value=float(m.value)) for m in self.measurements]
+        object.__setattr__(self, "measurements", tuple([m for m in known if math.isfinite(m.value)]))
 
     @property
     def device(self) -> str | None:
@@ -83,7 +85,12 @@ class Record:
 
     def value(self, split: str, name: str) -> float | None:
         """Return the final value of a measurement, or None where there is none."""
-        return next((m.value for m in reversed(self.measurements) if m[:2] == (split, name) and m.step is None), None)
+        return self.finals.get((split, name))
+
+    @functools.cached_property
+    def finals(self) -> dict[tuple[str, str], float]:
+        """The measurements without a step, by split and name."""
+        return {m[:2]: m.value for m in self.measurements if m.step is None}
 
     def seconds(self) -> float:
         """Add up what its phases took."""
@@ -109,13 +116,24 @@ class Record:
             raise Newer(f"schema {content['schema']} is newer than {SCHEMA}: read it with the version that wrote it")
         digest = content.pop("digest", None)  # the first records had none
         record = cls(**content | {"measurements": tuple(Measurement(**m) for m in content.get("measurements", ()))})
-        if digest is not None and digest != _digest(record._lines()):
+        # Asked of what stands there first: to write a record again takes longer than to read it.
+        if digest is not None and digest != _digest_of(text) and digest != _digest(record._lines()):
             raise ValueError("its content is not what a run wrote: it was edited or damaged")
         return record
 
 
 def _digest(lines: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _digest_of(text: str | bytes) -> str | None:
+    """Compute the digest from what to_json wrote, as it stands; None for what looks otherwise."""
+    written = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    lines, _, rest = written.rpartition(b',\n"digest": "')
+    if not lines.startswith(b"{\n") or not rest.endswith(b'"\n}\n'):
+        return None
+    # no text holds a bare line end, and within the measurements a line begins with blanks
+    return hashlib.sha256(lines[2:].replace(b',\n"', b'\n"')).hexdigest()[:16]
 
 
 def _strict(value: Any) -> str:
@@ -183,32 +201,43 @@ class Store:
 
     def of(self, task: str, method: str) -> Iterator[Record]:
         """Yield the current records of one method on one task, likewise."""
-        cells = {(p.parent, p.name.partition(".")[0]) for p in self.folder.glob(f"{task}/{method}/*.json")}
-        for folder, name in sorted(cells):
-            yield from (record for _, record in self._current(folder, name).values())
+        for folder in sorted(self.folder.glob(f"{task}/{method}")):
+            for name, paths in sorted(_listed(folder).items()):
+                records = [_read(path) for path in paths]
+                # one that was set aside meanwhile has another name now
+                again = any(r is None and not p.exists() for r, p in zip(records, paths, strict=True))
+                found = self._current(folder, name) if again else _newest(zip(paths, records, strict=True))
+                yield from (record for _, record in found.values())
 
     def examples(self, record: Record) -> list[dict[str, Any]]:
         """Read the rows beside a record: each test example with its prediction and target."""
         folder = self.folder / record.task / record.method
-        for path in _versions(folder, record.run_id):
+        for path in _listed(folder).get(record.run_id, []):
             if _read(path) == record:
                 with gzip.open(_beside(path), "rb") as rows:
                     return [json.loads(row) for row in rows]
         raise FileNotFoundError(f"{folder} holds no record {record.run_id} created {record.created}")
 
     def _current(self, folder: Path, run_id: str) -> dict[str | None, tuple[Path, Record]]:
-        found: dict[str | None, tuple[Path, Record]] = {}
-        for path in _versions(folder, run_id):
-            if record := _read(path):
-                found.setdefault(record.device, (path, record))
-        return found
+        return _newest((path, _read(path)) for path in _listed(folder).get(run_id, []))
 
 
-def _versions(folder: Path, run_id: str) -> list[Path]:
-    """List the files of a cell, newest first: the one without a number, then from the highest number down."""
-    pattern = re.compile(re.escape(run_id) + r"(?:\.(\d+))?\.json")
-    matches = [(match, path) for path in folder.glob("*.json") if (match := pattern.fullmatch(path.name))]
-    return [path for _, path in sorted(matches, key=lambda m: -int(m[0][1]) if m[0][1] else -math.inf)]
+def _newest(versions: Iterable[tuple[Path, Record | None]]) -> dict[str | None, tuple[Path, Record]]:
+    """Keep the first record of each device type."""
+    found: dict[str | None, tuple[Path, Record]] = {}
+    for path, record in versions:
+        if record:
+            found.setdefault(record.device, (path, record))
+    return found
+
+
+def _listed(folder: Path) -> dict[str, list[Path]]:
+    """List the files of each cell, newest first: the one without a number, then from the highest number down."""
+    cells: dict[str, list[tuple[float, Path]]] = {}
+    for name in os.listdir(folder) if folder.is_dir() else ():
+        if match := FILE.fullmatch(name):
+            cells.setdefault(match[1], []).append((-int(match[2]) if match[2] else -math.inf, folder / name))
+    return {name: [path for _, path in sorted(found)] for name, found in cells.items()}
 
 
 def _read(path: Path) -> Record | None:

@@ -112,6 +112,10 @@ MAY = {
     | {"benchmark.methods.peft_types"},
     "benchmark.report": {f"benchmark.{name}" for name in ("records", "report", "trials")},
     "benchmark.compare": {"benchmark.report", "benchmark.wording"},
+    "benchmark.advise": {
+        f"benchmark.{name}" for name in ("advise", "report", "compose", "records", "trials", "types", "wording")
+    },
+    "benchmark.report.runnable": {"benchmark.report.facts"},
     "benchmark.report.facts": set(),
     "benchmark.report.quoted": {"benchmark.report.facts"},
     "benchmark.report.claimed": {"benchmark.report.facts"},

@@ -311,6 +311,20 @@ def test_every_measurement_is_a_row_of_the_parquet_file(tmp_path: Path) -> None:
     assert table[table["name"] == "perplexity"]["step"].isna().all()
 
 
+def test_a_cell_on_two_types_of_device_has_two_scores(tmp_path: Path) -> None:
+    card = {"device": "cuda", "device_name": "card"}
+    found = rows(
+        shipped(
+            tmp_path,
+            *(record(seed=s, bleu=10.0) for s in (0, 1)),
+            *(record(seed=s, bleu=20.0 + s, environment=card) for s in (0, 1)),
+        )
+    )
+    intervals = {row[3]: row[4] for same in found.values() for row in same}
+    assert intervals["10.00 ± 0.00"].startswith("10.00 to 10.00")
+    assert not intervals["20.50 ± 0.71"].startswith("10.00")
+
+
 @pytest.mark.slow
 def test_the_committed_tables_are_those_of_the_committed_records(tmp_path: Path) -> None:
     committed = ROOT / "results"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
 from collections import Counter
@@ -50,7 +51,11 @@ def main(arguments: list[str]) -> int:
         folders = " and ".join(str(results / source) for source in frame.SOURCES)
         print(f"no records in {folders}: make one with python -m benchmark.run method=lora task=nmt")
         return 0
-    build(runs, results)
+    gc.freeze()  # statsmodels looks for garbage at every correction: what was read is none
+    try:
+        build(runs, results)
+    finally:
+        gc.unfreeze()
     return 0
 
 

@@ -28,7 +28,9 @@ class Evidence:
 
     def sample(self, group: Group, split: str = "test") -> Sample | None:
         """Collect the seeds of a group; None without a score. Draws are there where all seeds met the same examples."""
-        key = (split, group.settings.get("source", ""), *(record.run_id for record in group.records))
+        # a cell has a record on each type of device, under the same run_id
+        where = (group.settings.get(key, "") for key in ("source", "device"))
+        key = (split, *where, *(record.run_id for record in group.records))
         if key not in self.samples:
             self.samples[key] = self._sample(group, split)
         return self.samples[key]

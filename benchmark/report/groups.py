@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.records import SEEDS, Record, choices
 from benchmark.report.frame import Run, weights
-from benchmark.report.views import views
+from benchmark.report.views import WRITE, views
 
+PRINT = "data fingerprint"
 # Equal for all rows of an honest comparison; where they are not, every row says which it has.
-COMPARED = ("task.", "budget.", "data.", "data fingerprint", "device", "source")
+COMPARED = ("task.", "budget.", "data.", PRINT, "device", "source")
 OWN = ("method.", "trial")  # settings in which two methods may differ
 
 
@@ -72,30 +72,26 @@ def tuning(runs: list[Run]) -> dict[tuple[str, str], list[Group]]:
 
 
 def _groups(runs: list[Run]) -> list[Group]:
-    found: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
-    settings = {id(record): _settings(source, record) for source, record in runs}
-    prints = _known_fingerprints(runs, settings)
-    for _, record in runs:
-        mine = settings[id(record)]
-        rest = json.dumps(mine, sort_keys=True)
+    found: dict[tuple, list[Record]] = defaultdict(list)
+    settings = [_settings(source, record) for source, record in runs]
+    prints = _known_fingerprints(settings)
+    for (_, record), mine in zip(runs, settings, strict=True):
         # A cell that never read its data has no fingerprint: it belongs to its siblings if they agree on one.
-        if "data fingerprint" not in mine and len(prints.get(rest, ())) == 1:
-            mine = mine | {"data fingerprint": next(iter(prints[rest]))}
-        key = (record.backbone, weights(record), record.method, json.dumps(mine, sort_keys=True))
-        found[key].append(record)
+        if PRINT not in mine and len(known := prints.get(tuple(sorted(mine.items())), ())) == 1:
+            mine = mine | {PRINT: next(iter(known))}
+        found[record.backbone, weights(record), record.method, tuple(sorted(mine.items()))].append(record)
     groups = [
-        Group(backbone, start, method, json.loads(text), tuple(sorted(records, key=lambda r: r.seed)))
-        for (backbone, start, method, text), records in found.items()
+        Group(backbone, start, method, dict(mine), tuple(sorted(records, key=lambda r: r.seed)))
+        for (backbone, start, method, mine), records in found.items()
     ]
-    return [replace(group, differences=_differences(group, groups)) for group in groups]
+    return [replace(group, differences=told) for group, told in differences(groups)]
 
 
-def _known_fingerprints(runs: list[Run], settings: dict[int, Settings]) -> dict[str, set[str]]:
-    known: dict[str, set[str]] = defaultdict(set)
-    for _, record in runs:
-        rest = dict(settings[id(record)])
-        if mark := rest.pop("data fingerprint", None):
-            known[json.dumps(rest, sort_keys=True)].add(mark)
+def _known_fingerprints(settings: list[Settings]) -> dict[tuple[tuple[str, str], ...], set[str]]:
+    known: dict[tuple[tuple[str, str], ...], set[str]] = defaultdict(set)
+    for mine in settings:
+        if PRINT in mine:
+            known[tuple(sorted((key, value) for key, value in mine.items() if key != PRINT))].add(mine[PRINT])
     return known
 
 
@@ -104,7 +100,7 @@ def _settings(source: str, record: Record) -> Settings:
     beside = {
         "source": source,
         "device": record.device,
-        "data fingerprint": record.data.get("fingerprint"),
+        PRINT: record.data.get("fingerprint"),
     }
     return dict(_flat(config)) | {key: str(value) for key, value in beside.items() if value is not None}
 
@@ -116,15 +112,30 @@ def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
         elif isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+            yield f"{prefix}{key}", value if isinstance(value, str) else WRITE(value)
 
 
-def _differences(group: Group, groups: list[Group]) -> tuple[str, ...]:
-    rivals = [g for g in groups if (g.backbone, g.weights, g.method) == (group.backbone, group.weights, group.method)]
-    keys = {key for g in rivals for key in g.settings if len({r.settings.get(key) for r in rivals}) > 1}
-    compared = {key for g in groups for key in g.settings if key.startswith(COMPARED)}
-    keys |= {key for key in compared if len({g.settings[key] for g in groups if key in g.settings}) > 1}
-    return tuple(f"{key}={group.settings[key]}" for key in sorted(keys) if key in group.settings)
+def differences(groups: Sequence[Group]) -> Iterator[tuple[Group, tuple[str, ...]]]:
+    """Yield each group with the settings that tell it from others of its method, or one comparison from another."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for group in groups:
+        for key, value in group.settings.items():
+            if key.startswith(COMPARED):
+                values[key].add(value)
+    compared = {key for key, found in values.items() if len(found) > 1}
+    rivals: dict[tuple[str, str, str], list[Group]] = defaultdict(list)
+    for group in groups:
+        rivals[group.backbone, group.weights, group.method].append(group)
+    own = {square: _varied(members) for square, members in rivals.items()}
+    for group in groups:
+        keys = sorted(compared | own[group.backbone, group.weights, group.method])
+        yield group, tuple(f"{key}={group.settings[key]}" for key in keys if key in group.settings)
+
+
+def _varied(groups: Sequence[Group]) -> set[str]:
+    """Name the settings that are not the same in all groups, or that some lack."""
+    keys = {key for group in groups for key in group.settings} if len(groups) > 1 else set()
+    return {key for key in keys if len({group.settings.get(key) for group in groups}) > 1}
 
 
 def _complete(groups: list[Group]) -> list[Group]:

@@ -8,6 +8,7 @@ from benchmark.records import Record
 from benchmark.report.frame import Run
 from benchmark.trials import Unselected, select
 
+WRITE = json.JSONEncoder(sort_keys=True).encode  # json.dumps makes such a thing anew for each value
 DEFAULTS, TUNED, SIZED, CHOSEN = "", "tuned", "sized", "trials"  # the last: a trial that somebody named
 
 
@@ -22,32 +23,42 @@ def views(runs: list[Run]) -> dict[str, list[Run]]:
             tuning.setdefault((record.task, record.method), []).append(record)
     made = {_grid(r) for _, r in runs if "selected" in r.data or (r.config.get("trial") and not r.config.get("phase"))}
     found: dict[str, list[Run]] = {}
+    chosen: dict[str, int | None] = {}
     for run in runs:
         record = run[1]
         if not record.config.get("phase"):
             trials = tuning.get((record.task, record.method), []) if _grid(record) in made else []
-            for view in _of(record, trials):
+            for view in _of(record, trials, chosen):
                 found.setdefault(view, []).append(run)
     return found
 
 
 def _grid(record: Record) -> tuple[str, str]:
-    return record.task, json.dumps(record.config.get("budget"), sort_keys=True)
+    return record.task, WRITE(record.config.get("budget"))
 
 
-def _of(record: Record, tuning: list[Record]) -> list[str]:
+def _of(record: Record, tuning: list[Record], known: dict[str, int | None]) -> list[str]:
     if record.config.get("size"):
         return [SIZED]
     trial = record.config.get("trial") or 0
-    chosen = [TUNED] if _selected(record, tuning, trial) else []
+    # without tuning records the record's own word counts
+    tuned = (
+        _chosen(record, tuning, known) == trial if tuning and "budget" in record.config else "selected" in record.data
+    )
+    chosen = [TUNED] if tuned else []
     return chosen + ([DEFAULTS] if not trial else [] if chosen else [CHOSEN])
 
 
-def _selected(record: Record, tuning: list[Record], trial: int) -> bool:
-    """Whether the tuning records choose this trial; without them the record's own word counts."""
-    if tuning and "budget" in record.config:
+def _chosen(record: Record, tuning: list[Record], known: dict[str, int | None]) -> int | None:
+    """Say which trial the tuning records choose; what differs in seed and trial alone is asked once."""
+    config = record.config
+    search = config["method"].get("search") or {}
+    kept = {key: value for key, value in config["method"].items() if key not in search}
+    place = [record.task, record.method, kept, *(config.get(key) for key in ("task", "backbone", "budget", "fraction"))]
+    name = WRITE(place)
+    if name not in known:
         try:
-            return select(tuning, record.config, record.config["method"].get("search") or {}).trial == trial
+            known[name] = select(tuning, config, search).trial
         except Unselected:
-            return False
-    return "selected" in record.data
+            known[name] = None
+    return known[name]

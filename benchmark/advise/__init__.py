@@ -1,0 +1,1 @@
+"""Which method for me: the evidence of the records, in words."""

@@ -1,0 +1,145 @@
+"""Which method for me: python -m benchmark.advise task=T [limits] [backbone=B] [budget=P] [results=DIR]."""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.advise import said, shown
+from benchmark.report import frame, runnable
+from benchmark.report.boards import Board, best, boards
+from benchmark.report.choice import Limit, candidates
+from benchmark.report.evidence import Evidence
+from benchmark.wording import near
+
+USAGE = """usage: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true] [examples=500]
+                                  [backbone=B] [budget=P] [results=DIR]
+
+Which method for me? From the records of a task, the methods that run on the backbone (its own unless given) and keep
+within the limits: those that no other beats in score and parameters, memory or time; those that tie with the best;
+what each costs; and the command to run it. Prefers evidence on about so many training examples. Says what is thin.
+  max_memory_gb  peak memory of a run, in 1e9 bytes     max_params  trainable parameters, a new head among them
+  mergeable      into the bare network's own weights    budget      one of those recorded, else the best recorded"""
+LIMITS = {  # key -> the cost it limits, and the unit of the key in that of the cost
+    "max_memory_gb": ("peak_memory_bytes", 1e9),
+    "max_params": ("trainable_params", 1.0),
+}
+KEYS = ("task", *LIMITS, "mergeable", "examples", "backbone", "budget", "results")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked."""
+
+    task: str
+    backbone: str
+    limits: tuple[Limit, ...] = ()
+    examples: int | None = None
+    budget: str | None = None
+    results: Path = Path("results")
+
+
+class Refused(ValueError):
+    """A call that makes no sense; why."""
+
+
+def main(arguments: list[str]) -> int:
+    """Print advice; the exit status is 2 for a call that makes no sense, 1 where there is nothing to advise from."""
+    if set(arguments) & {"-h", "--help"}:
+        print(USAGE)
+        return 0
+    try:
+        wish = read(arguments)
+    except Refused as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        runs = frame.load(wish.results)
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    lines = list(answer(wish, runs))
+    shown.show(lines)
+    return 0 if any(isinstance(line, shown.Row) for line in lines) else 1
+
+
+def read(arguments: Sequence[str]) -> Wish:
+    """Read a call. Raises Refused."""
+    for word in arguments:
+        key, equals, value = word.partition("=")
+        if not equals or not value:
+            raise Refused(f"{word}: a word is KEY=VALUE, as in task=nmt{near(key, KEYS)}")
+        if key not in KEYS:
+            raise Refused(f"{key}=: not known here{near(key, KEYS)}")
+    given = dict(word.split("=", 1) for word in arguments)
+    if "task" not in given:
+        raise Refused(f"task=? is missing{near('', runnable.names('task'))}")
+    for noun in ("task", "backbone", "budget"):
+        if noun in given and given[noun] not in runnable.names(noun):
+            raise Refused(f"{noun}={given[noun]}: no such {noun}{near(given[noun], runnable.names(noun))}")
+    task, own = given["task"], runnable.described("task", given["task"])["backbone"]
+    backbone = given.get("backbone", own)
+    if runnable.domain(backbone) != runnable.domain(own):
+        fitting = [name for name in runnable.names("backbone") if runnable.domain(name) == runnable.domain(own)]
+        raise Refused(f"backbone={backbone}: does not read what task {task} gives{near(backbone, fitting)}")
+    limits = [Limit(key, cost, number(key, given[key]), unit) for key, (cost, unit) in LIMITS.items() if key in given]
+    if given.get("mergeable", "false").lower() not in ("true", "false"):
+        raise Refused(f"mergeable={given['mergeable']}: true or false is wanted")
+    if given.get("mergeable", "").lower() == "true":
+        limits.append(Limit("mergeable"))
+    examples = round(number("examples", given["examples"])) if "examples" in given else None
+    if examples == 0:
+        raise Refused(f"examples={given['examples']}: at least 1 is wanted")
+    return Wish(task, backbone, tuple(limits), examples, given.get("budget"), Path(given.get("results", "results")))
+
+
+def number(key: str, text: str) -> float:
+    """Read a positive number. Raises Refused."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise Refused(f"{key}={text}: a positive number is wanted, as in {key}=8 or {key}=1e6")
+    return value
+
+
+def answer(wish: Wish, runs: list[frame.Run]) -> Iterator[shown.Line]:
+    """Say what the records tell about a wish, line by line."""
+    mine = [run for run in runs if run[1].task == wish.task]
+    able = runnable.capable(wish.backbone)
+    refused = {r.method for _, r in mine if r.backbone == wish.backbone and r.status == "skipped"}
+    ran = {r.method for _, r in mine if r.backbone == wish.backbone and r.status == "done"}
+    running = sorted(({name for name, can in able.items() if can.runs} - refused) | ran)
+    yield said.title(wish.task, wish.backbone, running, able)
+    known = boards(mine, wish.backbone)
+    ordered = best([board for board in known if wish.budget in (None, board.budget)], wish.examples)
+    if not ordered:
+        yield from said.nothing(wish.task, wish.backbone, wish.budget, runs, best(known))
+        return
+    board = ordered[0]
+    evidence = Evidence(wish.results)
+    found = candidates(board, evidence, able, _apart(known, board))
+    kept = [candidate for candidate in found if all(limit.fits(candidate) for limit in wish.limits)]
+    yield from said.grounds(board, found, wish.examples, [other for other in best(known) if other is not board])
+    yield from said.limited(wish.limits, found, kept, board)
+    if kept:
+        yield from said.recommended(kept)
+        yield from said.thin(board, kept, known)
+        yield from said.more(board, kept, wish.examples)
+    yield from said.unrecorded(board, running, known)
+
+
+def _apart(known: Sequence[Board], board: Board) -> Board | None:
+    """Find the costs that were measured by themselves (+sweep=cost), on the same type of device."""
+    device = board.groups[0].settings.get("device")
+    found = [b for b in known if b.budget == "cost" and b.groups[0].settings.get("device") == device]
+    return found[-1] if found else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""Settings of one task and backbone that may be held against each other: all but the method is the same."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from benchmark.records import Record
+from benchmark.report.frame import Run
+from benchmark.report.groups import Group, differences, grouped
+from benchmark.report.tables import FP32
+
+MEANINGLESS = ("cost", "smoke")  # budgets whose scores say nothing
+LIKE = 2.0  # times as many examples, or as few, are a like number
+ENOUGH = 3  # seeds
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What something takes, and whether others were at work on the device meanwhile: then it is an upper bound."""
+
+    value: float
+    shared: bool = False
+    apart: bool = False  # of a run that was there to measure costs, not of the one that gave the score
+
+
+@dataclass(frozen=True)
+class Board:
+    """The settings of one budget, view, device type and data, each a group of seeds."""
+
+    budget: str
+    view: str
+    groups: tuple[Group, ...]
+    lost: tuple[Group, ...] = ()  # under this budget and view they gave no number
+
+    @property
+    def examples(self) -> int:
+        """How many examples its runs trained on."""
+        return max((r.data.get("sizes") or {}).get("train", 0) for g in self.groups for r in g.done)
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds there are of all methods, more than enough of one not counted."""
+        most: dict[str, int] = {}
+        for group in self.groups:
+            most[group.method] = max(len(group.done), most.get(group.method, 0))
+        return sum(min(count, ENOUGH) for count in most.values())
+
+    def records(self) -> list[Record]:
+        """List the runs that gave numbers."""
+        return [record for group in self.groups for record in group.done]
+
+    def distance(self, examples: int | None) -> float:
+        """Say how many times as many examples are wanted, or as few; 1 where that is no matter."""
+        if examples is None or not self.examples:
+            return 1.0
+        return max(self.examples / examples, examples / self.examples)
+
+
+def boards(runs: Iterable[Run], backbone: str) -> list[Board]:
+    """Sort the final runs of one task on a pretrained backbone; records of both sources stand side by side."""
+    found = []
+    for (_, name), groups in grouped(list(runs)).items():
+        mine = [g for g in groups if g.backbone == backbone and g.weights != "random" and g.records]
+        sides: dict[tuple, list[Group]] = {}
+        for group in mine:
+            if group.done:
+                sides.setdefault(group.shared(("source",)), []).append(group)
+        lost = tuple(g for g in mine if not g.done)
+        for members in sides.values():
+            budget = str((members[0].done[0].config.get("budget") or {}).get("name") or "")
+            told = tuple(replace(g, differences=own) for g, own in differences(members))
+            found.append(Board(budget, name.removeprefix(budget).strip("_"), told, lost))
+    return found
+
+
+def best(known: Sequence[Board], examples: int | None = None) -> list[Board]:
+    """Sort boards by what they tell: a like number of examples first, then the most seeds, then the most steps."""
+
+    def order(board: Board) -> tuple:
+        far = board.distance(examples)
+        steps = (board.groups[0].done[0].config.get("budget") or {}).get("steps") or 0
+        return round(math.log2(far), 1) if far > LIKE else 0, -board.seeds, -steps, board.budget, board.view
+
+    return sorted((b for b in known if b.budget not in MEANINGLESS), key=order)
+
+
+def measured(group: Group, name: str) -> Cost | None:
+    """Take the median cost of a group's runs; None where none says it."""
+    runs = [r for r in group.done if r.value("cost", name) is not None]
+    if name == "peak_memory_bytes":
+        runs = [r for r in runs if alone(r)]
+    if not runs:
+        return None
+    value = statistics.median(r.value("cost", name) or 0.0 for r in runs)
+    return Cost(value, any(r.environment.get("shared") for r in runs))
+
+
+def alone(record: Record) -> bool:
+    """Whether its memory is its own: on a CPU it is what the process grew by, and earlier runs leave it grown.
+
+    A process that grew by less than the bare network's weights in fp32 had that room from before.
+    """
+    least = FP32 * (record.value("cost", "params") or 0)
+    own = (record.value("cost", "peak_memory_bytes") or 0) >= least
+    return record.device != "cpu" or (own and not record.environment.get("cells_before"))

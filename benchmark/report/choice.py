@@ -1,0 +1,104 @@
+"""Choosing among the settings of a board: what keeps within limits, what nothing beats, what ties with the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from benchmark.report.boards import Board, Cost, measured
+from benchmark.report.evidence import Evidence
+from benchmark.report.groups import Group
+from benchmark.report.runnable import Capable
+from benchmark.report.statistics import Difference, Estimate, Sample, against, estimate
+
+COSTS = ("trainable_params", "peak_memory_bytes", "seconds_per_step")  # what a score is held against
+TRAINING = "train_seconds"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A setting of a board with all that a choice rests on."""
+
+    group: Group
+    sample: Sample
+    estimate: Estimate
+    merges: bool
+    costs: Mapping[str, Cost]
+
+    @property
+    def name(self) -> str:
+        """Name the method, and what tells it from others of the board."""
+        told = ", ".join(self.group.differences)
+        return f"{self.group.method} ({told})" if told else self.group.method
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Something that a method must keep within; most is none for merging, which it can or cannot."""
+
+    key: str
+    cost: str = ""
+    most: float = 0.0
+    unit: float = 1.0  # of the key, in what the cost is measured in
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.most:g}" if self.cost else f"{self.key}=true"
+
+    def excess(self, candidate: Candidate) -> float:
+        """Say how many times too much a candidate takes: at most 1 fits; what was not measured is not excluded."""
+        if not self.cost:
+            return 1.0 if candidate.merges else float("inf")
+        known = candidate.costs.get(self.cost)
+        return known.value / (self.most * self.unit) if known else 1.0
+
+    def fits(self, candidate: Candidate) -> bool:
+        """Whether a candidate keeps within it, as far as that is known."""
+        return self.excess(candidate) <= 1
+
+
+def candidates(board: Board, evidence: Evidence, able: Mapping[str, Capable], apart: Board | None) -> list[Candidate]:
+    """Collect the scored settings, the best first; costs come from a board measured apart where it has them all."""
+    scored = [(group, sample) for group in board.groups if (sample := evidence.sample(group))]
+    costs = _costs([group for group, _ in scored], apart)
+    found = []
+    for group, sample in scored:
+        merges = group.method in able and able[group.method].merges
+        found.append(Candidate(group, sample, estimate(sample), merges, costs[id(group)]))
+    return sorted(found, key=lambda c: (-c.estimate.value, c.name))
+
+
+def _costs(groups: Sequence[Group], apart: Board | None) -> dict[int, dict[str, Cost]]:
+    """Take each cost from one place for all groups, so that they can be held against each other."""
+    found: dict[int, dict[str, Cost]] = {id(group): {} for group in groups}
+    beside = {group.method: group for group in apart.groups} if apart else {}
+    for name in (*COSTS, TRAINING):
+        own = {id(g): measured(g, name) for g in groups}
+        other = {id(g): measured(beside[g.method], name) if g.method in beside else None for g in groups}
+        wanted = [key for key, cost in own.items() if cost]
+        replaces = name in COSTS[1:] and beside and all(other[key] for key in wanted or other)
+        for key, cost in (other if replaces else own).items():
+            if cost:
+                found[key][name] = replace(cost, apart=bool(replaces))
+    return found
+
+
+def fronts(found: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+    """Give for each cost those that no other beats: none scores as high for less, none higher for as little.
+
+    A cost counts where it is known of all; who does not train has no step.
+    """
+    known = {name: [c for c in found if name in c.costs] for name in COSTS}
+    whole = [name for name in COSTS if len(known[name]) == len(found) or (name == COSTS[-1] and known[name])]
+    return {name: [c for c in known[name] if not any(_beats(o, c, name) for o in known[name])] for name in whole}
+
+
+def _beats(one: Candidate, other: Candidate, cost: str) -> bool:
+    less, more = one.costs[cost].value, other.costs[cost].value
+    scores = one.estimate.value, other.estimate.value
+    return less <= more and scores[0] >= scores[1] and (less < more or scores[0] > scores[1])
+
+
+def versus_best(found: Sequence[Candidate]) -> dict[int, Difference]:
+    """Compare each candidate with the first by a paired test, corrected for their number; by its place."""
+    samples = {str(place): candidate.sample for place, candidate in enumerate(found)}
+    return {int(place): difference for place, difference in against("0", samples).items()} if found else {}

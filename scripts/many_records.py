@@ -1,0 +1,185 @@
+"""Make many synthetic records, and time what a report does with them: python scripts/many_records.py 1000 DIR.
+
+python scripts/many_records.py N DIR [predictions=0.2] [make=true] [build=true] [leave=statistics,figures]
+
+DIR/reference is filled, and DIR gets the report. predictions: the share of final runs that keep their answers; leave:
+parts of the report that are not done. Scores are noise around an effect of the method.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmark.records import Measurement, Record, run_id
+from benchmark.records import _pack as pack  # the store itself waits for the disk after every file
+from benchmark.report import __main__ as report
+from benchmark.report import across, domains, figures, frame, groups, overview, tables, verdicts
+
+METRICS = ("accuracy", "spearman", "macro_f1", "bleu")
+PHASES = [("tune", trial, 0) for trial in range(4)] + [(None, trial, seed) for trial in (0, 2) for seed in range(3)]
+TEST = 80  # examples
+PARTS: dict[str, list[tuple[Any, str]]] = {  # what is timed: the functions that the report calls for it
+    "load": [(frame, "load")],
+    "frames": [(frame, "tidy"), (frame, "measurements"), (frame, "write")],
+    "groups": [(groups, "grouped")],
+    "statistics": [
+        (report, "standings"),
+        (domains, "boards"),
+        *((across, name) for name in ("ranking", "certainty", "composites")),
+        (verdicts, "table"),
+    ],
+    "tables": [(tables, "table"), (overview, "overview")],
+    "figures": [(figures, "draw")],
+    "page": [(report.site, "write")],
+}
+
+
+def cells(number: int) -> Iterator[tuple[str, str, float | None, str | None, int, int]]:
+    """Lay out so many cells: more methods first, then parts of the data, then tasks; all phases of one together."""
+    methods = min(max(number // 50, 2), 80)
+    fractions = min(max(number // (50 * methods), 1), 5)
+    tasks = -(-number // (len(PHASES) * methods * fractions))
+    grid = itertools.product(range(tasks), range(methods), [None, 0.5, 0.2, 0.1, 0.05][:fractions], PHASES)
+    for task, method, fraction, (phase, trial, seed) in itertools.islice(grid, number):
+        yield f"task_{task:02d}", f"method_{method:02d}", fraction, phase, trial, seed
+
+
+def record(task: str, method: str, fraction: float | None, phase: str | None, trial: int, seed: int) -> Record:
+    """Make one run, of about the size of a real one; one in twenty is skipped or failed."""
+    place, rank = int(task[5:]), int(method[7:])
+    config = {
+        "task": {"name": task, "_target_": "tasks.some.Task", "description": "Synthetic.", "version": 1}
+        | {"data": {"_target_": "tasks.some.Data", "train": 400, "valid": 40, "test": TEST}},
+        "method": {"name": method, "_target_": "benchmark.methods.some.Method", "description": "Synthetic."}
+        | {"lr": 0.001 * (1 + trial), "search": {"lr": {"low": 1e-4, "high": 1e-2}}, "sized_by": "rank", "rank": rank},
+        "backbone": {"name": f"backbone_{place:02d}", "description": "Synthetic.", "weights": "pretrained"},
+        "budget": {"name": "reference", "steps": 120, "batch_size": 8, "precision": "fp32", "evaluations": 3},
+        "seed": seed,
+        "fraction": fraction,
+        "phase": phase,
+        "trial": trial or None,
+    }
+    chance = random.Random(f"{task} {method} {fraction} {phase} {trial} {seed}")
+    status = "skipped" if rank % 25 == 24 else "failed" if chance.random() < 0.02 else "done"
+    score = 0.4 + rank / 400 + (trial == 2) * 0.02 + chance.gauss(0, 0.02)
+    metric = METRICS[place % len(METRICS)]
+    sizes = {"train": round(400 * (fraction or 1)), "valid": 40, "test": TEST}
+    data = {"metric": metric, "fingerprint": f"print {task}", "sample": f"{task} {fraction}", "sizes": sizes}
+    if phase is None and trial:
+        data["selected"] = {"trial": trial, "score": score, "trials": 4, "seeds": [0], "at_edge": []}
+    return Record(
+        run_id=run_id(config),
+        task=task,
+        method=method,
+        backbone=f"backbone_{place:02d}",
+        seed=seed,
+        status=status,
+        reason=None if status == "done" else f"{method} does not fit",
+        created="2026-01-01T00:00:00+00:00",
+        config=config,
+        data=data if status == "done" else {},
+        modules=[
+            f"model.layers.{i}.attention.{name}" for i in range(6) for name in ("query", "key", "value", "output")
+        ],
+        signatures={"bleu": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"} if metric == "bleu" else {},
+        environment={"device": "cpu", "device_name": "synthetic", "commit": "0" * 40, "threads": 1}
+        | {"versions": {f"package_{i}": "1.0.0" for i in range(30)}},
+        measurements=tuple(measured(chance, metric, score, phase, rank)) if status == "done" else (),
+    )
+
+
+def measured(chance: random.Random, metric: str, score: float, phase: str | None, rank: int) -> Iterator[Measurement]:
+    """Measure a hundred numbers: two curves, scores and costs."""
+    scale = 100 if metric == "bleu" else 1
+    for step in range(1, 61):
+        yield Measurement("train", "loss", 2 / step + chance.random(), 2 * step)
+    for step in (40, 80, 120):
+        yield Measurement("valid", "loss", 1 / step + chance.random(), step)
+    for split in ("valid",) if phase else ("valid", "test", "test/shift"):
+        yield Measurement(split, metric, scale * (score + chance.gauss(0, 0.01)))
+        yield from (Measurement(split, f"score_{i}", chance.random()) for i in range(3))
+    yield from (
+        Measurement("cost", f"{name}_seconds", chance.random()) for name in ("load", "attach", "train", "predict")
+    )
+    yield Measurement("cost", "params", 1e6)
+    yield Measurement("cost", "trainable_params", 1000.0 * (rank + 1) ** 1.5)
+    yield from (Measurement("cost", name, 1e6 * chance.random()) for name in ("peak_memory_bytes", "checkpoint_bytes"))
+    yield from (Measurement("cost", f"cost_{i}", chance.random()) for i in range(10))
+    yield Measurement("cost", "seconds_per_step", 0.01 * (1 + chance.random()))
+
+
+def answers(made: Record) -> Iterator[dict[str, Any]]:
+    """Answer the test about as rightly as the record says."""
+    chance = random.Random(made.run_id)
+    metric = made.data["metric"]
+    score = made.value("test", metric) or 0.0
+    for i in range(TEST):
+        row: dict[str, Any] = {"split": "test", "id": f"{made.task} {i}"}
+        right = chance.random() < score / (100 if metric == "bleu" else 1)
+        if metric == "spearman":
+            yield row | {"target": [i / TEST], "prediction": i / TEST + chance.gauss(0, 0.5)}
+        elif metric == "bleu":
+            yield row | {"target": [f"a b c d {i}"], "prediction": f"a b c d {i if right else 'x'}"}
+        else:
+            yield row | {"target": ["abc"[i % 3]], "prediction": "abc"[(i + (not right)) % 3]}
+
+
+def make(number: int, folder: Path, share: float) -> None:
+    """Write the records below a folder, as a store lays them out."""
+    for made in itertools.starmap(record, cells(number)):
+        place = folder / made.task / made.method
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{made.run_id}.json").write_text(made.to_json(), encoding="utf-8")
+        final = made.status == "done" and not made.config["phase"]
+        if final and random.Random(f"kept {made.run_id}").random() < share:
+            (place / f"{made.run_id}.examples.jsonl.gz").write_bytes(pack(answers(made)))
+
+
+def watched(spent: dict[str, list[float]], left: list[str]) -> None:
+    """Let every part note the wall and processor seconds that it takes; those that are left give nothing."""
+
+    def watch(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            started = time.perf_counter(), time.process_time()
+            try:
+                return function(*args, **named)
+            finally:
+                for place, (now, then) in enumerate(
+                    zip((time.perf_counter(), time.process_time()), started, strict=True)
+                ):
+                    spent.setdefault(part, [0.0, 0.0])[place] += now - then
+
+        return call
+
+    for part, functions in PARTS.items():
+        for module, name in functions:
+            setattr(module, name, (lambda *_: {}) if part in left else watch(part, getattr(module, name)))
+    report.main = watch("all", report.main)
+
+
+def main(arguments: list[str]) -> int:
+    """Make, then time twice: the second time what was drawn is there."""
+    number, folder = int(arguments[0]), Path(arguments[1])
+    said = dict(word.split("=", 1) for word in arguments[2:])
+    if said.get("make", "true") == "true":
+        make(number, folder / "reference", float(said.get("predictions", "0.2")))
+    if said.get("build", "true") != "true":
+        return 0
+    spent: dict[str, list[float]] = {}
+    watched(spent, said.get("leave", "").split(","))
+    for run in ("cold", "warm"):
+        spent.clear()
+        report.main([f"results={folder}"])
+        for part, (wall, busy) in spent.items():
+            print(f"{run}  {part:<12}{wall:8.2f} s wall {busy:8.2f} s of the processor")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,290 @@
+"""Advice: what runs where is what the classes say, what is recommended is what the records hold, commands compose."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hydra.utils import get_class
+
+from benchmark.advise import __main__ as advise
+from benchmark.advise.repeat import words
+from benchmark.build import build
+from benchmark.compose import cell_of, choices_of
+from benchmark.records import Measurement, Record, Store, run_id
+from benchmark.report import runnable
+from benchmark.sweep import expand
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ["cnn_textures", "esm_lattice", "llama_docstrings", "mbart_cldr", "vit_textures", "wav2vec2_words"]
+TIMM = ["clip_vit_base", "convnext_tiny", "resnet50", "swin_tiny", "vit_base", "vit_base_mae"]
+PLACE = ("task=protein", "backbone=esm_lattice")
+
+
+@cache
+def config(*said: str) -> dict:
+    return choices_of(cell_of(said))
+
+
+def made(method: str, seed: int = 0, right: int = 80, trained: float = 5_000, **changes: object) -> tuple[Record, list]:
+    """Make a run of a real setting that orders so many of a hundred examples rightly, and the others at one place."""
+    said, rows = changes.pop("words", ("budget=quick",)), changes.pop("rows", True)
+    chosen = config(f"method={method}", *PLACE, *said) | {"seed": seed}
+    values = {"seconds_per_step": 0.1, "train_seconds": 4.0, "peak_memory_bytes": 9e8, "params": 1e6}
+    values |= {"trainable_params": trained} | changes.pop("costs", {})
+    truth = [float(i) for i in range(100)]
+    told = [
+        {"split": "test", "id": str(i), "target": [t], "prediction": t if i < right else 0.0}
+        for i, t in enumerate(truth)
+    ]
+    score = changes.pop("score", right / 100)
+    one = {
+        "run_id": run_id(chosen),
+        "task": "protein",
+        "method": method,
+        "backbone": "esm_lattice",
+        "seed": seed,
+        "status": "done",
+        "config": chosen,
+        "data": {"fingerprint": "f", "metric": "spearman", "sample": "s", "sizes": {"train": 400}},
+        "environment": {"device": "cpu", "device_name": "chip"},
+        "measurements": (
+            Measurement("test", "spearman", score),
+            *(Measurement("cost", name, value) for name, value in values.items()),
+        ),
+    }
+    return Record(**one | changes), told if rows else None
+
+
+def asked(results: Path, capsys: pytest.CaptureFixture[str], *said: str, runs: tuple = (), status: int = 0) -> str:
+    for one in runs:
+        Store(results / "reference").append(*one)
+    assert advise.main(["task=protein", f"results={results}", *said]) == status
+    return capsys.readouterr().out
+
+
+def lines(text: str, start: str) -> list[list[str]]:
+    """Split the lines that begin with a word, commands left out."""
+    return [line.split() for line in text.splitlines() if line.startswith(f"{start} ")]
+
+
+def commands(text: str) -> list[list[str]]:
+    joined = text.replace("\\\n", " ")
+    return [shlex.split(line, comments=True)[3:] for line in joined.splitlines() if "-m benchmark.run " in line]
+
+
+THREE = tuple(
+    made(name, seed, right + seed, trained, costs={"seconds_per_step": step})
+    for name, right, trained, step in (("lora", 80, 50_000, 0.2), ("houlsby", 79, 5_000, 0.1), ("full", 20, 9e5, 0.3))
+    for seed in (0, 1, 2)
+)
+
+
+def test_a_backbone_is_the_network_that_its_checkpoint_says():
+    for name in [*OURS, *TIMM]:
+        backbone = build(dict(runnable.described("backbone", name)), "backbone")
+        assert runnable.networks(name) == [backbone.family], name
+    yours = {name for name in runnable.names("backbone") if len(runnable.networks(name)) > 1}
+    assert yours == {"causal_lm", "seq2seq", "protein_encoder", "speech_encoder", "timm_network"}
+
+
+def test_what_a_backbone_reads_and_answers_is_what_its_class_declares():
+    for name in runnable.names("backbone"):
+        target = runnable.described("backbone", name)["_target_"]
+        kinds = runnable.ANSWERS[".".join(target.split(".")[-2:])]
+        assert set(kinds.split()) == set(get_class(target).kinds), name
+    for task in runnable.names("task"):
+        of = runnable.described("task", task)
+        for name in runnable.names("backbone"):
+            reads = get_class(runnable.described("backbone", name)["_target_"]).reads
+            assert (runnable.domain(name) == runnable.domain(of["backbone"])) == (
+                reads == get_class(of["_target_"]).reads
+            )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "method=lora task=nmt task.target_language=ta method.rank=4 method.options.lora_alpha=7",
+        "method=dora task=protein trial=3 fraction=0.1 budget=quick budget.steps=7",
+        "method=lora task=text_generation data=toy backbone.weights=random",
+        """method=houlsby task=text_generation data=toy size=20000 "task.template='say, {source}: '\"""",
+        "method=houlsby task=medical_images backbone=cnn_textures data.stride=13",
+    ],
+)
+def test_the_words_of_a_record_compose_its_setting(said: str):
+    chosen = choices_of(cell_of(shlex.split(said)))
+    named = {noun: chosen[noun]["name"] for noun in ("task", "method", "backbone")}
+    again = words(Record(run_id="0", seed=0, status="done", config=chosen, **named))
+    assert run_id(choices_of(cell_of(again))) == run_id(chosen)
+
+
+def test_the_words_of_shipped_records_compose_them():
+    for path in sorted((ROOT / "results" / "reference").glob("*/*/*.json"))[::60]:
+        record = Record.from_json(path.read_bytes())
+        seeds = [f"{key}={value}" for key, value in record.config.items() if "seed" in key and value is not None]
+        if record.status == "done":
+            assert run_id(choices_of(cell_of([*words(record), *seeds]))) == record.run_id, path
+
+
+def test_the_fronts_the_ties_and_the_costs_are_those_of_the_records(tmp_path, capsys):
+    text = asked(tmp_path, capsys, runs=THREE)
+    # scores are means over three seeds: 0.81 and 0.80 of the same examples, 0.21 far below
+    assert [row[:2] for row in (*lines(text, "lora"), *lines(text, "houlsby"))] == [
+        ["lora", "0.810"],
+        ["houlsby", "0.800"],
+    ]
+    (lora,), (houlsby,) = lines(text, "lora"), lines(text, "houlsby")
+    assert lora[5:] == ["3", "best", "50,000", "900", "MB", "200", "ms", "4.00", "s", "size,", "memory,", "step"]
+    assert houlsby[5:] == ["3", "tied", "5,000", "900", "MB", "100", "ms", "4.00", "s", "size,", "step"]
+    assert not lines(text, "full")  # dearer and worse
+    assert "Thin: one budget is recorded" in text
+    assert "fewer than" not in text
+
+
+def test_every_command_composes_and_is_the_recorded_setting(tmp_path, capsys):
+    runs = [made("lora", words=("budget=quick", "trial=2")), made("ia3", right=79, trained=10)]
+    text = asked(tmp_path, capsys, runs=runs)
+    single = [words for words in commands(text) if not words[0].startswith(("-m", "+sweep"))]
+    ids = {run_id(choices_of(cell_of([*words, "seed=0"]))) for words in single}
+    assert ids <= {record.run_id for record, _ in runs}
+    assert single
+    grids = [words for words in commands(text) if words not in single]
+    assert grids
+    for grid in grids:
+        assert all({"task=protein", "backbone=esm_lattice"} <= set(cell) for cell in expand(grid).cells)
+
+
+def test_budgets_fractions_and_trials_are_never_held_against_each_other(tmp_path, capsys):
+    runs = [made("lora", s, 50) for s in (0, 1, 2)]
+    runs += [
+        made("full", 0, 90, words=("budget=standard",)),
+        made("houlsby", 0, 95, words=("budget=quick", "fraction=0.5")),
+    ]
+    runs += [made("ia3", 0, 99, words=("budget=quick", "trial=1"))]
+    text = asked(tmp_path, capsys, runs=runs)
+    assert "0.500" in text
+    assert not any(score in text for score in ("0.900", "0.950", "0.990"))
+    assert "standard (1 method, 1 seed)" in text
+    assert "0.900" in asked(tmp_path, capsys, "budget=standard")
+    assert "0.950" not in asked(tmp_path, capsys, "budget=standard")
+
+
+def test_limits_exclude_and_say_what_came_nearest(tmp_path, capsys):
+    text = asked(tmp_path, capsys, "max_params=1e4", "max_memory_gb=1", runs=THREE)
+    assert "max_params=10000 excludes 6 of" not in text
+    assert "max_params=10000 excludes 2 of 3." in text
+    assert "max_memory_gb=1 excludes 0 of 3." in text
+    assert lines(text, "houlsby")[0][6] == "best"
+    text = asked(tmp_path, capsys, "mergeable=true")
+    assert "mergeable=true excludes 1 of 3." in text
+    assert not lines(text, "houlsby")
+    text = asked(tmp_path, capsys, "max_params=10", status=1)
+    assert "max_params=10 excludes 3 of 3; the nearest miss is houlsby: 5,000, score 0.800." in text
+    text = asked(tmp_path, capsys, "max_memory_gb=0.5", status=1)
+    assert "max_memory_gb=0.5 excludes 3 of 3; the nearest miss is lora: 900 MB" in text
+
+
+def test_a_time_among_others_is_a_bound_and_memory_after_others_is_none(tmp_path, capsys):
+    busy = {"device": "cpu", "device_name": "chip", "shared": True}
+    runs = [made("lora", environment=busy), made("ia3", right=70, trained=9, environment=busy | {"cells_before": 3})]
+    text = asked(tmp_path, capsys, "max_memory_gb=1", runs=runs)
+    (lora,), (ia3,) = lines(text, "lora"), lines(text, "ia3")
+    assert lora[8:12] == ["900", "MB", "≤100", "ms"]
+    assert ia3[8:11] == ["–", "≤100", "ms"]
+    assert "an upper bound" in text
+    assert "The memory of 1 of 2 is not known" in text
+    # beside runs that were there to measure costs, alone, those count
+    cost = [
+        made(m, words=("budget=cost",), costs={"seconds_per_step": 0.01, "peak_memory_bytes": 7e8})
+        for m in ("lora", "ia3")
+    ]
+    text = asked(tmp_path, capsys, runs=cost)
+    assert [row[8:12] for name in ("lora", "ia3") for row in lines(text, name)] == [["700", "MB", "10.0", "ms"]] * 2
+    assert "Measured by themselves, with default knobs (+sweep=cost): memory, step." in text
+
+
+def test_evidence_on_as_many_examples_is_preferred_and_its_distance_told(tmp_path, capsys):
+    small = {"fingerprint": "f", "metric": "spearman", "sample": "s", "sizes": {"train": 40}}
+    runs = [*THREE, made("ia3", 0, 60, words=("budget=quick", "fraction=0.1"), data=small)]
+    text = asked(tmp_path, capsys, "examples=50", runs=runs)
+    assert lines(text, "ia3")[0][1] == "0.600"
+    assert "Nothing is recorded on about" not in text
+    text = asked(tmp_path, capsys, "examples=4000")
+    assert lines(text, "lora")[0][1] == "0.810"
+    assert "Nothing is recorded on about 4,000 examples: the nearest evidence has 400, 10 times as few." in " ".join(
+        text.split()
+    )
+
+
+def test_thin_evidence_is_said_to_be_thin(tmp_path, capsys):
+    text = " ".join(asked(tmp_path, capsys, runs=[made("lora", rows=False), made("ia3", right=79, rows=False)]).split())
+    assert "Thin: 2 of 2 have fewer than 3 seeds" in text
+    assert "Thin: 2 of 2 have no stored predictions" in text
+    assert "Thin: no test tells any of the 2 from the best" in text
+    assert re.search(r"\d+ methods can run, not recorded under this setting \(\d+ under none\): adalora", text)
+
+
+def test_without_records_it_names_the_nearest_task_and_how_to_make_some(tmp_path, capsys):
+    Store(tmp_path / "runs").append(*made("lora"))
+    assert advise.main(["task=solubility", f"results={tmp_path}"]) == 1
+    text = capsys.readouterr().out
+    assert "The nearest task is protein, 1 run" in text
+    grids = commands(text)
+    assert [grid[:2] for grid in grids] == [["+sweep=tune", "+sweep=core"], ["+sweep=final", "+sweep=core"]]
+    assert all("task=solubility" in cell for grid in grids for cell in expand(grid).cells)
+    assert "protein is recorded on esm_lattice" in asked(tmp_path, capsys, "backbone=esm2_8m", status=1)
+    assert "To make records" in asked(tmp_path / "none", capsys, status=1)
+
+
+def test_names_in_records_do_not_steer_the_terminal(tmp_path, capsys):
+    hostile = "[red]x\x1b[31m$(touch y)"
+    record, rows = made("lora")
+    text = asked(
+        tmp_path, capsys, runs=[made("ia3", right=70), (Record(**record.__dict__ | {"method": hostile}), rows)]
+    )
+    assert "\x1b" not in text
+    assert "'method=[red]x?[31m$(touch y)'" in text
+    assert max(map(len, text.splitlines())) <= 101
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([], "task=\\? is missing .*known: .*protein"),
+        (["task=protien"], "task=protien: no such task; did you mean protein"),
+        (["task=protein", "backbone=esm_latice"], "no such backbone; did you mean esm_lattice"),
+        (["task=protein", "backbone=vit_base"], "does not read what task protein gives .*known: .*esm_lattice"),
+        (["task=protein", "budget=quik"], "no such budget; did you mean quick"),
+        (["task=protein", "max_memory=8"], "max_memory=: not known here; did you mean max_memory_gb"),
+        (["task=protein", "max_memory_gb=abc"], "max_memory_gb=abc: a positive number is wanted"),
+        (["task=protein", "max_memory_gb=-1"], "max_memory_gb=-1: a positive number is wanted"),
+        (["task=protein", "max_params=nan"], "max_params=nan: a positive number is wanted"),
+        (["task=protein", "examples=0.2"], "examples=0.2: at least 1 is wanted"),
+        (["task=protein", "mergeable=maybe"], "mergeable=maybe: true or false is wanted"),
+        (["task=protein", "lora"], "lora: a word is KEY=VALUE"),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_refused_in_one_line(said, told, tmp_path, capsys):
+    assert advise.main([*said, f"results={tmp_path}"]) == 2
+    shown = capsys.readouterr()
+    assert re.match(f"refused: .*{told}", shown.err)
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
+
+
+def test_advice_needs_no_torch(tmp_path):
+    for one in THREE:
+        Store(tmp_path / "reference").append(*one)
+    code = (
+        "import sys; from benchmark.advise.__main__ import main; "
+        f"sys.exit(main(['task=protein', 'results={tmp_path}']) or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lora" in done.stdout

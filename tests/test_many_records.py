@@ -1,0 +1,53 @@
+"""A report of many records: they are valid, and the time it takes grows as their number does."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from benchmark.records import Store
+from benchmark.report import frame, groups, tables
+from scripts import many_records
+
+
+def test_synthetic_records_are_valid_and_of_every_kind(tmp_path: Path) -> None:
+    many_records.make(300, tmp_path / "reference", 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runs = frame.load(tmp_path)
+    assert len(runs) == 300
+    assert {record.status for _, record in runs} == {"done", "failed"}
+    assert Counter(record.config["phase"] for _, record in runs) == {"tune": 120, None: 180}
+    store = Store(tmp_path / "reference")
+    kept = list(tmp_path.rglob("*.examples.jsonl.gz"))
+    assert 60 < len(kept) < 120
+    record = next(
+        r for _, r in runs if (tmp_path / "reference" / r.task / r.method / f"{r.run_id}.examples.jsonl.gz") in kept
+    )
+    assert len(store.examples(record)) == many_records.TEST
+
+
+def spent(number: int, folder: Path) -> float:
+    """Make so many records, and say how many seconds of the processor their tables and frames take."""
+    many_records.make(number, folder / "reference", 0.0)
+    tries = []
+    for _ in range(3):
+        started = time.process_time()
+        runs = frame.load(folder)
+        frame.write(frame.tidy(runs), folder / "runs.csv")
+        frame.measurements(runs)
+        for (task, budget), members in groups.grouped(runs).items():
+            tables.table(f"{task}_{budget}", members)
+        tries.append(time.process_time() - started)
+    return min(tries)
+
+
+@pytest.mark.slow
+def test_tables_and_frames_of_a_thousand_records_take_seconds_and_grow_evenly(tmp_path: Path) -> None:
+    few, many = spent(500, tmp_path / "few"), spent(2000, tmp_path / "many")
+    assert many / 2 < 10
+    assert many < 2.5 * 4 * few  # a quadratic step would make it sixteen times
