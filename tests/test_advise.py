@@ -13,11 +13,11 @@ import pytest
 from hydra.utils import get_class
 
 from benchmark.advise import __main__ as advise
-from benchmark.advise.repeat import words
 from benchmark.build import build
 from benchmark.compose import cell_of, choices_of
 from benchmark.records import Measurement, Record, Store, run_id
 from benchmark.report import runnable
+from benchmark.report.again import setting
 from benchmark.sweep import expand
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,7 +120,7 @@ def test_what_a_backbone_reads_and_answers_is_what_its_class_declares():
 def test_the_words_of_a_record_compose_its_setting(said: str):
     chosen = choices_of(cell_of(shlex.split(said)))
     named = {noun: chosen[noun]["name"] for noun in ("task", "method", "backbone")}
-    again = words(Record(run_id="0", seed=0, status="done", config=chosen, **named))
+    again = setting(Record(run_id="0", seed=0, status="done", config=chosen, **named))
     assert run_id(choices_of(cell_of(again))) == run_id(chosen)
 
 
@@ -129,7 +129,7 @@ def test_the_words_of_shipped_records_compose_them():
         record = Record.from_json(path.read_bytes())
         seeds = [f"{key}={value}" for key, value in record.config.items() if "seed" in key and value is not None]
         if record.status == "done":
-            assert run_id(choices_of(cell_of([*words(record), *seeds]))) == record.run_id, path
+            assert run_id(choices_of(cell_of([*setting(record), *seeds]))) == record.run_id, path
 
 
 def test_the_fronts_the_ties_and_the_costs_are_those_of_the_records(tmp_path, capsys):
@@ -157,7 +157,7 @@ def test_every_command_composes_and_is_the_recorded_setting(tmp_path, capsys):
     grids = [words for words in commands(text) if words not in single]
     assert grids
     for grid in grids:
-        assert all({"task=protein", "backbone=esm_lattice"} <= set(cell) for cell in expand(grid).cells)
+        assert all("task=protein" in cell for cell in expand(grid).cells)
 
 
 def test_budgets_fractions_and_trials_are_never_held_against_each_other(tmp_path, capsys):

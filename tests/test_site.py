@@ -20,8 +20,8 @@ import pytest
 from benchmark.compose import PATHS, cell_of, choices_of
 from benchmark.records import Measurement, Record, Store, run_id
 from benchmark.report import __main__ as report
-from benchmark.report import frame
-from benchmark.report.site import again, build, registry
+from benchmark.report import again, frame
+from benchmark.report.site import build, registry
 from benchmark.report.site.charts import Chart, figure
 
 ROOT = Path(__file__).resolve().parents[1]

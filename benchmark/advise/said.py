@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from benchmark.advise.repeat import words
 from benchmark.advise.shown import SHORT, UNITS, Command, Line, Row, amount, bound, score
 from benchmark.records import Record
 from benchmark.report import runnable
+from benchmark.report.again import setting
 from benchmark.report.boards import ENOUGH, LIKE, Board
 from benchmark.report.choice import Candidate, Limit, fronts, versus_best
 from benchmark.report.frame import Run
@@ -128,7 +128,7 @@ def recommended(kept: Sequence[Candidate]) -> Iterator[Line]:
         yield f"Tied with the best as well, by a paired test over {len(kept)} settings: {_listed(tied)}."
     yield from ("", "To run them:")
     for row in shown:
-        yield Command(tuple(words(row.candidate.group.done[0])), knobs(row.candidate.group.done[0]))
+        yield Command(tuple(setting(row.candidate.group.done[0])), knobs(row.candidate.group.done[0]))
 
 
 def ranked(kept: Sequence[Candidate]) -> list[Row]:
@@ -186,7 +186,7 @@ def thin(board: Board, kept: Sequence[Candidate], known: Sequence[Board]) -> Ite
 def place_of(board: Board) -> tuple[str, ...]:
     """Give the words that all settings of a board share."""
     own = ("method", "trial", *(["size_of"] if board.view != "sized" else []))
-    return tuple(w for w in words(board.records()[0]) if w.lstrip("+").partition("=")[0].partition(".")[0] not in own)
+    return tuple(w for w in setting(board.records()[0]) if w.lstrip("+").partition("=")[0].partition(".")[0] not in own)
 
 
 def again(methods: Iterable[str], board: Board, *more: str, tune: bool = False) -> Iterator[Command]:

@@ -41,12 +41,12 @@ class Board:
         return max((r.data.get("sizes") or {}).get("train", 0) for g in self.groups for r in g.done)
 
     @property
-    def seeds(self) -> int:
-        """How many seeds there are of all methods, more than enough of one not counted."""
+    def weight(self) -> int:
+        """How much there is to choose by; a second seed of a method counts more than another method's first."""
         most: dict[str, int] = {}
         for group in self.groups:
             most[group.method] = max(len(group.done), most.get(group.method, 0))
-        return sum(min(count, ENOUGH) for count in most.values())
+        return sum(min(count, ENOUGH) ** 2 for count in most.values())
 
     def records(self) -> list[Record]:
         """List the runs that gave numbers."""
@@ -77,12 +77,12 @@ def boards(runs: Iterable[Run], backbone: str) -> list[Board]:
 
 
 def best(known: Sequence[Board], examples: int | None = None) -> list[Board]:
-    """Sort boards by what they tell: a like number of examples first, then the most seeds, then the most steps."""
+    """Sort boards by what they tell: a like number of examples first, then most methods and seeds, then most steps."""
 
     def order(board: Board) -> tuple:
         far = board.distance(examples)
         steps = (board.groups[0].done[0].config.get("budget") or {}).get("steps") or 0
-        return round(math.log2(far), 1) if far > LIKE else 0, -board.seeds, -steps, board.budget, board.view
+        return round(math.log2(far), 1) if far > LIKE else 0, -board.weight, -steps, board.budget, board.view
 
     return sorted((b for b in known if b.budget not in MEANINGLESS), key=order)
 

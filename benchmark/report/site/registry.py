@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.report import facts
-from benchmark.report.site.again import CONFIGS, entry
+from benchmark.report.again import CONFIGS, entry
 
 ROOT = CONFIGS.parent
 PAPER = re.compile(r" \(([^()]*\d{4}[^()]*)\)\.?$")  # the end of a description: who, when, where

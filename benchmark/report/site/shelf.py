@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmark.records import Record
+from benchmark.report.again import command
 from benchmark.report.frame import Run, weights
 from benchmark.report.groups import Group
-from benchmark.report.site.again import command
 
 SHIPPED = {"reference": "shipped", "runs": "yours"}
 COLUMNS = [

@@ -14,9 +14,10 @@ from benchmark.records import Record
 from benchmark.report import facts
 from benchmark.trials import draw, place
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NOT_SAID = {"_target_", "name", "description", "search", "sized_by", "data"}  # no choice, or said by another word
 SCALARS = ("phase", "trial", "fraction", "seed_sample", "seed_init", "seed_order", "size", "size_of")
+SEEDS = ("seed=", "seed_")
 PLAIN = re.compile(r"[\w./%+-]+( [\w./%+-]+)*")  # what Hydra reads as text without quotes
 
 LITERAL = re.compile(r"null|true|false|on|off|yes|no|nan|[+-]?inf(inity)?|[+-]?[\d._]+(e[+-]?\d+)?", re.IGNORECASE)
@@ -25,6 +26,11 @@ LITERAL = re.compile(r"null|true|false|on|off|yes|no|nan|[+-]?inf(inity)?|[+-]?[
 def command(record: Record) -> str:
     """Write the command; files of the user's own stand in it by name, since a record does not say where they lay."""
     return shlex.join(["python", "-m", "benchmark.run", *words(record)])
+
+
+def setting(record: Record) -> list[str]:
+    """List the words that all seeds of a record's setting share."""
+    return [word for word in words(record) if not word.startswith(SEEDS)]
 
 
 def words(record: Record) -> list[str]:
