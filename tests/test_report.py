@@ -257,6 +257,14 @@ def test_help_names_what_is_rebuilt(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(word in shown for word in ("results=DIR", "runs.csv", "tables", "figures"))
 
 
+def test_the_headline_of_the_readme_is_the_derived_one():
+    rows = (ROOT / "results/tables/ranking_reference_tuned.md").read_text().splitlines()
+    _, shown = (ROOT / "README.md").read_text().split("reference_tuned.png)\n\n", 1)
+    shown = shown.partition("\n\n")[0].splitlines()
+    assert len(shown) > 12
+    assert [row for row in shown if row not in rows] == []
+
+
 def test_the_table_of_all_methods_in_the_results_is_the_derived_one():
     rows = [line for line in (ROOT / "results/tables/methods_quick.md").read_text().splitlines() if line[:1] == "|"]
     shown = (ROOT / "results/README.md").read_text().splitlines()

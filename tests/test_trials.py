@@ -82,7 +82,7 @@ def test_what_nobody_chose_leaves_a_cells_name_alone():
 )
 def test_a_wrong_phase_or_trial_is_refused(word, reason, tmp_path):
     with pytest.raises(Unusable, match=reason):
-        cell_of(["task=nmt", "method=lora", word, f"results={tmp_path}"])
+        cell_of(["task=nmt", "method=waveft", word, f"results={tmp_path}"])  # of which no tuning is shipped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +227,14 @@ def test_views_never_mix():
     }
     assert [r.run_id for r in found["tuned"]] == [late.run_id]
     assert "trials" not in found
+
+
+def test_what_is_skipped_is_skipped_in_the_tuned_view_too():
+    skipped = replace(final(0), run_id="5", method="head", status="skipped")
+    told = replace(final(2), data={"metric": "bleu", "selected": {"trial": 2}})
+    found = seen([skipped, told])
+    assert found == {"": [skipped], "tuned": [skipped, told]}
+    assert seen([skipped]) == {"": [skipped]}
 
 
 def test_without_the_tuning_records_the_records_word_counts():

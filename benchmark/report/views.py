@@ -27,8 +27,11 @@ def views(runs: list[Run]) -> dict[str, list[Run]]:
     for run in runs:
         record = run[1]
         if not record.config.get("phase"):
-            trials = tuning.get((record.task, record.method), []) if _grid(record) in made else []
-            for view in _of(record, trials, chosen):
+            tuned = _grid(record) in made
+            trials = tuning.get((record.task, record.method), []) if tuned else []
+            # what cannot run has nothing to tune: skipped in the one view, skipped in the other
+            both = tuned and record.status == "skipped" and not record.config.get("size")
+            for view in (DEFAULTS, TUNED) if both else _of(record, trials, chosen):
                 found.setdefault(view, []).append(run)
     return found
 
