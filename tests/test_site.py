@@ -412,8 +412,9 @@ def test_every_kind_of_page_opens_without_a_complaint(visit: Visit) -> None:
 def test_a_column_sorts_by_number_and_what_is_none_comes_last(visit: Visit) -> None:
     visit.go("task/nmt")
     heading = visit.page.locator("table.board th", has_text="test bleu").locator(".dt-column-title")
-    for sign in (1, -1):
+    for sign, order in ((1, "ascending"), (-1, "descending")):
         heading.click()
+        visit.page.wait_for_selector(f"table.board th[aria-sort={order}]")  # the table is sorted after the click
         cells = visit.column(4)
         numbers = [float(cell.split()[0]) for cell in cells if cell[:1].isdigit()]
         assert len(numbers) == 9
