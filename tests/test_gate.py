@@ -130,9 +130,9 @@ def trained(name, network, number=3):
     return model.eval()
 
 
-# What is put together from factors is as exact as the worst conditioned of them: on T5 FRoD's shared basis leaves 1e-5
-# on one processor and 2e-5 on another.
-ROUNDED = {"frod": 1e-4}
+# FRoD puts each weight together from single-precision factors. On tiny T5 decoders its shared basis is so badly
+# conditioned that logits are off by 1e-5 on one processor and 2e-5 on another; everywhere else 1e-6 is reached.
+ROUNDED = {("frod", "t5"): 1e-4, ("frod", "mt5"): 1e-4}
 
 
 def test_begins_as_the_bare_network(name, network):
@@ -141,7 +141,7 @@ def test_begins_as_the_bare_network(name, network):
         assert torch.isfinite(start).all()
         assert not torch.equal(start, expected), "it says that it departs, and does not"
     else:
-        close(start, expected, ROUNDED.get(name, 1e-5))
+        close(start, expected, ROUNDED.get((name, network), 1e-5))
 
 
 def test_trains_exactly_what_it_says(name, network):

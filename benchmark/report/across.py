@@ -123,7 +123,8 @@ def _scores(group: Group, sample: Sample) -> tuple[float, float, float] | None:
     costs = [group.values("cost", name) for name in ("trainable_params", "peak_memory_bytes")]
     if not all(costs):
         return None
-    return statistics.fmean(sample.scores.values()), *(statistics.median(cost) for cost in costs)  # type: ignore
+    trained, memory = (statistics.median(cost) for cost in costs)
+    return statistics.fmean(sample.scores.values()), trained, memory
 
 
 def _ppt(score: float, trainable: float, memory: float, scale: float) -> float:
