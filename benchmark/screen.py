@@ -147,13 +147,15 @@ def notes(record: Record) -> str:
 
 
 def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
-    """Average records that differ in nothing but the seed, on the same data and device type, best first."""
+    """Average records that differ in nothing but the seed, of one budget, data and device type, best first."""
     groups: dict[str, list[tuple[Record, str]]] = {}
     for other, source in related:
+        if _budget(other) != _budget(record):
+            continue
         if other.data.get("fingerprint") in (record.data.get("fingerprint"), None) and other.device == record.device:
             groups.setdefault(f"{source} {key(other)} {other.status}", []).append((other, source))
     metric = record.data.get("metric", "")
-    table = Table(title=f"{metric} on test, same task, backbone and device type", title_justify="left")
+    table = Table(title=f"{metric} on test, same task, backbone and device type, same budget", title_justify="left")
     for column in ("method", "records", "seeds", metric, r"trainable \[%]", r"step \[ms]", "run"):
         left = column in ("method", "records", "run")
         table.add_column(column, justify="left" if left else "right")
@@ -202,6 +204,10 @@ def key(record: Record) -> str:
     """Name what must agree for two records to be averaged."""
     config = {k: v for k, v in choices(record.config).items() if k not in SEEDS}
     return json.dumps(config, sort_keys=True)
+
+
+def _budget(record: Record) -> str | None:
+    return (record.config.get("budget") or {}).get("name")
 
 
 def same_data(one: Record, other: Record) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.records import Record
-from benchmark.screen import label
+from benchmark.screen import comparison, label
 
 
 def record(method="lora", rank=16, weights="pretrained", steps=300, seed=0, budget="standard"):
@@ -32,3 +32,9 @@ def record(method="lora", rank=16, weights="pretrained", steps=300, seed=0, budg
 )
 def test_a_row_names_what_differs_from_the_run_beside_its_method(other, called):
     assert label(other, record()) == called
+
+
+def test_runs_of_another_budget_are_another_game():
+    mine = record("lora")
+    shown = comparison(mine, [(mine, "yours"), (record("full"), "shipped"), (record("ia3", budget="quick"), "shipped")])
+    assert [cell.partition(",")[0] for cell in shown.columns[0].cells] == ["lora", "full"]
