@@ -14,17 +14,19 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.report import frame
+from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.evidence import Evidence
 from benchmark.report.groups import Group, grouped
 from benchmark.report.statistics import LEVEL, Estimate, estimate, holm
 from benchmark.report.tables import significant
+from benchmark.report.views import MEASURING
 from benchmark.wording import near
 
 USAGE = """usage: python -m benchmark.compare A B [task=T] [results=DIR]
 
 Shows for every task, budget and backbone on which both methods were recorded how far A is from B: headline score,
 paired by seed and by test example, with its 95 % interval; and how A's parameters, time and memory relate to B's."""
-COSTS = {"trainable_params": "parameters", "seconds_per_step": "step time", "peak_memory_bytes": "memory"}
+COSTS = {"trainable_params": "parameters", STEP: "step time", MEMORY: "memory"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def main(arguments: list[str]) -> int:
     if not found:
         print(f"{methods[0]} and {methods[1]} were never recorded under the same settings: run both, then ask again")
         return 1
-    show(found, *methods)
+    show(found, Costs(runs), *methods)
     return 0
 
 
@@ -84,6 +86,8 @@ def refuse(reason: str) -> int:
 def meetings(runs: list[frame.Run], evidence: Evidence, first: str, second: str, task: str | None) -> Iterator[Meeting]:
     """Pair the settings of two methods that agree in all but what belongs to a method."""
     for (name, budget), groups in grouped([run for run in runs if task in (None, run[1].task)]).items():
+        if budget == MEASURING:
+            continue
         ones, others = ([g for g in groups if g.method == m and g.done] for m in (first, second))
         for one in ones:
             for other in others:
@@ -95,7 +99,7 @@ def meetings(runs: list[frame.Run], evidence: Evidence, first: str, second: str,
                     yield Meeting(f"{name} {budget}".strip(), one, other, estimate(both), scores)
 
 
-def show(found: Sequence[Meeting], first: str, second: str) -> None:
+def show(found: Sequence[Meeting], costs: Costs, first: str, second: str) -> None:
     """Print a row per meeting, and who won how often."""
     table = Table(title=f"{first} less {second}", title_justify="left")
     for column in (
@@ -115,12 +119,13 @@ def show(found: Sequence[Meeting], first: str, second: str) -> None:
     adjusted = holm({str(i): m.difference.p for i, m in enumerate(found)})
     outcomes = [m.outcome(adjusted.get(str(i))) for i, m in enumerate(found)]
     for i, (meeting, outcome) in enumerate(zip(found, outcomes, strict=True)):
-        table.add_row(*row(meeting, adjusted.get(str(i)), outcome))
+        table.add_row(*row(meeting, adjusted.get(str(i)), outcome), *ratios(meeting, costs))
     Console(width=160 if not sys.stdout.isatty() else None).print(table)
     counts = Counter(outcomes)
     told = ", ".join(f"{counts[name]} {name}" for name in ("win", "tie", "loss", "open") if counts[name])
     print(
-        f"{told} of {first} against {second}; p corrected for {len(adjusted)} comparisons; costs: {first} over {second}"
+        f"{told} of {first} against {second}; p corrected for {len(adjusted)} comparisons; "
+        f"costs: {first} over {second}, ~ where runs shared the machine"
     )
     if any(m.difference.seeds == 1 for m in found):
         print("with one seed an interval tells what other test examples would do, not what another seed would")
@@ -128,22 +133,22 @@ def show(found: Sequence[Meeting], first: str, second: str) -> None:
 
 def row(meeting: Meeting, p: float | None, outcome: str) -> list[str]:
     """Write one meeting."""
-    one, other, found = meeting.one, meeting.other, meeting.difference
+    one, found = meeting.one, meeting.difference
     digits = 2 if max(map(abs, meeting.scores)) >= 10 else 4
     scores = [f"{score:.{digits}f}" for score in meeting.scores]
     interval = "-" if found.low is None else f"{found.low:+.{digits}f} to {found.high:+.{digits}f}"
     shown = "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
     told = [f"{found.value:+.{digits}f}", interval, shown, str(found.seeds), outcome]
     started = f"{one.backbone}, random weights" if one.weights == "random" else one.backbone
-    return [meeting.place, started, one.metric() or "", *scores, *told, *(ratio(one, other, cost) for cost in COSTS)]
+    return [meeting.place, started, one.metric() or "", *scores, *told]
 
 
-def ratio(one: Group, other: Group, cost: str) -> str:
-    """Divide the median costs of two settings."""
-    values = one.values("cost", cost), other.values("cost", cost)
-    if not all(values) or not statistics.median(values[1]):
-        return "-"
-    return f"{significant(statistics.median(values[0]) / statistics.median(values[1]))} x"
+def ratios(meeting: Meeting, costs: Costs) -> Iterator[str]:
+    """Divide the costs of the two; what was measured beside other work is rough."""
+    for name in COSTS:
+        one, other = costs.of([meeting.one, meeting.other], name)
+        known = one is not None and other is not None and other.value
+        yield f"{'~' * (one.shared or other.shared)}{significant(one.value / other.value)} x" if known else "-"
 
 
 if __name__ == "__main__":

@@ -163,13 +163,14 @@ def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
         first, source = members[0]
         this = any(r.run_id == record.run_id for r, _ in members) and source == "yours"
         step = _mean(members, "cost", "seconds_per_step")
+        bound = "≤" * any(r.environment.get("shared") for r, _ in members)  # others were at work on the machine
         table.add_row(
             label(first, record),
             source,
             str(len(members)),
             first.status if first.status != "done" else number(_mean(members, "test", metric)),
             number(share) if (share := trainable(first)) is not None else "",
-            "" if step is None else number(1000 * step),
+            "" if step is None else bound + number(1000 * step),
             "<- this" if this else "",
             style="bold" if this else None,
         )

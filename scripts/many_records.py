@@ -19,7 +19,8 @@ from typing import Any
 from benchmark.records import Measurement, Record, run_id
 from benchmark.records import _pack as pack  # the store itself waits for the disk after every file
 from benchmark.report import __main__ as report
-from benchmark.report import across, domains, figures, frame, groups, overview, tables, verdicts
+from benchmark.report import across, domains, frame, overview, tables, verdicts
+from benchmark.report.drawing import material, press
 
 METRICS = ("accuracy", "spearman", "macro_f1", "bleu")
 PHASES = [("tune", trial, 0) for trial in range(4)] + [(None, trial, seed) for trial in (0, 2) for seed in range(3)]
@@ -27,15 +28,15 @@ TEST = 80  # examples
 PARTS: dict[str, list[tuple[Any, str]]] = {  # what is timed: the functions that the report calls for it
     "load": [(frame, "load")],
     "frames": [(frame, "tidy"), (frame, "measurements"), (frame, "write")],
-    "groups": [(groups, "grouped")],
+    "groups": [(material, "grouped")],
     "statistics": [
-        (report, "standings"),
-        (domains, "boards"),
+        (material, "standings"),
+        *((domains, name) for name in ("boards", "ranks")),
         *((across, name) for name in ("ranking", "certainty", "composites")),
         (verdicts, "table"),
     ],
     "tables": [(tables, "table"), (overview, "overview")],
-    "figures": [(figures, "draw")],
+    "figures": [(press, "every"), (press, "publish")],
     "page": [(report.site, "write")],
 }
 

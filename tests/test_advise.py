@@ -201,12 +201,12 @@ def test_a_time_among_others_is_a_bound_and_memory_after_others_is_none(tmp_path
     assert "The memory of 1 of 2 is not known" in text
     # beside runs that were there to measure costs, alone, those count
     cost = [
-        made(m, words=("budget=cost",), costs={"seconds_per_step": 0.01, "peak_memory_bytes": 7e8})
-        for m in ("lora", "ia3")
+        made(m, 0, 80, trained, words=("budget=cost",), costs={"seconds_per_step": 0.01, "peak_memory_bytes": 7e8})
+        for m, trained in (("lora", 5_000), ("ia3", 9))
     ]
     text = asked(tmp_path, capsys, runs=cost)
     assert [row[8:12] for name in ("lora", "ia3") for row in lines(text, name)] == [["700", "MB", "10.0", "ms"]] * 2
-    assert "Measured by themselves, with default knobs (+sweep=cost): memory, step." in text
+    assert "Measured by themselves (+sweep=cost, its own examples a step): memory, step." in text
 
 
 def test_evidence_on_as_many_examples_is_preferred_and_its_distance_told(tmp_path, capsys):
@@ -220,6 +220,18 @@ def test_evidence_on_as_many_examples_is_preferred_and_its_distance_told(tmp_pat
     assert "Nothing is recorded on about 4,000 examples: the nearest evidence has 400, 10 times as few." in " ".join(
         text.split()
     )
+
+
+def test_a_view_is_chosen_by_its_name(tmp_path, capsys):
+    runs = [*THREE, *(made("lora", s, 95, words=("budget=quick", "trial=3")) for s in range(3))]
+    text = asked(tmp_path, capsys, "view=defaults", runs=runs)
+    assert lines(text, "lora")[0][1] == "0.810"
+    assert "Also recorded: quick trials (1 method, 3 seeds)" in " ".join(text.split())
+    assert lines(asked(tmp_path, capsys, "view=trials"), "lora")[0][1] == "0.950"
+    text = asked(tmp_path, capsys, "view=tuned", status=1)
+    assert "nothing is recorded there under view=tuned, but quick (3 methods, 3 seeds, 400 examples)" in " ".join(text.split())
+    assert advise.main(["task=protein", f"results={tmp_path}", "view=tunned"]) == 2
+    assert "view=tunned: no such view; did you mean tuned" in capsys.readouterr().err
 
 
 def test_thin_evidence_is_said_to_be_thin(tmp_path, capsys):

@@ -19,7 +19,7 @@ from benchmark.report import frame
 from benchmark.report.drawing import lines, names, press, style
 from benchmark.report.drawing.against import front
 from benchmark.report.drawing.material import Material, material
-from benchmark.report.figures import best_of, curves, data_size, known, learning_rate
+from benchmark.report.figures import best_of, critical_difference, curves, data_size, known, learning_rate
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -89,10 +89,15 @@ def everything() -> list[Record]:
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> Path:
-    for record in everything():
+    ten = [run(m, 0.3 + i / 10, task=f"t{n}", budget="ten") for n in range(10) for i, m in enumerate(("a", "b", "c"))]
+    for record in [*everything(), *ten]:
         Store(tmp_path / "reference").append(record, None)
     (tmp_path / "capabilities.csv").write_text(CAPABILITIES)
     return tmp_path
+
+
+def publish(found: Material) -> int:
+    return press.publish(press.every(found), found.results)
 
 
 def pictures(found: Material, figure: str) -> list[press.Picture]:
@@ -175,9 +180,13 @@ def test_a_cost_comes_from_the_runs_that_measured_it_best() -> None:
     assert (dict(drawn["cost"]), set(drawn["measured"])) == ({"lora": 9000, "ia3": 5000}, {"beside other runs"})
     assert known()["memory"].data(of(lora, ia3)).empty  # of a process that had run others before
     made = [run("lora", 0.0, budget="cost", step=s, seed=i, memory=3e8) for i, s in enumerate((1.0, 3.0, 2.0))]
+    drawn = known()["step_time"].data(of(lora, *made)).set_index("method")
+    assert (dict(drawn["cost"]), set(drawn["measured"])) == ({"lora": 2000}, {"alone"})  # the median
     drawn = known()["step_time"].data(of(lora, ia3, *made)).set_index("method")
-    assert dict(drawn["cost"]) == {"lora": 2000}  # the median; ia3 was not measured so, and does not mix in
-    assert set(drawn["measured"]) == {"alone"}
+    assert dict(drawn["cost"]) == {"lora": 9000, "ia3": 5000}  # ia3 was not measured so: the two do not mix
+    made.append(run("ia3", 0.0, budget="cost", step=1.5, trained=7.0))
+    drawn = known()["step_time"].data(of(lora, ia3, *made)).set_index("method")
+    assert (dict(drawn["cost"]), set(drawn["measured"])) == ({"lora": 2000, "ia3": 1500}, {"alone"})
     assert dict(known()["memory"].data(of(lora, *made)).set_index("method")["cost"]) == {"lora": 300}
     other = run("lora", 0.0, budget="cost", step=1.0, trained=8.0)  # another rank
     assert dict(known()["step_time"].data(of(lora, other)).set_index("method")["cost"]) == {"lora": 9000}
@@ -206,6 +215,32 @@ def test_ranks_are_by_task_with_the_mean_first() -> None:
     assert table["mean_rank"].is_monotonic_increasing
 
 
+def test_a_critical_difference_is_demsars_and_of_ten_tasks_alone() -> None:
+    assert critical_difference.critical(4, 14) == pytest.approx(1.25, abs=0.005)  # his example, JMLR 7, page 18
+    # the last quantile of his table 5 a, for ten classifiers
+    assert critical_difference.critical(10, 1) / np.sqrt(10 * 11 / 6) == pytest.approx(3.164, abs=5e-4)
+
+    def runs(tasks: int) -> list[Record]:
+        best = {"lora": 0.9, "ia3": 0.5, "full": 0.1}
+        return [run(m, score + n / 100, task=f"t{n}") for n in range(tasks) for m, score in best.items()]
+
+    assert known()["critical_difference"].data(of(*runs(9))).empty
+    table = known()["critical_difference"].data(of(*runs(10)))
+    assert dict(zip(table["method"], table["mean_rank"], strict=True)) == {"lora": 1, "ia3": 2, "full": 3}
+    assert table["p"].iloc[0] == pytest.approx(4.54e-5, rel=1e-3)  # chi squared of 20 with two degrees of freedom
+
+
+def test_a_bar_joins_those_ranks_that_are_not_apart() -> None:
+    assert critical_difference.cliques([1, 2, 3.5, 5, 9], 2) == [(1, 2), (2, 3.5), (3.5, 5)]
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        ranks, apart = list(random.integers(2, 20, 9) / 2), float(random.integers(1, 8))
+        bars = critical_difference.cliques(ranks, apart)
+        for one, other in itertools.combinations(sorted(set(ranks)), 2):
+            assert any(first <= one and other <= last for first, last in bars) == (other - one < apart)
+        assert not any(a != b and a[0] <= b[0] and b[1] <= a[1] for a in bars for b in bars)
+
+
 # how it is drawn
 
 
@@ -227,7 +262,9 @@ def test_every_figure_is_drawn_from_a_plain_table(figure: str, width: str, shipp
     assert press.render(drawn[0], width) == files
 
 
-@pytest.mark.parametrize("figure", sorted(known().keys() - {"capability", "learning_rate", "ranks"}))
+@pytest.mark.parametrize(
+    "figure", sorted(known().keys() - {"capability", "critical_difference", "learning_rate", "ranks"})
+)
 def test_both_axes_say_what_they_show(figure: str, shipped: Path) -> None:
     picture = pictures(material(frame.load(shipped), shipped), figure)[0]
     with matplotlib.rc_context(style.RC):
@@ -256,7 +293,7 @@ def test_hostile_names_are_text_and_stay_in_the_folder(tmp_path: Path) -> None:
         for i, name in enumerate(HOSTILE)
         for phase, t in ((None, 0), ("tune", 0), ("tune", 1))
     ]
-    assert press.publish(of(*records, results=tmp_path), tmp_path / "figures") > 10
+    assert publish(of(*records, results=tmp_path)) > 10
     assert {path.name for path in tmp_path.iterdir()} == {"figures", ".cache"}
     stems = {path.stem for path in (tmp_path / "figures" / "parameters").glob("*.png")}
     assert len(stems) == 2
@@ -333,10 +370,10 @@ def test_a_second_report_draws_nothing_and_a_damaged_entry_is_drawn_anew(
     found, drawn, folder = of(run(), results=tmp_path), [], tmp_path / "figures"
     draw = press.render
     monkeypatch.setattr(press, "render", lambda picture, *more: (drawn.append(picture), draw(picture, *more))[1])
-    many = press.publish(found, folder)
+    many = publish(found)
     first = {path: path.read_bytes() for path in folder.rglob("*.*")}
     assert len(drawn) == many == len(first) / 2
-    assert press.publish(found, folder) == len(drawn)  # as many pictures, none drawn again
+    assert publish(found) == len(drawn)  # as many pictures, none drawn again
     kept = sorted((tmp_path / ".cache" / "figures").iterdir())
     assert len(kept) == many
     kept[0].write_bytes(b"cut short")
@@ -347,7 +384,7 @@ def test_a_second_report_draws_nothing_and_a_damaged_entry_is_drawn_anew(
         archive.writestr("pdf", b"alone")
     kept[3].unlink()
     drawn.clear()
-    press.publish(found, folder)
+    publish(found)
     assert len(drawn) == 4
     assert {path: path.read_bytes() for path in first} == first
 
@@ -363,10 +400,10 @@ def test_other_rows_or_other_code_are_drawn_anew(tmp_path: Path, monkeypatch: py
 
 def test_figures_of_before_are_deleted_and_foreign_files_are_not(tmp_path: Path) -> None:
     folder = tmp_path / "figures"
-    press.publish(of(run(), run(task="gone"), results=tmp_path), folder)
+    publish(of(run(), run(task="gone"), results=tmp_path))
     assert (folder / "parameters" / "gone_b.png").exists()
     (folder / "mine.png").write_bytes(b"\x89PNG drawn by hand")
-    press.publish(of(run(), results=tmp_path), folder)
+    publish(of(run(), results=tmp_path))
     left = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
     assert not [path for path in left if "gone" in path]
     assert len(list((tmp_path / ".cache" / "figures").iterdir())) == 6
@@ -375,7 +412,7 @@ def test_figures_of_before_are_deleted_and_foreign_files_are_not(tmp_path: Path)
 
 def test_a_folder_that_cannot_be_written_to_costs_the_cache_alone(tmp_path: Path) -> None:
     (tmp_path / ".cache").write_text("a file")
-    assert press.publish(of(run(), results=tmp_path), tmp_path / "figures") == 6
+    assert publish(of(run(), results=tmp_path)) == 6
 
 
 # the command

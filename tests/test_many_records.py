@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 import warnings
 from collections import Counter
@@ -12,6 +15,8 @@ import pytest
 from benchmark.records import Store
 from benchmark.report import frame, groups, tables
 from scripts import many_records
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_synthetic_records_are_valid_and_of_every_kind(tmp_path: Path) -> None:
@@ -44,6 +49,15 @@ def spent(number: int, folder: Path) -> float:
             tables.table(f"{task}_{budget}", members)
         tries.append(time.process_time() - started)
     return min(tries)
+
+
+@pytest.mark.slow
+def test_the_script_times_every_part_twice(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "many_records.py"), "60", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    timed = [line.split()[:2] for line in done.stdout.splitlines() if line.startswith(("cold", "warm"))]
+    assert sorted(timed) == sorted([run, part] for run in ("cold", "warm") for part in (*many_records.PARTS, "all"))
 
 
 @pytest.mark.slow

@@ -16,13 +16,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from test_figures import CAPABILITIES, everything
 
 from benchmark.compose import PATHS, cell_of, choices_of
 from benchmark.records import Measurement, Record, Store, run_id
 from benchmark.report import __main__ as report
 from benchmark.report import again, frame
+from benchmark.report.charts import Chart, figure, heat
 from benchmark.report.site import build, registry
-from benchmark.report.site.charts import Chart, figure
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = sorted(path.stem for path in (ROOT / "configs" / "method").glob("*.yaml"))
@@ -313,6 +314,65 @@ def test_a_chart_has_arms_levels_and_names_what_nothing_cheaper_beats() -> None:
     assert one["hovertext"][1] == "<b>&lt;b&gt;</b><br>score: 3<br>cost: 20"
 
 
+def test_names_that_would_lie_over_each_other_are_left_to_the_pointer() -> None:
+    rows = pd.DataFrame([("a", 1, 0.5), ("b", 1.01, 0.51), ("c", 50, 0.52), ("d", 100, 9)], columns=["name", "x", "y"])
+    (trace,) = figure(rows, Chart(title="t", x="x", y="y", name="name", log=True))["data"]
+    assert trace["text"] == ["", "b", "c", "d"]  # all four are on the front; a lies beside b
+
+
+def test_a_joined_chart_has_a_line_per_group_in_order_and_a_dash_per_part() -> None:
+    rows = pd.DataFrame(
+        [("a", 3, 0.3, "p"), ("a", 1, 0.1, "p"), ("b", 2, 1 / 3, "p"), ("a", 2, 0.9, "q")],
+        columns=["name", "step", "loss", "part"],
+    )
+    chart = Chart(title="t", x="step", y="loss", name="name", group="name", dash="part", joined=True)
+    one, dashed, other = figure(rows, chart)["data"]
+    assert (one["x"], one["y"], one["mode"]) == ([1, 3], [0.1, 0.3], "lines+markers")
+    assert (dashed["x"], dashed["line"]["dash"], dashed["showlegend"]) == ([2], "dash", False)
+    assert (one["legendgroup"], other["legendgroup"]) == ("a", "b")
+    assert other["y"] == [0.333333]
+
+
+def test_rows_are_named_from_the_top_and_have_arms_along_them() -> None:
+    rows = pd.DataFrame([("<i>", 2, 1, 4), ("b", 5, None, None)], columns=["method", "rank", "low", "high"])
+    drawn = figure(rows, Chart(title="t", x="rank", y="method", name="method", low="low", high="high", rows=True))
+    (trace,) = drawn["data"]
+    assert trace["y"] == drawn["layout"]["yaxis"]["categoryarray"] == ["&lt;i&gt;", "b"]
+    assert (trace["error_x"]["array"], trace["error_x"]["arrayminus"]) == ([2, None], [1, None])
+    assert drawn["layout"]["yaxis"]["autorange"] == "reversed"
+
+
+def test_a_map_has_a_shade_for_each_pair_and_none_for_what_is_not_known() -> None:
+    rows = pd.DataFrame(
+        [("lora", "llama", "runs", "yes"), ("ia3", "vit", "refused", "<b>")], columns=["x", "y", "kind", "said"]
+    )
+    (trace,) = heat(rows, "x", "y", "kind", {"runs": "#111111", "refused": "#eeeeee"}, "said")["data"]
+    assert trace["z"] == [[0, None], [None, 1]]
+    assert trace["text"][1][1] == "<b>ia3 on vit</b><br>&lt;b&gt;"
+    assert trace["colorscale"] == [[0, "#111111"], [0.5, "#111111"], [0.5, "#eeeeee"], [1, "#eeeeee"]]
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    (folder / "capabilities.csv").write_text(CAPABILITIES)
+    return made(folder, everything())
+
+
+def test_every_figure_is_on_the_page_and_leads_to_its_runs(figures: Path) -> None:
+    page = (figures / "site" / "index.html").read_text(encoding="utf-8")
+    charts, settings = json.loads(block(page, "charts")), json.loads(block(page, "index"))["settings"]
+    assert {name.partition("/")[0] for name in charts} == {"protein_b", "speech_b", "nmt_b", "ranks_b", "capability"}
+    costs = {"trainable parameters", "peak memory", "time of a step"}
+    more = {"forgetting", "shift fold", "training curves", "learning rate", "tuning"}
+    assert {tab for name, _, tab in (key.partition("/") for key in charts) if name == "protein_b"} == costs | more
+    assert "nmt_b/data size" in charts
+    for tab in ("forgetting", "shift fold"):
+        routes = [route for trace in charts[f"protein_b/{tab}"]["data"] for route in trace["customdata"]]
+        assert len(routes) == 4
+        assert {route.partition("/")[2] for route in routes} <= settings.keys()
+
+
 SHIPPED = frame.load(ROOT / "results")
 
 
@@ -487,6 +547,24 @@ def test_a_point_tells_what_it_is(visit: Visit) -> None:
     visit.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     visit.page.wait_for_selector(".hoverlayer .hovertext")
     assert "trainable parameters" in visit.page.locator(".hoverlayer .hovertext").text_content()
+
+
+@pytest.mark.browser
+def test_every_chart_of_the_page_is_drawn(browser: Any, figures: Path) -> None:
+    visit = Visit(browser, figures)
+    for route in ("", "methods", "task/protein", "task/nmt"):
+        page = visit.go(route)
+        for box in page.locator(".chart").all():
+            box.scroll_into_view_if_needed()
+            for button in box.locator(".tabs button").all():
+                if button.is_visible():
+                    button.click()
+                    assert button.get_attribute("aria-pressed") == "true"
+                box.locator(".plot .main-svg").first.wait_for()
+                told = box.locator(".plot").evaluate("place => place.data.flatMap(t => t.hovertext ?? t.text)")
+                assert told
+    visit.page.context.close()
+    assert visit.wrong == []
 
 
 @pytest.mark.browser

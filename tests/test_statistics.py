@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmark.report import statistics
+from benchmark.report.evidence import Evidence
 from benchmark.report.resampling import counts, prepared
 from benchmark.report.statistics import Sample, against, estimate, holm, seeds_needed, split, ties
 
@@ -127,6 +129,25 @@ def test_who_shares_a_letter_is_not_told_apart_and_who_is_told_apart_shares_none
         assert bool(set(letters[a]) & set(letters[b])) == (adjusted[f"{a} {b}"] >= 0.05)
     best = max(samples, key=lambda name: np.mean(list(samples[name].scores.values())))
     assert "a" in letters[best]
+
+
+def test_ties_are_computed_once_whatever_the_settings_are_called(tmp_path, monkeypatch):
+    rng = np.random.default_rng(8)
+    samples = {f"m{i}": sample(world(rng, 3, 0.004, 0, 0.1, effect)) for i, effect in enumerate((0.0, 0.05, 0.1))}
+    expected = ties(samples)
+    assert Evidence(tmp_path).ties(samples) == expected
+    calls = []
+    monkeypatch.setattr(statistics, "ties", lambda given: (calls.append(len(given)), ties(given))[1])
+    renamed = {f"another {name}": one for name, one in reversed(samples.items())}
+    assert Evidence(tmp_path).ties(renamed) == {f"another {name}": letters for name, letters in expected.items()}
+    assert calls == []
+    Evidence(tmp_path).ties(dict(list(samples.items())[:2]))
+    assert calls == [2]  # fewer are compared: another correction
+    (kept, *_) = sorted((tmp_path / ".cache" / "ties").rglob("*.json"))
+    kept.write_text("[")
+    assert Evidence(tmp_path).ties(samples) == expected
+    (tmp_path / "file").write_text("")
+    assert Evidence(tmp_path / "file").ties(samples) == expected  # nowhere to keep it
 
 
 def test_differences_from_a_reference_are_corrected_for_their_number():

@@ -11,24 +11,26 @@ from pathlib import Path
 
 from benchmark.advise import said, shown
 from benchmark.report import frame, runnable
-from benchmark.report.boards import Board, best, boards
+from benchmark.report.boards import best, boards
 from benchmark.report.choice import Limit, candidates
+from benchmark.report.costs import Costs
 from benchmark.report.evidence import Evidence
 from benchmark.wording import near
 
 USAGE = """usage: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true] [examples=500]
-                                  [backbone=B] [budget=P] [results=DIR]
+                                  [backbone=B] [budget=P] [view=V] [results=DIR]
 
 Which method for me? From the records of a task, the methods that run on the backbone (its own unless given) and keep
 within the limits: those that no other beats in score and parameters, memory or time; those that tie with the best;
 what each costs; and the command to run it. Prefers evidence on about so many training examples. Says what is thin.
   max_memory_gb  peak memory of a run, in 1e9 bytes     max_params  trainable parameters, a new head among them
-  mergeable      into the bare network's own weights    budget      one of those recorded, else the best recorded"""
+  mergeable      into the bare network's own weights    budget      one of those recorded, else the best recorded
+  view           defaults, tuned, sized or trials: how the methods of a budget got their knobs"""
 LIMITS = {  # key -> the cost it limits, and the unit of the key in that of the cost
     "max_memory_gb": ("peak_memory_bytes", 1e9),
     "max_params": ("trainable_params", 1.0),
 }
-KEYS = ("task", *LIMITS, "mergeable", "examples", "backbone", "budget", "results")
+KEYS = ("task", *LIMITS, "mergeable", "examples", "backbone", "budget", "view", "results")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Wish:
     limits: tuple[Limit, ...] = ()
     examples: int | None = None
     budget: str | None = None
+    view: str | None = None
     results: Path = Path("results")
 
 
@@ -86,6 +89,8 @@ def read(arguments: Sequence[str]) -> Wish:
     if runnable.domain(backbone) != runnable.domain(own):
         fitting = [name for name in runnable.names("backbone") if runnable.domain(name) == runnable.domain(own)]
         raise Refused(f"backbone={backbone}: does not read what task {task} gives{near(backbone, fitting)}")
+    if (view := given.get("view")) not in (None, *said.VIEWS):
+        raise Refused(f"view={view}: no such view{near(view, said.VIEWS)}")
     limits = [Limit(key, cost, number(key, given[key]), unit) for key, (cost, unit) in LIMITS.items() if key in given]
     if given.get("mergeable", "false").lower() not in ("true", "false"):
         raise Refused(f"mergeable={given['mergeable']}: true or false is wanted")
@@ -94,7 +99,8 @@ def read(arguments: Sequence[str]) -> Wish:
     examples = round(number("examples", given["examples"])) if "examples" in given else None
     if examples == 0:
         raise Refused(f"examples={given['examples']}: at least 1 is wanted")
-    return Wish(task, backbone, tuple(limits), examples, given.get("budget"), Path(given.get("results", "results")))
+    results = Path(given.get("results", "results"))
+    return Wish(task, backbone, tuple(limits), examples, given.get("budget"), view, results)
 
 
 def number(key: str, text: str) -> float:
@@ -117,13 +123,15 @@ def answer(wish: Wish, runs: list[frame.Run]) -> Iterator[shown.Line]:
     running = sorted(({name for name, can in able.items() if can.runs} - refused) | ran)
     yield said.title(wish.task, wish.backbone, running, able)
     known = boards(mine, wish.backbone)
-    ordered = best([board for board in known if wish.budget in (None, board.budget)], wish.examples)
+    wanted = [b for b in known if wish.budget in (None, b.budget) and wish.view in (None, said.view(b))]
+    ordered = best(wanted, wish.examples)
     if not ordered:
-        yield from said.nothing(wish.task, wish.backbone, wish.budget, runs, best(known))
+        asked = [f"{key}={value}" for key, value in (("budget", wish.budget), ("view", wish.view)) if value]
+        yield from said.nothing(wish.task, wish.backbone, " ".join(asked), runs, best(known))
         return
     board = ordered[0]
     evidence = Evidence(wish.results)
-    found = candidates(board, evidence, able, _apart(known, board))
+    found = candidates(board, evidence, able, Costs(mine))
     kept = [candidate for candidate in found if all(limit.fits(candidate) for limit in wish.limits)]
     yield from said.grounds(board, found, wish.examples, [other for other in best(known) if other is not board])
     yield from said.limited(wish.limits, found, kept, board)
@@ -132,13 +140,6 @@ def answer(wish: Wish, runs: list[frame.Run]) -> Iterator[shown.Line]:
         yield from said.thin(board, kept, known)
         yield from said.more(board, kept, wish.examples)
     yield from said.unrecorded(board, running, known)
-
-
-def _apart(known: Sequence[Board], board: Board) -> Board | None:
-    """Find the costs that were measured by themselves (+sweep=cost), on the same type of device."""
-    device = board.groups[0].settings.get("device")
-    found = [b for b in known if b.budget == "cost" and b.groups[0].settings.get("device") == device]
-    return found[-1] if found else None
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from benchmark.advise.shown import SHORT, UNITS, Command, Line, Row, amount, bound, score
+from benchmark.advise.shown import SHORT, UNITS, Command, Line, Row, amount, score
 from benchmark.records import Record
 from benchmark.report import runnable
 from benchmark.report.again import setting
@@ -14,13 +14,14 @@ from benchmark.report.choice import Candidate, Limit, fronts, versus_best
 from benchmark.report.frame import Run
 from benchmark.report.runnable import Capable
 from benchmark.report.tables import significant
+from benchmark.report.views import CHOSEN, DEFAULTS, SIZED, TUNED
 
 LISTED = 12  # names, then their number alone
-VIEWS = {
-    "": "the authors' defaults",
-    "tuned": "the best of each method's tuning trials",
-    "sized": "methods brought to one size",
-    "trials": "trials that somebody named",
+VIEWS = {  # what one asks for -> the view, in words
+    "defaults": (DEFAULTS, "the authors' defaults"),
+    "tuned": (TUNED, "the best of each method's tuning trials"),
+    "sized": (SIZED, "methods brought to one size"),
+    "trials": (CHOSEN, "trials that somebody named"),
 }
 
 
@@ -32,12 +33,10 @@ def title(task: str, backbone: str, running: Sequence[str], able: Mapping[str, C
     return f"{task} on {backbone} ({several}): {len(running)} of {known} methods can run."
 
 
-def nothing(
-    task: str, backbone: str, budget: str | None, runs: Sequence[Run], known: Sequence[Board]
-) -> Iterator[Line]:
+def nothing(task: str, backbone: str, asked: str, runs: Sequence[Run], known: Sequence[Board]) -> Iterator[Line]:
     """Say that there is no record to go by, what is nearest, and how to make some."""
     if known:
-        yield f"No evidence: nothing is recorded there under budget {budget}, but {'; '.join(map(brief, known))}."
+        yield f"No evidence: nothing is recorded there under {asked}, but {'; '.join(map(brief, known))}."
         return
     yield "No evidence: no final run that tells of a score is recorded there."
     finals = [r for _, r in runs if r.status == "done" and not r.config.get("phase")]
@@ -60,16 +59,21 @@ def grounds(board: Board, found: Sequence[Candidate], examples: int | None, othe
     machines = sorted({str(r.environment.get("device_name")) for r in board.records()})
     size = f"{board.examples:,}" if board.examples else "an unknown number of"
     yield (
-        f"Evidence: budget {board.budget}{spent}, {VIEWS.get(board.view, board.view)}, {size} training examples; "
+        f"Evidence: budget {board.budget}{spent}, {VIEWS[view(board)][1]}, {size} training examples; "
         f"{_count(len(found), 'setting')}, {_seeds(board)}; measured on {', '.join(machines)}."
     )
     if others:
-        yield f"Also recorded: {'; '.join(brief(b, board.examples) for b in others)} (choose by budget=)."
+        yield f"Also recorded: {'; '.join(brief(b, board.examples) for b in others)} (choose by budget=, view=)."
     if examples and (far := board.distance(examples)) > LIKE:
         yield (
             f"Nothing is recorded on about {examples:,} examples: the nearest evidence has {board.examples:,}, "
             f"{significant(far, 2)} times as {'many' if board.examples > examples else 'few'}. Another may lead there."
         )
+
+
+def view(board: Board) -> str:
+    """Name the view of a board as one asks for it."""
+    return next(name for name, (view, _) in VIEWS.items() if view == board.view)
 
 
 def brief(board: Board, usual: int = 0) -> str:
@@ -113,8 +117,8 @@ def limited(
                 f"The {SHORT[limit.cost]} of {len(unknown)} of {len(found)} is not known: their runs shared a process "
                 "with earlier ones. They are not excluded; this measures it:"
             )
-            where = board.records()[0]
-            yield Command(("+sweep=cost", f"task={where.task}", f"backbone={where.backbone}"))
+            where, tuned = board.records()[0], ["trial=selected"] * (board.view == TUNED)
+            yield Command(("+sweep=cost", f"task={where.task}", f"backbone={where.backbone}", *tuned))
 
 
 def recommended(kept: Sequence[Candidate]) -> Iterator[Line]:
@@ -175,24 +179,24 @@ def thin(board: Board, kept: Sequence[Candidate], known: Sequence[Board]) -> Ite
     if len({b.budget for b in known}) == 1:
         yield "Thin: one budget is recorded; with more steps another may lead."
     costs = [(name, cost) for c in kept for name, cost in c.costs.items() if name in UNITS]
-    if any(bound(cost, name) for name, cost in costs):
+    if any(cost.shared for _, cost in costs):
         yield "≤: measured while others were at work on the machine, an upper bound; who is least for step is as rough."
     if apart := sorted({SHORT[name] for name, cost in costs if cost.apart}):
-        yield f"Measured by themselves, with default knobs (+sweep=cost): {', '.join(apart)}."
+        yield f"Measured by themselves (+sweep=cost, its own examples a step): {', '.join(apart)}."
     if lost := sorted({f"{g.method} ({r.reason})" for g in board.lost for r in g.records if r.status == "failed"}):
         yield f"Failed there: {'; '.join(lost)}."
 
 
 def place_of(board: Board) -> tuple[str, ...]:
     """Give the words that all settings of a board share."""
-    own = ("method", "trial", *(["size_of"] if board.view != "sized" else []))
+    own = ("method", "trial", *(["size_of"] if board.view != SIZED else []))
     return tuple(w for w in setting(board.records()[0]) if w.lstrip("+").partition("=")[0].partition(".")[0] not in own)
 
 
 def again(methods: Iterable[str], board: Board, *more: str, tune: bool = False) -> Iterator[Command]:
     """Give the commands that record methods as a board has the others, with three seeds; without names, all."""
     names, place = ",".join(methods), (*place_of(board), *more)
-    if board.view != "tuned":
+    if board.view != TUNED:
         grid = ("-m", f"method={names}") if names else ("+sweep=defaults",)
         yield Command((*grid, *place, "seed=0,1,2"))
         return

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.report.boards import Cost
 from benchmark.report.choice import COSTS, TRAINING, Candidate
+from benchmark.report.costs import Cost
 from benchmark.report.tables import ABSENT, significant
 
 WIDTH = 100
@@ -89,12 +89,7 @@ def amount(cost: Cost | None, name: str) -> str:
     if name not in UNITS:
         return f"{cost.value:,.0f}"
     unit, word = UNITS[name]
-    return f"{'≤' if bound(cost, name) else ''}{significant(cost.value / unit)} {word}"
-
-
-def bound(cost: Cost, name: str) -> bool:
-    """Whether it is an upper bound: memory is a process's own, whoever else is at work."""
-    return cost.shared and name in (COSTS[-1], TRAINING)
+    return f"{'≤' * cost.shared}{significant(cost.value / unit)} {word}"
 
 
 def typed(command: Command) -> str:

@@ -6,13 +6,11 @@ import gc
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
-from benchmark.report import across, claimed, domains, frame, groups, markup, overview, tables, verdicts, views
+from benchmark.report import across, claimed, cost_tables, frame, markup, overview, tables, verdicts, views
 from benchmark.report.drawing import press
-from benchmark.report.drawing.material import material
-from benchmark.report.evidence import Evidence
+from benchmark.report.drawing.material import Material, material
 from benchmark.report.site import build as site
 from benchmark.report.site.contents import Board, Report
 
@@ -66,37 +64,46 @@ def build(runs: list[frame.Run], results: Path) -> None:
     frame.write(frame.tidy(runs), results / "runs.csv")
     frame.measurements(runs).to_parquet(results / "measurements.parquet", index=False)
     found = material(runs, results)
-    boards = [
-        Board(task, tables.table("_".join(filter(None, (task, budget))), members, standing), members, standing)
-        for (task, budget), members in found.grids.items()
-        for standing in [found.standing[task, budget]]
-    ]
-    overviews, judged = over_tasks(found.grids, found.evidence), None
+    boards = [board(found, task, budget) for task, budget in found.grids]
+    overviews, judged = over_tasks(found), None
     if (results / claimed.FILE).exists():
         judged = verdicts.table(claimed.load(results), verdicts.Judge(found.grids, found.evidence))
     made = [*(board.table for board in boards), *overviews, *filter(None, [judged])]
     for table in made:
         for ending, write in markup.KINDS.items():
             (results / "tables" / f"{table.name}.{ending}").write_text(write(table), encoding="utf-8")
-    drawn = press.publish(found, results / "figures")
-    print(
-        f"{len(runs)} runs: {results / 'runs.csv'}, measurements.parquet, {len(made)} tables in {results / 'tables'}, ",
-        end="",
-    )
-    print(f"{drawn} figures in {results / 'figures'}, {site.write(results, Report(runs, boards, overviews, judged))}")
+    pictures = press.every(found)
+    drawn = press.publish(pictures, results)
+    page = site.write(results, Report(runs, boards, overviews, judged, pictures))
+    derived = f"{results / 'runs.csv'}, measurements.parquet, {len(made)} tables in {results / 'tables'}"
+    print(f"{len(runs)} runs: {derived}, {drawn} figures in {results / 'figures'}, {page}")
 
 
-def over_tasks(grids: Mapping[tuple[str, str], list[groups.Group]], evidence: Evidence) -> list[tables.Table]:
+def board(found: Material, task: str, budget: str) -> Board:
+    """Make the table of one task and budget; runs that measured costs have one of their own."""
+    name, members = "_".join(filter(None, (task, budget))), found.grids[task, budget]
+    if budget == views.MEASURING:
+        return Board(task, budget, cost_tables.costs(name, members), members)
+    standing = found.standing[task, budget]
+    table = tables.table(name, members, standing, found.costs)
+    return Board(task, budget, table, members, standing, found.costs)
+
+
+def over_tasks(found: Material) -> list[tables.Table]:
     """Make the tables that hold all tasks of a budget; first that of most runs, tuned before default."""
     made = []
-    runs = Counter({budget: 0 for _, budget in grids})
-    for (_, budget), members in grids.items():
+    runs = Counter({budget: 0 for _, budget in found.grids})
+    for (_, budget), members in found.grids.items():
         runs[budget] += sum(len(group.records) for group in members)
     for budget in sorted(runs, key=lambda name: (not name.endswith(views.TUNED), -runs[name], name)):
-        tasks = {task: members for (task, of), members in grids.items() if of == budget}
-        boards = domains.boards(tasks, evidence)
-        ways = (across.ranking, across.certainty, across.composites) if len(boards) > 1 else ()
-        made += [way(budget, boards) for way in ways]
+        tasks = {task: members for (task, of), members in found.grids.items() if of == budget}
+        if budget == views.MEASURING:
+            made += [cost_tables.overview(f"methods_{budget}", tasks)] if len(tasks) > 1 else []
+            continue
+        if len(boards := found.boards[budget]) > 1:
+            made.append(across.ranking(budget, boards, found.ranks[budget]))
+            made.append(across.certainty(budget, boards, found.evidence))
+            made.append(across.composites(budget, boards, found.costs))
         made += [table for table in [overview.overview(budget, tasks)] if table]
     return made
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from scipy.stats import kendalltau
 
 from benchmark.report import domains
-from benchmark.report.domains import Board
-from benchmark.report.groups import Group
+from benchmark.report.costs import MEMORY, Costs
+from benchmark.report.domains import Board, Rank
+from benchmark.report.evidence import Evidence
 from benchmark.report.standings import REFERENCES
-from benchmark.report.statistics import Sample, estimate, seeds_needed, split, ties
+from benchmark.report.statistics import estimate, seeds_needed, split
 from benchmark.report.tables import ABSENT, Table, significant
 
 POINTS = {"bleu": 1.0}  # one point on a metric's scale; on the others, that end at 1, a hundredth
@@ -34,15 +35,15 @@ CERTAINTY = (
 COMPOSITES = (
     "Scores that others make of quality and cost, for comparison with their boards; here nothing rests on them. PPT: "
     "score x exp(-log10(trainable / 10 million + 1)) (V-PETL Bench). PSCP: score x (1 + trainable / 500 million)^-1 x "
-    "(1 + GB / 94)^-1 (PEFT-Bench, without its factor for floating point operations, which no record has). In brackets "
-    "the rank. tau: Kendall's, between the order by plain score, or by the same with constants a hundred times "
-    "smaller, and the order shown."
+    "(1 + GB / 94)^-1 (PEFT-Bench, without its factor for floating point operations, which no record has; only where "
+    "memory is known). In brackets the rank. tau: Kendall's, between the order by plain score, or by the same with "
+    "constants a hundred times smaller, and the order shown."
 )
 
 
-def ranking(budget: str, boards: Sequence[Board]) -> Table:
+def ranking(budget: str, boards: Sequence[Board], ranks: Mapping[str, Rank]) -> Table:
     """Lay out a row per method, best mean rank first."""
-    ranks, gains = domains.ranks(boards), {board.task: domains.gains(board) for board in boards}
+    gains = {board.task: domains.gains(board) for board in boards}
     against = {name: found for name in REFERENCES if (found := domains.outcomes(boards, name))}
     header = ["method", "tasks", "mean rank", "95 %", *(f"against {name}" for name in against)]
     table = Table(_named("ranking", budget), [*header, *(f"gain {task}" for task in gains)], legend=RANKING, words=1)
@@ -63,18 +64,20 @@ def _outcomes(found: domains.Outcomes | None) -> str:
     return f"{found.win} / {found.tie} / {found.loss}" if found else ABSENT
 
 
-def certainty(budget: str, boards: Sequence[Board]) -> Table:
+def certainty(budget: str, boards: Sequence[Board], evidence: Evidence) -> Table:
     """Lay out a row per task: what the seed does beside the method."""
     header = ["task", "backbone", "metric", "methods", "method", "seed", "rest", "half width", "told apart"]
     table = Table(_named("certainty", budget), [*header, "seeds for a point"], legend=CERTAINTY)
     for board in boards:
         if len(board.samples) > 1:
             metric = _metric(board)
-            table.rows.append([board.task, board.backbone, metric, str(len(board.samples)), *_sure(board, metric)])
+            table.rows.append(
+                [board.task, board.backbone, metric, str(len(board.samples)), *_sure(board, metric, evidence)]
+            )
     return table
 
 
-def _sure(board: Board, metric: str) -> list[str]:
+def _sure(board: Board, metric: str, evidence: Evidence) -> list[str]:
     shares = split(board.samples)
     shown = [f"{100 * shares[part]:.0f} %" if shares else ABSENT for part in ("method", "seed", "rest")]
     intervals = {method: estimate(sample) for method, sample in board.samples.items()}
@@ -84,33 +87,31 @@ def _sure(board: Board, metric: str) -> list[str]:
     return [
         *shown,
         significant(statistics.median(halves)) if halves else ABSENT,
-        _told_apart(tested),
+        _told_apart(evidence.ties(tested)) if len(tested) > 1 else ABSENT,
         ABSENT if needed is None else str(needed),
     ]
 
 
-def _told_apart(samples: Mapping[str, Sample]) -> str:
-    if len(samples) < 2:
-        return ABSENT
-    letters = ties(samples)
-    pairs = [(one, other) for one in samples for other in samples if one < other]
+def _told_apart(letters: Mapping[str, str]) -> str:
+    pairs = [(one, other) for one in letters for other in letters if one < other]
     apart = sum(not set(letters[one]) & set(letters[other]) for one, other in pairs)
     return f"{apart} of {len(pairs)}"
 
 
-def composites(budget: str, boards: Sequence[Board]) -> Table:
+def composites(budget: str, boards: Sequence[Board], costs: Costs) -> Table:
     """Lay out PPT and PSCP per task, each with its rank."""
     table = Table(_named("composites", budget), ["method"], legend=COMPOSITES, words=1)
     columns: list[dict[str, str]] = []
     for board in boards:
-        scores = {m: s for m, g in board.groups.items() if (s := _scores(g, board.samples[m]))}
-        if len(scores) < 2:
-            continue
+        scores = _scores(board, costs)
         for name, compose in (("PPT", _ppt), ("PSCP", _pscp)):
-            shown, strict = ({m: compose(*s, scale) for m, s in scores.items()} for scale in (1.0, 0.01))
+            known = {m: parts for m, parts in scores.items() if name == "PPT" or not math.isnan(parts[-1])}
+            if len(known) < 2:
+                continue
+            shown, strict = ({m: compose(*parts, scale) for m, parts in known.items()} for scale in (1.0, 0.01))
             table.header.append(f"{board.task} {name}")
             columns.append(_placed(shown))
-            plain = {method: score for method, (score, *_) in scores.items()}
+            plain = {method: score for method, (score, *_) in known.items()}
             tau = f"tau {_tau(plain, shown)} with plain score, {_tau(strict, shown)} with smaller constants"
             table.note(f"{board.task} {name}: {tau}")
     for method in sorted({method for column in columns for method in column}):
@@ -118,13 +119,19 @@ def composites(budget: str, boards: Sequence[Board]) -> Table:
     return table
 
 
-def _scores(group: Group, sample: Sample) -> tuple[float, float, float] | None:
-    """Give score, trainable parameters and peak memory in bytes."""
-    costs = [group.values("cost", name) for name in ("trainable_params", "peak_memory_bytes")]
-    if not all(costs):
-        return None
-    trained, memory = (statistics.median(cost) for cost in costs)
-    return statistics.fmean(sample.scores.values()), trained, memory
+def _scores(board: Board, costs: Costs) -> dict[str, tuple[float, float, float]]:
+    """Give each method's score, trainable parameters and peak memory in bytes, NaN where that is not known."""
+    groups = list(board.groups.values())
+    known = zip(board.groups, *(costs.of(groups, name) for name in ("trainable_params", MEMORY)), strict=True)
+    return {
+        method: (
+            statistics.fmean(board.samples[method].scores.values()),
+            trained.value,
+            memory.value if memory else math.nan,
+        )
+        for method, trained, memory in known
+        if trained
+    }
 
 
 def _ppt(score: float, trainable: float, memory: float, scale: float) -> float:

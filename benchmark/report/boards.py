@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.records import Record
 from benchmark.report.frame import Run
 from benchmark.report.groups import Group, differences, grouped
-from benchmark.report.tables import FP32
+from benchmark.report.views import MEASURING
 
-MEANINGLESS = ("cost", "smoke")  # budgets whose scores say nothing
+MEANINGLESS = (MEASURING, "smoke")  # budgets whose scores say nothing
 LIKE = 2.0  # times as many examples, or as few, are a like number
 ENOUGH = 3  # seeds
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What something takes, and whether others were at work on the device meanwhile: then it is an upper bound."""
-
-    value: float
-    shared: bool = False
-    apart: bool = False  # of a run that was there to measure costs, not of the one that gave the score
 
 
 @dataclass(frozen=True)
@@ -85,24 +75,3 @@ def best(known: Sequence[Board], examples: int | None = None) -> list[Board]:
         return round(math.log2(far), 1) if far > LIKE else 0, -board.weight, -steps, board.budget, board.view
 
     return sorted((b for b in known if b.budget not in MEANINGLESS), key=order)
-
-
-def measured(group: Group, name: str) -> Cost | None:
-    """Take the median cost of a group's runs; None where none says it."""
-    runs = [r for r in group.done if r.value("cost", name) is not None]
-    if name == "peak_memory_bytes":
-        runs = [r for r in runs if alone(r)]
-    if not runs:
-        return None
-    value = statistics.median(r.value("cost", name) or 0.0 for r in runs)
-    return Cost(value, any(r.environment.get("shared") for r in runs))
-
-
-def alone(record: Record) -> bool:
-    """Whether its memory is its own: on a CPU it is what the process grew by, and earlier runs leave it grown.
-
-    A process that grew by less than the bare network's weights in fp32 had that room from before.
-    """
-    least = FP32 * (record.value("cost", "params") or 0)
-    own = (record.value("cost", "peak_memory_bytes") or 0) >= least
-    return record.device != "cpu" or (own and not record.environment.get("cells_before"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from benchmark.report.boards import Board, Cost, measured
+from benchmark.report.boards import Board
+from benchmark.report.costs import MEMORY, STEP, Cost, Costs
 from benchmark.report.evidence import Evidence
 from benchmark.report.groups import Group
 from benchmark.report.runnable import Capable
 from benchmark.report.statistics import Difference, Estimate, Sample, against, estimate
 
-COSTS = ("trainable_params", "peak_memory_bytes", "seconds_per_step")  # what a score is held against
+COSTS = ("trainable_params", MEMORY, STEP)  # what a score is held against
 TRAINING = "train_seconds"
 
 
@@ -56,30 +57,16 @@ class Limit:
         return self.excess(candidate) <= 1
 
 
-def candidates(board: Board, evidence: Evidence, able: Mapping[str, Capable], apart: Board | None) -> list[Candidate]:
-    """Collect the scored settings, the best first; costs come from a board measured apart where it has them all."""
+def candidates(board: Board, evidence: Evidence, able: Mapping[str, Capable], costs: Costs) -> list[Candidate]:
+    """Collect the scored settings, the best first."""
     scored = [(group, sample) for group in board.groups if (sample := evidence.sample(group))]
-    costs = _costs([group for group, _ in scored], apart)
+    priced = {name: costs.of([group for group, _ in scored], name) for name in (*COSTS, TRAINING)}
     found = []
-    for group, sample in scored:
+    for place, (group, sample) in enumerate(scored):
         merges = group.method in able and able[group.method].merges
-        found.append(Candidate(group, sample, estimate(sample), merges, costs[id(group)]))
+        known = {name: cost for name, of in priced.items() if (cost := of[place])}
+        found.append(Candidate(group, sample, estimate(sample), merges, known))
     return sorted(found, key=lambda c: (-c.estimate.value, c.name))
-
-
-def _costs(groups: Sequence[Group], apart: Board | None) -> dict[int, dict[str, Cost]]:
-    """Take each cost from one place for all groups, so that they can be held against each other."""
-    found: dict[int, dict[str, Cost]] = {id(group): {} for group in groups}
-    beside = {group.method: group for group in apart.groups} if apart else {}
-    for name in (*COSTS, TRAINING):
-        own = {id(g): measured(g, name) for g in groups}
-        other = {id(g): measured(beside[g.method], name) if g.method in beside else None for g in groups}
-        wanted = [key for key, cost in own.items() if cost]
-        replaces = name in COSTS[1:] and beside and all(other[key] for key in wanted or other)
-        for key, cost in (other if replaces else own).items():
-            if cost:
-                found[key][name] = replace(cost, apart=bool(replaces))
-    return found
 
 
 def fronts(found: Sequence[Candidate]) -> dict[str, list[Candidate]]:

@@ -1,30 +1,48 @@
-"""The headline scores of a group's seeds, with those of drawn test sets; what was drawn once is kept."""
+"""The headline scores of a group's seeds, with those of drawn test sets; what was computed once is kept."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from benchmark.records import Record, Store
-from benchmark.report import resampling
+from benchmark.report import resampling, statistics
 from benchmark.report.groups import Group
 from benchmark.report.statistics import Sample
 
-VERSION = hashlib.sha256(Path(resampling.__file__).read_bytes()).hexdigest()[:16]  # other code draws other numbers
+
+def _version(module: ModuleType) -> str:
+    """Name the code: other code draws other numbers."""
+    return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()[:16]
 
 
 class Evidence:
-    """Reads predictions beside records. What it draws lies under a name made of the record and of the code."""
+    """Reads predictions beside records. What it computes lies under a name made of what went in and of the code."""
 
     def __init__(self, results: Path) -> None:
-        self.results, self.kept = results, results / ".cache" / "draws" / VERSION
+        self.results = results
+        self.kept = results / ".cache" / "draws" / _version(resampling)
+        self.told = results / ".cache" / "ties" / _version(statistics)
         self.samples: dict[tuple[str, ...], Sample | None] = {}
+
+    def ties(self, samples: Mapping[str, Sample]) -> dict[str, str]:
+        """Letter settings as statistics.ties does, which compares each with each."""
+        marks = {name: _mark(sample) for name, sample in samples.items()}
+        ordered = sorted(samples, key=lambda name: (marks[name], name))
+        path = self.told / f"{hashlib.sha256(''.join(marks[name] for name in ordered).encode()).hexdigest()[:24]}.json"
+        with suppress(OSError, ValueError):
+            if len(letters := json.loads(path.read_text(encoding="utf-8"))) == len(ordered):
+                return dict(zip(ordered, letters, strict=True))
+        found = statistics.ties({name: samples[name] for name in ordered})
+        _keep(path, lambda scratch: scratch.write_text(json.dumps([found[name] for name in ordered])))
+        return found
 
     def sample(self, group: Group, split: str = "test") -> Sample | None:
         """Collect the seeds of a group; None without a score. Draws are there where all seeds met the same examples."""
@@ -55,11 +73,7 @@ class Evidence:
         with suppress(FileNotFoundError, ValueError, KeyError, OSError, EOFError), np.load(path) as kept:
             return str(kept["mark"]), int(kept["size"]), kept["draws"]
         mark, size, draws = self._draw(record, source, split)
-        with suppress(OSError):  # a folder that cannot be written to: drawn anew each time
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch = path.with_suffix(f".{os.getpid()}.npz")
-            np.savez(scratch, mark=mark, size=size, draws=draws)
-            os.replace(scratch, path)
+        _keep(path, lambda scratch: np.savez(scratch, mark=mark, size=size, draws=draws))
         return mark, size, draws
 
     def _draw(self, record: Record, source: str, split: str) -> tuple[str, int, np.ndarray]:
@@ -74,3 +88,18 @@ class Evidence:
             return Store(self.results / source, read_only=True).examples(record)
         except (OSError, ValueError, EOFError):  # none were kept, or the file is cut short
             return []
+
+
+def _mark(sample: Sample) -> str:
+    told = [sorted(sample.scores.items()), sample.examples, sample.size, sorted(sample.draws)]
+    content = b"".join(np.ascontiguousarray(sample.draws[seed]).tobytes() for seed in sorted(sample.draws))
+    return hashlib.sha256(json.dumps(told).encode() + content).hexdigest()
+
+
+def _keep(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file whole or not at all; in a folder that cannot be written to, nothing is kept."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f"{path.stem}.{os.getpid()}{path.suffix}")
+        write(scratch)
+        os.replace(scratch, path)

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.records import SEEDS, Record, choices
 from benchmark.report.frame import Run, weights
-from benchmark.report.views import WRITE, views
+from benchmark.report.views import WRITE, budget, views
 
 PRINT = "data fingerprint"
 # Equal for all rows of an honest comparison; where they are not, every row says which it has.
@@ -56,8 +56,7 @@ def grouped(runs: list[Run]) -> dict[tuple[str, str], list[Group]]:
     grids: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for view, members in views(runs).items():
         for run in members:
-            budget = (run[1].config.get("budget") or {}).get("name") or ""
-            grids[run[1].task, "_".join(filter(None, (str(budget), view)))].append(run)
+            grids[run[1].task, "_".join(filter(None, (budget(run[1]), view)))].append(run)
     return {key: sorted(_complete(_groups(grids[key])), key=_order) for key in sorted(grids)}
 
 
@@ -66,8 +65,7 @@ def tuning(runs: list[Run]) -> dict[tuple[str, str], list[Group]]:
     grids: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for source, record in runs:
         if record.config.get("phase"):
-            budget = (record.config.get("budget") or {}).get("name") or ""
-            grids[record.task, str(budget)].append((source, record))
+            grids[record.task, budget(record)].append((source, record))
     return {key: sorted(_groups(grids[key]), key=_order) for key in sorted(grids)}
 
 

@@ -16,6 +16,7 @@ TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "±": r"$\pm$",
+    "≤": r"$\leq$",
     "–": "--",
     "†": r"\textdagger{}",
 }

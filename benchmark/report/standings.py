@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmark.report.evidence import Evidence
 from benchmark.report.groups import Group
-from benchmark.report.statistics import Difference, Estimate, Sample, against, estimate, ties
+from benchmark.report.statistics import Difference, Estimate, Sample, against, estimate
 
 REFERENCES = ("lora", "full")  # what everybody knows, and what PEFT wants to reach
 
@@ -31,7 +31,7 @@ def standings(groups: Sequence[Group], evidence: Evidence) -> dict[int, Standing
     for samples in boards.values():
         estimates = {place: estimate(sample) for place, sample in samples.items()}
         tested = {place: sample for place, sample in samples.items() if estimates[place].low is not None}
-        letters = ties(tested) if len(tested) > 1 else {}
+        letters = evidence.ties(tested) if len(tested) > 1 else {}
         versus = {name: _from(name, groups, samples) for name in REFERENCES}
         for place in samples:
             near = {name: differences[place] for name, differences in versus.items() if place in differences}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchmark.report.costs import FP32, MEMORY, STEP, Cost, Costs
 from benchmark.report.groups import Group
 from benchmark.report.standings import REFERENCES, Standing
 
 ABSENT = "–"
-FP32 = 4  # bytes
 COSTS = [
     "seeds", "trials", "trainable %", "without head %", "stored %", "step (ms)", "memory (MB)", "checkpoint (MB)",
 ]  # fmt: skip
@@ -25,9 +25,11 @@ LEGEND = (
     "correction over the settings compared. "
     "Retention: loss on held-out pretraining data after adaptation minus before, 0 where nothing is forgotten. "
     "trainable %: of the bare network's parameters, a new head included, which without head leaves out; stored %: the "
-    "adapter's file, in fp32 parameters. Costs: median over seeds; 1 MB is a million bytes. "
-    f"{ABSENT}: not recorded."
+    "adapter's file, in fp32 parameters. Costs: median over seeds; 1 MB is a million bytes. Memory of a run that "
+    f"shared a process with earlier ones is not known. {ABSENT}: not recorded."
 )
+APART = " Step and memory are those of runs made to measure them (budget=cost, with its own number of examples a step)."
+SHARED = " ≤: measured while others were at work on the machine, an upper bound."
 
 
 @dataclass
@@ -59,9 +61,11 @@ def mark(index: int) -> str:
     return (mark(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
 
 
-def table(name: str, groups: list[Group], standing: Mapping[int, Standing] | None = None) -> Table:
+def table(
+    name: str, groups: list[Group], standing: Mapping[int, Standing] | None = None, costs: Costs | None = None
+) -> Table:
     """Lay out a row per group; where a group stands is known by its place."""
-    standing = standing or {}
+    standing, costs = standing or {}, costs or Costs()
     metrics = sorted({metric for group in groups if (metric := group.metric())})
     splits = sorted({m.split for g in groups for r in g.done for m in r.measurements if m.split.startswith("test")})
     others = [column for column in BESIDE if any(g.values(*column) for g in groups)]
@@ -74,14 +78,18 @@ def table(name: str, groups: list[Group], standing: Mapping[int, Standing] | Non
     found = [[g.values(split, name or g.metric() or "") for g in groups] for split, name in columns]
     scores = [_aligned(column) for column in found]
     decimals = _decimals(found[0]) if found else 0
+    priced = list(zip(costs.of(groups, STEP), costs.of(groups, MEMORY), strict=True))
+    known = [cost for pair in priced for cost in pair if cost]
+    result.legend += APART * any(cost.apart for cost in known) + SHARED * any(cost.shared for cost in known)
     for row, group in enumerate(groups):
         stands = _standing(standing.get(row), compared, decimals)
         cells = [*(column[row] for column in scores[:1]), *stands, *(column[row] for column in scores[1:])]
-        result.rows.append([group.backbone, group.weights, label(group, result), *_outcome(group, cells, result)])
+        ended = _outcome(group, cells, priced[row], result)
+        result.rows.append([group.backbone, group.weights, label(group, result), *ended])
     return result
 
 
-def _outcome(group: Group, scores: list[str], result: Table) -> list[str]:
+def _outcome(group: Group, scores: list[str], costs: Sequence[Cost | None], result: Table) -> list[str]:
     """Fill the cells after the name: numbers, or why there are none."""
     if not group.done and group.records:
         why = "".join(dict.fromkeys(result.note(f"{r.status}: {r.reason or 'no reason given'}") for r in group.records))
@@ -91,12 +99,11 @@ def _outcome(group: Group, scores: list[str], result: Table) -> list[str]:
     if lost := [r for r in group.records if r.status != "done"]:
         why = "".join(result.note(f"seed {r.seed} {r.status}: {r.reason or 'no reason given'}") for r in lost)
         seeds += f" of {len(group.records)} {why}"
-    machines = sorted({str(r.environment.get("device_name")) for r in group.done})
+    step, memory = (cost_cell(cost, unit) for cost, unit in zip(costs, (1e3, 1e-6), strict=True))
+    stored = group.values("cost", "checkpoint_bytes")
+    size = significant(statistics.median(stored) * 1e-6) if stored else ABSENT
+    machines = costs[0].machines if costs[0] else ()
     many = " " + result.note(f"costs from different machines: {', '.join(machines)}") if len(machines) > 1 else ""
-    step, memory, size = (
-        _cost(group.values("cost", name), unit)
-        for name, unit in (("seconds_per_step", 1e3), ("peak_memory_bytes", 1e-6), ("checkpoint_bytes", 1e-6))
-    )
     trials = {r.data["selected"]["trials"] for r in group.done if "selected" in r.data}
     tuned = "/".join(map(str, sorted(trials))) or ABSENT
     return [*scores, seeds, tuned, *_shares(group), step + many, memory, size]
@@ -149,8 +156,9 @@ def _shares(group: Group) -> list[str]:
     return [significant(100 * count / total) if total and count is not None else ABSENT for count in counts]
 
 
-def _cost(values: list[float], unit: float) -> str:
-    return significant(statistics.median(values) * unit) if values else ABSENT
+def cost_cell(cost: Cost | None, unit: float) -> str:
+    """Write a cost in another unit; one measured beside others is an upper bound."""
+    return ABSENT if cost is None else f"{'≤' * cost.shared}{significant(cost.value * unit)}"
 
 
 def significant(value: float, digits: int = 3) -> str:

@@ -11,7 +11,7 @@ from benchmark.report.evidence import Evidence
 from benchmark.report.groups import Group
 from benchmark.report.statistics import Estimate, estimate
 from benchmark.report.tables import Table
-from benchmark.report.views import TUNED
+from benchmark.report.views import MEASURING, TUNED
 
 SIZES = ("fraction", "size")  # where a claim names none, all examples and no solved size are meant
 LEGEND = (
@@ -35,7 +35,7 @@ class Judge:
         known = [
             (found.seeds, budget.endswith(TUNED), budget, found)
             for (task, budget), groups in self.grids.items()
-            if task == one.task
+            if task == one.task and budget != MEASURING
             for found in self._meetings(groups, one, other)
             if found.low is not None
         ]

@@ -10,6 +10,7 @@ from benchmark.trials import Unselected, select
 
 WRITE = json.JSONEncoder(sort_keys=True).encode  # json.dumps makes such a thing anew for each value
 DEFAULTS, TUNED, SIZED, CHOSEN = "", "tuned", "sized", "trials"  # the last: a trial that somebody named
+MEASURING = "cost"  # the budget whose runs are made to measure costs: their scores mean nothing, nor do views
 
 
 def views(runs: list[Run]) -> dict[str, list[Run]]:
@@ -27,6 +28,9 @@ def views(runs: list[Run]) -> dict[str, list[Run]]:
     for run in runs:
         record = run[1]
         if not record.config.get("phase"):
+            if budget(record) == MEASURING:
+                found.setdefault(DEFAULTS, []).append(run)
+                continue
             tuned = _grid(record) in made
             trials = tuning.get((record.task, record.method), []) if tuned else []
             # what cannot run has nothing to tune: skipped in the one view, skipped in the other
@@ -34,6 +38,11 @@ def views(runs: list[Run]) -> dict[str, list[Run]]:
             for view in (DEFAULTS, TUNED) if both else _of(record, trials, chosen):
                 found.setdefault(view, []).append(run)
     return found
+
+
+def budget(record: Record) -> str:
+    """Name the budget a run was given."""
+    return str((record.config.get("budget") or {}).get("name") or "")
 
 
 def _grid(record: Record) -> tuple[str, str]:

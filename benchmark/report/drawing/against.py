@@ -11,14 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.report.drawing import cloud, names, style
-from benchmark.report.drawing.costs import BESIDE, costed
-from benchmark.report.drawing.material import SETTING, Material
+from benchmark.report.drawing.material import SETTING, Material, whole
+
+BESIDE = "beside other runs"
 
 
 def table(material: Material, cost: str, unit: float = 1.0) -> pd.DataFrame:
     """Give every setting its cost, how that was measured, and whether it is on the front of its place."""
-    found = costed(material, cost)
-    found["cost"] = (found["cost"] * unit).where(found["trained"] != 0, 0.0)  # trains nothing: no place on an axis
+    found = whole(material.settings).assign(cost=np.nan, measured="alone")
+    for _, part in found.groupby(["task", "budget"], sort=False):
+        known = material.costs.of(list(part["group"]), cost)
+        found.loc[part.index, "cost"] = [np.nan if one is None else one.value * unit for one in known]
+        found.loc[part.index[[one is not None and one.shared for one in known]], "measured"] = BESIDE
+    found["cost"] = found["cost"].where(found["trained"] != 0, 0.0)  # trains nothing: no place on an axis
     found = found.dropna(subset="cost")
     found["front"] = False
     for (*_, weights, _), part in found.groupby(["task", "budget", "backbone", "weights", "place"], sort=False):

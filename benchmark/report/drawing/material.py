@@ -11,13 +11,15 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.report import domains
+from benchmark.report.costs import Costs
 from benchmark.report.evidence import Evidence
 from benchmark.report.frame import Run
 from benchmark.report.groups import OWN, Group, grouped, tuning
 from benchmark.report.standings import Standing, standings
+from benchmark.report.views import MEASURING
 
 Grids = Mapping[tuple[str, str], Sequence[Group]]
-MEASURING = "cost"  # the budget whose runs are made to measure costs: their scores mean nothing
 AXES = ("backbone.", "fraction", *OWN)  # settings that figures show by themselves
 SETTING = [
     "task",
@@ -44,6 +46,7 @@ class Material:
     grids: Grids
     standing: Mapping[tuple[str, str], Mapping[int, Standing]]
     evidence: Evidence
+    costs: Costs
 
     @cached_property
     def settings(self) -> pd.DataFrame:
@@ -51,6 +54,22 @@ class Material:
         rows = [row for grid in self.grids if grid[1] != MEASURING for row in self._rows(grid)]
         table = pd.DataFrame(rows, columns=[*SETTING, "trained", "train", "group"])
         return table.astype(dict.fromkeys(("score", "low", "high", "trained", "train"), float))
+
+    @cached_property
+    def boards(self) -> dict[str, list[domains.Board]]:
+        """The methods of each budget, task by task."""
+        budgets = sorted({budget for _, budget in self.grids} - {MEASURING})
+        tasks = {name: {task: g for (task, of), g in self.grids.items() if of == name} for name in budgets}
+        return {budget: domains.boards(members, self.evidence) for budget, members in tasks.items()}
+
+    @cached_property
+    def ranks(self) -> dict[str, dict[str, domains.Rank]]:
+        """The ranks of each budget over its tasks, the best first; none of a single task."""
+        found = {budget: domains.ranks(boards) if len(boards) > 1 else {} for budget, boards in self.boards.items()}
+        order = {
+            budget: sorted(ranks.items(), key=lambda one: (one[1].mean, one[0])) for budget, ranks in found.items()
+        }
+        return {budget: dict(ranks) for budget, ranks in order.items()}
 
     @cached_property
     def trials(self) -> dict[tuple[str, str], list[Group]]:
@@ -77,8 +96,9 @@ def material(runs: Sequence[Run], results: Path) -> Material:
     """Group the runs and say where each setting stands, as the tables do."""
     grids = grouped(list(runs))
     evidence = Evidence(results)
-    standing = {grid: standings(members, evidence) for grid, members in grids.items()}
-    return Material(results, runs, grids, standing, evidence)
+    scored = {grid: members for grid, members in grids.items() if grid[1] != MEASURING}
+    standing = {grid: standings(members, evidence) for grid, members in scored.items()}
+    return Material(results, runs, grids, standing, evidence, Costs(runs))
 
 
 def label(group: Group, but: str = "=") -> str:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -116,10 +116,14 @@ def _code(figure: str) -> bytes:
     return code.digest()
 
 
-def publish(material: Material, folder: Path) -> int:
-    """Write every figure that has data, drawing only what is not kept; delete those of before; return their number."""
-    wanted = [picture for name, module in known().items() for picture in pictures(name, module, material)]
-    kept = Kept(material.results / ".cache" / "figures")
+def every(material: Material) -> list[Picture]:
+    """Split all figures that have data into pictures."""
+    return [picture for name, module in known().items() for picture in pictures(name, module, material)]
+
+
+def publish(wanted: Sequence[Picture], results: Path) -> int:
+    """Write figures, drawing only what is not kept; delete those of before; return their number."""
+    folder, kept = results / "figures", Kept(results / ".cache" / "figures")
     found = {picture.path: kept.get(picture) for picture in wanted}
     new = [picture for picture in wanted if found[picture.path] is None]
     jobs = min(os.cpu_count() or 1, 8) if len(new) > FEW else 1

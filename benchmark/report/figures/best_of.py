@@ -9,11 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.report import charts
 from benchmark.report.drawing import lines, style
 from benchmark.report.drawing.material import Material
 from benchmark.report.drawing.trials import trials
 
 BY = ("task", "budget", "board")
+TAB = "tuning"  # what it is called beside others
 
 
 def data(material: Material) -> pd.DataFrame:
@@ -56,3 +58,15 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     beside = "the default is one of the trials" + (f"; {left_out} not named" if left_out else "")
     style.title(axes, style.board(first), beside)
     return figure
+
+
+def chart(table: pd.DataFrame) -> charts.Figure:
+    """Describe the same for the page."""
+    titles = {"k": "tuning trials (number)", "expected": f"expected best valid {table['metric'].iloc[0]}"}
+    return charts.figure(
+        table,
+        charts.Chart(
+            title="expected best of k tuning trials", x="k", y="expected", name="method", hover=["trials", "failed"],
+            group="method", joined=True, titles=titles,
+        ),
+    )  # fmt: skip

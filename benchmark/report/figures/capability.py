@@ -11,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from benchmark.report import charts
 from benchmark.report.drawing import style
 from benchmark.report.drawing.material import Material
 
 BY = ()
+TAB = "capability"  # what it is called beside others
 FILE = "capabilities.csv"  # of the results
 COLUMNS = ["method", "network", "status", "merges", "reason"]
 CELL = 0.142  # inches
@@ -81,3 +83,13 @@ def _key(figure: Figure, left: float) -> None:
         x, y = (left - 0.95 + at) / wide, 1 - 0.16 / high
         figure.text(x, y, "■", color=SHADES[kind] if kind != "refused" else "#d9d9d9", size=8, va="center")
         figure.text(x + 0.12 / wide, y, said, size=style.TEXT, va="center")
+
+
+def chart(table: pd.DataFrame) -> charts.Figure:
+    """Describe the same for the page."""
+    kinds = table["status"].where(table["merges"] != "yes", "merges")
+    words = {"merges": "runs, can be merged", "runs": "runs", "refused": "refused"}
+    said = [": ".join(filter(None, (words.get(k, k), r))) for k, r in zip(kinds, table["reason"], strict=True)]
+    shades = SHADES | {"refused": "rgba(128,128,128,0.15)"}  # the page may be dark
+    known = table.assign(kind=kinds, said=said)[kinds.isin(list(SHADES))]
+    return charts.heat(known.sort_values("method", kind="stable"), "method", "network", "kind", shades, "said")

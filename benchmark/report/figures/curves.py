@@ -9,10 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.report import charts
 from benchmark.report.drawing import lines, style
 from benchmark.report.drawing.material import Material, whole
 
 BY = ("task", "budget", "board")
+TAB = "training curves"  # what it is called beside others
 POINTS = 12  # of a curve: losses of single batches jump
 SERIES = ("train", "valid")
 
@@ -82,3 +84,15 @@ def _panel(axes: Axes, found: dict[str, np.ndarray], looks: dict[str, lines.Look
         style.logarithmic(axes.yaxis)
     axes.grid(axis="y", color=style.PALE, lw=0.5)
     axes.set_title(series)
+
+
+def chart(table: pd.DataFrame) -> charts.Figure:
+    """Describe the same for the page, train and valid in one."""
+    titles = {"step": "training step", "series": "on"}
+    return charts.figure(
+        table,
+        charts.Chart(
+            title="loss during training, on valid dashed", x="step", y="loss", name="label", hover=["series"],
+            group="label", dash="series", joined=True, titles=titles,
+        ),
+    )  # fmt: skip

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmark.report import charts
 from benchmark.report.drawing import lines, style
 from benchmark.report.drawing.material import Material, label
 
 BY = ("task", "budget", "board")
+TAB = "data size"  # what it is called beside others
 REFERENCE = "full"
 COLUMNS = [*BY, "method", "label", "metric", "train", "score", "low", "high", "crossover"]
 
@@ -85,3 +87,18 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
 def _told(name: str, part: pd.DataFrame) -> str:
     at = part["crossover"].iloc[0]
     return f"{name} ✕ {at:,.0f}" if at > 0 else name
+
+
+def chart(table: pd.DataFrame) -> charts.Figure:
+    """Describe the same for the page."""
+    titles = {
+        "train": "training examples", "score": f"test {table['metric'].iloc[0]}",
+        "crossover": f"{REFERENCE} is ahead from",
+    }  # fmt: skip
+    return charts.figure(
+        table,
+        charts.Chart(
+            title="score against training examples", x="train", y="score", name="label", hover=["crossover"],
+            low="low", high="high", group="label", log=True, joined=True, titles=titles,
+        ),
+    )  # fmt: skip

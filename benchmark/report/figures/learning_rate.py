@@ -12,11 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from benchmark.report import charts
 from benchmark.report.drawing import style
 from benchmark.report.drawing.material import Material
 from benchmark.report.drawing.trials import trials
 
 BY = ("task", "budget", "board")
+TAB = "learning rate"  # what it is called beside others
 SHARE = 0.95  # of the best score: what still counts as the plateau
 ABREAST = {"one": 3, "two": 6}
 BAND, LINE, POINT = "#cfe3f1", "#0072B2", "#D55E00"
@@ -111,3 +113,15 @@ def _words(figure: Figure, first: pd.Series, height: float) -> None:
         figure.text(1 - 0.1 / wide, 1 - 0.2 / height, more, size=style.TEXT, color="#595959", ha="right")
     figure.text(0.5, 0.09 / height, "learning rate (method.lr, log scale)", ha="center", size=8)
     figure.text(0.06 / wide, 0.5, f"valid {style.shown(first['metric'])}", rotation=90, va="center", size=8)
+
+
+def chart(table: pd.DataFrame) -> charts.Figure:
+    """Describe the same for the page, all methods in one."""
+    titles = {"lr": "learning rate", "score": f"valid {table['metric'].iloc[0]}", "decades": "plateau (decades)"}
+    return charts.figure(
+        table,
+        charts.Chart(
+            title="valid score of tuning trials against learning rate", x="lr", y="score", name="method",
+            hover=["trial", "decades"], group="method", log=True, joined=True, titles=titles,
+        ),
+    )  # fmt: skip

@@ -8,24 +8,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report import domains
+from benchmark.report import charts
 from benchmark.report.drawing import style
-from benchmark.report.drawing.material import MEASURING, Material
+from benchmark.report.drawing.material import Material
 
 BY = ("budget",)
+TAB = "ranks"  # what it is called beside others
 COLUMNS = ["budget", "method", "task", "rank", "low", "high", "mean_rank"]
 ROW = 0.135  # inches
 
 
 def data(material: Material) -> pd.DataFrame:
     """Give the methods that have a score on every task of a budget: rank by task, mean rank with its interval."""
-    rows = []
-    for budget in sorted({budget for _, budget in material.grids} - {MEASURING}):
-        tasks = {task: groups for (task, of), groups in material.grids.items() if of == budget}
-        boards = domains.boards(tasks, material.evidence)
-        found = domains.ranks(boards) if len(boards) > 1 else {}
-        for method, rank in sorted(found.items(), key=lambda item: (item[1].mean, item[0])):
-            rows += [[budget, method, task, r, rank.low, rank.high, rank.mean] for task, r in rank.by_task.items()]
+    rows = [
+        [budget, method, task, place, rank.low, rank.high, rank.mean]
+        for budget, found in material.ranks.items()
+        for method, rank in found.items()
+        for task, place in rank.by_task.items()
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -63,3 +63,17 @@ def _means(axes: Axes, means: pd.DataFrame, rows: dict[str, int]) -> None:
     places = means["method"].map(rows)
     axes.hlines(places, means["low"], means["high"], color="#000000", lw=1.4, alpha=0.35)
     axes.plot(means["mean_rank"], places, ls="none", marker="D", ms=4, color="#000000", zorder=3)
+
+
+def chart(table: pd.DataFrame) -> charts.Figure:
+    """Describe the same for the page."""
+    means = table.drop_duplicates("method").assign(task="mean, 95 %")
+    means = means.assign(rank=means["mean_rank"])
+    shown = pd.concat([means, table.assign(low=None, high=None)], ignore_index=True)
+    return charts.figure(
+        shown,
+        charts.Chart(
+            title="rank by task", x="rank", y="method", name="method", hover=["task", "low", "high"], low="low",
+            high="high", group="task", rows=True, titles={"rank": "rank (1: best)"},
+        ),
+    )  # fmt: skip

@@ -7,10 +7,12 @@ import statistics
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmark.report import charts
 from benchmark.report.drawing import cloud, style
 from benchmark.report.drawing.material import SETTING, Material, whole
 
 BY = ("task", "budget")
+TAB = "forgetting"  # what it is called beside others
 
 
 def data(material: Material) -> pd.DataFrame:
@@ -30,3 +32,16 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     axes.set_ylabel(f"test {style.shown(table['metric'].iloc[0])} (mean, 95 % interval)")
     cloud.finish(axes, table, ("retention", "score"), looks)
     return figure
+
+
+def chart(table: pd.DataFrame) -> charts.Figure:
+    """Describe the same for the page."""
+    metric = f"test {table['metric'].iloc[0]}"
+    titles = {"retention": "loss on pretraining data, after less before (nats)", "score": metric}
+    return charts.figure(
+        charts.started(table),
+        charts.Chart(
+            title=f"{metric} against what is forgotten", x="retention", y="score", name="label", hover=["seeds"],
+            low="low", high="high", group="start", link="link", titles=titles,
+        ),
+    )  # fmt: skip

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmark.report import charts
 from benchmark.report.drawing import cloud, style
 from benchmark.report.drawing.material import SETTING, Material, whole
 
 BY = ("task", "budget", "shift")
+TAB = "shift"  # what it is called beside others
 
 
 def data(material: Material) -> pd.DataFrame:
@@ -42,3 +44,16 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     said, line = ("dotted: nothing is lost", [np.array([ends, ends]).T]) if crossed else ("", [])
     cloud.finish(axes, table, ("score", "shifted"), looks, said, line)
     return figure
+
+
+def chart(table: pd.DataFrame) -> charts.Figure:
+    """Describe the same for the page."""
+    first = table.iloc[0]
+    titles = {"score": f"test {first['metric']}", "shifted": f"test/{first['shift']} {first['metric']}"}
+    return charts.figure(
+        charts.started(table),
+        charts.Chart(
+            title=f"{titles['shifted']} against test", x="score", y="shifted", name="label", hover=["seeds"],
+            group="start", link="link", titles=titles,
+        ),
+    )  # fmt: skip

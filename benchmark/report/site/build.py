@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from benchmark.report import claimed, quoted
-from benchmark.report.site import contents, registry
+from benchmark.report.site import contents, gallery, registry
 from benchmark.report.site.shelf import COLUMNS, Shelf
 from benchmark.report.tables import Table
 
@@ -37,7 +37,7 @@ def page(results: Path, report: contents.Report) -> str:
     """Compose the whole page as text."""
     shelf = Shelf(report.runs)
     shown = {board.table.name: contents.lines(board, shelf) for board in report.boards}
-    drawn = {board.table.name: contents.charts(board, shown[board.table.name]) for board in report.boards}
+    drawn = gallery.drawn(report, shown)
     capability, others = registry.capabilities(results), quoted.load(results)
     names = sorted({*registry.methods(), *(record.method for _, record in report.runs)})
     script, style = _asset("page.js"), _asset("page.css")
@@ -85,8 +85,8 @@ def route(*parts: str) -> str:
 
 def order(cell: str) -> str:
     """Give what a cell is sorted by: its first number, or its words; what is absent comes last."""
-    found = re.match(r"[+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?", cell)
-    return found[0].replace(",", "").lstrip("+") if found else ""
+    found = re.match(r"≤?([+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?)", cell)
+    return found[1].replace(",", "").lstrip("+") if found else ""
 
 
 def _unjudged(results: Path) -> Table | None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import pandas as pd
 
+from benchmark.report.charts import Chart, Figure, figure
+from benchmark.report.costs import MEMORY, STEP, Costs
+from benchmark.report.drawing.press import Picture
 from benchmark.report.frame import Run
 from benchmark.report.groups import Group
 from benchmark.report.quoted import Quoted
-from benchmark.report.site.charts import Chart, figure
 from benchmark.report.site.shelf import Shelf
 from benchmark.report.standings import Standing
 from benchmark.report.tables import ABSENT, Table
 
 COSTS = {  # what scores are drawn against: column -> measurement, unit, title
     "trained": ("trainable_params", 1.0, "trainable parameters"),
-    "memory": ("peak_memory_bytes", 1e-6, "peak memory (MB)"),
-    "step": ("seconds_per_step", 1e3, "time of a step (ms)"),
+    "memory": (MEMORY, 1e-6, "peak memory (MB)"),
+    "step": (STEP, 1e3, "time of a step (ms)"),
 }
 SUMMARY = ("95 %", "tied", "less lora", "less full", "seeds", "trainable %", "step (ms)", "memory (MB)")
 BESIDE = Table("methods", ["board", "weights", "setting", "score", "headline", *SUMMARY])
@@ -31,9 +32,11 @@ class Board:
     """One table of our own runs, and the groups behind its rows."""
 
     task: str
+    budget: str  # and view
     table: Table
     groups: Sequence[Group]
     standing: Mapping[int, Standing] = field(default_factory=dict)
+    costs: Costs | None = None  # none where the runs were there to measure them: they are in the table
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Report:
     boards: Sequence[Board]
     overviews: Sequence[Table] = ()
     claims: Table | None = None
+    pictures: Sequence[Picture] = ()
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,14 @@ def why(group: Group) -> str:
     return "; ".join(dict.fromkeys(f"{r.status}: {r.reason or 'no reason given'}" for r in lost))
 
 
-def charts(board: Board, shown: Sequence[Line]) -> dict[str, dict[str, Any]]:
-    """Draw the scores of a board against each cost, by the name of the column."""
-    frame, metric = scores(board, shown), board.table.header[3]
+def charts(board: Board, shown: Sequence[Line]) -> dict[str, Figure]:
+    """Draw the scores of a board against each cost, by what a tab calls it."""
+    if board.costs is None:
+        return {}
+    frame, metric = scores(board, shown, board.costs), board.table.header[3]
     titles = {column: title for column, (_, _, title) in COSTS.items()} | {"score": metric, "interval": "95 %"}
     return {
-        column: figure(
+        titles[column].partition(" (")[0]: figure(
             frame,
             Chart(
                 title=f"{metric} against {titles[column].partition(' (')[0]}",
@@ -109,15 +115,16 @@ def charts(board: Board, shown: Sequence[Line]) -> dict[str, dict[str, Any]]:
     }
 
 
-def scores(board: Board, shown: Sequence[Line]) -> pd.DataFrame:
+def scores(board: Board, shown: Sequence[Line], known: Costs) -> pd.DataFrame:
     """Put the settings of a board that have a score into rows: score, interval, costs."""
     rows = []
+    priced = {column: known.of(board.groups, name) for column, (name, _, _) in COSTS.items()}
     for place, (group, line) in enumerate(zip(board.groups, shown, strict=True)):
         found = group.values("test", group.metric() or "")
         if not found:
             continue
         sure = board.standing[place].estimate if place in board.standing else None
-        costs = {column: _median(group.values("cost", name), unit) for column, (name, unit, _) in COSTS.items()}
+        costs = {name: cost.value * COSTS[name][1] if (cost := of[place]) else None for name, of in priced.items()}
         rows.append(
             {
                 "setting": line.cells[2],
@@ -134,10 +141,6 @@ def scores(board: Board, shown: Sequence[Line]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _median(values: list[float], unit: float) -> float | None:
-    return statistics.median(values) * unit if values else None
-
-
 def summary(method: str, boards: Sequence[Board], shown: Mapping[str, Sequence[Line]]) -> list[Line]:
     """Collect a method's rows of all boards, cell by cell as they stand there; columns are BESIDE."""
     found = []
@@ -145,7 +148,8 @@ def summary(method: str, boards: Sequence[Board], shown: Mapping[str, Sequence[L
         places = {name: i for i, name in enumerate(board.table.header)}
         for line in shown[board.table.name]:
             if line.method == method:
-                named = [board.table.name, line.cells[1], line.cells[2], line.cells[3], board.table.header[3]]
+                scored = [line.cells[3], board.table.header[3]] if board.costs else [ABSENT, ABSENT]
+                named = [board.table.name, line.cells[1], line.cells[2], *scored]
                 cells = [*named, *(_cell(line, places.get(column)) for column in SUMMARY)]
                 found.append(replace(line, cells=cells))
     return found
@@ -158,7 +162,7 @@ def _cell(line: Line, place: int | None) -> str:
 def across(table: Table, boards: Sequence[Board], shown: Mapping[str, Sequence[Line]]) -> list[list[str]]:
     """Find the setting behind each cell of a table over all tasks; empty where it is not certain."""
     budget = table.name.partition("_")[2]
-    mine = [(board.task, line) for board in boards if _budget(board) == budget for line in shown[board.table.name]]
+    mine = [(board.task, line) for board in boards if board.budget == budget for line in shown[board.table.name]]
     return [
         [
             ""
@@ -168,10 +172,6 @@ def across(table: Table, boards: Sequence[Board], shown: Mapping[str, Sequence[L
         ]
         for row in table.rows
     ]
-
-
-def _budget(board: Board) -> str:
-    return board.table.name.removeprefix(board.task).removeprefix("_")
 
 
 def _columns(table: Table) -> list[str]:

@@ -102,7 +102,7 @@ function themed(layout) {
     colorway: [1, 2, 3, 4, 5].map((i) => colour("--c" + i)), font: { color: colour("--text"), family: "system-ui, sans-serif", size: 12 },
     title: { ...layout.title, font: { size: 14 }, x: 0, xanchor: "left" }, margin: { l: narrow ? 44 : 64, r: 24, t: 44, b: 56 },
     hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--soft"), font: { color: colour("--text") }, align: "left" },
-    legend: { orientation: "h", y: -0.2 }, xaxis: { ...layout.xaxis, ...axis, showgrid: false }, yaxis: { ...layout.yaxis, ...axis },
+    legend: layout.legend && !narrow ? layout.legend : { orientation: "h", y: -0.2 }, xaxis: { ...layout.xaxis, ...axis, showgrid: false }, yaxis: { ...layout.yaxis, ...axis },
   };
 }
 
@@ -110,9 +110,13 @@ async function draw(place, chart) {
   const Plotly = await plotly();
   if (!place.isConnected) return;
   place.chart = chart;
+  place.style.height = chart.layout.height ? chart.layout.height + "px" : "";
+  const groups = [...new Set(chart.data.map((trace) => trace.legendgroup))];
+  const tint = (i) => colour("--c" + (i % 5 + 1));
   const data = chart.data.map((trace, i) => ({
     ...trace,
-    ...(trace.error_y && { error_y: { ...trace.error_y, color: colour("--c" + (i % 5 + 1)) + "66" } }),
+    ...Object.fromEntries(["error_x", "error_y"].filter((arms) => trace[arms]).map((arms) => [arms, { ...trace[arms], color: tint(i) + "66" }])),
+    ...(trace.legendgroup && { line: { ...trace.line, color: tint(groups.indexOf(trace.legendgroup)) }, marker: { ...trace.marker, color: tint(groups.indexOf(trace.legendgroup)) } }),
     ...(trace.mode === "lines+text" && { line: { ...trace.line, color: colour("--soft") } }),
   }));
   await Plotly.newPlot(place, structuredClone(data), themed(chart.layout), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });

@@ -1,0 +1,77 @@
+"""What a setting costs, from the runs that measured it best."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.records import Record
+from benchmark.report.frame import Run
+from benchmark.report.groups import Group
+from benchmark.report.views import MEASURING, budget
+
+STEP, MEMORY = "seconds_per_step", "peak_memory_bytes"  # what runs are made to measure
+FP32 = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A median over seeds."""
+
+    value: float
+    shared: bool = False  # a time, while others were at work on the machine: an upper bound
+    apart: bool = False  # of runs that were there to measure it, not of those that gave the score
+    machines: tuple[str, ...] = ()
+
+
+class Costs:
+    """Finds what settings cost; knows the runs that were made to measure it."""
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self.apart: dict[tuple[Any, ...], list[Record]] = {}
+        for _, record in runs:
+            if record.status == "done" and not record.config.get("phase") and budget(record) == MEASURING:
+                self.apart.setdefault(_place(record), []).append(record)
+
+    def of(self, groups: Sequence[Group], name: str) -> list[Cost | None]:
+        """Give the cost of each setting, of all in one way: they are held against each other.
+
+        That of runs made for it, unless the settings' own runs know it of more of them. It depends on the network and
+        on what is trained of it, not on seed, weights or learning rate.
+        """
+        own = [_median([r for r in group.done if name != MEMORY or alone(r)], name) for group in groups]
+        if name not in (STEP, MEMORY):
+            return own
+        made = [
+            _median(self.apart.get(_place(group.done[0]), []) if group.done else [], name, True) for group in groups
+        ]
+        return max((made, own), key=lambda found: sum(cost is not None for cost in found))
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    """Say what two runs must share to cost the same, but for the number of examples a step."""
+    sizes = (record.value("cost", name) for name in ("params", "trainable_params"))
+    precision = (record.config.get("budget") or {}).get("precision")
+    return record.task, record.backbone, record.method, record.device, precision, *sizes
+
+
+def _median(runs: Sequence[Record], name: str, apart: bool = False) -> Cost | None:
+    known = {id(r): value for r in runs if (value := r.value("cost", name)) is not None}
+    if not known:
+        return None
+    measured = [r for r in runs if id(r) in known]
+    shared = "seconds" in name and any(r.environment.get("shared") for r in measured)
+    machines = tuple(sorted({str(r.environment.get("device_name")) for r in measured}))
+    return Cost(statistics.median(known.values()), shared, apart, machines)
+
+
+def alone(record: Record) -> bool:
+    """Whether its memory is its own: on a CPU it is what the process grew by, and earlier runs leave it grown.
+
+    A process that grew by less than the bare network's weights in fp32 had that room from before.
+    """
+    least = FP32 * (record.value("cost", "params") or 0)
+    own = (record.value("cost", MEMORY) or 0) >= least
+    return record.device != "cpu" or (own and not record.environment.get("cells_before"))

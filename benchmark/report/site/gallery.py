@@ -1,0 +1,55 @@
+"""The report's figures as charts to point at, each beside the table it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+
+import pandas as pd
+
+from benchmark.report.charts import Figure
+from benchmark.report.drawing.material import label
+from benchmark.report.drawing.press import Picture
+from benchmark.report.figures import known
+from benchmark.report.site.contents import Line, Report, charts
+
+PLACE = ("task", "budget", "backbone", "weights", "label")  # what a row of a figure shares with a row of a table
+Links = Mapping[tuple[str, ...], str]  # by PLACE: the route of a setting
+Tabs = dict[str, Figure]  # by what a tab is called
+
+
+def drawn(report: Report, shown: Mapping[str, Sequence[Line]]) -> dict[str, Tabs]:
+    """Draw every chart, by the name of the table it stands above; what belongs to no table is called by its figure."""
+    found = {board.table.name: charts(board, shown[board.table.name]) for board in report.boards}
+    links = {
+        (board.task, board.budget, group.backbone, group.weights, label(group)): f"setting/{line.setting}"
+        for board in report.boards
+        for group, line in zip(board.groups, shown[board.table.name], strict=True)
+    }
+    tables = {(board.task, board.budget): board.table.name for board in report.boards if board.costs}
+    modules = {name: module for name, module in known().items() if hasattr(module, "chart")}
+    for picture in report.pictures:
+        if module := modules.get(picture.figure):
+            table = _linked(picture.table, links)
+            found.setdefault(_above(picture, module, tables), {})[_tab(picture, module)] = module.chart(table)
+    return found
+
+
+def _above(picture: Picture, module: ModuleType, tables: Mapping[tuple[str, str], str]) -> str:
+    """Name the table that a picture belongs to; of tuning there need be none of its budget, but of its task."""
+    first = picture.table.iloc[0]
+    if "task" in module.BY:
+        mine = [name for (task, _), name in tables.items() if task == first["task"]]
+        return tables.get((first["task"], first["budget"]), (*mine, picture.figure)[0])
+    return "_".join(filter(None, (picture.figure, first.get("budget", ""))))
+
+
+def _tab(picture: Picture, module: ModuleType) -> str:
+    first = picture.table.iloc[0]
+    return " ".join([module.TAB, *(str(first[by]) for by in module.BY if by not in ("task", "budget") and first[by])])
+
+
+def _linked(table: pd.DataFrame, links: Links) -> pd.DataFrame:
+    if not set(PLACE) <= set(table):
+        return table
+    return table.assign(link=[links.get(row, "") for row in table[list(PLACE)].itertuples(index=False, name=None)])

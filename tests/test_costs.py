@@ -1,0 +1,89 @@
+"""Costs: those of runs made to measure them stand in every table, with no score of theirs anywhere."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+from test_report import lost, record, rows, shipped
+
+from benchmark.records import Measurement, Record, Store, run_id
+from benchmark.report import groups
+from benchmark.report.costs import MEMORY, STEP, Costs
+from benchmark.report.frame import load
+from benchmark.report.markup import latex
+from benchmark.report.tables import table
+
+BUSY = {"device": "cpu", "device_name": "chip", "shared": True, "cells_before": 2}
+ALONE = {"device": "cpu", "device_name": "chip", "threads": 2}
+
+
+def measuring(method: str = "lora", seed: int = 0, step: float = 0.05, **changes: object) -> Record:
+    """Make a run that is there to measure costs; it answers 99 BLEU, which nothing may show."""
+    one = record(method, seed, bleu=99.0, environment=ALONE, **changes)
+    config = one.config | {"budget": {"name": "cost", "batch_size": 16}, "trial": 2}
+    measured = [m for m in one.measurements if m.name != STEP]
+    measured += [Measurement("cost", STEP, step), Measurement("cost", "predict_seconds_per_example", 0.004)]
+    return replace(one, run_id=run_id(config | {"of": [method, seed]}), config=config, measurements=tuple(measured))
+
+
+def cells(results: Path, name: str) -> list[dict[str, str]]:
+    with open(results / "tables" / f"{name}.csv", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["method"]]
+
+
+def test_a_table_shows_the_costs_of_runs_made_for_it(tmp_path: Path) -> None:
+    busy = [record(seed=seed, environment=BUSY) for seed in (0, 1)]
+    before = rows(shipped(tmp_path, *busy))["lora"][0]
+    assert before[-3:-1] == ["≤623", "–"]  # the median of 123 and 1123 ms; the process had run others before
+    Store(tmp_path / "reference").append(measuring(step=0.04), None)
+    Store(tmp_path / "reference").append(measuring(seed=1, step=0.08), None)
+    after = rows(tmp_path)["lora"][0]
+    assert after[-3:-1] == ["60.0", "200"]
+    assert after[:-3] == before[:-3]
+    text = (tmp_path / "tables" / "nmt.md").read_text()
+    assert "budget=cost" in text
+    assert "≤" not in text
+
+
+def test_of_another_size_machine_or_precision_nothing_is_taken(tmp_path: Path) -> None:
+    for number, other in enumerate(
+        (
+            measuring(trained=60_000),
+            replace(measuring(), environment=ALONE | {"device": "cuda"}),
+            replace(measuring(), task="speech"),
+            replace(measuring(), backbone="large_mt"),
+        )
+    ):
+        folder = shipped(tmp_path / str(number), record(environment=BUSY), other)
+        runs = load(folder)
+        (members,) = (g for (task, budget), g in groups.grouped(runs).items() if (task, budget) == ("nmt", ""))
+        assert [cost.apart for cost in Costs(runs).of([g for g in members if g.done], STEP)] == [False]
+        assert Costs(runs).of(members, MEMORY) == [None] * len(members)
+
+
+def test_runs_that_measure_costs_have_tables_of_their_own_without_scores(tmp_path: Path) -> None:
+    made = [measuring(), measuring(seed=1, step=0.07), measuring("full", step=0.12, trained=5_812_345)]
+    made.append(replace(lost("skipped", "no biases", method="bitfit"), config=measuring().config))
+    made += [replace(one, task="speech", run_id=one.run_id[::-1]) for one in made]
+    shipped(tmp_path, *made)
+    rows(tmp_path, "nmt_cost")
+    found = {row["method"]: row for row in cells(tmp_path, "nmt_cost")}
+    assert (found["lora"]["step (ms)"], found["full"]["step (ms)"]) == ("60.0", "120")
+    assert (found["lora"]["step, full = 1"], found["full"]["step, full = 1"]) == ("0.500", "1.00")
+    assert (found["lora"]["answer (ms)"], found["lora"]["trained"]) == ("4.00", "50,000")
+    assert found["bitfit"]["seeds"].startswith("skipped")
+    assert "16 examples a step, fp32, chip, 2 threads" in (tmp_path / "tables" / "nmt_cost.md").read_text()
+    (over,) = (row for row in cells(tmp_path, "methods_cost") if row["method"] == "lora")
+    assert (over["nmt step, full = 1"], over["speech memory (MB)"]) == ("0.500", "200")
+    names = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert not any(name.startswith(("ranking", "certainty", "composites")) for name in names)
+    assert not any("99.00" in path.read_text() for path in (tmp_path / "tables").iterdir())
+    assert not list((tmp_path / "figures").rglob("*cost*"))
+
+
+def test_an_upper_bound_is_one_in_latex(tmp_path: Path) -> None:
+    runs = load(shipped(tmp_path, record(environment=BUSY)))
+    (members,) = groups.grouped(runs).values()
+    assert r"$\leq$123" in latex(table("t", members))
