@@ -229,7 +229,9 @@ def test_a_view_is_chosen_by_its_name(tmp_path, capsys):
     assert "Also recorded: quick trials (1 method, 3 seeds)" in " ".join(text.split())
     assert lines(asked(tmp_path, capsys, "view=trials"), "lora")[0][1] == "0.950"
     text = asked(tmp_path, capsys, "view=tuned", status=1)
-    assert "nothing is recorded there under view=tuned, but quick (3 methods, 3 seeds, 400 examples)" in " ".join(text.split())
+    assert "nothing is recorded there under view=tuned, but quick (3 methods, 3 seeds, 400 examples)" in " ".join(
+        text.split()
+    )
     assert advise.main(["task=protein", f"results={tmp_path}", "view=tunned"]) == 2
     assert "view=tunned: no such view; did you mean tuned" in capsys.readouterr().err
 

@@ -118,20 +118,41 @@ def test_composites_follow_their_formulas() -> None:
     assert across._pscp(80, 5e6, 0, 0.01) == 40
 
 
-def test_tables_over_tasks_say_who_leads_and_how_sure_that_is(tmp_path: Path) -> None:
-    runs = []
+def two_tasks(results: Path, **changes: object) -> None:
+    """Record four methods on two tasks; changes: of the configuration."""
     for task, flip in (("nmt", 0), ("speech", 40)):
         for method, right in (("lora", 80 - flip), ("ia3", 78 - flip), ("full", 60), ("frozen", 5)):
             for seed in (0, 1, 2):
                 run, rows = answered(method, seed, right + seed)
-                runs.append((replace(run, task=task, run_id=run_id({"of": [task, method, seed]})), rows))
-    for one in runs:
-        Store(tmp_path / "reference").append(*one)
+                config = run.config | changes
+                run = replace(run, task=task, config=config, run_id=run_id({"of": [task, method, seed], **changes}))
+                Store(results / "reference").append(run, rows)
+
+
+def table(results: Path, name: str) -> dict[str, list[str]]:
+    lines = (results / "tables" / f"{name}.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row[1:] for row in rows if len(row) > 5}
+
+
+def test_a_part_of_the_data_is_another_comparison(tmp_path: Path) -> None:
+    two_tasks(tmp_path / "whole")
+    two_tasks(tmp_path / "both")
+    two_tasks(tmp_path / "both", fraction=0.1)
+    for name in ("whole", "both"):
+        assert report.main([f"results={tmp_path / name}"]) == 0
+    for name in ("ranking", "methods_", "certainty"):
+        assert table(tmp_path / "both", name) == table(tmp_path / "whole", name)
+    text = (tmp_path / "both" / "tables" / "nmt.csv").read_text().splitlines()
+    ours = [line.split(",") for line in text if ",ia3" in line]
+    assert [line[2] for line in ours] == ["ia3", "ia3 (fraction=0.1)"]
+    assert ours[0][3:8] == ours[1][3:8]  # each is compared with those of its own part
+
+
+def test_tables_over_tasks_say_who_leads_and_how_sure_that_is(tmp_path: Path) -> None:
+    two_tasks(tmp_path)
     assert report.main([f"results={tmp_path}"]) == 0
-    lines = (tmp_path / "tables" / "ranking.md").read_text().splitlines()
-    cells = {
-        row[0]: row[1:] for line in lines if (row := [c.strip() for c in line.strip("|").split("|")]) and len(row) > 5
-    }
+    cells = table(tmp_path, "ranking")
     assert [cells[m][1] for m in ("lora", "full", "ia3", "frozen")] == ["1.5", "2.0", "2.5", "4.0"]
     assert cells["lora"][4] == "1 / 0 / 1"
     # (80 - 5) / (60 - 5) and (40 - 5) / (60 - 5)

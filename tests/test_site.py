@@ -346,7 +346,7 @@ def test_a_map_has_a_shade_for_each_pair_and_none_for_what_is_not_known() -> Non
     rows = pd.DataFrame(
         [("lora", "llama", "runs", "yes"), ("ia3", "vit", "refused", "<b>")], columns=["x", "y", "kind", "said"]
     )
-    (trace,) = heat(rows, "x", "y", "kind", {"runs": "#111111", "refused": "#eeeeee"}, "said")["data"]
+    (trace,) = heat(rows, "x", "y", "kind", {"runs": "#111111", "refused": "#eeeeee"}, "said", "t")["data"]
     assert trace["z"] == [[0, None], [None, 1]]
     assert trace["text"][1][1] == "<b>ia3 on vit</b><br>&lt;b&gt;"
     assert trace["colorscale"] == [[0, "#111111"], [0.5, "#111111"], [0.5, "#eeeeee"], [1, "#eeeeee"]]

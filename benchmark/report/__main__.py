@@ -64,8 +64,9 @@ def build(runs: list[frame.Run], results: Path) -> None:
     frame.write(frame.tidy(runs), results / "runs.csv")
     frame.measurements(runs).to_parquet(results / "measurements.parquet", index=False)
     found = material(runs, results)
-    boards = [board(found, task, budget) for task, budget in found.grids]
-    overviews, judged = over_tasks(found), None
+    budgets = order(found)
+    boards = [board(found, task, name) for task, name in sorted(found.grids, key=lambda g: (g[0], budgets.index(g[1])))]
+    overviews, judged = [table for budget in budgets for table in over_tasks(found, budget)], None
     if (results / claimed.FILE).exists():
         judged = verdicts.table(claimed.load(results), verdicts.Judge(found.grids, found.evidence))
     made = [*(board.table for board in boards), *overviews, *filter(None, [judged])]
@@ -89,23 +90,25 @@ def board(found: Material, task: str, budget: str) -> Board:
     return Board(task, budget, table, members, standing, found.costs)
 
 
-def over_tasks(found: Material) -> list[tables.Table]:
-    """Make the tables that hold all tasks of a budget; first that of most runs, tuned before default."""
-    made = []
+def order(found: Material) -> list[str]:
+    """Sort budgets and views: what was tuned first, then that of most runs; costs come last."""
     runs = Counter({budget: 0 for _, budget in found.grids})
     for (_, budget), members in found.grids.items():
         runs[budget] += sum(len(group.records) for group in members)
-    for budget in sorted(runs, key=lambda name: (not name.endswith(views.TUNED), -runs[name], name)):
-        tasks = {task: members for (task, of), members in found.grids.items() if of == budget}
-        if budget == views.MEASURING:
-            made += [cost_tables.overview(f"methods_{budget}", tasks)] if len(tasks) > 1 else []
-            continue
-        if len(boards := found.boards[budget]) > 1:
-            made.append(across.ranking(budget, boards, found.ranks[budget]))
-            made.append(across.certainty(budget, boards, found.evidence))
-            made.append(across.composites(budget, boards, found.costs))
-        made += [table for table in [overview.overview(budget, tasks)] if table]
-    return made
+    return sorted(runs, key=lambda name: (name == views.MEASURING, not name.endswith(views.TUNED), -runs[name], name))
+
+
+def over_tasks(found: Material, budget: str) -> list[tables.Table]:
+    """Make the tables that hold all tasks of a budget."""
+    tasks = {task: members for (task, of), members in found.grids.items() if of == budget}
+    if budget == views.MEASURING:
+        return [cost_tables.overview(f"methods_{budget}", tasks)] if len(tasks) > 1 else []
+    made = []
+    if len(boards := found.boards[budget]) > 1:
+        made.append(across.ranking(budget, boards, found.ranks[budget]))
+        made.append(across.certainty(budget, boards, found.evidence))
+        made.append(across.composites(budget, boards, found.costs))
+    return made + [table for table in [overview.overview(budget, tasks)] if table]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")  # wit
 
 
 Figure = dict[str, Any]  # data and layout, as Plotly takes them
+Row = dict[str, Any]  # of a frame, by column
 DASHES = ("solid", "dash", "dot", "dashdot")
 FEW = 8  # groups that a legend below a chart holds
 ROW = 19  # pixels
@@ -42,24 +43,26 @@ class Chart:
 
 def figure(frame: pd.DataFrame, chart: Chart) -> Figure:
     """Turn a frame into what Plotly draws. Colours are the page's: they follow light and dark."""
-    whole = frame.dropna(subset=[chart.x, chart.y])
-    on_axis = whole[chart.x] > 0 if chart.log else whole[chart.x].notna()
-    groups = list(dict.fromkeys(whole[chart.group])) if chart.group else [None]
+    rows = frame.dropna(subset=[chart.x, chart.y]).to_dict("records")
+    on_axis = [row for row in rows if not chart.log or row[chart.x] > 0]
+    groups = list(dict.fromkeys(row[chart.group] for row in rows)) if chart.group else [None]
     groups = groups if chart.rows or chart.joined else sorted(groups, key=str)
-    named = set() if chart.joined or chart.rows else _front(whole[on_axis], chart)
+    named = set() if chart.joined or chart.rows else _front(on_axis, chart)
+    members: dict[Any, list[Row]] = {group: [] for group in groups}
+    for row in on_axis:
+        members[row[chart.group] if chart.group else None].append(row)
     data = []
-    for place, name in enumerate(groups):
-        mine = whole if name is None else whole[whole[chart.group] == name]
-        mine = mine[on_axis[mine.index]]
-        parts = [part for _, part in mine.groupby(chart.dash, sort=True)] if chart.dash else [mine]
-        data += [_trace(part, chart, name, place, number, named) for number, part in enumerate(parts)]
-    ends = whole[on_axis][chart.x]
-    for row in whole[~on_axis].to_dict("records") if len(ends) else ():
-        data.append(_level(row, chart, float(ends.min()), float(ends.max())))
-    return {"data": data, "layout": _layout(chart, len(groups), whole)}
+    for place, (group, mine) in enumerate(members.items()):
+        parts = sorted({row[chart.dash] for row in mine}) if chart.dash else [None]
+        for number, part in enumerate(parts):
+            its = [row for row in mine if not chart.dash or row[chart.dash] == part]
+            data.append(_trace(its, chart, group, place, number, named))
+    ends = [row[chart.x] for row in on_axis]
+    data += [_level(row, chart, min(ends), max(ends)) for row in rows if ends and chart.log and row[chart.x] <= 0]
+    return {"data": data, "layout": _layout(chart, len(groups), rows)}
 
 
-def _layout(chart: Chart, groups: int, rows: pd.DataFrame) -> dict[str, Any]:
+def _layout(chart: Chart, groups: int, rows: Sequence[Row]) -> dict[str, Any]:
     axis = {"title": {"text": _title(chart, chart.x) + ", log scale" * chart.log}}
     layout = {
         "title": {"text": _text(chart.title)},
@@ -70,28 +73,24 @@ def _layout(chart: Chart, groups: int, rows: pd.DataFrame) -> dict[str, Any]:
     if chart.joined and groups > FEW:
         layout["legend"] = {"orientation": "v", "x": 1.02, "y": 1}
     if chart.rows:
-        order = list(dict.fromkeys(rows[chart.y]))
-        layout["yaxis"] = {
-            "type": "category",
-            "categoryarray": [_text(name) for name in order],
-            "autorange": "reversed",
-        }
-        layout |= {"height": ROW * len(order) + 150, "legend": {"orientation": "h", "y": 1, "yanchor": "bottom"}}
+        names = [_text(name) for name in dict.fromkeys(row[chart.y] for row in rows)]
+        layout["yaxis"] = {"type": "category", "categoryarray": names, "autorange": "reversed"}
+        layout |= {"height": ROW * len(names) + 150, "legend": {"orientation": "h", "y": 1, "yanchor": "bottom"}}
     return layout
 
 
-def _trace(rows: pd.DataFrame, chart: Chart, group: Any, place: int, number: int, named: set[Any]) -> dict[str, Any]:
+def _trace(rows: list[Row], chart: Chart, group: Any, place: int, number: int, named: set[int]) -> dict[str, Any]:
     """Set the points of one group; number counts its lines."""
-    rows = rows.sort_values(chart.x, kind="stable") if chart.joined else rows
+    rows = sorted(rows, key=lambda row: row[chart.x]) if chart.joined else rows
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines+markers" if chart.joined else "markers+text",
         "name": _text(group or chart.y),
-        "x": _numbers(rows[chart.x]),
-        "y": [_text(name) for name in rows[chart.y]] if chart.rows else _numbers(rows[chart.y]),
-        "text": [_text(row[chart.name]) if i in named else "" for i, row in rows.iterrows()],
+        "x": [_number(row[chart.x]) for row in rows],
+        "y": [_text(row[chart.y]) if chart.rows else _number(row[chart.y]) for row in rows],
+        "text": [_text(row[chart.name]) if id(row) in named else "" for row in rows],
         "textposition": "top center",
-        "hovertext": [_told(row, chart) for row in rows.to_dict("records")],
+        "hovertext": [_told(row, chart) for row in rows],
         "hoverinfo": "text",
         "marker": {"size": 5 if chart.joined else 9, "symbol": SYMBOLS[place % len(SYMBOLS)]},
         "cliponaxis": False,
@@ -100,25 +99,28 @@ def _trace(rows: pd.DataFrame, chart: Chart, group: Any, place: int, number: int
         drawn = number if chart.dash else place // 5  # the page has five colours
         trace |= {"line": {"dash": DASHES[drawn % len(DASHES)], "width": 1.5}, "legendgroup": trace["name"]}
         trace["showlegend"] = number == 0
-    if chart.link in rows:
-        trace["customdata"] = rows[chart.link].tolist()
-    if chart.low and chart.high and rows[chart.low].notna().any():
+    if rows and chart.link in rows[0]:
+        trace["customdata"] = [row[chart.link] for row in rows]
+    if chart.low and chart.high and any(not pd.isna(row[chart.low]) for row in rows):
         trace["error_x" if chart.rows else "error_y"] = _arms(rows, chart)
     return trace
 
 
-def _arms(rows: pd.DataFrame, chart: Chart) -> dict[str, Any]:
-    centre = rows[chart.x if chart.rows else chart.y]
-    up, down = rows[chart.high] - centre, centre - rows[chart.low]
-    return {"type": "data", "array": _numbers(up), "arrayminus": _numbers(down), "thickness": 1, "width": 3}
+def _arms(rows: Sequence[Row], chart: Chart) -> dict[str, Any]:
+    centre = chart.x if chart.rows else chart.y
+    known = [not pd.isna(row[chart.low]) and not pd.isna(row[chart.high]) for row in rows]
+    both = list(zip(rows, known, strict=True))
+    up = [_number(row[chart.high] - row[centre]) if there else None for row, there in both]
+    down = [_number(row[centre] - row[chart.low]) if there else None for row, there in both]
+    return {"type": "data", "array": up, "arrayminus": down, "thickness": 1, "width": 3}
 
 
-def _numbers(column: pd.Series) -> list[float | None]:
+def _number(value: float) -> float:
     """Round to what a screen shows; the page is read as text."""
-    return [None if pd.isna(value) else float(f"{value:.6g}") for value in column]
+    return float(f"{value:.6g}")
 
 
-def heat(frame: pd.DataFrame, x: str, y: str, shade: str, shades: Mapping[str, str], said: str) -> Figure:
+def heat(frame: pd.DataFrame, x: str, y: str, shade: str, shades: Mapping[str, str], said: str, title: str) -> Figure:
     """Turn a frame into a map of shades, one for each pair of x and y; said is the column told on hover."""
     across, down, order = list(dict.fromkeys(frame[x])), list(dict.fromkeys(frame[y])), list(shades)
     found = {(row[x], row[y]): row for row in frame.to_dict("records")}
@@ -143,7 +145,7 @@ def heat(frame: pd.DataFrame, x: str, y: str, shade: str, shades: Mapping[str, s
     }
     axis = {"type": "category", "dtick": 1, "tickfont": {"size": 9}}
     layout = {"xaxis": axis | {"tickangle": 90}, "yaxis": axis | {"autorange": "reversed"}}
-    return {"data": [trace], "layout": layout | {"title": {"text": ""}, "height": 15 * len(down) + 190}}
+    return {"data": [trace], "layout": layout | {"title": {"text": _text(title)}, "height": 15 * len(down) + 190}}
 
 
 def _level(row: dict[str, Any], chart: Chart, low: float, high: float) -> dict[str, Any]:
@@ -164,17 +166,19 @@ def _level(row: dict[str, Any], chart: Chart, low: float, high: float) -> dict[s
     }
 
 
-def _front(rows: pd.DataFrame, chart: Chart) -> set[Any]:
+def _front(rows: Sequence[Row], chart: Chart) -> set[int]:
     """Choose whom to name: what nothing with a smaller x beats, the best first, where there is room for a name."""
-    ordered = rows.sort_values([chart.x, chart.y], ascending=[True, False])
-    best = ordered[chart.y].cummax().shift(fill_value=float("-inf"))
-    front = ordered[ordered[chart.y] > best].sort_values(chart.y, ascending=False)
-    places = pd.DataFrame({"x": rows[chart.x].map(math.log) if chart.log else rows[chart.x], "y": rows[chart.y]})
-    places = (places - places.min()) / (places.max() - places.min()).replace(0, 1)
-    named: list[Any] = []
-    for one in front.index:
-        apart = (places.loc[named] - places.loc[one]).abs()
-        if ((apart["x"] > ROOM[0]) | (apart["y"] > ROOM[1])).all():
+    best, front = -math.inf, []
+    for row in sorted(rows, key=lambda row: (row[chart.x], -row[chart.y])):
+        if row[chart.y] > best:
+            best = row[chart.y]
+            front.append(row)
+    places = {id(row): (math.log(row[chart.x]) if chart.log else row[chart.x], row[chart.y]) for row in rows}
+    spans = [max(values) - min(values) or 1 for values in zip(*places.values(), strict=True)]
+    named: list[int] = []
+    for one in map(id, reversed(front)):
+        apart = [[abs(a - b) for a, b in zip(places[one], places[other], strict=True)] for other in named]
+        if all(x > ROOM[0] * spans[0] or y > ROOM[1] * spans[1] for x, y in apart):
             named.append(one)
     return set(named)
 

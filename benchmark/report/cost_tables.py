@@ -23,8 +23,8 @@ LEGEND = (
     "What training and answering cost, median over seeds, of runs in fresh processes with nothing else on the machine "
     "unless a note says so. step: of training, forward to optimizer; step, full = 1: in shares of full fine-tuning's. "
     "answer: of one example, in batches; a longer text takes longer. merged: with the adapter merged into the network. "
-    "Memory on a CPU is what the process grew by, the network among it; 1 MB is a million bytes. Scores of so few steps "
-    f"mean nothing and are not shown. {ABSENT}: not recorded."
+    "Memory on a CPU is what the process grew by, the network among it; 1 MB is a million bytes. Scores of so few "
+    f"steps mean nothing and are not shown. {ABSENT}: not recorded."
 )
 
 

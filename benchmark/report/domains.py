@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from benchmark.report.evidence import Evidence
-from benchmark.report.groups import Group
+from benchmark.report.groups import WHOLE, Group
 from benchmark.report.statistics import LEVEL, Difference, Sample, against, estimate
 
 FLOORS = ("head", "frozen")  # what the network gives without being adapted; the first that ran
@@ -50,7 +50,7 @@ def boards(tasks: Mapping[str, Sequence[Group]], evidence: Evidence) -> list[Boa
     """Give a board per task: of its backbones the one on which most methods have a score."""
     found = []
     for task, groups in tasks.items():
-        done = [group for group in groups if group.done and group.weights != "random"]
+        done = [group for group in groups if group.done and group.weights != "random" and group.part == WHOLE]
         options = [
             _board(task, name, [g for g in done if g.backbone == name], evidence)
             for name in sorted({group.backbone for group in done})

@@ -15,6 +15,7 @@ PRINT = "data fingerprint"
 # Equal for all rows of an honest comparison; where they are not, every row says which it has.
 COMPARED = ("task.", "budget.", "data.", PRINT, "device", "source")
 OWN = ("method.", "trial")  # settings in which two methods may differ
+WHOLE = "1"
 
 
 Settings = dict[str, str]
@@ -35,6 +36,12 @@ class Group:
     def done(self) -> list[Record]:
         """The seeds that gave numbers."""
         return [record for record in self.records if record.status == "done"]
+
+    @property
+    def part(self) -> str:
+        """The fraction of the training data it was given; with another one it is another comparison."""
+        part = self.settings.get("fraction", WHOLE)
+        return WHOLE if part == "1.0" else part
 
     def shared(self, apart: Collection[str] = ()) -> tuple[str, str, tuple[tuple[str, str], ...]]:
         """Give what two settings must have in common to be compared, apart from some that are meant to differ."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 
-from benchmark.report.groups import Group
+from benchmark.report.groups import WHOLE, Group
 from benchmark.report.tables import ABSENT, Table, label, significant
 
 LEGEND = (
@@ -20,7 +20,7 @@ def overview(budget: str, tasks: Mapping[str, list[Group]]) -> Table | None:
     columns: dict[tuple[str, str], dict[str, Group]] = {}
     for task, groups in tasks.items():
         for group in groups:
-            if group.records and group.weights != "random":
+            if group.records and group.weights != "random" and group.part == WHOLE:
                 columns.setdefault((task, group.backbone), {})[label(group, table)] = group
     if len({task for task, _ in columns}) < 2:
         return None

@@ -22,11 +22,11 @@ class Standing:
 
 
 def standings(groups: Sequence[Group], evidence: Evidence) -> dict[int, Standing]:
-    """Compare groups of one backbone and weights with each other, and give each one's standing by its place."""
-    boards: dict[tuple[str, str], dict[str, Sample]] = {}
+    """Compare groups of one backbone, weights and part of the data, and give each one's standing by its place."""
+    boards: dict[tuple[str, str, str], dict[str, Sample]] = {}
     for place, group in enumerate(groups):
         if sample := evidence.sample(group):
-            boards.setdefault((group.backbone, group.weights), {})[str(place)] = sample
+            boards.setdefault((group.backbone, group.weights, group.part), {})[str(place)] = sample
     found: dict[int, Standing] = {}
     for samples in boards.values():
         estimates = {place: estimate(sample) for place, sample in samples.items()}

@@ -19,7 +19,7 @@ LEGEND = (
     "for theirs. confirmed: every needed difference is above zero, or above minus the margin, with its whole 95 % "
     "interval; not confirmed: one lies below with its whole interval; inconclusive: neither; not tested: a setting was "
     "not run, or nothing here can test it. Differences are of headline scores, paired by seed and test example, from "
-    "the budget with most seeds; of several, the one most against the claim is shown."
+    "the budget with most seeds; of several, the one whose interval ends lowest is shown."
 )
 
 
@@ -103,7 +103,7 @@ def _lacking(rests_on: Sequence[tuple[Comparison, Interval | None]]) -> str:
 
 def _numbers(rests_on: Sequence[tuple[Comparison, Interval | None]], judge: Judge) -> str:
     known = [(need, interval) for need, interval in rests_on if interval is not None]
-    need, (value, low, high) = min(known, key=lambda pair: pair[1][0] + pair[0].margin)
+    need, (value, low, high) = min(known, key=lambda pair: pair[1][2] + pair[0].margin)
     hold = sum(low + need.margin > 0 for need, (_, low, _) in known)
     margin = f", margin {need.margin:g}" if need.margin else ""
     many = f"{hold} of {len(known)} comparisons hold; " if len(known) > 1 else ""

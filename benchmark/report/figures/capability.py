@@ -92,4 +92,5 @@ def chart(table: pd.DataFrame) -> charts.Figure:
     said = [": ".join(filter(None, (words.get(k, k), r))) for k, r in zip(kinds, table["reason"], strict=True)]
     shades = SHADES | {"refused": "rgba(128,128,128,0.15)"}  # the page may be dark
     known = table.assign(kind=kinds, said=said)[kinds.isin(list(SHADES))]
-    return charts.heat(known.sort_values("method", kind="stable"), "method", "network", "kind", shades, "said")
+    title = "dark: runs, can be merged; light: runs; empty: refused"
+    return charts.heat(known.sort_values("method", kind="stable"), "method", "network", "kind", shades, "said", title)
