@@ -208,7 +208,7 @@ def test_numbers_of_others_stand_apart(page: str) -> None:
     apart = re.sub(r'<section class="apart">.*?</section>', "", page, flags=re.DOTALL)
     left = Reader(apart).text
     assert [route for route, text in left.items() if "77.125" in text] == ["quoted", "quoted/1"]
-    assert "77.125" not in block(page, "index") + block(page, "charts") + packed(page, "records")
+    assert "77.125" not in block(page, "index") + packed(page, "charts") + packed(page, "records")
     assert [row[8] for _, row in reader.rows["quoted"] if row] == ["quoted", "derived"]
     assert "arXiv 1234.5678v2" in reader.text["quoted/1"]
 
@@ -217,7 +217,7 @@ def test_hostile_text_makes_no_element_and_no_attribute(page: str) -> None:
     reader = Reader(page)
     scripts = [attrs for tag, attrs in reader.elements if tag == "script"]
     assert [attrs.get("id") for attrs in scripts] == [
-        "index", "charts", "pack-records", "pack-datatables", "pack-datatables_style", "pack-plotly", None,
+        "index", "pack-records", "pack-charts", "pack-datatables", "pack-datatables_style", "pack-plotly", None,
     ]  # fmt: skip
     assert {tag for tag, _ in reader.elements} & {"img", "iframe", "object", "embed", "base", "form", "b"} == set()
     assert [name for _, attrs in reader.elements for name in attrs if name.startswith("on")] == []
@@ -361,7 +361,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_figure_is_on_the_page_and_leads_to_its_runs(figures: Path) -> None:
     page = (figures / "site" / "index.html").read_text(encoding="utf-8")
-    charts, settings = json.loads(block(page, "charts")), json.loads(block(page, "index"))["settings"]
+    charts, settings = json.loads(packed(page, "charts")), json.loads(block(page, "index"))["settings"]
     assert {name.partition("/")[0] for name in charts} == {"protein_b", "speech_b", "nmt_b", "ranks_b", "capability"}
     costs = {"trainable parameters", "peak memory", "time of a step"}
     more = {"forgetting", "shift fold", "training curves", "learning rate", "tuning"}

@@ -11,6 +11,7 @@ from benchmark.report import runnable
 from benchmark.report.again import setting
 from benchmark.report.boards import ENOUGH, LIKE, Board
 from benchmark.report.choice import Candidate, Limit, fronts, versus_best
+from benchmark.report.costs import STEP
 from benchmark.report.frame import Run
 from benchmark.report.runnable import Capable
 from benchmark.report.tables import significant
@@ -179,8 +180,9 @@ def thin(board: Board, kept: Sequence[Candidate], known: Sequence[Board]) -> Ite
     if len({b.budget for b in known}) == 1:
         yield "Thin: one budget is recorded; with more steps another may lead."
     costs = [(name, cost) for c in kept for name, cost in c.costs.items() if name in UNITS]
-    if any(cost.shared for _, cost in costs):
-        yield "≤: measured while others were at work on the machine, an upper bound; who is least for step is as rough."
+    if bounds := {SHORT.get(name, "") for name, cost in costs if cost.shared}:
+        rough = "; who is least for step is as rough" * (SHORT[STEP] in bounds)
+        yield f"≤: measured while others were at work on the machine, an upper bound{rough}."
     if apart := sorted({SHORT[name] for name, cost in costs if cost.apart}):
         yield f"Measured by themselves (+sweep=cost, its own examples a step): {', '.join(apart)}."
     if lost := sorted({f"{g.method} ({r.reason})" for g in board.lost for r in g.records if r.status == "failed"}):

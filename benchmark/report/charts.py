@@ -11,8 +11,6 @@ from typing import Any
 import pandas as pd
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")  # with the colour, for those who see none
-
-
 Figure = dict[str, Any]  # data and layout, as Plotly takes them
 Row = dict[str, Any]  # of a frame, by column
 DASHES = ("solid", "dash", "dot", "dashdot")

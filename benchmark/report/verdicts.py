@@ -17,9 +17,10 @@ SIZES = ("fraction", "size")  # where a claim names none, all examples and no so
 LEGEND = (
     "What studies claim (results/claims.yaml) and what our records say of it, on small networks and data that stand in "
     "for theirs. confirmed: every needed difference is above zero, or above minus the margin, with its whole 95 % "
-    "interval; not confirmed: one lies below with its whole interval; inconclusive: neither; not tested: a setting was "
-    "not run, or nothing here can test it. Differences are of headline scores, paired by seed and test example, from "
-    "the budget with most seeds; of several, the one whose interval ends lowest is shown."
+    "interval; not confirmed: one lies below with its whole interval, which is not corrected for their number; "
+    "inconclusive: neither; not tested: a setting was not run, or nothing here can test it. Differences are of "
+    "headline scores, paired by seed and test example, from the budget with most seeds; of several, the one whose "
+    "interval ends lowest is shown."
 )
 
 

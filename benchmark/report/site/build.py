@@ -9,6 +9,7 @@ import importlib.util
 import json
 import re
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -55,9 +56,8 @@ def page(results: Path, report: contents.Report) -> str:
         quote_table=contents.quotes(others),
         claims=report.claims or _unjudged(results),
         drawn=drawn,
-        charts={f"{name}/{column}": chart for name, found in drawn.items() for column, chart in found.items()},
         index={"columns": COLUMNS, "rows": shelf.rows(), "settings": shelf.settings},
-        packs=_packs(shelf),
+        packs=_packs(shelf, drawn),
         script=Markup(script),
         style=Markup(style),
         policy=_policy(script),
@@ -100,11 +100,13 @@ def _unjudged(results: Path) -> Table | None:
     return table
 
 
-def _packs(shelf: Shelf) -> dict[str, str]:
+def _packs(shelf: Shelf, drawn: Mapping[str, gallery.Tabs]) -> dict[str, str]:
     """Pack what is big and not wanted at once: the browser unpacks it when a page asks for it."""
-    records = json.dumps(shelf.details(), separators=(",", ":"), allow_nan=False)
+    charts = {f"{name}/{tab}": chart for name, tabs in drawn.items() for tab, chart in tabs.items()}
+    content = {"records": shelf.details(), "charts": charts}
+    told = {name: json.dumps(kept, separators=(",", ":"), allow_nan=False) for name, kept in content.items()}
     tables, plotly = _package("itables") / "html", _package("plotly") / "package_data"
-    return {"records": _pack(records.encode()), **_libraries(tables, plotly)}
+    return {name: _pack(text.encode()) for name, text in told.items()} | _libraries(tables, plotly)
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 // Text from records only ever becomes text: textContent, never innerHTML.
 const page = document.getElementById("page");
 const index = JSON.parse(document.getElementById("index").textContent);
-const charts = JSON.parse(document.getElementById("charts").textContent);
 const column = Object.fromEntries(index.columns.map((name, i) => [name, i]));
 const NUMBERS = new Set(["trial", "seed", "score", "trainable", "step (ms)", "memory (MB)"]);
 const LONG = 44; // letters, from which on a cell is broken into lines
@@ -35,6 +34,7 @@ const plotly = () => once("plotly", async () => {
 });
 
 const records = () => once("records", async () => JSON.parse(await unpack("records")));
+const charts = () => once("charts", async () => JSON.parse(await unpack("charts")));
 
 // --- elements
 function make(tag, content, attributes = {}) {
@@ -102,6 +102,7 @@ function themed(layout) {
     colorway: [1, 2, 3, 4, 5].map((i) => colour("--c" + i)), font: { color: colour("--text"), family: "system-ui, sans-serif", size: 12 },
     title: { ...layout.title, font: { size: 14 }, x: 0, xanchor: "left" }, margin: { l: narrow ? 44 : 64, r: 24, t: 44, b: 56 },
     hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--soft"), font: { color: colour("--text") }, align: "left" },
+    showlegend: layout.showlegend && !(narrow && layout.legend?.orientation === "v"), // a long one leaves no room for the chart
     legend: layout.legend && !narrow ? layout.legend : { orientation: "h", y: -0.2 }, xaxis: { ...layout.xaxis, ...axis, showgrid: false }, yaxis: { ...layout.yaxis, ...axis },
   };
 }
@@ -126,9 +127,10 @@ async function draw(place, chart) {
 function tabs(root) {
   for (const box of root.querySelectorAll(".chart")) {
     const buttons = [...box.querySelectorAll("button")];
-    const choose = (chosen) => {
+    const choose = async (chosen) => {
       buttons.forEach((button) => button.setAttribute("aria-pressed", button === chosen));
-      draw(box.querySelector(".plot"), charts[chosen.dataset.chart]);
+      const chart = (await charts())[chosen.dataset.chart];
+      if (chosen.getAttribute("aria-pressed") === "true") draw(box.querySelector(".plot"), chart);
     };
     buttons.forEach((button) => button.addEventListener("click", () => choose(button)));
     const seen = new IntersectionObserver((entries) => {
