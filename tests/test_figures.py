@@ -210,8 +210,9 @@ def test_shift_and_retention_are_means_over_seeds() -> None:
 def test_ranks_are_by_task_with_the_mean_first() -> None:
     table = known()["ranks"].data(of(*everything()))
     full = table[table["method"] == "full"]
-    # on nmt every method has several settings: which one is meant?
-    assert dict(zip(full["task"], full["rank"], strict=True)) == {"protein": 1, "speech": 1}
+    # on nmt full and lora alone were run, and score alike on all the data; on parts of it is another comparison
+    assert dict(zip(full["task"], full["rank"], strict=True)) == {"nmt": 1.5, "protein": 1, "speech": 1}
+    assert set(table["method"]) == {"full", "lora"}
     assert table["mean_rank"].is_monotonic_increasing
 
 
