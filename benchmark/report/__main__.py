@@ -84,10 +84,8 @@ def board(found: Material, task: str, budget: str) -> Board:
     """Make the table of one task and budget; runs that measured costs have one of their own."""
     name, members = "_".join(filter(None, (task, budget))), found.grids[task, budget]
     if budget == views.MEASURING:
-        return Board(task, budget, cost_tables.costs(name, members), members)
-    standing = found.standing[task, budget]
-    table = tables.table(name, members, standing, found.costs)
-    return Board(task, budget, table, members, standing, found.costs)
+        return Board(task, budget, cost_tables.costs(name, members), members, scored=False)
+    return Board(task, budget, tables.table(name, members, found.standing[task, budget], found.costs), members)
 
 
 def order(found: Material) -> list[str]:

@@ -152,4 +152,5 @@ def _complete(groups: list[Group]) -> list[Group]:
 def _order(group: Group) -> tuple:
     trained = group.values("cost", "trainable_params")
     state = 0 if trained else 1 if group.records else 2
-    return group.backbone, group.weights, state, max(trained, default=0), group.method, group.differences
+    part = "" if group.part == WHOLE else group.part  # all of the data first
+    return group.backbone, group.weights, part, state, max(trained, default=0), group.method, group.differences

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.report import charts
 from benchmark.report.drawing import cloud, names, style
 from benchmark.report.drawing.material import SETTING, Material, whole
 
@@ -54,6 +55,20 @@ def draw(table: pd.DataFrame, width: str, words: str, engineering: bool = False)
     beside = "filled: on the Pareto front" + (f"; {left_out} not named" if left_out else "")
     style.title(axes, style.board(first), beside, looks)
     return figure
+
+
+def chart(table: pd.DataFrame, words: str) -> charts.Figure:
+    """Describe the same for the page."""
+    metric = f"test {table['metric'].iloc[0]}"
+    titles = {"cost": words, "score": metric, "low": "95 % from", "high": "95 % to"}
+    return charts.figure(
+        charts.started(table),
+        charts.Chart(
+            title=f"{metric} against {words.partition(' (')[0]}", x="cost", y="score", name="label",
+            hover=["low", "high", "seeds", "measured"], low="low", high="high", group="start", link="link", log=True,
+            titles=titles,
+        ),
+    )  # fmt: skip
 
 
 def _marks(axes: Axes, part: pd.DataFrame, look: tuple[str, str]) -> None:

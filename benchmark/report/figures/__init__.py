@@ -2,7 +2,8 @@
 
 A module has `BY`, the columns whose values make a picture each; `data(material)`, everything that is drawn, as a table
 of plain columns; and `draw(table, width)`, one picture: rows that share BY; width is "one" or "two" columns. One that
-the page shows too has `chart(table)`, the same to point at, and `TAB`, what that is called beside others.
+the page shows too has `chart(table)`, the same to point at, and `TAB`, what that is called beside others, and
+`LEADS` if it is the first of them.
 The first line of its docstring says what it shows.
 """
 

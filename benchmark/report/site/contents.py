@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-import pandas as pd
-
-from benchmark.report.charts import Chart, Figure, figure
-from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.drawing.press import Picture
 from benchmark.report.frame import Run
 from benchmark.report.groups import Group
 from benchmark.report.quoted import Quoted
 from benchmark.report.site.shelf import Shelf
-from benchmark.report.standings import Standing
 from benchmark.report.tables import ABSENT, Table
 
-COSTS = {  # what scores are drawn against: column -> measurement, unit, title
-    "trained": ("trainable_params", 1.0, "trainable parameters"),
-    "memory": (MEMORY, 1e-6, "peak memory (MB)"),
-    "step": (STEP, 1e3, "time of a step (ms)"),
-}
 SUMMARY = ("95 %", "tied", "less lora", "less full", "seeds", "trainable %", "step (ms)", "memory (MB)")
 BESIDE = Table("methods", ["board", "weights", "setting", "score", "headline", *SUMMARY])
 
@@ -35,8 +24,7 @@ class Board:
     budget: str  # and view
     table: Table
     groups: Sequence[Group]
-    standing: Mapping[int, Standing] = field(default_factory=dict)
-    costs: Costs | None = None  # none where the runs were there to measure them: they are in the table
+    scored: bool = True  # or there to measure costs
 
 
 @dataclass(frozen=True)
@@ -87,60 +75,6 @@ def why(group: Group) -> str:
     return "; ".join(dict.fromkeys(f"{r.status}: {r.reason or 'no reason given'}" for r in lost))
 
 
-def charts(board: Board, shown: Sequence[Line]) -> dict[str, Figure]:
-    """Draw the scores of a board against each cost, by what a tab calls it."""
-    if board.costs is None:
-        return {}
-    frame, metric = scores(board, shown, board.costs), board.table.header[3]
-    titles = {column: title for column, (_, _, title) in COSTS.items()} | {"score": metric, "interval": "95 %"}
-    return {
-        titles[column].partition(" (")[0]: figure(
-            frame,
-            Chart(
-                title=f"{metric} against {titles[column].partition(' (')[0]}",
-                x=column,
-                y="score",
-                name="setting",
-                hover=["interval", "seeds", *(other for other in COSTS if other != column)],
-                low="low",
-                high="high",
-                group="start",
-                link="link",
-                log=True,
-                titles=titles,
-            ),
-        )
-        for column in COSTS
-        if len(frame) and frame[column].notna().any()
-    }
-
-
-def scores(board: Board, shown: Sequence[Line], known: Costs) -> pd.DataFrame:
-    """Put the settings of a board that have a score into rows: score, interval, costs."""
-    rows = []
-    priced = {column: known.of(board.groups, name) for column, (name, _, _) in COSTS.items()}
-    for place, (group, line) in enumerate(zip(board.groups, shown, strict=True)):
-        found = group.values("test", group.metric() or "")
-        if not found:
-            continue
-        sure = board.standing[place].estimate if place in board.standing else None
-        costs = {name: cost.value * COSTS[name][1] if (cost := of[place]) else None for name, of in priced.items()}
-        rows.append(
-            {
-                "setting": line.cells[2],
-                "start": f"{group.backbone}, {group.weights}" if group.weights else group.backbone,
-                "score": statistics.fmean(found),
-                "low": None if sure is None else sure.low,
-                "high": None if sure is None else sure.high,
-                "interval": line.cells[4] if len(line.cells) > 4 else ABSENT,
-                "seeds": len(found),
-                "link": f"setting/{line.setting}",
-                **costs,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 def summary(method: str, boards: Sequence[Board], shown: Mapping[str, Sequence[Line]]) -> list[Line]:
     """Collect a method's rows of all boards, cell by cell as they stand there; columns are BESIDE."""
     found = []
@@ -148,7 +82,7 @@ def summary(method: str, boards: Sequence[Board], shown: Mapping[str, Sequence[L
         places = {name: i for i, name in enumerate(board.table.header)}
         for line in shown[board.table.name]:
             if line.method == method:
-                scored = [line.cells[3], board.table.header[3]] if board.costs else [ABSENT, ABSENT]
+                scored = [line.cells[3], board.table.header[3]] if board.scored else [ABSENT, ABSENT]
                 named = [board.table.name, line.cells[1], line.cells[2], *scored]
                 cells = [*named, *(_cell(line, places.get(column)) for column in SUMMARY)]
                 found.append(replace(line, cells=cells))

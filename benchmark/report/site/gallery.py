@@ -11,7 +11,7 @@ from benchmark.report.charts import Figure
 from benchmark.report.drawing.material import label
 from benchmark.report.drawing.press import Picture
 from benchmark.report.figures import known
-from benchmark.report.site.contents import Line, Report, charts
+from benchmark.report.site.contents import Line, Report
 
 PLACE = ("task", "budget", "backbone", "weights", "label")  # what a row of a figure shares with a row of a table
 Links = Mapping[tuple[str, ...], str]  # by PLACE: the route of a setting
@@ -20,15 +20,15 @@ Tabs = dict[str, Figure]  # by what a tab is called
 
 def drawn(report: Report, shown: Mapping[str, Sequence[Line]]) -> dict[str, Tabs]:
     """Draw every chart, by the name of the table it stands above; what belongs to no table is called by its figure."""
-    found = {board.table.name: charts(board, shown[board.table.name]) for board in report.boards}
+    found: dict[str, Tabs] = {}
     links = {
         (board.task, board.budget, group.backbone, group.weights, label(group)): f"setting/{line.setting}"
         for board in report.boards
         for group, line in zip(board.groups, shown[board.table.name], strict=True)
     }
-    tables = {(board.task, board.budget): board.table.name for board in report.boards if board.costs}
+    tables = {(board.task, board.budget): board.table.name for board in report.boards if board.scored}
     modules = {name: module for name, module in known().items() if hasattr(module, "chart")}
-    for picture in report.pictures:
+    for picture in sorted(report.pictures, key=lambda picture: not hasattr(modules.get(picture.figure), "LEADS")):
         if module := modules.get(picture.figure):
             table = _linked(picture.table, links)
             found.setdefault(_above(picture, module, tables), {})[_tab(picture, module)] = module.chart(table)
