@@ -12,6 +12,7 @@ import math
 import os
 import re
 import secrets
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -115,11 +116,19 @@ class Record:
         if isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
             raise Newer(f"schema {content['schema']} is newer than {SCHEMA}: read it with the version that wrote it")
         digest = content.pop("digest", None)  # the first records had none
-        record = cls(**content | {"measurements": tuple(Measurement(**m) for m in content.get("measurements", ()))})
+        record = cls(**content | {"measurements": tuple(map(_measurement, content.get("measurements", ())))})
         # Asked of what stands there first: to write a record again takes longer than to read it.
         if digest is not None and digest != _digest_of(text) and digest != _digest(record._lines()):
             raise ValueError("its content is not what a run wrote: it was edited or damaged")
         return record
+
+
+def _measurement(read: dict[str, Any]) -> Measurement:
+    """Make a measurement; ten million of them share their few names."""
+    try:
+        return Measurement(sys.intern(read["split"]), sys.intern(read["name"]), read["value"], read.get("step"))
+    except KeyError as error:
+        raise ValueError(f"a measurement has no {error}") from None
 
 
 def _digest(lines: Sequence[str]) -> str:

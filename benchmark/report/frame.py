@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmark.records import Measurement, Record, Store
@@ -41,19 +43,27 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
 
 def measurements(runs: list[Run]) -> pd.DataFrame:
     """Put every measurement into a row; one without a step is final."""
-    columns = [*KEYS, "phase", "trial"]
-    origins = pd.DataFrame([[_about(*run)[key] for key in columns] for run in runs], columns=columns)
-    order = origins.sort_values(KEYS, na_position="first").index
-    found = [sorted(runs[place][1].measurements, key=_by_step) for place in order]
-    table = origins.loc[order.repeat([len(rows) for rows in found])].reset_index(drop=True)
-    for place, name in enumerate(Measurement._fields):
-        table[name] = list(map(itemgetter(place), chain.from_iterable(found)))
-    table["step"] = table["step"].astype("Int64")
+    origins = pd.DataFrame([_about(*run) for run in runs])[[*KEYS, "phase", "trial"]]
+    origins = origins.sort_values(KEYS, na_position="first")
+    found = [_ordered(runs[place][1].measurements) for place in origins.index]
+    lengths = [len(rows) for rows in found]
+    # texts are repeated as categories: there are few of them, and millions of rows
+    coded = {
+        name: column.array if column.dtype.kind in "iu" else pd.Categorical(column) for name, column in origins.items()
+    }
+    table = pd.DataFrame({name: column.repeat(lengths) for name, column in coded.items()}, copy=False)
+    rows = list(chain.from_iterable(found))
+    table["split"], table["name"] = (pd.Categorical([m[place] for m in rows]) for place in (0, 1))
+    table["value"] = np.fromiter((m[2] for m in rows), float, len(rows))
+    steps = np.fromiter((-1 if m[3] is None else m[3] for m in rows), int, len(rows))
+    table["step"] = pd.arrays.IntegerArray(steps, steps < 0)
     return table
 
 
-def _by_step(m: Measurement) -> tuple[str, str, int]:
-    return m.split, m.name, -1 if m.step is None else m.step
+def _ordered(measured: Sequence[Measurement]) -> list[Measurement]:
+    """Sort by split and name, the final value before its curve, which was recorded step by step."""
+    final = [m for m in measured if m[3] is None]
+    return sorted(final + [m for m in measured if m[3] is not None], key=itemgetter(0, 1))
 
 
 def weights(record: Record) -> str:
