@@ -74,7 +74,7 @@ def test_runs_that_measure_costs_have_tables_of_their_own_without_scores(tmp_pat
     assert (found["lora"]["step, full = 1"], found["full"]["step, full = 1"]) == ("0.500", "1.00")
     assert (found["lora"]["answer (ms)"], found["lora"]["trained"]) == ("4.00", "50,000")
     assert found["bitfit"]["seeds"].startswith("skipped")
-    assert "16 examples a step, fp32, chip, 2 threads" in (tmp_path / "tables" / "nmt_cost.md").read_text()
+    assert "16 examples a step, chip, 2 threads\n" in (tmp_path / "tables" / "nmt_cost.md").read_text()
     (over,) = (row for row in cells(tmp_path, "methods_cost") if row["method"] == "lora")
     assert (over["nmt step, full = 1"], over["speech memory (MB)"]) == ("0.500", "200")
     names = {path.name for path in (tmp_path / "tables").iterdir()}

@@ -217,7 +217,7 @@ def test_ranks_are_by_task_with_the_mean_first() -> None:
 
 
 def test_a_critical_difference_is_demsars_and_of_ten_tasks_alone() -> None:
-    assert critical_difference.critical(4, 14) == pytest.approx(1.25, abs=0.005)  # his example, JMLR 7, page 18
+    assert critical_difference.critical(4, 14) == pytest.approx(1.25, abs=0.005)  # his example of four on fourteen
     # the last quantile of his table 5 a, for ten classifiers
     assert critical_difference.critical(10, 1) / np.sqrt(10 * 11 / 6) == pytest.approx(3.164, abs=5e-4)
 

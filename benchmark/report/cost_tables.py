@@ -20,11 +20,11 @@ COLUMNS = {  # heading -> measurement, what it is multiplied by
     "checkpoint (MB)": ("checkpoint_bytes", 1e-6),
 }
 LEGEND = (
-    "What training and answering cost, median over seeds, of runs in fresh processes with nothing else on the machine "
-    "unless a note says so. step: of training, forward to optimizer; step, full = 1: in shares of full fine-tuning's. "
-    "answer: of one example, in batches; a longer text takes longer. merged: with the adapter merged into the network. "
-    "Memory on a CPU is what the process grew by, the network among it; 1 MB is a million bytes. Scores of so few "
-    f"steps mean nothing and are not shown. {ABSENT}: not recorded."
+    "What training and answering cost, median over seeds, of runs made to measure it; a note says of which others were "
+    "at work on the machine, as far as their records know. step: of training, forward to optimizer; step, full = 1: in "
+    "shares of full fine-tuning's. answer: of one example, in batches; a longer text takes longer. merged: with the "
+    "adapter merged into the network. Memory on a CPU is what the process grew by, the network among it; 1 MB is a "
+    f"million bytes. Scores of so few steps mean nothing and are not shown. {ABSENT}: not recorded."
 )
 
 
@@ -93,8 +93,6 @@ def _where(group: Group) -> str:
     """Say what a step was, and on what machine."""
     record = group.done[0]
     budget, machine = record.config.get("budget") or {}, record.environment
-    threads = f", {machine['threads']} threads" if "threads" in machine else ""
-    return (
-        f"{budget.get('batch_size', 'an unknown number of')} examples a step, {budget.get('precision', 'fp32')}, "
-        f"{machine.get('device_name')}{threads}"
-    )
+    threads = f"{machine['threads']} threads" if "threads" in machine else None
+    step = f"{budget.get('batch_size', 'an unknown number of')} examples a step"
+    return ", ".join(filter(None, (step, budget.get("precision"), machine.get("device_name"), threads)))

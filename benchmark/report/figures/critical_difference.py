@@ -14,7 +14,7 @@ from benchmark.report.drawing.material import Material
 
 BY = ("budget",)
 COLUMNS = ["budget", "method", "mean_rank", "tasks", "difference", "p"]
-FEWEST = 10  # tasks: of fewer, the test tells next to nothing apart (Demsar 2006)
+FEWEST = 10  # tasks
 LEVEL = 0.05
 ROW, BAR = 0.15, 0.07  # inches
 
@@ -70,8 +70,9 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     for number, ends in enumerate(joined, 1):
         axes.plot(ends, [BAR * number] * 2, color="#000000", lw=2.2, solid_capstyle="butt")
     wide, tall = figure.get_size_inches()
-    apart = f"differences from {first['difference']:.2f} on are clear (Nemenyi)" if first["p"] < LEVEL else ""
-    said = apart or f"no differences (Friedman, p = {first['p']:.2f})"
+    said = f"differences from {first['difference']:.2f} on are clear (Nemenyi); a bar joins what is not"
+    if first["p"] >= LEVEL:
+        said = f"that all are equal is not ruled out (Friedman, p = {first['p']:.2f})"
     figure.text(0.1 / wide, 1 - 0.16 / tall, f"mean rank over {first['tasks']} tasks, {first['budget']}", size=8.5)
-    figure.text(0.1 / wide, 1 - 0.32 / tall, f"{said}; a bar joins what is not", size=style.TEXT, color="#595959")
+    figure.text(0.1 / wide, 1 - 0.32 / tall, said, size=style.TEXT, color="#595959")
     return figure
