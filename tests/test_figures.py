@@ -231,6 +231,16 @@ def test_a_critical_difference_is_demsars_and_of_ten_tasks_alone() -> None:
     assert table["p"].iloc[0] == pytest.approx(4.54e-5, rel=1e-3)  # chi squared of 20 with two degrees of freedom
 
 
+def test_on_the_page_two_ranks_that_are_just_apart_have_bars_that_just_meet() -> None:
+    ranks = {"a": 1.5, "b": 2.0, "c": 4.5}
+    rows = [["x", method, rank, 10, 2.5, 0.001] for method, rank in ranks.items()]
+    drawn = critical_difference.chart(pd.DataFrame(rows, columns=critical_difference.COLUMNS))
+    (trace,) = drawn["data"]
+    assert dict(zip(trace["y"], trace["x"], strict=True)) == ranks
+    assert trace["error_x"]["array"] == trace["error_x"]["arrayminus"] == [1.25] * 3  # b and c just meet: 2.5 is clear
+    assert drawn["layout"]["title"]["text"].startswith("mean rank over 10 tasks: differences from 2.50 on are clear")
+
+
 def test_a_bar_joins_those_ranks_that_are_not_apart() -> None:
     assert critical_difference.cliques([1, 2, 3.5, 5, 9], 2) == [(1, 2), (2, 3.5), (3.5, 5)]
     random = np.random.default_rng(0)

@@ -362,7 +362,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_figure_is_on_the_page_and_leads_to_its_runs(figures: Path) -> None:
     page = (figures / "site" / "index.html").read_text(encoding="utf-8")
     charts, settings = json.loads(packed(page, "charts")), json.loads(block(page, "index"))["settings"]
-    assert {name.partition("/")[0] for name in charts} == {"protein_b", "speech_b", "nmt_b", "ranks_b", "capability"}
+    assert {name.partition("/")[0] for name in charts} == {"protein_b", "speech_b", "nmt_b", "ranking_b", "capability"}
     costs = {"trainable parameters", "peak memory", "time of a step"}
     more = {"forgetting", "shift fold", "training curves", "learning rate", "tuning"}
     assert {tab for name, _, tab in (key.partition("/") for key in charts) if name == "protein_b"} == costs | more

@@ -9,10 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
+from benchmark.report import charts
 from benchmark.report.drawing import style
 from benchmark.report.drawing.material import Material
 
 BY = ("budget",)
+TAB = "critical difference"  # what it is called beside others
 COLUMNS = ["budget", "method", "mean_rank", "tasks", "difference", "p"]
 FEWEST = 10  # tasks
 LEVEL = 0.05
@@ -70,9 +72,28 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     for number, ends in enumerate(joined, 1):
         axes.plot(ends, [BAR * number] * 2, color="#000000", lw=2.2, solid_capstyle="butt")
     wide, tall = figure.get_size_inches()
-    said = f"differences from {first['difference']:.2f} on are clear (Nemenyi); a bar joins what is not"
-    if first["p"] >= LEVEL:
-        said = f"that all are equal is not ruled out (Friedman, p = {first['p']:.2f})"
+    said = _said(first, "a bar joins what is not")
     figure.text(0.1 / wide, 1 - 0.16 / tall, f"mean rank over {first['tasks']} tasks, {first['budget']}", size=8.5)
     figure.text(0.1 / wide, 1 - 0.32 / tall, said, size=style.TEXT, color="#595959")
     return figure
+
+
+def _said(first: pd.Series, how: str) -> str:
+    if first["p"] >= LEVEL:
+        return f"that all are equal is not ruled out (Friedman, p = {first['p']:.2f})"
+    return f"differences from {first['difference']:.2f} on are clear (Nemenyi); {how}"
+
+
+def chart(table: pd.DataFrame) -> charts.Figure:
+    """Describe the same for the page: half the critical difference to either side, so that bars meet or do not."""
+    ranked, half = table.sort_values(["mean_rank", "method"]), table["difference"] / 2
+    ends = ranked.assign(low=ranked["mean_rank"] - half, high=ranked["mean_rank"] + half)
+    said = _said(table.iloc[0], "bars that overlap are not")
+    return charts.figure(
+        ends,
+        charts.Chart(
+            title=f"mean rank over {table['tasks'].iloc[0]} tasks: {said}", x="mean_rank", y="method", name="method",
+            hover=["difference"], low="low", high="high", rows=True,
+            titles={"mean_rank": "mean rank (1: best)", "difference": "critical difference"},
+        ),
+    )  # fmt: skip

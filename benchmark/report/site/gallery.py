@@ -36,12 +36,15 @@ def drawn(report: Report, shown: Mapping[str, Sequence[Line]]) -> dict[str, Tabs
 
 
 def _above(picture: Picture, module: ModuleType, tables: Mapping[tuple[str, str], str]) -> str:
-    """Name the table that a picture belongs to; of tuning there need be none of its budget, but of its task."""
+    """Name the table that a picture belongs to; of tuning there need be none of its budget, but of its task.
+
+    What is drawn over the tasks of a budget belongs to their ranking.
+    """
     first = picture.table.iloc[0]
     if "task" in module.BY:
         mine = [name for (task, _), name in tables.items() if task == first["task"]]
         return tables.get((first["task"], first["budget"]), (*mine, picture.figure)[0])
-    return "_".join(filter(None, (picture.figure, first.get("budget", ""))))
+    return "_".join(filter(None, ("ranking", first["budget"]))) if "budget" in module.BY else picture.figure
 
 
 def _tab(picture: Picture, module: ModuleType) -> str:
