@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -132,18 +133,22 @@ CLAIM: dict[str, Any] = {
 }
 
 
+NORMAL = NormalDist()
+
+
 def claim(**check: Any) -> claimed.Claim:
     return claimed.Claim(**CLAIM, check=check)
 
 
-def by_hand(scores: dict[str, float], half: float = 0.1) -> Callable[..., claimed.Interval | None]:
-    """Difference of scores given by hand, each interval of one width."""
+def by_hand(scores: dict[str, float], half: float = 0.1) -> Callable[..., claimed.Measured | None]:
+    """Difference of scores given by hand, each interval of one width, that of a normal distribution."""
 
-    def difference(one: claimed.Setting, other: claimed.Setting) -> claimed.Interval | None:
-        if not {str(one), str(other)} <= scores.keys():
+    def difference(need: claimed.Comparison) -> claimed.Measured | None:
+        if not {str(need.one), str(need.other)} <= scores.keys():
             return None
-        value = scores[str(one)] - scores[str(other)]
-        return value, value - half, value + half
+        value = scores[str(need.one)] - scores[str(need.other)]
+        p = 2 * NORMAL.cdf(-abs(value + need.margin) * NORMAL.inv_cdf(0.975) / half)
+        return claimed.Measured(value, value - half, value + half, p)
 
     return difference
 
@@ -175,10 +180,19 @@ def test_best_of_several(scores: dict[str, float], word: str) -> None:
 def test_methods_differ_by_fields_of_their_cell() -> None:
     key, query = ({"method": "lora", "method.targets": [role, "value"]} for role in ("key", "query"))
     ours = claim(beats={"better": [key], "worse": [query]})
-    ((need, interval),) = claimed.verdict(ours, lambda one, other: (0.02, 0.01, 0.03)).rests_on
+    ((need, interval),) = claimed.verdict(ours, lambda _: claimed.Measured(0.02, 0.01, 0.03, 0.01)).rests_on
     assert need.one == claimed.Setting("nmt", "mbart_cldr", "lora", {"method.targets": ["key", "value"]})
-    assert interval == (0.02, 0.01, 0.03)
+    assert interval == (0.02, 0.01, 0.03, 0.01)
     assert str(need.other) == "lora method.targets=[query,value]"
+
+
+@pytest.mark.parametrize(("rivals", "word"), [(1, "not confirmed"), (2, "inconclusive")])
+def test_of_many_comparisons_one_falls_below_by_chance(rivals: int, word: str) -> None:
+    names = ["full", "ia3"][:rivals]
+    best = claim(beats={"better": ["lora"], "worse": names})
+    # p of 0.0324 by itself, twice that where two are tested
+    scores = {"lora": 1 - 0.1 * 2.14 / 1.96, "full": 1.0, "ia3": 1 - 0.1 * 2.14 / 1.96}
+    assert claimed.verdict(best, by_hand(scores)).word == word
 
 
 @pytest.mark.parametrize(

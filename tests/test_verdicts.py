@@ -13,7 +13,7 @@ from test_report import answered
 from benchmark.records import Record, Store, run_id
 from benchmark.report import __main__ as report
 from benchmark.report import claimed, verdicts
-from benchmark.report.claimed import Setting
+from benchmark.report.claimed import Comparison, Measured, Setting
 from benchmark.report.evidence import Evidence
 from benchmark.report.frame import load
 from benchmark.report.groups import grouped
@@ -34,35 +34,42 @@ def setting(method: str, **changes: object) -> Setting:
     return Setting("nmt", "tiny_mt", method, changes)
 
 
+def less(measured: verdicts.Judge, one: Setting, other: Setting, margin: float = 0.0) -> Measured | None:
+    return measured.difference(Comparison(one, other, margin))
+
+
 def test_a_difference_is_that_of_the_runs_that_a_claim_means(tmp_path: Path) -> None:
     put(tmp_path, "lora", 80)
     put(tmp_path, "full", 60)
     put(tmp_path, "lora", 20, fraction=0.03)
     put(tmp_path, "full", 50, fraction=0.03)
     measured = judge(tmp_path)
-    assert measured.difference(setting("lora"), setting("full"))[0] == pytest.approx(0.2)
+    assert less(measured, setting("lora"), setting("full"))[0] == pytest.approx(0.2)
     few = [setting(method, fraction=0.03) for method in ("lora", "full")]
-    assert measured.difference(*few)[0] == pytest.approx(-0.3)
+    assert less(measured, *few)[0] == pytest.approx(-0.3)
     half = 1.984 * math.sqrt(0.3 * 0.7 / 99)  # thirty examples of a hundred tell them apart, whatever the seed
-    assert measured.difference(setting("lora"), few[1]) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=0.01)
-    assert measured.difference(setting("lora", fraction=0.5), setting("full")) is None
-    assert measured.difference(setting("lora"), replace(setting("full"), backbone="other")) is None
+    assert less(measured, setting("lora"), few[1]) == pytest.approx((0.3, 0.3 - half, 0.3 + half, 0), abs=0.01)
+    # a standard error and a half from the margin: 0.137 in Student's distribution with 99 degrees of freedom
+    margin = -0.3 + 1.5 * half / 1.984
+    assert less(measured, setting("lora"), few[1], margin).p == pytest.approx(0.137, abs=0.05)
+    assert less(measured, setting("lora", fraction=0.5), setting("full")) is None
+    assert less(measured, setting("lora"), replace(setting("full"), backbone="other")) is None
 
 
 def test_a_setting_that_could_be_any_of_several_is_none(tmp_path: Path) -> None:
     for rank, right in ((8, 80), (4, 70)):
         put(tmp_path, "lora", right, rank=rank)
     put(tmp_path, "full", 60)
-    assert judge(tmp_path).difference(setting("lora"), setting("full")) is None
+    assert less(judge(tmp_path), setting("lora"), setting("full")) is None
     named = setting("lora", **{"method.rank": 4})
-    assert judge(tmp_path).difference(named, setting("full"))[0] == pytest.approx(0.1)
+    assert less(judge(tmp_path), named, setting("full"))[0] == pytest.approx(0.1)
 
 
 def test_the_budget_with_most_seeds_counts(tmp_path: Path) -> None:
     for method, few, many in (("lora", 20, 80), ("full", 60, 60)):
         put(tmp_path, method, few, seeds=1, budget={"name": "quick"})
         put(tmp_path, method, many, budget={"name": "long"})
-    assert judge(tmp_path).difference(setting("lora"), setting("full"))[0] == pytest.approx(0.2)
+    assert less(judge(tmp_path), setting("lora"), setting("full"))[0] == pytest.approx(0.2)
 
 
 def test_the_table_gives_each_claim_a_verdict_with_its_numbers(tmp_path: Path) -> None:
@@ -87,4 +94,4 @@ def test_a_single_seed_without_answers_tests_nothing(tmp_path: Path) -> None:
     for method in ("lora", "full"):
         bare: Record = answered(method, 0, 80)[0]
         Store(tmp_path / "reference").append(bare, None)
-    assert judge(tmp_path).difference(setting("lora"), setting("full")) is None
+    assert less(judge(tmp_path), setting("lora"), setting("full")) is None

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.report import facts
+from benchmark.report.statistics import LEVEL, holm
 
 FILE = "claims.yaml"  # of the results
 CONFIRMED, NOT_CONFIRMED = "confirmed", "not confirmed"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 
-Interval = tuple[float, float, float]  # a difference, and the ends of its 95 % interval
+
+class Measured(NamedTuple):
+    """A difference with its 95 % interval, and p of a two-sided test whether it is minus the comparison's margin."""
+
+    value: float
+    low: float
+    high: float
+    p: float
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ class Verdict:
     """The word, and each needed comparison with its numbers; none where a setting was not run."""
 
     word: str
-    rests_on: tuple[tuple[Comparison, Interval | None], ...]
+    rests_on: tuple[tuple[Comparison, Measured | None], ...]
 
 
 def load(results: Path) -> list[Claim]:
@@ -103,15 +111,19 @@ def load(results: Path) -> list[Claim]:
     return claims
 
 
-def verdict(claim: Claim, difference: Callable[[Setting, Setting], Interval | None]) -> Verdict:
-    """Judge a claim by differences in headline score, one minus other; None where one of them was not run."""
-    rests_on = tuple((need, difference(need.one, need.other)) for need in claim.comparisons())
-    known = [(need.margin, interval) for need, interval in rests_on if interval is not None]
+def verdict(claim: Claim, difference: Callable[[Comparison], Measured | None]) -> Verdict:
+    """Judge a claim by differences in headline score, one minus other; None where one of them was not run.
+
+    That all hold needs no correction for their number; that any of them fails does.
+    """
+    rests_on = tuple((need, difference(need)) for need in claim.comparisons())
+    known = {str(place): (need, found) for place, (need, found) in enumerate(rests_on) if found is not None}
+    adjusted = holm({place: found.p for place, (_, found) in known.items()})
     if not rests_on or len(known) < len(rests_on):
         word = NOT_TESTED
-    elif all(low + margin > 0 for margin, (_, low, _) in known):
+    elif all(found.low + need.margin > 0 for need, found in known.values()):
         word = CONFIRMED
-    elif any(high + margin < 0 for margin, (_, _, high) in known):
+    elif any(found.value + need.margin < 0 and adjusted[place] < 1 - LEVEL for place, (need, found) in known.items()):
         word = NOT_CONFIRMED
     else:
         word = INCONCLUSIVE

@@ -42,6 +42,11 @@ class Sample:
             self.size,
         )
 
+    def plus(self, amount: float) -> Sample:
+        """Raise every score by an amount."""
+        scores = {seed: score + amount for seed, score in self.scores.items()}
+        return Sample(scores, {seed: drawn + amount for seed, drawn in self.draws.items()}, self.examples, self.size)
+
 
 @dataclass(frozen=True)
 class Estimate:

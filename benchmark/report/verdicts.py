@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmark.report.claimed import NOT_TESTED, Claim, Comparison, Interval, Setting, verdict
+from benchmark.report.claimed import NOT_TESTED, Claim, Comparison, Measured, Setting, verdict
 from benchmark.report.evidence import Evidence
 from benchmark.report.groups import Group
-from benchmark.report.statistics import Estimate, estimate
+from benchmark.report.statistics import Sample, estimate
 from benchmark.report.tables import Table
 from benchmark.report.views import MEASURING, TUNED
 
@@ -17,7 +17,7 @@ SIZES = ("fraction", "size")  # where a claim names none, all examples and no so
 LEGEND = (
     "What studies claim (results/claims.yaml) and what our records say of it, on small networks and data that stand in "
     "for theirs. confirmed: every needed difference is above zero, or above minus the margin, with its whole 95 % "
-    "interval; not confirmed: one lies below with its whole interval, which is not corrected for their number; "
+    "interval; not confirmed: one is clearly below (paired test, Holm's correction over the claim's comparisons); "
     "inconclusive: neither; not tested: a setting was not run, or nothing here can test it. Differences are of "
     "headline scores, paired by seed and test example, from the budget with most seeds; of several, the one whose "
     "interval ends lowest is shown."
@@ -31,29 +31,30 @@ class Judge:
         self.grids, self.evidence = grids, evidence
         self.measured: dict[str, str] = {}  # at which budget and with how many seeds
 
-    def difference(self, one: Setting, other: Setting) -> Interval | None:
+    def difference(self, need: Comparison) -> Measured | None:
         """Take the budget with most seeds, tuned before default; None where no meeting of the two has an interval."""
         known = [
-            (found.seeds, budget.endswith(TUNED), budget, found)
+            (len(both.scores), budget.endswith(TUNED), budget, both)
             for (task, budget), groups in self.grids.items()
-            if task == one.task and budget != MEASURING
-            for found in self._meetings(groups, one, other)
-            if found.low is not None
+            if task == need.one.task and budget != MEASURING
+            for both in self._meetings(groups, need.one, need.other)
+            if estimate(both).low is not None
         ]
         if not known:
             return None
-        seeds, _, budget, best = max(known, key=lambda entry: entry[:3])
-        self.measured[_name(one, other)] = f"{budget}, {seeds} seed{'s' * (seeds > 1)}"
-        return best.value, best.low, best.high  # type: ignore[return-value]
+        seeds, _, budget, both = max(known, key=lambda entry: entry[:3])
+        self.measured[_name(need.one, need.other)] = f"{budget}, {seeds} seed{'s' * (seeds > 1)}"
+        found = estimate(both)
+        return Measured(found.value, found.low, found.high, estimate(both.plus(need.margin)).p)  # type: ignore[arg-type]
 
-    def _meetings(self, groups: Sequence[Group], one: Setting, other: Setting) -> Iterator[Estimate]:
+    def _meetings(self, groups: Sequence[Group], one: Setting, other: Setting) -> Iterator[Sample]:
         apart = one.changes.keys() | other.changes.keys()
         for mine in _matching(groups, one):
             for its in _matching(groups, other):
                 samples = [self.evidence.sample(group) for group in (mine, its)]
                 met = mine.shared(apart) == its.shared(apart) and all(samples)
                 if met and (both := samples[0].paired(samples[1])):
-                    yield estimate(both)
+                    yield both
 
 
 def _matching(groups: Sequence[Group], setting: Setting) -> list[Group]:
@@ -95,17 +96,17 @@ def table(claims: Iterable[Claim], judge: Judge) -> Table:
     return made
 
 
-def _lacking(rests_on: Sequence[tuple[Comparison, Interval | None]]) -> str:
+def _lacking(rests_on: Sequence[tuple[Comparison, Measured | None]]) -> str:
     """Name what stands in each comparison that was not made, or in none that was."""
-    made = {str(s) for need, interval in rests_on if interval for s in (need.one, need.other)}
-    open_ = dict.fromkeys(str(s) for need, interval in rests_on if not interval for s in (need.one, need.other))
+    made = {str(s) for need, found in rests_on if found for s in (need.one, need.other)}
+    open_ = dict.fromkeys(str(s) for need, found in rests_on if not found for s in (need.one, need.other))
     return "not run beside each other: " + (", ".join(s for s in open_ if s not in made) or ", ".join(open_))
 
 
-def _numbers(rests_on: Sequence[tuple[Comparison, Interval | None]], judge: Judge) -> str:
-    known = [(need, interval) for need, interval in rests_on if interval is not None]
-    need, (value, low, high) = min(known, key=lambda pair: pair[1][2] + pair[0].margin)
-    hold = sum(low + need.margin > 0 for need, (_, low, _) in known)
+def _numbers(rests_on: Sequence[tuple[Comparison, Measured | None]], judge: Judge) -> str:
+    known = [(need, found) for need, found in rests_on if found is not None]
+    need, (value, low, high, _) = min(known, key=lambda pair: pair[1].high + pair[0].margin)
+    hold = sum(found.low + need.margin > 0 for need, found in known)
     margin = f", margin {need.margin:g}" if need.margin else ""
     many = f"{hold} of {len(known)} comparisons hold; " if len(known) > 1 else ""
     digits = 2 if max(abs(low), abs(high)) >= 1 else 4
