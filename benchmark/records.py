@@ -93,6 +93,11 @@ class Record:
         """The measurements without a step, by split and name."""
         return {m[:2]: m.value for m in self.measurements if m.step is None}
 
+    @functools.cached_property
+    def choices(self) -> dict[str, Any]:
+        """What makes it the cell that it is."""
+        return choices(self.config)
+
     def seconds(self) -> float:
         """Add up what its phases took."""
         return sum(self.value("cost", f"{phase}_seconds") or 0.0 for phase in PHASES)

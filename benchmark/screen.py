@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.records import SEEDS, Record, Store, choices
+from benchmark.records import SEEDS, Record, Store
 
 console = Console()
 COSTS = {  # measurement -> (label, unit, divisor)
@@ -182,7 +182,7 @@ def label(other: Record, record: Record) -> str:
     nouns = ("task", "backbone", "budget", *(("method",) if other.method == record.method else ()))
     differing: list[str] = []
     for noun in nouns:
-        one, this = (dict(_leaves(choices(r.config)[noun], f"{noun}.")) for r in (other, record))
+        one, this = (dict(_leaves(r.choices[noun], f"{noun}.")) for r in (other, record))
         if one.get(f"{noun}.name") != this.get(f"{noun}.name"):
             differing.append(f"{noun} {one.get(f'{noun}.name')}")
             continue
@@ -203,7 +203,7 @@ def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def key(record: Record) -> str:
     """Name what must agree for two records to be averaged."""
-    config = {k: v for k, v in choices(record.config).items() if k not in SEEDS}
+    config = {k: v for k, v in record.choices.items() if k not in SEEDS}
     return json.dumps(config, sort_keys=True)
 
 
@@ -213,7 +213,7 @@ def _budget(record: Record) -> str | None:
 
 def same_data(one: Record, other: Record) -> bool:
     """Whether two records asked for the same data."""
-    return choices(one.config["task"]["data"]) == choices(other.config["task"]["data"])
+    return one.choices["task"]["data"] == other.choices["task"]["data"]
 
 
 def trainable(record: Record) -> float | None:

@@ -85,8 +85,9 @@ def select(records: Iterable[Record], config: dict[str, Any], free: Collection[s
     """
     # a final run has no phase written down: nobody chose one
     known = [r for r in records if r.config.get("phase") and r.status != "skipped"]
-    wanted = _like(config, free)
-    compared = _of_one_budget([r for r in known if _like(r.config, free) == wanted], config)
+    own = choices(config)
+    wanted = _like(own, free)
+    compared = _of_one_budget([r for r in known if _like(r.choices, free) == wanted], own)
     trials: dict[int, list[Record]] = {}
     for record in sorted(compared, key=lambda r: r.seed):
         trials.setdefault(record.config.get("trial") or 0, []).append(record)
@@ -105,11 +106,10 @@ def select(records: Iterable[Record], config: dict[str, Any], free: Collection[s
     )  # fmt: skip
 
 
-def _like(config: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
-    """Leave what two runs of one method on one task must share."""
-    parts = {noun: choices(config[noun]) for noun in ("task", "method", "backbone")}
-    flat = dict(_leaves(parts["method"]))
-    return parts | {"method": {name: value for name, value in flat.items() if name not in free}}
+def _like(own: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
+    """Leave of a run's choices what another of the same method and task must share."""
+    method = {name: value for name, value in _leaves(own["method"]) if name not in free}
+    return {"task": own["task"], "method": method, "backbone": own["backbone"]}
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -117,23 +117,23 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
         yield from _leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(prefix + name, value)]
 
 
-def _of_one_budget(records: list[Record], config: Mapping[str, Any]) -> list[Record]:
+def _of_one_budget(records: list[Record], own: Mapping[str, Any]) -> list[Record]:
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(_spent(record.config), []).append(record)
+        groups.setdefault(_spent(record.choices), []).append(record)
     if not groups:
         raise Unselected("trial=selected: no tuning record of this task, method and backbone; run phase=tune first")
-    if len(groups) > 1 and _spent(config) not in groups:
+    if len(groups) > 1 and _spent(own) not in groups:
         raise Unselected(
             f"trial=selected: tuning had {len(groups)} budgets ({'; '.join(sorted(groups))}), none is this run's own: "
             "keep the records of one"
         )
-    return groups[_spent(config)] if _spent(config) in groups else next(iter(groups.values()))
+    return groups[_spent(own)] if _spent(own) in groups else next(iter(groups.values()))
 
 
-def _spent(config: Mapping[str, Any]) -> str:
-    budget = choices(config["budget"])
-    return f"{budget['name']}, {budget['steps']} steps, fraction {config.get('fraction') or 1}"
+def _spent(own: Mapping[str, Any]) -> str:
+    budget = own["budget"]
+    return f"{budget['name']}, {budget['steps']} steps, fraction {own.get('fraction') or 1}"
 
 
 def _score(runs: list[Record]) -> float:

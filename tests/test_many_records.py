@@ -43,8 +43,9 @@ def spent(number: int, folder: Path) -> float:
     for _ in range(3):
         started = time.process_time()
         runs = frame.load(folder)
-        frame.write(frame.tidy(runs), folder / "runs.csv")
-        frame.measurements(runs)
+        table = frame.tidy(runs)
+        frame.write(table, folder / "runs.csv")
+        frame.measurements(runs, table)
         for (task, budget), members in groups.grouped(runs).items():
             tables.table(f"{task}_{budget}", members)
         tries.append(time.process_time() - started)

@@ -15,7 +15,7 @@ from matplotlib.testing.compare import compare_images
 from benchmark.records import Measurement, Record, Store, run_id
 from benchmark.report import __main__ as report
 from benchmark.report import groups
-from benchmark.report.frame import load, measurements
+from benchmark.report.frame import load, measurements, tidy
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {".csv", ".parquet", ".md", ".tex", ".pdf"}
@@ -319,7 +319,7 @@ def test_every_measurement_is_a_row_of_the_parquet_file(tmp_path: Path) -> None:
     assert table[table["name"] == "perplexity"]["step"].isna().all()
 
 
-def test_measurements_are_in_order_of_run_split_and_name_with_the_final_value_first() -> None:
+def test_measurements_are_in_order_of_run_and_as_they_were_recorded() -> None:
     curve = [Measurement("train", "loss", 1 / step, step) for step in (1, 2, 10)]
     measured = (
         Measurement("valid", "bleu", 3),
@@ -329,11 +329,11 @@ def test_measurements_are_in_order_of_run_split_and_name_with_the_final_value_fi
     )
     runs = [("runs", record("b", 1, measurements=measured)), ("reference", record("a", measurements=measured))]
     runs.append(("reference", lost("skipped", "why", method="c")))
-    table = measurements(runs)
+    table = measurements(runs, tidy(runs))
     expected = [
         [one.method, one.seed, source, m.split, m.name, m.value, m.step]
         for source, one in sorted(runs, key=lambda run: run[1].method)
-        for m in sorted(one.measurements, key=lambda m: (m.split, m.name, m.step or -1))
+        for m in one.measurements
     ]
     found = table[["method", "seed", "source", "split", "name", "value", "step"]].astype(object)
     assert found.where(found.notna(), None).to_numpy().tolist() == expected

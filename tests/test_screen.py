@@ -2,11 +2,11 @@
 
 import pytest
 
-from benchmark.records import Record
+from benchmark.records import Measurement, Record
 from benchmark.screen import comparison, label
 
 
-def record(method="lora", rank=16, weights="pretrained", steps=300, seed=0, budget="standard"):
+def record(method="lora", rank=16, weights="pretrained", steps=300, seed=0, budget="standard", **more):
     config = {
         "task": {"name": "nmt", "version": 1},
         "method": {"name": method, "rank": rank, "description": f"seed {seed}"},
@@ -15,7 +15,7 @@ def record(method="lora", rank=16, weights="pretrained", steps=300, seed=0, budg
         "seed": seed,
     }
     names = {"task": "nmt", "method": method, "backbone": "mbart_cldr"}
-    return Record(run_id="0" * 12, seed=seed, status="done", config=config, **names)
+    return Record(run_id="0" * 12, seed=seed, status="done", config=config, **names, **more)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,14 @@ def test_runs_of_another_budget_are_another_game():
     mine = record("lora")
     shown = comparison(mine, [(mine, "yours"), (record("full"), "shipped"), (record("ia3", budget="quick"), "shipped")])
     assert [cell.partition(",")[0] for cell in shown.columns[0].cells] == ["lora", "full"]
+
+
+def test_a_time_of_which_one_seed_ran_beside_others_is_an_upper_bound():
+    rows = []
+    for method, shared in (("lora", [False, True]), ("full", [False, False])):
+        for seed, beside in enumerate(shared):
+            step = (Measurement("cost", "seconds_per_step", 0.1 + 0.2 * seed),)
+            rows.append((record(method, seed=seed, measurements=step, environment={"shared": beside}), "yours"))
+    columns = comparison(rows[0][0], rows).columns
+    assert list(columns[5].cells) == ["≤200.00", "200.00"]
+    assert list(columns[0].cells) == ["lora", "full"]

@@ -61,9 +61,11 @@ def build(runs: list[frame.Run], results: Path) -> None:
     """Write everything that is derived from records."""
     for name in ("tables", "figures"):
         (results / name).mkdir(parents=True, exist_ok=True)
-    frame.write(frame.tidy(runs), results / "runs.csv")
-    frame.measurements(runs).to_parquet(results / "measurements.parquet", index=False)
-    found = material(runs, results)
+    with frame.keeping():
+        table = frame.tidy(runs)
+        frame.write(table, results / "runs.csv")
+        frame.measurements(runs, table).to_parquet(results / "measurements.parquet", index=False)
+        found = material(runs, results)
     budgets = order(found)
     boards = [board(found, task, name) for task, name in sorted(found.grids, key=lambda g: (g[0], budgets.index(g[1])))]
     overviews, judged = [table for budget in budgets for table in over_tasks(found, budget)], None

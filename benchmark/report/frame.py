@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmark.records import Measurement, Record, Store
+from benchmark.records import Record, Store
 
 SOURCES = ("reference", "runs")  # folders of the results: shipped, and the user's own
 KEYS = ["task", "backbone", "weights", "method", "seed", "source", "run_id", "device"]
@@ -24,46 +24,45 @@ Run = tuple[str, Record]  # where it was found, what it is
 
 def load(results: Path) -> list[Run]:
     """Read every current record, shipped ones first."""
-    collects = gc.isenabled()
-    gc.disable()  # to look for garbage among what stays takes longer than to read it
-    try:
+    with keeping():
         return [(source, record) for source in SOURCES for record in Store(results / source, read_only=True).records()]
+
+
+@contextlib.contextmanager
+def keeping() -> Iterator[None]:
+    """Look for no garbage: among much that stays, that takes longer than to make it."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collects:
             gc.enable()
 
 
 def tidy(runs: list[Run]) -> pd.DataFrame:
-    """Put runs into rows, in an order that depends on nothing but their content."""
-    rows = [_row(*run) for run in runs]
-    measured = sorted(set().union(*rows) - {*COLUMNS, *ORIGIN})
-    table = pd.DataFrame({name: [row.get(name) for row in rows] for name in [*COLUMNS, *measured, *ORIGIN]})
-    return table.sort_values(KEYS, ignore_index=True, na_position="first")
+    """Put runs into rows, in an order that depends on nothing but their content; the index is a run's place."""
+    table = pd.DataFrame([_row(*run) for run in runs])
+    measured = sorted(set(table.columns) - {*COLUMNS, *ORIGIN})
+    return table[[*COLUMNS, *measured, *ORIGIN]].sort_values(KEYS, na_position="first")
 
 
-def measurements(runs: list[Run]) -> pd.DataFrame:
-    """Put every measurement into a row; one without a step is final."""
-    origins = pd.DataFrame([_about(*run) for run in runs])[[*KEYS, "phase", "trial"]]
-    origins = origins.sort_values(KEYS, na_position="first")
-    found = [_ordered(runs[place][1].measurements) for place in origins.index]
+def measurements(runs: list[Run], table: pd.DataFrame) -> pd.DataFrame:
+    """Put every measurement of the tidy runs into a row, as they were recorded; one without a step is final."""
+    origins = table[[*KEYS, "phase", "trial"]]
+    found = [runs[place][1].measurements for place in table.index]
     lengths = [len(rows) for rows in found]
     # texts are repeated as categories: there are few of them, and millions of rows
     coded = {
         name: column.array if column.dtype.kind in "iu" else pd.Categorical(column) for name, column in origins.items()
     }
-    table = pd.DataFrame({name: column.repeat(lengths) for name, column in coded.items()}, copy=False)
+    long = pd.DataFrame({name: column.repeat(lengths) for name, column in coded.items()}, copy=False)
     rows = list(chain.from_iterable(found))
-    table["split"], table["name"] = (pd.Categorical([m[place] for m in rows]) for place in (0, 1))
-    table["value"] = np.fromiter((m[2] for m in rows), float, len(rows))
+    long["split"], long["name"] = (pd.Categorical([m[place] for m in rows]) for place in (0, 1))
+    long["value"] = np.fromiter((m[2] for m in rows), float, len(rows))
     steps = np.fromiter((-1 if m[3] is None else m[3] for m in rows), int, len(rows))
-    table["step"] = pd.arrays.IntegerArray(steps, steps < 0)
-    return table
-
-
-def _ordered(measured: Sequence[Measurement]) -> list[Measurement]:
-    """Sort by split and name, the final value before its curve, which was recorded step by step."""
-    final = [m for m in measured if m[3] is None]
-    return sorted(final + [m for m in measured if m[3] is not None], key=itemgetter(0, 1))
+    long["step"] = pd.arrays.IntegerArray(steps, steps < 0)
+    return long
 
 
 def weights(record: Record) -> str:
@@ -83,15 +82,11 @@ def write(table: pd.DataFrame, path: Path) -> None:
 def _shown(value: float) -> str:
     if value != value:
         return ""
-    return str(int(value)) if float(value).is_integer() else str(float(f"{value:.6g}"))
+    return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
 
 
 def _row(source: str, record: Record) -> dict[str, Any]:
-    return {f"{split}.{name}": value for (split, name), value in record.finals.items()} | _about(source, record)
-
-
-def _about(source: str, record: Record) -> dict[str, Any]:
-    return {
+    return {f"{split}.{name}": value for (split, name), value in record.finals.items()} | {
         "source": source,
         "task": record.task,
         "method": record.method,

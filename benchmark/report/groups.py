@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from benchmark.records import SEEDS, Record, choices
+from benchmark.records import SEEDS, Record
 from benchmark.report.frame import Run, weights
 from benchmark.report.views import WRITE, budget, views
 
@@ -32,7 +33,7 @@ class Group:
     records: tuple[Record, ...] = ()
     differences: tuple[str, ...] = ()  # what tells it from others of its table
 
-    @property
+    @cached_property
     def done(self) -> list[Record]:
         """The seeds that gave numbers."""
         return [record for record in self.records if record.status == "done"]
@@ -77,31 +78,31 @@ def tuning(runs: list[Run]) -> dict[tuple[str, str], list[Group]]:
 
 
 def _groups(runs: list[Run]) -> list[Group]:
-    found: dict[tuple, list[Record]] = defaultdict(list)
+    found: dict[tuple[str, str, str, frozenset[tuple[str, str]]], list[Record]] = defaultdict(list)
     settings = [_settings(source, record) for source, record in runs]
     prints = _known_fingerprints(settings)
     for (_, record), mine in zip(runs, settings, strict=True):
         # A cell that never read its data has no fingerprint: it belongs to its siblings if they agree on one.
-        if PRINT not in mine and len(known := prints.get(tuple(sorted(mine.items())), ())) == 1:
+        if PRINT not in mine and len(known := prints.get(frozenset(mine.items()), ())) == 1:
             mine = mine | {PRINT: next(iter(known))}
-        found[record.backbone, weights(record), record.method, tuple(sorted(mine.items()))].append(record)
+        found[record.backbone, weights(record), record.method, frozenset(mine.items())].append(record)
     groups = [
-        Group(backbone, start, method, dict(mine), tuple(sorted(records, key=lambda r: r.seed)))
+        Group(backbone, start, method, dict(sorted(mine)), tuple(sorted(records, key=lambda r: r.seed)))
         for (backbone, start, method, mine), records in found.items()
     ]
     return [replace(group, differences=told) for group, told in differences(groups)]
 
 
-def _known_fingerprints(settings: list[Settings]) -> dict[tuple[tuple[str, str], ...], set[str]]:
-    known: dict[tuple[tuple[str, str], ...], set[str]] = defaultdict(set)
+def _known_fingerprints(settings: list[Settings]) -> dict[frozenset[tuple[str, str]], set[str]]:
+    known: dict[frozenset[tuple[str, str]], set[str]] = defaultdict(set)
     for mine in settings:
         if PRINT in mine:
-            known[tuple(sorted((key, value) for key, value in mine.items() if key != PRINT))].add(mine[PRINT])
+            known[frozenset(mine.items()) - {(PRINT, mine[PRINT])}].add(mine[PRINT])
     return known
 
 
 def _settings(source: str, record: Record) -> Settings:
-    config = {key: value for key, value in choices(record.config).items() if key not in SEEDS}
+    config = {key: value for key, value in record.choices.items() if key not in SEEDS}
     beside = {
         "source": source,
         "device": record.device,

@@ -8,7 +8,7 @@ import re
 
 from benchmark.report.tables import Table
 
-TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -19,7 +19,7 @@ TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "≤": r"$\leq$",
     "–": "--",
     "†": r"\textdagger{}",
-}
+})  # fmt: skip
 
 
 def markdown(table: Table) -> str:
@@ -57,7 +57,7 @@ def latex(table: Table) -> str:
 
 
 def _latex(text: str) -> str:
-    return re.sub("[" + re.escape("".join(TEX)) + "]", lambda m: TEX[m[0]], " ".join(text.split()))
+    return " ".join(text.split()).translate(TEX)
 
 
 def comma_separated(table: Table) -> str:

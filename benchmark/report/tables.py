@@ -67,7 +67,7 @@ def table(
     """Lay out a row per group; where a group stands is known by its place."""
     standing, costs = standing or {}, costs or Costs()
     metrics = sorted({metric for group in groups if (metric := group.metric())})
-    splits = sorted({m.split for g in groups for r in g.done for m in r.measurements if m.split.startswith("test")})
+    splits = sorted({split for g in groups for r in g.done for split, _ in r.finals if split.startswith("test")})
     others = [column for column in BESIDE if any(g.values(*column) for g in groups)]
     columns = [(split, None) for split in splits] + others
     headline = metrics[0] if len(metrics) == 1 else "score"
@@ -132,7 +132,8 @@ def label(group: Group, result: Table) -> str:
 
 def _aligned(column: list[list[float]]) -> list[str]:
     """Give every mean of a column the same number of decimals."""
-    return [_spread(values, _decimals(column)) for values in column]
+    decimals = _decimals(column)
+    return [_spread(values, decimals) for values in column]
 
 
 def _decimals(column: list[list[float]]) -> int:
