@@ -6,8 +6,8 @@ import statistics
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.table import Table
 from benchmark.report import frame
 from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.evidence import Evidence
-from benchmark.report.groups import Group, grouped
+from benchmark.report.groups import Group, differences, grouped
 from benchmark.report.statistics import LEVEL, Estimate, estimate, holm
 from benchmark.report.tables import significant
 from benchmark.report.views import MEASURING
@@ -33,7 +33,7 @@ COSTS = {"trainable_params": "parameters", STEP: "step time", MEMORY: "memory"}
 class Meeting:
     """The two methods where everything else is the same."""
 
-    place: str  # task, budget and view
+    place: str  # task, budget and view, and what else tells it from others
     one: Group
     other: Group
     difference: Estimate
@@ -65,11 +65,13 @@ def main(arguments: list[str]) -> int:
         runs = frame.load(results)
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
+    if not runs:
+        return refuse(f"no records in {results}: make one with python -m benchmark.run method={methods[0]} task=nmt")
     for noun, said in (*(("method", m) for m in methods), *(("task", t) for t in [given.get("task")] if t)):
         known = {getattr(record, noun) for _, record in runs}
         if said not in known:
             return refuse(f"no record of {noun} {said!r} in {results}{near(said, known)}")
-    found = list(meetings(runs, Evidence(results), methods[0], methods[1], given.get("task")))
+    found = apart(meetings(runs, Evidence(results), methods[0], methods[1], given.get("task")))
     if not found:
         print(f"{methods[0]} and {methods[1]} were never recorded under the same settings: run both, then ask again")
         return 1
@@ -99,6 +101,21 @@ def meetings(runs: list[frame.Run], evidence: Evidence, first: str, second: str,
                     yield Meeting(f"{name} {budget}".strip(), one, other, estimate(both), scores)
 
 
+def apart(found: Iterable[Meeting]) -> list[Meeting]:
+    """Leave each pair of runs once, a default that tuning chose as tuned; say what tells rows of a place apart."""
+    own = {tuple((r.run_id, r.device) for r in (*m.one.records, *m.other.records)): m for m in found}
+    places: dict[tuple[str, str], list[Meeting]] = {}
+    for meeting in own.values():
+        places.setdefault((meeting.place, meeting.one.weights), []).append(meeting)
+    told = []
+    for members in places.values():
+        varied = [words for _, words in differences([group for m in members for group in (m.one, m.other)])]
+        for m, one, other in zip(members, varied[::2], varied[1::2], strict=True):
+            words = dict.fromkeys(word.removeprefix("method.") for word in (*one, *other))
+            told.append(replace(m, place=", ".join([m.place, *words])))
+    return told
+
+
 def show(found: Sequence[Meeting], costs: Costs, first: str, second: str) -> None:
     """Print a row per meeting, and who won how often."""
     table = Table(title=f"{first} less {second}", title_justify="left")
@@ -121,10 +138,10 @@ def show(found: Sequence[Meeting], costs: Costs, first: str, second: str) -> Non
     for i, (meeting, outcome) in enumerate(zip(found, outcomes, strict=True)):
         table.add_row(*row(meeting, adjusted.get(str(i)), outcome), *ratios(meeting, costs))
     Console(width=160 if not sys.stdout.isatty() else None).print(table)
-    counts = Counter(outcomes)
+    counts, many = Counter(outcomes), f"{len(found)} comparison{'s' * (len(found) > 1)}"
     told = ", ".join(f"{counts[name]} {name}" for name in ("win", "tie", "loss", "open") if counts[name])
     print(
-        f"{told} of {first} against {second}; p corrected for {len(adjusted)} comparisons; "
+        f"{told} in {many} of {first} with {second}, p corrected for their number; "
         f"costs: {first} over {second}, ~ where runs shared the machine"
     )
     if any(m.difference.seeds == 1 for m in found):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from test_report import answered, lost, record
 
 from benchmark import compare
-from benchmark.records import Store
+from benchmark.records import Store, run_id
+from benchmark.report.evidence import Evidence
+from benchmark.report.frame import load
 
 
 def written(results: Path, *runs: tuple) -> str:
@@ -28,11 +31,11 @@ def test_a_clear_win_and_a_tie_are_told_apart(tmp_path: Path, capsys: pytest.Cap
     assert compare.main(["lora", "full", where]) == 0
     said = capsys.readouterr().out
     assert "+0.4000" in said
-    assert "1 win of lora against full; p corrected for 1 comparisons" in said
+    assert "1 win in 1 comparison of lora with full, p corrected" in said
     assert compare.main(["full", "lora", where]) == 0
-    assert "1 loss of full against lora" in capsys.readouterr().out
+    assert "1 loss in 1 comparison of full with lora" in capsys.readouterr().out
     assert compare.main(["lora", "ia3", where]) == 0
-    assert "1 tie of lora against ia3" in capsys.readouterr().out
+    assert "1 tie in 1 comparison of lora with ia3" in capsys.readouterr().out
 
 
 def test_means_are_over_the_seeds_that_both_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,3 +70,42 @@ def test_a_wrong_call_is_refused_with_what_is_near(words, said, tmp_path, capsys
     where = written(tmp_path, (record(), None), (lost("failed", "x", method="dora"), None))
     assert compare.main([*words, where]) == 2
     assert re.search(said, capsys.readouterr().err)
+
+
+def test_rows_of_one_place_say_what_tells_them_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = []
+    for method, rank, part in (
+        ("lora", 4, None),
+        ("lora", 8, None),
+        ("ia3", 1, None),
+        ("lora", 4, 0.1),
+        ("ia3", 1, 0.1),
+    ):
+        one, rows = answered(method, 0, 70 + rank)
+        config = one.config | {"method": {"rank": rank}} | ({"fraction": part} if part else {})
+        runs.append((replace(one, config=config, run_id=run_id(config | {"of": method})), rows))
+    assert compare.main(["lora", "ia3", written(tmp_path, *runs)]) == 0
+    said = re.sub(r"\s+", " ", re.sub("[│┃]", "", capsys.readouterr().out))
+    assert said.count("rank=4") == 2
+    assert said.count("rank=8") == said.count("fraction=0.1") == 1
+    assert "3 comparisons of lora with ia3" in said
+
+
+def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = []
+    for method, right in (("lora", 80), ("ia3", 60)):
+        for phase, trial, score in ((None, 0, right), ("tune", 0, right), ("tune", 1, 10), (None, 1, 10)):
+            one, rows = answered(method, 0, score)
+            config = one.config | {"method": {"rank": trial}, "phase": phase, "trial": trial or None}
+            chosen = {"selected": {"trial": 0, "trials": 2, "at_edge": []}} if not phase and not trial else {}
+            made = replace(one, config=config, data=one.data | chosen, run_id=run_id(config | {"of": method}))
+            runs.append((made, None if phase else rows))
+    where = written(tmp_path, *runs)
+    assert len(list(compare.meetings(load(tmp_path), Evidence(tmp_path), "lora", "ia3", None))) == 3
+    assert compare.main(["lora", "ia3", where]) == 0
+    assert "2 comparisons" in capsys.readouterr().out
+
+
+def test_without_any_record_it_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare.main(["lora", "ia3", f"results={tmp_path}"]) == 2
+    assert "make one with python -m benchmark.run method=lora" in capsys.readouterr().err
