@@ -6,21 +6,21 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmark.report.claimed import NOT_TESTED, Claim, Comparison, Measured, Setting, verdict
+from benchmark.report.claimed import NOT_CONFIRMED, NOT_TESTED, Claim, Comparison, Measured, Setting, Verdict, verdict
 from benchmark.report.evidence import Evidence
-from benchmark.report.groups import Group
+from benchmark.report.groups import WHOLE, Group
 from benchmark.report.statistics import Sample, estimate
 from benchmark.report.tables import Table
 from benchmark.report.views import MEASURING, TUNED
 
-SIZES = ("fraction", "size")  # where a claim names none, all examples and no solved size are meant
 LEGEND = (
     "What studies claim (results/claims.yaml) and what our records say of it, on small networks and data that stand in "
     "for theirs. confirmed: every needed difference is above zero, or above minus the margin, with its whole 95 % "
     "interval; not confirmed: one is clearly below (paired test, Holm's correction over the claim's comparisons); "
     "inconclusive: neither; not tested: a setting was not run, or nothing here can test it. Differences are of "
     "headline scores, paired by seed and test example, from the budget with most seeds; of several, the one whose "
-    "interval ends lowest is shown."
+    "interval ends lowest is shown, of a claim that is not confirmed the one that is below most clearly. Of one seed, "
+    "an interval tells what other test examples would do, not what another seed would."
 )
 
 
@@ -67,7 +67,9 @@ def _matching(groups: Sequence[Group], setting: Setting) -> list[Group]:
         and group.done
         and group.weights != "random"
         and all(group.settings.get(key) == value for key, value in wanted.items())
-        and all(group.settings.get(key, "1") == "1" for key in SIZES if key not in wanted)
+        # where a claim names none, all examples and no solved size are meant
+        and ("fraction" in wanted or group.part == WHOLE)
+        and ("size" in wanted or "size" not in group.settings)
     ]
     kinds = [group.shared() for group in found]
     return [group for group, kind in zip(found, kinds, strict=True) if kinds.count(kind) == 1]
@@ -91,7 +93,7 @@ def table(claims: Iterable[Claim], judge: Judge) -> Table:
         if judged.word == NOT_TESTED:
             numbers = str(claim.check.get("untested") or _lacking(judged.rests_on))
         else:
-            numbers = _numbers(judged.rests_on, judge)
+            numbers = _numbers(judged, judge)
         made.rows.append([claim.study, words, place, judged.word, numbers])
     return made
 
@@ -103,9 +105,12 @@ def _lacking(rests_on: Sequence[tuple[Comparison, Measured | None]]) -> str:
     return "not run beside each other: " + (", ".join(s for s in open_ if s not in made) or ", ".join(open_))
 
 
-def _numbers(rests_on: Sequence[tuple[Comparison, Measured | None]], judge: Judge) -> str:
-    known = [(need, found) for need, found in rests_on if found is not None]
+def _numbers(judged: Verdict, judge: Judge) -> str:
+    known = [(need, found) for need, found in judged.rests_on if found is not None]
     need, (value, low, high, _) = min(known, key=lambda pair: pair[1].high + pair[0].margin)
+    if judged.word == NOT_CONFIRMED:
+        below = [(need, found) for need, found in known if found.value + need.margin < 0]
+        need, (value, low, high, _) = min(below, key=lambda pair: pair[1].p)
     hold = sum(found.low + need.margin > 0 for need, found in known)
     margin = f", margin {need.margin:g}" if need.margin else ""
     many = f"{hold} of {len(known)} comparisons hold; " if len(known) > 1 else ""
