@@ -285,6 +285,23 @@ def test_both_axes_say_what_they_show(figure: str, shipped: Path) -> None:
             assert all(axes.get_ylabel() for axes in (all_axes if width == "one" else all_axes[:1]))
 
 
+@pytest.mark.parametrize("width", ["one", "two"])
+@pytest.mark.parametrize("figure", known())
+def test_no_label_and_no_key_is_cut_by_the_sheet(figure: str, width: str, shipped: Path) -> None:
+    with matplotlib.rc_context(style.RC):
+        sheet = known()[figure].draw(pictures(material(frame.load(shipped), shipped), figure)[0].table, width)
+        style.within(sheet)
+        sheet.draw_without_rendering()
+        for axes in sheet.axes:
+            key = axes.get_legend()
+            for text in (axes.xaxis.label, axes.yaxis.label, *(key.get_texts() if key else ())):
+                box = text.get_window_extent()
+                if text.get_text():
+                    assert box.x0 >= 0 <= box.y0, text
+                    assert box.x1 <= sheet.bbox.x1, text
+                    assert box.y1 <= sheet.bbox.y1, text
+
+
 @pytest.mark.parametrize("figure", known())
 def test_a_figure_without_data_is_not_drawn(figure: str) -> None:
     assert pictures(of(run(status="failed")), figure) == []

@@ -20,7 +20,7 @@ import pandas as pd
 
 from benchmark.report.drawing.font import families
 from benchmark.report.drawing.material import Material
-from benchmark.report.drawing.style import RC
+from benchmark.report.drawing.style import RC, within
 from benchmark.report.figures import known
 
 KINDS = ("pdf", "png")
@@ -64,6 +64,7 @@ def render(picture: Picture, width: str = "two") -> Files:
     """Draw a picture in every format; the same bytes for the same table and matplotlib."""
     with matplotlib.rc_context(RC | {"font.family": families()}):
         figure = known()[picture.figure].draw(picture.table, width)
+        within(figure)
         files = {}
         for kind in KINDS:
             made = {"Creator": MARK, "CreationDate": None} if kind == "pdf" else {"Software": MARK}

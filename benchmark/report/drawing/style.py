@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
 
 WIDTHS = {"one": 3.3, "two": 6.9}  # inches
@@ -25,6 +27,8 @@ CONTROL = "random"  # weights that nobody would deploy
 COLUMNS = {"one": 2, "two": 3}  # of the key to the marks
 Looks = dict[tuple[str, str], tuple[str, str]]  # backbone, weights: colour, mark
 LONGEST = 26  # letters of a name
+EDGE = 2  # dots that stay free around a sheet
+LEAST = 4.5  # points, below which nothing can be read
 RC: dict[str, Any] = {
     "pdf.fonttype": 42,  # journals refuse Type 3 fonts
     "font.size": 8,
@@ -52,6 +56,39 @@ def sheet(width: str, height: float) -> Figure:
     figure = Figure(figsize=(WIDTHS[width], height), dpi=DPI)
     FigureCanvasAgg(figure)
     return figure
+
+
+def within(figure: Figure) -> None:
+    """Keep the labels of axes and the keys to marks on the sheet: set smaller or moved in, where they would be cut."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        _within(axes, figure, figure.bbox.width - EDGE, figure.bbox.height - EDGE)
+
+
+def _within(axes: Axes, figure: Figure, wide: float, high: float) -> None:
+    across, up, key = axes.xaxis.label, axes.yaxis.label, axes.get_legend()
+    _shrink([across], lambda: across.get_window_extent().width <= wide - EDGE)
+    _shrink([up], lambda: up.get_window_extent().height <= high - EDGE)
+    if words := key.get_texts() if key else []:
+        _shrink(words, lambda: all(text.get_window_extent().x1 <= wide for text in words), figure)
+    box, beside = across.get_window_extent(), up.get_window_extent()
+    across.set_x(across.get_position()[0] + _inward(box.x0, box.x1, wide) / axes.bbox.width)
+    up.set_y(up.get_position()[1] + _inward(beside.y0, beside.y1, high) / axes.bbox.height)
+    axes.yaxis.labelpad -= max(EDGE - beside.x0, 0) * 72 / figure.dpi if up.get_text() else 0
+
+
+def _shrink(texts: list[Text], fits: Callable[[], bool], figure: Figure | None = None) -> None:
+    """Set texts smaller step by step: letters have whole dots, so that their width does not follow their size."""
+    while not fits() and texts[0].get_size() > LEAST:
+        for text in texts:
+            text.set_size(text.get_size() - 0.25)
+        if figure:  # what a layout places moves only when it is drawn
+            figure.draw_without_rendering()
+
+
+def _inward(first: float, last: float, most: float) -> float:
+    """Say how far what reaches from first to last must move to lie between the edge and the most."""
+    return max(EDGE - first, 0) - max(last - most, 0)
 
 
 def plain(figure: Figure, right: float = 0.1, left: float = 0.52, top: float = 0.28, bottom: float = 0.42) -> Axes:
