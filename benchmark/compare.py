@@ -103,7 +103,8 @@ def meetings(runs: list[frame.Run], evidence: Evidence, first: str, second: str,
 
 def apart(found: Iterable[Meeting]) -> list[Meeting]:
     """Leave each pair of runs once, a default that tuning chose as tuned; say what tells rows of a place apart."""
-    own = {tuple((r.run_id, r.device) for r in (*m.one.records, *m.other.records)): m for m in found}
+    # the record itself: a cell that was run again has the same run_id in another source
+    own = {tuple(id(r) for r in (*m.one.records, *m.other.records)): m for m in found}
     places: dict[tuple[str, str], list[Meeting]] = {}
     for meeting in own.values():
         places.setdefault((meeting.place, meeting.one.weights), []).append(meeting)
@@ -141,7 +142,7 @@ def show(found: Sequence[Meeting], costs: Costs, first: str, second: str) -> Non
     counts, many = Counter(outcomes), f"{len(found)} comparison{'s' * (len(found) > 1)}"
     told = ", ".join(f"{counts[name]} {name}" for name in ("win", "tie", "loss", "open") if counts[name])
     print(
-        f"{told} in {many} of {first} with {second}, p corrected for their number; "
+        f"{told} in {many} of {first} with {second}, p corrected for {len(adjusted)}; "
         f"costs: {first} over {second}, ~ where runs shared the machine"
     )
     if any(m.difference.seeds == 1 for m in found):

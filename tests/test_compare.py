@@ -106,6 +106,16 @@ def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: py
     assert "2 comparisons" in capsys.readouterr().out
 
 
+def test_a_shipped_cell_that_was_run_again_has_its_own_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for source in ("reference", "runs"):
+        for method, right in (("lora", 80), ("ia3", 60)):
+            Store(tmp_path / source).append(*answered(method, 0, right))
+    assert compare.main(["lora", "ia3", f"results={tmp_path}"]) == 0
+    said = capsys.readouterr().out
+    assert "2 comparisons" in said
+    assert "source=runs" in said
+
+
 def test_without_any_record_it_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main(["lora", "ia3", f"results={tmp_path}"]) == 2
     assert "make one with python -m benchmark.run method=lora" in capsys.readouterr().err
