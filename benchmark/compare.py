@@ -157,7 +157,7 @@ def row(meeting: Meeting, p: float | None, outcome: str) -> list[str]:
     interval = "-" if found.low is None else f"{found.low:+.{digits}f} to {found.high:+.{digits}f}"
     shown = "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
     told = [f"{found.value:+.{digits}f}", interval, shown, str(found.seeds), outcome]
-    started = f"{one.backbone}, random weights" if one.weights == "random" else one.backbone
+    started = f"{one.backbone}, random weights" if one.control else one.backbone
     return [meeting.place, started, one.metric() or "", *scores, *told]
 
 

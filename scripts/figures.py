@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or set(arguments) & {"-h", "--help"}:
         print(str(__doc__).strip() + "\n")
         for name, module in figures.items():
-            print(f"  {name:15} {str(module.__doc__).partition(chr(10))[0]}")
+            print(f"  {name:{max(map(len, figures))}} {str(module.__doc__).partition(chr(10))[0]}")
         return 0
     names = [word for word in arguments if "=" not in word]
     given = dict(word.split("=", 1) for word in arguments if "=" in word)

@@ -139,6 +139,7 @@ def test_the_fronts_the_ties_and_the_costs_are_those_of_the_records(tmp_path, ca
         ["lora", "0.810"],
         ["houlsby", "0.800"],
     ]
+    assert "Measurements of one setting" not in text  # none was measured twice with another result
     (lora,), (houlsby,) = lines(text, "lora"), lines(text, "houlsby")
     assert lora[5:] == ["3", "best", "50,000", "900", "MB", "200", "ms", "4.00", "s", "size,", "memory,", "step"]
     assert houlsby[5:] == ["3", "tied", "5,000", "900", "MB", "100", "ms", "4.00", "s", "size,", "step"]
@@ -170,7 +171,7 @@ def test_budgets_fractions_and_trials_are_never_held_against_each_other(tmp_path
     text = asked(tmp_path, capsys, runs=runs)
     assert "0.500" in text
     assert not any(score in text for score in ("0.900", "0.950", "0.990"))
-    assert "standard (1 method, 1 seed)" in text
+    assert "standard (1 method, 1 seed, 400 examples)" in text
     assert "0.900" in asked(tmp_path, capsys, "budget=standard")
     assert "0.950" not in asked(tmp_path, capsys, "budget=standard")
 
@@ -205,8 +206,12 @@ def test_a_time_among_others_is_a_bound_and_memory_after_others_is_none(tmp_path
         for m, trained in (("lora", 5_000), ("ia3", 9))
     ]
     text = asked(tmp_path, capsys, runs=cost)
+    assert "Measurements of one setting" not in text
     assert [row[8:12] for name in ("lora", "ia3") for row in lines(text, name)] == [["700", "MB", "10.0", "ms"]] * 2
     assert "Measured by themselves (+sweep=cost, its own examples a step): memory, step." in text
+    slow = {"seconds_per_step": 0.03, "peak_memory_bytes": 7e8}
+    text = asked(tmp_path, capsys, runs=[made("lora", 1, 80, 5_000, words=("budget=cost",), costs=slow)])
+    assert "Measurements of one setting differ by 200 % in step (median)" in " ".join(text.split())
 
 
 def test_evidence_on_as_many_examples_is_preferred_and_its_distance_told(tmp_path, capsys):
@@ -226,7 +231,7 @@ def test_a_view_is_chosen_by_its_name(tmp_path, capsys):
     runs = [*THREE, *(made("lora", s, 95, words=("budget=quick", "trial=3")) for s in range(3))]
     text = asked(tmp_path, capsys, "view=defaults", runs=runs)
     assert lines(text, "lora")[0][1] == "0.810"
-    assert "Also recorded: quick trials (1 method, 3 seeds)" in " ".join(text.split())
+    assert "Also recorded: quick trials (1 method, 3 seeds, 400 examples)" in " ".join(text.split())
     assert lines(asked(tmp_path, capsys, "view=trials"), "lora")[0][1] == "0.950"
     text = asked(tmp_path, capsys, "view=tuned", status=1)
     assert "nothing is recorded there under view=tuned, but quick (3 methods, 3 seeds, 400 examples)" in " ".join(

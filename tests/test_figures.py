@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -16,8 +17,8 @@ import pytest
 
 from benchmark.records import Measurement, Record, Store, run_id
 from benchmark.report import frame
+from benchmark.report.costs import Cost, front, unsteady
 from benchmark.report.drawing import lines, names, press, style
-from benchmark.report.drawing.against import front
 from benchmark.report.drawing.material import Material, material
 from benchmark.report.figures import best_of, critical_difference, curves, data_size, known, learning_rate
 
@@ -110,12 +111,24 @@ def pictures(found: Material, figure: str) -> list[press.Picture]:
 def test_the_front_is_what_nothing_cheaper_or_equal_beats() -> None:
     #        a alone at 1, b worse and dearer, c better, d as good as c and dearer, e best, f equal to e
     costs, scores = [1, 2, 3, 4, 5, 5], [0.2, 0.1, 0.4, 0.4, 0.9, 0.9]
-    assert front(costs, scores) == [True, False, True, False, True, True]
+    assert front(exact(costs), scores) == [True, False, True, False, True, True]
     random = np.random.default_rng(0)
     costs, scores = random.integers(0, 9, 60), random.integers(0, 9, 60)
-    for cost, score, on in zip(costs, scores, front(costs, scores), strict=True):
+    for cost, score, on in zip(costs, scores, front(exact(costs), scores), strict=True):
         better = (costs <= cost) & (scores >= score) & ((costs < cost) | (scores > score))
         assert on == (not better.any())
+
+
+def exact(costs: Iterable[float]) -> list[Cost]:
+    return [Cost(cost, cost, cost) for cost in costs]
+
+
+def test_a_cost_is_less_only_where_no_measurement_says_otherwise() -> None:
+    best, near, cheap = Cost(10, 8, 12), Cost(7, 5, 9), Cost(6, 5, 7)
+    assert front([best, near, cheap], [0.9, 0.5, 0.5]) == [True, False, True]
+    assert front([best, near, cheap], [0.9, 0.5, 0.4]) == [True, False, False]  # near costs no more, as far as seen
+    assert front([near, cheap], [0.5, 0.5]) == [True, True]
+    assert unsteady([(8, 12), (5,), (), (7, 7), (0, 3)]) == [0.5]
 
 
 def test_a_plateau_ends_where_the_line_falls_below_95_percent() -> None:

@@ -140,13 +140,20 @@ def test_a_failed_a_skipped_and_a_missing_run_look_different(tmp_path: Path) -> 
             lost("failed", "loss is nan", seed=1),
             lost("failed", reason, method="dora"),
             lost("skipped", "no biases", method="bitfit"),
-            record("full", weights="random"),
+            record("full", weights="large"),
+            record("lora", weights="random"),
         )
     )
-    assert [row[3] for row in found["lora"]] == ["30.00", "–"]  # pretrained done, random never run
-    assert found["lora"][0][8] == "1 of 2 (a)"
-    assert found["dora"][0][3].startswith("failed (")
-    assert found["bitfit"][0][3].startswith("skipped (")
+    # done twice, never run on the other weights; of a control nothing is missing
+    assert sorted((row[1], row[3]) for row in found["lora"]) == [
+        ("large", "–"),
+        ("pretrained", "30.00"),
+        ("random", "30.00"),
+    ]
+    assert [row[1] for row in found["full"]] == ["large", "pretrained"]
+    assert found["lora"][1][8] == "1 of 2 (a)"
+    assert found["dora"][1][3].startswith("failed (")
+    assert found["bitfit"][1][3].startswith("skipped (")
     text = (tmp_path / "tables" / "nmt.md").read_text()
     assert "- (a) seed 1 failed: loss is nan\n" in text
     assert r"failed: a\|b: 100% of $x_1 & {y}#\~^\\ \<z\> next line" in text

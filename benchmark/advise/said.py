@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -11,7 +12,7 @@ from benchmark.report import runnable
 from benchmark.report.again import setting
 from benchmark.report.boards import ENOUGH, LIKE, Board
 from benchmark.report.choice import Candidate, Limit, fronts, versus_best
-from benchmark.report.costs import STEP
+from benchmark.report.costs import STEP, unsteady
 from benchmark.report.frame import Run
 from benchmark.report.runnable import Capable
 from benchmark.report.tables import significant
@@ -64,7 +65,7 @@ def grounds(board: Board, found: Sequence[Candidate], examples: int | None, othe
         f"{_count(len(found), 'setting')}, {_seeds(board)}; measured on {', '.join(machines)}."
     )
     if others:
-        yield f"Also recorded: {'; '.join(brief(b, board.examples) for b in others)} (choose by budget=, view=)."
+        yield f"Also recorded: {'; '.join(brief(b) for b in others)} (choose by budget=, view=)."
     if examples and (far := board.distance(examples)) > LIKE:
         yield (
             f"Nothing is recorded on about {examples:,} examples: the nearest evidence has {board.examples:,}, "
@@ -77,10 +78,10 @@ def view(board: Board) -> str:
     return next(name for name, (view, _) in VIEWS.items() if view == board.view)
 
 
-def brief(board: Board, usual: int = 0) -> str:
-    """Name a board in a few words; its number of examples where it is not the usual one."""
+def brief(board: Board) -> str:
+    """Name a board in a few words."""
     named = " ".join(filter(None, (board.budget or "no budget", board.view)))
-    size = f", {board.examples:,} examples" if board.examples not in (0, usual) else ""
+    size = f", {board.examples:,} examples" if board.examples else ""
     return f"{named} ({_count(len({g.method for g in board.groups}), 'method')}, {_seeds(board)}{size})"
 
 
@@ -128,7 +129,7 @@ def recommended(kept: Sequence[Candidate]) -> Iterator[Line]:
     shown = [row for row in rows if row.least or row.against == "best"]
     yield ""
     yield from shown
-    yield "Least for size, memory or step: nothing else that fits scores as high with less of it."
+    yield "Least for size, memory or step: all that fits and scores higher takes clearly more of it."
     if tied := [short(row.candidate) for row in rows if row.against == "tied" and row not in shown]:
         yield f"Tied with the best as well, by a paired test over {len(kept)} settings: {_listed(tied)}."
     yield from ("", "To run them:")
@@ -180,6 +181,9 @@ def thin(board: Board, kept: Sequence[Candidate], known: Sequence[Board]) -> Ite
     if len({b.budget for b in known}) == 1:
         yield "Thin: one budget is recorded; with more steps another may lead."
     costs = [(name, cost) for c in kept for name, cost in c.costs.items() if name in UNITS]
+    again = {SHORT[name]: unsteady((c.low, c.high) for n, c in costs if n == name) for name in SHORT}
+    if shares := [f"{100 * statistics.median(found):.0f} % in {name}" for name, found in again.items() if found]:
+        yield f"Measurements of one setting differ by {' and '.join(shares)} (median): less than that tells nothing."
     if bounds := {SHORT.get(name, "") for name, cost in costs if cost.shared}:
         rough = "; who is least for step is as rough" * (SHORT[STEP] in bounds)
         yield f"≤: measured while others were at work on the machine, an upper bound{rough}."

@@ -53,7 +53,7 @@ def boards(runs: Iterable[Run], backbone: str) -> list[Board]:
     """Sort the final runs of one task on a pretrained backbone; records of both sources stand side by side."""
     found = []
     for (_, name), groups in grouped(list(runs)).items():
-        mine = [g for g in groups if g.backbone == backbone and g.weights != "random" and g.records]
+        mine = [g for g in groups if g.backbone == backbone and not g.control and g.records]
         sides: dict[tuple, list[Group]] = {}
         for group in mine:
             if group.done:

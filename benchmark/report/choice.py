@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.report.boards import Board
-from benchmark.report.costs import MEMORY, STEP, Cost, Costs
+from benchmark.report.costs import MEMORY, STEP, Cost, Costs, front
 from benchmark.report.evidence import Evidence
 from benchmark.report.groups import Group
 from benchmark.report.runnable import Capable
@@ -70,19 +71,14 @@ def candidates(board: Board, evidence: Evidence, able: Mapping[str, Capable], co
 
 
 def fronts(found: Sequence[Candidate]) -> dict[str, list[Candidate]]:
-    """Give for each cost those that no other beats: none scores as high for less, none higher for as little.
-
-    A cost counts where it is known of all; who does not train has no step.
-    """
+    """Give for each cost the Pareto front. It counts where it is known of all; who does not train has no step."""
     known = {name: [c for c in found if name in c.costs] for name in COSTS}
     whole = [name for name in COSTS if len(known[name]) == len(found) or (name == COSTS[-1] and known[name])]
-    return {name: [c for c in known[name] if not any(_beats(o, c, name) for o in known[name])] for name in whole}
-
-
-def _beats(one: Candidate, other: Candidate, cost: str) -> bool:
-    less, more = one.costs[cost].value, other.costs[cost].value
-    scores = one.estimate.value, other.estimate.value
-    return less <= more and scores[0] >= scores[1] and (less < more or scores[0] > scores[1])
+    members = {}
+    for name in whole:
+        on = front([c.costs[name] for c in known[name]], [c.estimate.value for c in known[name]])
+        members[name] = list(itertools.compress(known[name], on))
+    return members
 
 
 def versus_best(found: Sequence[Candidate]) -> dict[int, Difference]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from benchmark.report.costs import MEMORY, STEP
+from benchmark.report.costs import MEMORY, STEP, unsteady
 from benchmark.report.groups import Group
 from benchmark.report.tables import ABSENT, Table, label, significant
 
@@ -47,6 +47,7 @@ def costs(name: str, groups: Sequence[Group]) -> Table:
         table.rows.append([*named, f"{len(group.done)}{beside}", count, relative, *found])
     for said in sorted({_where(group) for group in groups if group.done}):
         table.note(said)
+    _doubt(table, {heading: [g.values("cost", name) for g in groups] for heading, (name, _) in COLUMNS.items()})
     return table
 
 
@@ -59,18 +60,35 @@ def overview(name: str, tasks: Mapping[str, Sequence[Group]]) -> Table:
             mine = [g for g in groups if g.backbone == backbone and g.records]
             several = f" {backbone}" if len({g.backbone for g in groups}) > 1 else ""
             table.header += [f"{task}{several} step, full = 1", f"{task}{several} memory (MB)"]
-            whole = next((_median(g, STEP) for g in mine if g.method == REFERENCE), None)
-            columns.append({label(g, table): _pair(g, whole) for g in mine})
+            whole = next((g for g in mine if g.method == REFERENCE and _median(g, STEP)), None)
+            columns.append({label(g, table): _pair(g, whole and _median(whole, STEP)) for g in mine})
+            shares = [_shares(g, whole) for g in mine if g is not whole] if whole else []
+            memory = [g.values("cost", MEMORY) for g in mine]
+            _doubt(table, dict(zip(table.header[-2:], (shares, memory), strict=True)))
     for method in sorted({method for column in columns for method in column}):
         table.rows.append([method, *(cell for column in columns for cell in column.get(method, [ABSENT, ""]))])
     return table
+
+
+def _doubt(table: Table, columns: Mapping[str, Sequence[Sequence[float]]]) -> None:
+    """Note by how much the measurements of one setting differ."""
+    for heading, settings in columns.items():
+        if found := unsteady(settings):
+            middle, most = (f"{100 * share:.0f} %" for share in (statistics.median(found), max(found)))
+            table.note(f"{heading}: the seeds of one setting differ by {middle} (median over settings; at most {most})")
+
+
+def _shares(group: Group, whole: Group) -> list[float]:
+    """Divide each seed's step by that of the reference with the same seed."""
+    steps, others = ({r.seed: r.value("cost", STEP) for r in g.done} for g in (group, whole))
+    return [step / other for seed, step in steps.items() if step and (other := others.get(seed))]
 
 
 def _pair(group: Group, whole: float | None) -> list[str]:
     if not group.done:
         return [" or ".join(sorted({record.status for record in group.records})), ""]
     step = _median(group, STEP)
-    return [significant(step / whole) if step and whole else ABSENT, _cell(group, MEMORY, 1e-6)]
+    return [significant(step / whole, 2) if step and whole else ABSENT, _cell(group, MEMORY, 1e-6)]
 
 
 def _median(group: Group, name: str) -> float | None:

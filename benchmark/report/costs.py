@@ -18,9 +18,11 @@ FP32 = 4  # bytes
 
 @dataclass(frozen=True)
 class Cost:
-    """A median over seeds."""
+    """A median over seeds, and between what values it was measured."""
 
     value: float
+    low: float
+    high: float
     shared: bool = False  # a time, while others were at work on the machine: an upper bound
     apart: bool = False  # of runs that were there to measure it, not of those that gave the score
     machines: tuple[str, ...] = ()
@@ -64,7 +66,27 @@ def _median(runs: Sequence[Record], name: str, apart: bool = False) -> Cost | No
     measured = [r for r in runs if id(r) in known]
     shared = "seconds" in name and any(r.environment.get("shared") for r in measured)
     machines = tuple(sorted({str(r.environment.get("device_name")) for r in measured}))
-    return Cost(statistics.median(known.values()), shared, apart, machines)
+    values = known.values()
+    return Cost(statistics.median(values), min(values), max(values), shared, apart, machines)
+
+
+def unsteady(settings: Iterable[Sequence[float]]) -> list[float]:
+    """Say by what share the measurements of one setting differ, of each that was measured more than once."""
+    return [max(values) / min(values) - 1 for values in settings if values and max(values) > min(values) > 0]
+
+
+def front(costs: Sequence[Cost], scores: Sequence[float]) -> list[bool]:
+    """Say which are on the Pareto front: nothing else scores higher for no more, or as high for less.
+
+    More and less are what the measurements of a cost do not contradict: one lies above or below all of the other's.
+    """
+    pairs = list(zip(costs, scores, strict=True))
+    return [not any(_beats(one, other) for one in pairs) for other in pairs]
+
+
+def _beats(one: tuple[Cost, float], other: tuple[Cost, float]) -> bool:
+    (cost, score), (its, least) = one, other
+    return (score > least and cost.low <= its.high) or (score == least and cost.high < its.low)
 
 
 def alone(record: Record) -> bool:

@@ -50,7 +50,7 @@ def boards(tasks: Mapping[str, Sequence[Group]], evidence: Evidence) -> list[Boa
     """Give a board per task: of its backbones the one on which most methods have a score."""
     found = []
     for task, groups in tasks.items():
-        done = [group for group in groups if group.done and group.weights != "random" and group.part == WHOLE]
+        done = [group for group in groups if group.done and not group.control and group.part == WHOLE]
         options = [
             _board(task, name, [g for g in done if g.backbone == name], evidence)
             for name in sorted({group.backbone for group in done})

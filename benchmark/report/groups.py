@@ -17,6 +17,7 @@ PRINT = "data fingerprint"
 COMPARED = ("task.", "budget.", "data.", PRINT, "device", "source")
 OWN = ("method.", "trial")  # settings in which two methods may differ
 WHOLE = "1"
+CONTROL = "random"  # weights that nobody would deploy
 
 
 Settings = dict[str, str]
@@ -37,6 +38,11 @@ class Group:
     def done(self) -> list[Record]:
         """The seeds that gave numbers."""
         return [record for record in self.records if record.status == "done"]
+
+    @property
+    def control(self) -> bool:
+        """Whether it started from random weights, to show what pretraining is worth."""
+        return self.weights == CONTROL
 
     @property
     def part(self) -> str:
@@ -145,8 +151,10 @@ def _varied(groups: Sequence[Group]) -> set[str]:
 
 
 def _complete(groups: list[Group]) -> list[Group]:
+    """Add the squares that nobody has run; of controls a few are enough."""
     known = {(g.backbone, g.weights, g.method) for g in groups}
-    grid = {(backbone, start, method) for backbone, start, _ in known for _, _, method in known}
+    starts = {(g.backbone, g.weights) for g in groups if not g.control}
+    grid = {(*start, method) for start in starts for *_, method in known}
     return groups + [Group(*square, settings={}) for square in sorted(grid - known)]
 
 

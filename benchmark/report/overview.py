@@ -20,7 +20,7 @@ def overview(budget: str, tasks: Mapping[str, list[Group]]) -> Table | None:
     columns: dict[tuple[str, str], dict[str, Group]] = {}
     for task, groups in tasks.items():
         for group in groups:
-            if group.records and group.weights != "random" and group.part == WHOLE:
+            if group.records and not group.control and group.part == WHOLE:
                 columns.setdefault((task, group.backbone), {})[label(group, table)] = group
     if len({task for task, _ in columns}) < 2:
         return None

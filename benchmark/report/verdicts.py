@@ -65,7 +65,7 @@ def _matching(groups: Sequence[Group], setting: Setting) -> list[Group]:
         for group in groups
         if (group.method, group.backbone) == (setting.method, setting.backbone)
         and group.done
-        and group.weights != "random"
+        and not group.control
         and all(group.settings.get(key) == value for key, value in wanted.items())
         # where a claim names none, all examples and no solved size are meant
         and ("fraction" in wanted or group.part == WHOLE)

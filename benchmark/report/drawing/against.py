@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,31 +10,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.report import charts
+from benchmark.report.costs import Cost, front
 from benchmark.report.drawing import cloud, names, style
 from benchmark.report.drawing.material import SETTING, Material, whole
+from benchmark.report.groups import CONTROL
 
 BESIDE = "beside other runs"
 
 
 def table(material: Material, cost: str, unit: float = 1.0) -> pd.DataFrame:
     """Give every setting its cost, how that was measured, and whether it is on the front of its place."""
-    found = whole(material.settings).assign(cost=np.nan, measured="alone")
+    found = whole(material.settings)
+    known = pd.Series(index=found.index, dtype=object)
     for _, part in found.groupby(["task", "budget"], sort=False):
-        known = material.costs.of(list(part["group"]), cost)
-        found.loc[part.index, "cost"] = [np.nan if one is None else one.value * unit for one in known]
-        found.loc[part.index[[one is not None and one.shared for one in known]], "measured"] = BESIDE
-    found["cost"] = found["cost"].where(found["trained"] != 0, 0.0)  # trains nothing: no place on an axis
-    found = found.dropna(subset="cost")
-    found["front"] = False
+        known.loc[part.index] = material.costs.of(list(part["group"]), cost)
+    known[found["trained"] == 0] = Cost(0.0, 0.0, 0.0)  # trains nothing: no place on an axis
+    found, known = found[known.notna()], known.dropna()
+    found = found.assign(cost=[one.value * unit for one in known], front=False)
+    found = found.assign(least=[one.low * unit for one in known], most=[one.high * unit for one in known])
+    found["measured"] = [BESIDE if one.shared else "alone" for one in known]
     for (*_, weights, _), part in found.groupby(["task", "budget", "backbone", "weights", "place"], sort=False):
-        found.loc[part.index, "front"] = weights != style.CONTROL and np.array(front(part["cost"], part["score"]))
-    return found[[*SETTING, "cost", "measured", "front"]].reset_index(drop=True)
-
-
-def front(costs: Sequence[float], scores: Sequence[float]) -> list[bool]:
-    """Say which are on the Pareto front: nothing is as cheap and as good, and better in one of the two."""
-    pairs = list(zip(costs, scores, strict=True))
-    return [not any(c <= cost and s >= score and (c, s) != (cost, score) for c, s in pairs) for cost, score in pairs]
+        on = front(known[part.index], part["score"])
+        found.loc[part.index, "front"] = weights != CONTROL and np.array(on)
+    return found[[*SETTING, "cost", "least", "most", "measured", "front"]].reset_index(drop=True)
 
 
 def draw(table: pd.DataFrame, width: str, words: str, engineering: bool = False) -> Figure:
@@ -52,8 +49,8 @@ def draw(table: pd.DataFrame, width: str, words: str, engineering: bool = False)
     rough = f"measured {BESIDE}" if BESIDE in set(priced["measured"]) else ""
     axes.set_xlabel(f"{words[:-1]}{''.join(f', {more}' for more in (scale, rough) if more)})")
     left_out = _name(axes, table, looks)
-    beside = "filled: on the Pareto front" + (f"; {left_out} not named" if left_out else "")
-    style.title(axes, style.board(first), beside, looks)
+    beside = ["filled: on the Pareto front", *["across: least to most measured"] * measured_again(table)]
+    style.title(axes, style.board(first), "; ".join(beside + [f"{left_out} not named"] * (left_out > 0)), looks)
     return figure
 
 
@@ -61,14 +58,20 @@ def chart(table: pd.DataFrame, words: str) -> charts.Figure:
     """Describe the same for the page."""
     metric = f"test {table['metric'].iloc[0]}"
     titles = {"cost": words, "score": metric, "low": "95 % from", "high": "95 % to"}
+    titles |= {"least": "measured from", "most": "measured to"}
+    hover = ["low", "high", "seeds", *["least", "most"] * measured_again(table), "measured"]
     return charts.figure(
         charts.started(table),
         charts.Chart(
             title=f"{metric} against {words.partition(' (')[0]}", x="cost", y="score", name="label",
-            hover=["low", "high", "seeds", "measured"], low="low", high="high", group="start", link="link", log=True,
-            titles=titles,
+            hover=hover, low="low", high="high", group="start", link="link", log=True, titles=titles,
         ),
     )  # fmt: skip
+
+
+def measured_again(table: pd.DataFrame) -> bool:
+    """Whether measurements of one setting differ."""
+    return bool((table["least"] < table["most"]).any())
 
 
 def _marks(axes: Axes, part: pd.DataFrame, look: tuple[str, str]) -> None:
@@ -77,15 +80,9 @@ def _marks(axes: Axes, part: pd.DataFrame, look: tuple[str, str]) -> None:
         axes.axhline(row.score, color=colour, lw=0.9, ls=style.LINES[1 if marker != "^" else 2], zorder=1)
     priced = part[part["cost"] > 0]
     for on_front, some in priced.groupby("front"):
-        axes.vlines(
-            some["cost"],
-            some["low"],
-            some["high"],
-            color=colour if on_front else style.GREY,
-            alpha=0.35,
-            lw=1,
-            zorder=1.2,
-        )
+        bars = {"color": colour if on_front else style.GREY, "alpha": 0.35, "lw": 1, "zorder": 1.2}
+        axes.vlines(some["cost"], some["low"], some["high"], **bars)
+        axes.hlines(some["score"], some["least"], some["most"], **bars)
         face = colour if on_front else "white"
         axes.plot(
             some["cost"], some["score"], ls="none", marker=marker, ms=4.5, mec=colour, mfc=face, mew=0.8, zorder=3
@@ -115,5 +112,6 @@ def _name(axes: Axes, table: pd.DataFrame, looks: dict) -> int:
     ]
     obstacles = [np.array([[r.cost, r.score]] * 2) for r in rest.itertuples() if r.cost]
     bars = [np.array([[r.cost, r.low], [r.cost, r.high]]) for r in wanted.itertuples() if r.front and r.cost]
+    bars += [np.array([[r.least, r.score], [r.most, r.score]]) for r in table.itertuples() if r.least < r.most]
     bars = [bar for bar in bars if np.isfinite(bar).all()]
     return names.place(axes, found, [*_fronts(table), *bars, *obstacles]) + len(rest)

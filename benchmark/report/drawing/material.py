@@ -50,9 +50,9 @@ class Material:
 
     @cached_property
     def settings(self) -> pd.DataFrame:
-        """One row per setting with a score on test: its interval where there is one, its group, its training size."""
+        """One row per setting with a score on test: its interval where there is one, its group, where that stands."""
         rows = [row for grid in self.grids if grid[1] != MEASURING for row in self._rows(grid)]
-        table = pd.DataFrame(rows, columns=[*SETTING, "trained", "train", "group"])
+        table = pd.DataFrame(rows, columns=[*SETTING, "trained", "train", "group", "standing"])
         return table.astype(dict.fromkeys(("score", "low", "high", "trained", "train"), float))
 
     @cached_property
@@ -88,7 +88,7 @@ class Material:
             yield [
                 *grid, group.backbone, group.weights, group.method, label(group), place,
                 group.metric(), statistics.fmean(scores), *ends, len(scores),
-                statistics.median(trained) if trained else None, size(group), group,
+                statistics.median(trained) if trained else None, size(group), group, found,
             ]  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
 
+from benchmark.report.groups import CONTROL
+
 WIDTHS = {"one": 3.3, "two": 6.9}  # inches
 DPI = 160
 # Okabe and Ito's colours, dark ones first: told apart by colour-blind readers, and in grey with their marks and lines.
@@ -23,7 +25,6 @@ MARKERS = "osDvP*X"
 LINES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 GREY, PALE, TEXT = "#8c8c8c", "#dddddd", 6.5
 KNOWN = ("lora", "full", "head", "frozen")  # methods that a reader looks for first
-CONTROL = "random"  # weights that nobody would deploy
 COLUMNS = {"one": 2, "two": 3}  # of the key to the marks
 Looks = dict[tuple[str, str], tuple[str, str]]  # backbone, weights: colour, mark
 LONGEST = 26  # letters of a name

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from benchmark.report import charts
 from benchmark.report.drawing import lines, style
 from benchmark.report.drawing.material import Material, whole
+from benchmark.report.groups import CONTROL
 
 BY = ("task", "budget", "board")
 TAB = "training curves"  # what it is called beside others
@@ -22,7 +23,7 @@ SERIES = ("train", "valid")
 def data(material: Material) -> pd.DataFrame:
     """Give the mean curves over seeds of every setting on pretrained weights; a step that a seed lacks is left out."""
     found = whole(material.settings)
-    found = found[found["weights"] != style.CONTROL]
+    found = found[found["weights"] != CONTROL]
     rows = []
     for row in found.itertuples():
         several = found[(found["task"] == row.task) & (found["budget"] == row.budget)]["backbone"].nunique() > 1

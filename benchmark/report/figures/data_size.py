@@ -12,17 +12,22 @@ from matplotlib.figure import Figure
 from benchmark.report import charts
 from benchmark.report.drawing import lines, style
 from benchmark.report.drawing.material import Material, label
+from benchmark.report.groups import CONTROL
+from benchmark.report.standings import Standing
 
 BY = ("task", "budget", "board")
 TAB = "data size"  # what it is called beside others
 REFERENCE = "full"
-COLUMNS = [*BY, "method", "label", "metric", "train", "score", "low", "high", "crossover"]
+COLUMNS = [*BY, "method", "label", "metric", "train", "score", "low", "high", "crossover", "clear"]
 
 
 def data(material: Material) -> pd.DataFrame:
-    """Give the settings that were trained on several sizes, and the size from which on the reference is ahead."""
+    """Give the settings that were trained on several sizes, and the size from which on the reference is ahead.
+
+    That is clear where a paired test finds it ahead at every size from there on.
+    """
     found = material.settings.dropna(subset="train")
-    found = found[found["weights"] != style.CONTROL]
+    found = found[found["weights"] != CONTROL]
     several = found.groupby(["task", "budget"])["backbone"].transform("nunique") > 1
     boards = [
         ", ".join(filter(None, (backbone if many else "", place)))
@@ -31,15 +36,22 @@ def data(material: Material) -> pd.DataFrame:
     found = found.assign(board=boards, label=[label(group, but="fraction=") for group in found["group"]])
     sizes = found.groupby([*BY, "label"])["train"].transform("nunique")
     found = found[sizes > 1].sort_values([*BY, "label", "train"])
-    found["crossover"] = np.nan
+    found = found.assign(crossover=np.nan, clear=False)
     for _, board in found.groupby(list(BY)):
         reference = board[board["method"] == REFERENCE]
         if reference["label"].nunique() == 1:
             ahead = dict(zip(reference["train"], reference["score"], strict=True))
             for _, own in board[board["method"] != REFERENCE].groupby("label"):
                 mine = dict(zip(own["train"], own["score"], strict=True))
-                found.loc[own.index, "crossover"] = crossover(mine, ahead)
+                found.loc[own.index, "crossover"] = at = crossover(mine, ahead)
+                beyond = own.loc[own["train"] >= at, "standing"]
+                found.loc[own.index, "clear"] = bool(len(beyond)) and all(map(_behind, beyond))
     return found[COLUMNS].reset_index(drop=True)
+
+
+def _behind(standing: Standing | None) -> bool:
+    found = standing.versus.get(REFERENCE) if standing else None
+    return found is not None and found.clear and found.estimate.value < 0
 
 
 def crossover(mine: Mapping[float, float], reference: Mapping[float, float]) -> float:
@@ -72,13 +84,16 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
         at = part["crossover"].iloc[0]
         if at > 0:
             height = np.interp(math.log(at), np.log(part["train"]), part["score"])
-            axes.plot(at, height, marker="x", ms=6, mew=1.4, color="#000000", zorder=4)
+            colour = "#000000" if part["clear"].iloc[0] else style.GREY
+            axes.plot(at, height, marker="x", ms=6, mew=1.4, color=colour, zorder=4)
     axes.set_xscale("log")
     style.logarithmic(axes.xaxis, engineering=True, few=table["train"].max() < 100 * table["train"].min())
     axes.set_xlabel("training examples (number, log scale)")
     axes.set_ylabel(f"test {style.shown(first['metric'])} (mean, 95 % interval)")
     left_out = lines.name(axes, curves, looks)
-    beside = [f"✕: from here on {REFERENCE} is ahead" if table["crossover"].notna().any() else ""]
+    crossed = table[table["crossover"].notna()]
+    rough = "" if crossed["clear"].all() else ", grey or ~: no test says so"
+    beside = [f"✕: from here on {REFERENCE} is ahead{rough}" if len(crossed) else ""]
     beside += [f"{left_out} not named" if left_out else ""]
     style.title(axes, style.board(first), "; ".join(filter(None, beside)))
     return figure
@@ -86,19 +101,19 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
 
 def _told(name: str, part: pd.DataFrame) -> str:
     at = part["crossover"].iloc[0]
-    return f"{name} ✕ {at:,.0f}" if at > 0 else name
+    return f"{name} ✕ {'' if part['clear'].iloc[0] else '~'}{at:,.0f}" if at > 0 else name
 
 
 def chart(table: pd.DataFrame) -> charts.Figure:
     """Describe the same for the page."""
     titles = {
         "train": "training examples", "score": f"test {table['metric'].iloc[0]}",
-        "crossover": f"{REFERENCE} is ahead from",
+        "crossover": f"{REFERENCE} is ahead from", "clear": "a paired test says so",
     }  # fmt: skip
     return charts.figure(
         table,
         charts.Chart(
-            title="score against training examples", x="train", y="score", name="label", hover=["crossover"],
+            title="score against training examples", x="train", y="score", name="label", hover=["crossover", "clear"],
             low="low", high="high", group="label", log=True, joined=True, titles=titles,
         ),
     )  # fmt: skip

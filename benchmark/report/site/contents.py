@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from benchmark.report.drawing.press import Picture
 from benchmark.report.frame import Run
-from benchmark.report.groups import Group
+from benchmark.report.groups import CONTROL, Group
 from benchmark.report.quoted import Quoted
 from benchmark.report.site.shelf import Shelf
 from benchmark.report.tables import ABSENT, Table
@@ -116,7 +116,7 @@ def _columns(table: Table) -> list[str]:
 def _stands(task: str, line: Line, column: str) -> bool:
     """Whether a row stands under the heading of a task, or of a task and a backbone; never one of random weights."""
     named, *rest = column.split()
-    return named == task and line.cells[1] != "random" and (len(rest) < 2 or rest[0] == line.cells[0])
+    return named == task and line.cells[1] != CONTROL and (len(rest) < 2 or rest[0] == line.cells[0])
 
 
 def _only(found: Iterable[str]) -> str:
