@@ -16,7 +16,7 @@ from rich.table import Table
 from benchmark.report import frame
 from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.evidence import Evidence
-from benchmark.report.groups import Group, differences, grouped
+from benchmark.report.groups import ANY_SOURCE, WHOLE, Group, differences, grouped
 from benchmark.report.statistics import LEVEL, Estimate, estimate, holm
 from benchmark.report.tables import significant
 from benchmark.report.views import MEASURING
@@ -26,6 +26,7 @@ USAGE = """usage: python -m benchmark.compare A B [task=T] [results=DIR]
 
 Shows for every task, budget and backbone on which both methods were recorded how far A is from B: headline score,
 paired by seed and by test example, with its 95 % interval; and how A's parameters, time and memory relate to B's."""
+OUTCOMES = ("win", "tie", "loss", "open")
 COSTS = {"trainable_params": "parameters", STEP: "step time", MEMORY: "memory"}
 
 
@@ -34,16 +35,22 @@ class Meeting:
     """The two methods where everything else is the same."""
 
     place: str  # task, budget and view, and what else tells it from others
+    family: str  # of those that are counted, and corrected, together
     one: Group
     other: Group
     difference: Estimate
     scores: tuple[float, float]  # over the seeds that both have
 
+    def across(self) -> bool:
+        """Whether one is shipped and the other your own: of interest where either has none of its own kind to meet."""
+        return self.one.settings.get("source") != self.other.settings.get("source")
+
     def outcome(self, p: float | None) -> str:
         """Say who won, from the first method's side, by a corrected p value."""
         if p is None:
             return "open"
-        return "tie" if p >= 1 - LEVEL else "win" if self.difference.value > 0 else "loss"
+        win, tie, loss, _ = OUTCOMES
+        return tie if p >= 1 - LEVEL else win if self.difference.value > 0 else loss
 
 
 def main(arguments: list[str]) -> int:
@@ -94,17 +101,20 @@ def meetings(runs: list[frame.Run], evidence: Evidence, first: str, second: str,
         for one in ones:
             for other in others:
                 samples = evidence.sample(one), evidence.sample(other)
-                if one.shared() != other.shared() or not all(samples):
+                if one.shared(ANY_SOURCE) != other.shared(ANY_SOURCE) or not all(samples):
                     continue
                 if both := samples[0].paired(samples[1]):
                     scores = tuple(statistics.fmean(s.scores[seed] for seed in both.scores) for s in samples)
-                    yield Meeting(f"{name} {budget}".strip(), one, other, estimate(both), scores)
+                    family = f"{budget or 'no budget'}{', part of the data' * (one.part != WHOLE)}"
+                    yield Meeting(f"{name} {budget}".strip(), family, one, other, estimate(both), scores)
 
 
 def apart(found: Iterable[Meeting]) -> list[Meeting]:
     """Leave each pair of runs once, a default that tuning chose as tuned; say what tells rows of a place apart."""
     # the record itself: a cell that was run again has the same run_id in another source
-    own = {tuple(id(r) for r in (*m.one.records, *m.other.records)): m for m in found}
+    pairs = {tuple(id(r) for r in (*m.one.records, *m.other.records)): m for m in found}
+    within = {id(group) for m in pairs.values() if not m.across() for group in (m.one, m.other)}
+    own = {pair: m for pair, m in pairs.items() if not (m.across() and {id(m.one), id(m.other)} <= within)}
     places: dict[tuple[str, str], list[Meeting]] = {}
     for meeting in own.values():
         places.setdefault((meeting.place, meeting.one.weights), []).append(meeting)
@@ -112,39 +122,44 @@ def apart(found: Iterable[Meeting]) -> list[Meeting]:
     for members in places.values():
         varied = [words for _, words in differences([group for m in members for group in (m.one, m.other)])]
         for m, one, other in zip(members, varied[::2], varied[1::2], strict=True):
-            words = dict.fromkeys(word.removeprefix("method.") for word in (*one, *other))
-            told.append(replace(m, place=", ".join([m.place, *words])))
+            told.append(replace(m, place=", ".join([m.place, *_words(m, one, other)])))
     return told
+
+
+def _words(meeting: Meeting, one: Sequence[str], other: Sequence[str]) -> Iterable[str]:
+    """Join what tells two settings from others; what is not the same of both, with the name of whose it is."""
+    sides = ((meeting.one.method, one, other), (meeting.other.method, other, one))
+    words = (
+        f"{method} {word}" if word.startswith(ANY_SOURCE) and word not in its else word.removeprefix("method.")
+        for method, mine, its in sides
+        for word in mine
+    )
+    return dict.fromkeys(words)
 
 
 def show(found: Sequence[Meeting], costs: Costs, first: str, second: str) -> None:
     """Print a row per meeting, and who won how often."""
-    table = Table(title=f"{first} less {second}", title_justify="left")
-    for column in (
-        "task",
-        "backbone",
-        "metric",
-        first,
-        second,
-        "difference",
-        "95 %",
-        "p (Holm)",
-        "seeds",
-        "",
-        *COSTS.values(),
-    ):
-        table.add_column(column, justify="left" if column in ("task", "backbone", "metric", "") else "right")
-    adjusted = holm({str(i): m.difference.p for i, m in enumerate(found)})
+    table = Table(title=f"{first} less {second}", title_justify="left", box=None, pad_edge=False)
+    for column in ("task", "backbone", "metric"):
+        table.add_column(column, overflow="fold", min_width=len("reference_tuned") if column == "task" else None)
+    for column in (first, second, "difference", "95 %", "p (Holm)", "seeds"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("")
+    for column in COSTS.values():
+        table.add_column(column, justify="right", no_wrap=True)
+    families = {m.family: {str(i): n.difference.p for i, n in enumerate(found) if n.family == m.family} for m in found}
+    adjusted = {place: p for members in families.values() for place, p in holm(members).items()}
     outcomes = [m.outcome(adjusted.get(str(i))) for i, m in enumerate(found)]
     for i, (meeting, outcome) in enumerate(zip(found, outcomes, strict=True)):
         table.add_row(*row(meeting, adjusted.get(str(i)), outcome), *ratios(meeting, costs))
     Console(width=160 if not sys.stdout.isatty() else None).print(table)
-    counts, many = Counter(outcomes), f"{len(found)} comparison{'s' * (len(found) > 1)}"
-    told = ", ".join(f"{counts[name]} {name}" for name in ("win", "tie", "loss", "open") if counts[name])
-    print(
-        f"{told} in {many} of {first} with {second}, p corrected for {len(adjusted)}; "
-        f"costs: {first} over {second}, ~ where runs shared the machine"
-    )
+    for family, members in families.items():
+        counts = Counter(outcomes[int(place)] for place in members)
+        told = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
+        many = f"{len(members)} comparison{'s' * (len(members) > 1)}"
+        print(f"{family}: {told} in {many} of {first} with {second}")
+    print("tie: not told apart, p corrected (Holm) for the comparisons of its line; open: no test without predictions")
+    print(f"costs: {first} over {second}, ~ where others were at work, or measurements overlap")
     if any(m.difference.seeds == 1 for m in found):
         print("with one seed an interval tells what other test examples would do, not what another seed would")
 
@@ -162,11 +177,15 @@ def row(meeting: Meeting, p: float | None, outcome: str) -> list[str]:
 
 
 def ratios(meeting: Meeting, costs: Costs) -> Iterator[str]:
-    """Divide the costs of the two; what was measured beside other work is rough."""
+    """Divide the costs of the two; rough is what was measured beside other work, or once more, once less."""
     for name in COSTS:
         one, other = costs.of([meeting.one, meeting.other], name)
         known = one is not None and other is not None and other.value
-        yield f"{'~' * (one.shared or other.shared)}{significant(one.value / other.value)} x" if known else "-"
+        if not known:
+            yield "-"
+            continue
+        rough = one.shared or other.shared or (one.low < other.high and other.low < one.high)
+        yield f"{'~' * rough}{significant(one.value / other.value)} x"
 
 
 if __name__ == "__main__":

@@ -84,6 +84,12 @@ class Record:
         """The device type it ran on: runs on different types stand side by side."""
         return self.environment.get("device")
 
+    @property
+    def busy(self) -> bool:
+        """Whether others were at work on its machine: as it was told, or where it met more to do than cores."""
+        load, cores = (self.environment.get(name) for name in ("load_average", "cores"))
+        return bool(self.environment.get("shared") or (load and cores and load > cores))
+
     def value(self, split: str, name: str) -> float | None:
         """Return the final value of a measurement, or None where there is none."""
         return self.finals.get((split, name))
@@ -231,6 +237,17 @@ class Store:
                 with gzip.open(_beside(path), "rb") as rows:
                     return [json.loads(row) for row in rows]
         raise FileNotFoundError(f"{folder} holds no record {record.run_id} created {record.created}")
+
+    def stored(self, record: Record) -> bytes:
+        """Give a digest of all rows that lie beside a cell's records, of every device and number."""
+        folder, found = self.folder / record.task / record.method, hashlib.sha256()
+        for number in itertools.count():
+            path = folder / f"{record.run_id}{f'.{number}' * (number > 0)}.json"
+            if _beside(path).is_file():
+                found.update(_beside(path).read_bytes())
+            elif not path.is_file():
+                return found.digest()
+        raise AssertionError("counts end where files do")
 
     def _current(self, folder: Path, run_id: str) -> dict[str | None, tuple[Path, Record]]:
         return _newest((path, _read(path)) for path in _listed(folder).get(run_id, []))

@@ -163,7 +163,7 @@ def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
         first, source = members[0]
         this = any(r.run_id == record.run_id for r, _ in members) and source == "yours"
         step = _mean(members, "cost", "seconds_per_step")
-        bound = "≤" * any(r.environment.get("shared") for r, _ in members)  # others were at work on the machine
+        bound = "≤" * any(r.busy for r, _ in members)
         table.add_row(
             label(first, record),
             source,

@@ -31,7 +31,7 @@ def test_a_clear_win_and_a_tie_are_told_apart(tmp_path: Path, capsys: pytest.Cap
     assert compare.main(["lora", "full", where]) == 0
     said = capsys.readouterr().out
     assert "+0.4000" in said
-    assert "1 win in 1 comparison of lora with full, p corrected" in said
+    assert "1 win in 1 comparison of lora with full" in said
     assert compare.main(["full", "lora", where]) == 0
     assert "1 loss in 1 comparison of full with lora" in capsys.readouterr().out
     assert compare.main(["lora", "ia3", where]) == 0
@@ -88,7 +88,8 @@ def test_rows_of_one_place_say_what_tells_them_apart(tmp_path: Path, capsys: pyt
     said = re.sub(r"\s+", " ", re.sub("[│┃]", "", capsys.readouterr().out))
     assert said.count("rank=4") == 2
     assert said.count("rank=8") == said.count("fraction=0.1") == 1
-    assert "3 comparisons of lora with ia3" in said
+    assert "no budget: 1 win, 1 tie in 2 comparisons of lora with ia3" in said
+    assert "no budget, part of the data: 1 tie in 1 comparison" in said
 
 
 def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +104,9 @@ def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: py
     where = written(tmp_path, *runs)
     assert len(list(compare.meetings(load(tmp_path), Evidence(tmp_path), "lora", "ia3", None))) == 3
     assert compare.main(["lora", "ia3", where]) == 0
-    assert "2 comparisons" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "tuned: 1 win in 1 comparison" in said
+    assert "trials: 1 tie in 1 comparison" in said
 
 
 def test_a_shipped_cell_that_was_run_again_has_its_own_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +117,22 @@ def test_a_shipped_cell_that_was_run_again_has_its_own_row(tmp_path: Path, capsy
     said = capsys.readouterr().out
     assert "2 comparisons" in said
     assert "source=runs" in said
+
+
+def test_an_own_run_meets_a_shipped_one_that_it_has_none_of_its_own_for(tmp_path: Path, capsys) -> None:
+    for seed in (0, 1, 2):
+        for source, method, right in (("reference", "lora", 80), ("reference", "ia3", 60), ("runs", "dora", 90)):
+            Store(tmp_path / source).append(*answered(method, seed, right))
+    assert compare.main(["dora", "lora", f"results={tmp_path}"]) == 0
+    said = capsys.readouterr().out
+    assert "+0.1000" in said
+    assert "dora source=runs" in " ".join(said.split())
+    for seed in (0, 1, 2):
+        Store(tmp_path / "runs").append(*answered("lora", seed, 70))
+    assert compare.main(["dora", "lora", f"results={tmp_path}"]) == 0
+    said = capsys.readouterr().out
+    assert "+0.2000" in said
+    assert "+0.1000" in said
 
 
 def test_without_any_record_it_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import csv
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -82,8 +83,7 @@ def test_means_and_spreads_are_those_computed_by_hand(tmp_path: Path) -> None:
     (row,) = found["lora"]
     # 50,000 of 5,812,345 are 0.860 %; the median step of 0.123, 1.123 and 2.123 s is 1,123 ms
     assert row[:3] == ["tiny_mt", "pretrained", "lora"]
-    # no predictions: by the three seeds alone, 13 -/+ 4.3027 (t of 2 degrees of freedom) * 3 / root 3
-    assert row[3:6] == ["13.00 ± 3.00", "5.55 to 20.45 †", "–"]
+    assert row[3:6] == ["13.00 ± 3.00", "– †", "–"]  # no predictions, no interval
     assert row[6:10] == ["6.5000 ± 1.5000", "4.0000 ± 0.0000", "3", "–"]
     # stored: 200,001 bytes are 50,000 numbers of 4
     assert row[10:] == ["0.860", "0.860", "0.860", "1123", "200", "0.200"]
@@ -303,18 +303,48 @@ def test_an_interval_a_tie_and_a_difference_are_those_of_the_stored_answers(tmp_
     assert found["ia3"][4] == "+0.2800\\*"
 
 
-def test_what_was_drawn_is_kept_and_a_record_without_its_answers_joins(tmp_path: Path) -> None:
+def test_what_was_drawn_is_kept_and_a_record_without_its_answers_joins(tmp_path: Path, monkeypatch) -> None:
     for one in (answered("lora", 0, 80), answered("ia3", 0, 70)):
         Store(tmp_path / "reference").append(*one)
     Store(tmp_path / "reference").append(answered("bitfit", 0, 60)[0], None)
     first = rows(tmp_path)
     assert first["bitfit"][0][3:6] == ["0.6000", "– †", "–"]
-    for path in (tmp_path / "reference").rglob("*.jsonl.gz"):
+    with monkeypatch.context() as patched:
+        patched.setattr("benchmark.report.resampling.prepared", None)
+        assert rows(tmp_path) == first  # nothing is drawn again
+    kept = {path: path.read_bytes() for path in (tmp_path / "reference").rglob("*.jsonl.gz")}
+    for path in kept:
         path.write_bytes(b"cut short")
-    assert rows(tmp_path) == first
+    assert {row[4] for [row] in rows(tmp_path).values()} == {"– †"}
+    for path, content in kept.items():
+        path.write_bytes(content)
     for path in (tmp_path / ".cache").rglob("*.npz"):
         path.write_bytes(b"broken")
-    assert {row[4] for [row] in rows(tmp_path).values()} == {"– †"}
+    assert rows(tmp_path) == first
+
+
+def test_an_own_run_of_a_reference_takes_it_from_nobody(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        for name, right in (("lora", 80), ("ia3", 70)):
+            Store(tmp_path / "reference").append(*answered(name, seed, right))
+    before = rows(tmp_path)["ia3"][0]
+    Store(tmp_path / "runs").append(*answered("lora", 0, 60))
+    found = rows(tmp_path)
+    assert found["ia3 (source=reference)"][0][3:] == before[3:]
+    assert found["lora (source=runs)"][0][6] == "-0.2000\\*"  # from the shipped one
+
+
+def test_what_differs_in_more_than_its_method_is_held_against_nothing(tmp_path: Path) -> None:
+    made = [answered(name, 0, right) for name, right in (("lora", 80), ("ia3", 40))]
+    longer, answers = answered("dora", 0, 90)
+    other, its = answered("bitfit", 0, 50)
+    config = longer.config | {"budget": longer.config.get("budget", {}) | {"steps": 999}}
+    made.append((replace(longer, config=config, run_id=run_id(config)), answers))
+    made.append((replace(other, data=other.data | {"fingerprint": "another"}), its))
+    for one in made:
+        Store(tmp_path / "reference").append(*one)
+    found = {name.split(" ")[0]: row[5:7] for name, [row] in rows(tmp_path).items()}
+    assert found == {"lora": ["a", "–"], "ia3": ["b", "-0.4000\\*"], "dora": ["–", "–"], "bitfit": ["–", "–"]}
 
 
 def test_every_measurement_is_a_row_of_the_parquet_file(tmp_path: Path) -> None:
@@ -348,16 +378,12 @@ def test_measurements_are_in_order_of_run_and_as_they_were_recorded() -> None:
 
 def test_a_cell_on_two_types_of_device_has_two_scores(tmp_path: Path) -> None:
     card = {"device": "cuda", "device_name": "card"}
-    found = rows(
-        shipped(
-            tmp_path,
-            *(record(seed=s, bleu=10.0) for s in (0, 1)),
-            *(record(seed=s, bleu=20.0 + s, environment=card) for s in (0, 1)),
-        )
-    )
-    intervals = {row[3]: row[4] for same in found.values() for row in same}
-    assert intervals["10.00 ± 0.00"].startswith("10.00 to 10.00")
-    assert not intervals["20.50 ± 0.71"].startswith("10.00")
+    for right, changes in ((10, {}), (50, {"environment": card})):
+        one, answers = answered("lora", 0, right)
+        Store(tmp_path / "reference").append(replace(one, **changes), answers)
+    intervals = {row[3]: row[4] for same in rows(tmp_path).values() for row in same}
+    assert intervals["0.1000"].startswith("0.0")
+    assert intervals["0.5000"].startswith("0.4")
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from benchmark.report.costs import MEMORY, Costs
 from benchmark.report.domains import Board, Rank
 from benchmark.report.evidence import Evidence
 from benchmark.report.standings import REFERENCES
-from benchmark.report.statistics import estimate, seeds_needed, split
+from benchmark.report.statistics import Needed, estimate, needed, split
 from benchmark.report.tables import ABSENT, Table, significant
 
 POINTS = {"bleu": 1.0}  # one point on a metric's scale; on the others, that end at 1, a hundredth
@@ -26,11 +26,13 @@ RANKING = (
     f"{ABSENT}: no score, or, of a gain, full fine-tuning is not clearly above 0. No mean over unlike metrics is shown."
 )
 CERTAINTY = (
-    "What the order of methods rests on. share of method, seed, rest: of the variance of scores (two-way analysis of "
-    "variance over the seeds that every method has). half width: median over methods of half the 95 % interval. "
-    "told apart: pairs that a paired test tells apart (Holm's correction over all pairs). seeds for a point: "
-    "with which a paired test finds a difference of 1 BLEU, or of 0.01 in other metrics, in four of five tries on this "
-    "test set, between two methods whose seeds vary as here."
+    "What the order of methods rests on. share of method, seed, rest: of the variance of scores (components of a "
+    "two-way analysis of variance over the seeds that every method has; 0 % where chance alone does as much). half "
+    "width: median over methods of half the 95 % interval. told apart: pairs that a paired test tells apart (Holm's "
+    "correction over all pairs). seeds for a point: with which a paired test finds a difference of 1 BLEU, or of 0.01 "
+    "in other metrics, in four of five tries on this test set, between two methods that vary as here do on average; "
+    "none: with any number of seeds these test examples are too few. examples for a point: as many would be needed "
+    "with any number of seeds."
 )
 COMPOSITES = (
     "Scores that others make of quality and cost, for comparison with their boards; here nothing rests on them. PPT: "
@@ -57,6 +59,9 @@ def ranking(budget: str, boards: Sequence[Board], ranks: Mapping[str, Rank]) -> 
     for board in boards:
         if board.unclear:
             table.note(f"left out on {board.task}, since they have several settings there: {', '.join(board.unclear)}")
+        if board.several:
+            told = "the setting as it is shipped stands for methods with several"
+            table.note(f"on {board.task} {told}: {', '.join(board.several)}")
     return table
 
 
@@ -67,7 +72,8 @@ def _outcomes(found: domains.Outcomes | None) -> str:
 def certainty(budget: str, boards: Sequence[Board], evidence: Evidence) -> Table:
     """Lay out a row per task: what the seed does beside the method."""
     header = ["task", "backbone", "metric", "methods", "method", "seed", "rest", "half width", "told apart"]
-    table = Table(_named("certainty", budget), [*header, "seeds for a point"], legend=CERTAINTY)
+    header += ["seeds for a point", "test examples", "examples for a point"]
+    table = Table(_named("certainty", budget), header, legend=CERTAINTY)
     for board in boards:
         if len(board.samples) > 1:
             metric = _metric(board)
@@ -83,13 +89,19 @@ def _sure(board: Board, metric: str, evidence: Evidence) -> list[str]:
     intervals = {method: estimate(sample) for method, sample in board.samples.items()}
     halves = [(e.high - e.low) / 2 for e in intervals.values() if e.low is not None and e.high is not None]
     tested = {method: sample for method, sample in board.samples.items() if intervals[method].low is not None}
-    needed = seeds_needed(board.samples, POINTS.get(metric, 0.01))
     return [
         *shown,
         significant(statistics.median(halves)) if halves else ABSENT,
         _told_apart(evidence.ties(tested)) if len(tested) > 1 else ABSENT,
-        ABSENT if needed is None else str(needed),
+        *_wanted(needed(board.samples, POINTS.get(metric, 0.01)), board),
     ]
+
+
+def _wanted(found: Needed | None, board: Board) -> list[str]:
+    sizes = sorted({str(sample.size) for sample in board.samples.values() if sample.size})
+    if found is None:
+        return [ABSENT, " or ".join(sizes) or ABSENT, ABSENT]
+    return [str(found.seeds or "none"), " or ".join(sizes), f"{found.examples:,}"]
 
 
 def _told_apart(letters: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from benchmark.records import Record
 from benchmark.report.frame import Run
-from benchmark.report.groups import Group, differences, grouped
+from benchmark.report.groups import ANY_SOURCE, Group, differences, grouped
 from benchmark.report.views import MEASURING
 
 MEANINGLESS = (MEASURING, "smoke")  # budgets whose scores say nothing
@@ -57,7 +57,7 @@ def boards(runs: Iterable[Run], backbone: str) -> list[Board]:
         sides: dict[tuple, list[Group]] = {}
         for group in mine:
             if group.done:
-                sides.setdefault(group.shared(("source",)), []).append(group)
+                sides.setdefault(group.shared(ANY_SOURCE), []).append(group)
         lost = tuple(g for g in mine if not g.done)
         for members in sides.values():
             budget = str((members[0].done[0].config.get("budget") or {}).get("name") or "")

@@ -39,8 +39,8 @@ def costs(name: str, groups: Sequence[Group]) -> Table:
             table.rows.append([*named, *_lost(group, table), *[""] * (len(header) - 4)])
             continue
         step, share = _median(group, STEP), whole.get(group.backbone)
-        trained, shared = _median(group, "trainable_params"), [r for r in group.done if r.environment.get("shared")]
-        beside = " " + table.note("beside other work on the machine") if shared else ""
+        trained = _median(group, "trainable_params")
+        beside = " " + table.note("beside other work on the machine") if any(r.busy for r in group.done) else ""
         found = [_cell(group, measurement, unit) for measurement, unit in COLUMNS.values()]
         count = ABSENT if trained is None else f"{trained:,.0f}"
         relative = significant(step / share) if step and share else ABSENT

@@ -64,7 +64,7 @@ def _median(runs: Sequence[Record], name: str, apart: bool = False) -> Cost | No
     if not known:
         return None
     measured = [r for r in runs if id(r) in known]
-    shared = "seconds" in name and any(r.environment.get("shared") for r in measured)
+    shared = "seconds" in name and any(r.busy for r in measured)
     machines = tuple(sorted({str(r.environment.get("device_name")) for r in measured}))
     values = known.values()
     return Cost(statistics.median(values), min(values), max(values), shared, apart, machines)

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from benchmark.report.evidence import Evidence
-from benchmark.report.groups import WHOLE, Group
+from benchmark.report.groups import ANY_SOURCE, WHOLE, Group
+from benchmark.report.meant import meant
 from benchmark.report.statistics import LEVEL, Difference, Sample, against, estimate
 
 FLOORS = ("head", "frozen")  # what the network gives without being adapted; the first that ran
@@ -18,13 +19,14 @@ CEILING = "full"
 
 @dataclass(frozen=True)
 class Board:
-    """The methods compared on one task and pretrained backbone, each in its only setting there."""
+    """The methods compared on one task and pretrained backbone, each in the setting that is meant by its name."""
 
     task: str
     backbone: str
     groups: Mapping[str, Group]
     samples: Mapping[str, Sample]
-    unclear: tuple[str, ...] = ()  # methods with several settings: which one is meant?
+    several: tuple[str, ...] = ()  # methods of which that is one of several
+    unclear: tuple[str, ...] = ()  # methods of which no setting is the one that is meant
 
 
 @dataclass(frozen=True)
@@ -47,25 +49,27 @@ class Outcomes:
 
 
 def boards(tasks: Mapping[str, Sequence[Group]], evidence: Evidence) -> list[Board]:
-    """Give a board per task: of its backbones the one on which most methods have a score."""
+    """Give a board per task: of its backbones and conditions those under which most methods have a score."""
     found = []
     for task, groups in tasks.items():
         done = [group for group in groups if group.done and not group.control and group.part == WHOLE]
-        options = [
-            _board(task, name, [g for g in done if g.backbone == name], evidence)
-            for name in sorted({group.backbone for group in done})
-        ]
+        sides = sorted({group.shared(ANY_SOURCE) for group in done})
+        options = [_board(task, [g for g in done if g.shared(ANY_SOURCE) == side], evidence) for side in sides]
         if board := max(options, key=lambda b: len(b.samples), default=None):
             found.append(board)
     return [board for board in found if board.samples]
 
 
-def _board(task: str, backbone: str, groups: Sequence[Group], evidence: Evidence) -> Board:
-    names = [group.method for group in groups]
-    single = {group.method: group for group in groups if names.count(group.method) == 1}
-    samples = {method: sample for method, group in single.items() if (sample := evidence.sample(group))}
-    unclear = tuple(sorted(set(names) - single.keys()))
-    return Board(task, backbone, {method: single[method] for method in samples}, samples, unclear)
+def _board(task: str, groups: Sequence[Group], evidence: Evidence) -> Board:
+    by_method: dict[str, list[Group]] = {}
+    for group in groups:
+        by_method.setdefault(group.method, []).append(group)
+    chosen = {method: found for method, its in sorted(by_method.items()) if (found := meant(its))}
+    samples = {method: sample for method, group in chosen.items() if (sample := evidence.sample(group))}
+    several = tuple(method for method in samples if len(by_method[method]) > 1)
+    unclear = tuple(sorted(by_method.keys() - chosen.keys()))
+    groups_ = {method: chosen[method] for method in samples}
+    return Board(task, groups[0].backbone, groups_, samples, several, unclear)
 
 
 def ranks(boards: Sequence[Board], draws: int = 1000) -> dict[str, Rank]:

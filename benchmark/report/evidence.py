@@ -69,7 +69,8 @@ class Evidence:
 
     def _drawn(self, record: Record, source: str, split: str) -> tuple[str, int, np.ndarray]:
         """Give which examples a split has, how many, and the score on each drawn set of them."""
-        name = hashlib.sha256(json.dumps([record.to_json(), split]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        content = json.dumps([record.to_json(), split]).encode("utf-8", "surrogatepass")
+        name = hashlib.sha256(content + self._answers(record, source)).hexdigest()[:24]
         path = self.kept / name[:2] / f"{name}.npz"
         with suppress(FileNotFoundError, ValueError, KeyError, OSError, EOFError), np.load(path) as kept:
             return str(kept["mark"]), int(kept["size"]), kept["draws"]
@@ -85,6 +86,10 @@ class Evidence:
         told = [record.data.get("fingerprint"), ids]
         mark = hashlib.sha256(json.dumps(told).encode("utf-8", "surrogatepass")).hexdigest()[:16] if rows else ""
         return mark, len(rows), np.zeros(0) if score is None else score(resampling.counts(ids)).astype("float32")
+
+    def _answers(self, record: Record, source: str) -> bytes:
+        """Name what is stored beside a record: it can come, and go, after the record."""
+        return Store(self.results / source, read_only=True).stored(record)
 
     def _rows(self, record: Record, source: str) -> Sequence[dict]:
         try:

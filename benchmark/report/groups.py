@@ -16,6 +16,7 @@ PRINT = "data fingerprint"
 # Equal for all rows of an honest comparison; where they are not, every row says which it has.
 COMPARED = ("task.", "budget.", "data.", PRINT, "device", "source")
 OWN = ("method.", "trial")  # settings in which two methods may differ
+ANY_SOURCE = ("source",)  # shipped runs and your own are held against each other
 WHOLE = "1"
 CONTROL = "random"  # weights that nobody would deploy
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmark.report.evidence import Evidence
-from benchmark.report.groups import Group
+from benchmark.report.groups import ANY_SOURCE, Group
+from benchmark.report.meant import meant
 from benchmark.report.statistics import Difference, Estimate, Sample, against, estimate
 
 REFERENCES = ("lora", "full")  # what everybody knows, and what PEFT wants to reach
@@ -22,11 +23,11 @@ class Standing:
 
 
 def standings(groups: Sequence[Group], evidence: Evidence) -> dict[int, Standing]:
-    """Compare groups of one backbone, weights and part of the data, and give each one's standing by its place."""
-    boards: dict[tuple[str, str, str], dict[str, Sample]] = {}
+    """Compare groups that differ in their method alone, and give each one's standing by its place."""
+    boards: dict[tuple, dict[str, Sample]] = {}
     for place, group in enumerate(groups):
         if sample := evidence.sample(group):
-            boards.setdefault((group.backbone, group.weights, group.part), {})[str(place)] = sample
+            boards.setdefault(group.shared(ANY_SOURCE), {})[str(place)] = sample
     found: dict[int, Standing] = {}
     for samples in boards.values():
         estimates = {place: estimate(sample) for place, sample in samples.items()}
@@ -40,6 +41,7 @@ def standings(groups: Sequence[Group], evidence: Evidence) -> dict[int, Standing
 
 
 def _from(method: str, groups: Sequence[Group], samples: dict[str, Sample]) -> dict[str, Difference]:
-    """Compare with the one setting of a method; where it has several, with none."""
-    places = [place for place in samples if groups[int(place)].method == method]
-    return against(places[0], samples) if len(places) == 1 else {}
+    """Compare with the setting that is meant by a method's name, if there is one."""
+    places = {id(group): place for place in samples if (group := groups[int(place)]).method == method}
+    chosen = meant([groups[int(place)] for place in places.values()])
+    return against(places[id(chosen)], samples) if chosen else {}

@@ -58,7 +58,7 @@ class Estimate:
     p: float | None  # of a two-sided test whether it is zero
     error: float  # its standard error
     seeds: int
-    examples: int  # 0: no predictions are stored, the interval is over seeds alone
+    examples: int  # 0: no predictions are stored
 
 
 def estimate(sample: Sample) -> Estimate:
@@ -66,23 +66,24 @@ def estimate(sample: Sample) -> Estimate:
 
     The degrees of freedom are the harmonic mean of the two variances' own, weighted by them; Satterthwaite's (1946)
     trust a small variance of three seeds, and their intervals hold the truth in as few as 92 % of tries. No interval is
-    narrower than that over examples alone: seeds agree by chance, above all where a score has few values.
+    narrower than that over examples alone: seeds agree by chance, above all where a score has few values. For the same
+    reason there is none without predictions.
     """
     scores, seeds = np.array(list(sample.scores.values())), len(sample.scores)
     complete = len(sample.draws) == seeds
-    value, examples = float(scores.mean()), sample.size if complete else 0
-    if not complete and seeds == 1:
-        return Estimate(value, None, None, None, 0.0, seeds, examples)
+    value = float(scores.mean())
+    if not complete:
+        return Estimate(value, None, None, None, 0.0, seeds, 0)
     by_seeds = float(scores.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    alone, shared = _of_examples(np.array(list(sample.draws.values()))) if complete else (0.0, 0.0)
+    alone, shared = _of_examples(np.array(list(sample.draws.values())))
     spent = by_seeds / max(seeds - 1, 1) + shared / max(sample.size - 1, 1)
     ways = [(by_seeds + shared, (by_seeds + shared) / spent if spent else 1.0), (alone, max(sample.size - 1, 1))]
     ways = [(math.sqrt(variance), freedom) for variance, freedom in ways if variance > 0]
     if not ways:
-        return Estimate(value, value, value, float(not value), 0.0, seeds, examples)
+        return Estimate(value, value, value, float(not value), 0.0, seeds, sample.size)
     half = max(float(stats.t.isf((1 - LEVEL) / 2, freedom)) * error for error, freedom in ways)
     p = max(float(2 * stats.t.sf(abs(value) / error, freedom)) for error, freedom in ways)
-    return Estimate(value, value - half, value + half, p, max(error for error, _ in ways), seeds, examples)
+    return Estimate(value, value - half, value + half, p, max(error for error, _ in ways), seeds, sample.size)
 
 
 def _of_examples(drawn: np.ndarray) -> tuple[float, float]:
@@ -125,19 +126,28 @@ def holm(values: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def ties(samples: Mapping[str, Sample]) -> dict[str, str]:
-    """Letter the settings so that those share a letter which no test tells apart (Piepho 2004), best first."""
+    """Letter the settings so that those share a letter which no test tells apart (Piepho 2004), best first.
+
+    What can be paired with no other has none.
+    """
     ranked = sorted(samples, key=lambda name: -np.mean(list(samples[name].scores.values())))
-    pairs = list(itertools.combinations(ranked, 2))
-    found = {pair: samples[pair[0]].paired(samples[pair[1]]) for pair in pairs}
-    adjusted = holm({str(i): estimate(s).p for i, pair in enumerate(pairs) if (s := found[pair])})
+    found = {pair: both for pair in itertools.combinations(ranked, 2) if (both := _pair(samples, pair))}
+    pairs = list(found)
+    adjusted = holm({str(i): estimate(found[pair]).p for i, pair in enumerate(pairs)})
     apart = [pair for i, pair in enumerate(pairs) if adjusted.get(str(i), 1.0) < 1 - LEVEL]
+    ranked = [name for name in ranked if any(name in pair for pair in pairs)]
     groups = [frozenset(ranked)]
     for one, other in apart:
         split = [g - {name} for g in groups if {one, other} <= g for name in (one, other)]
         kept = [g for g in groups if not {one, other} <= g]
         groups = [g for g in {*kept, *split} if not any(g < larger for larger in {*kept, *split})]
     ordered = sorted(groups, key=lambda g: sorted(ranked.index(name) for name in g))
-    return {name: "".join(_letter(i) for i, g in enumerate(ordered) if name in g) for name in ranked}
+    return {name: "".join(_letter(i) for i, g in enumerate(ordered) if name in g) for name in samples}
+
+
+def _pair(samples: Mapping[str, Sample], names: tuple[str, str]) -> Sample | None:
+    one, other = (samples[name] for name in names)
+    return one.paired(other)
 
 
 def _letter(index: int) -> str:
@@ -145,23 +155,54 @@ def _letter(index: int) -> str:
 
 
 def split(samples: Mapping[str, Sample]) -> dict[str, float] | None:
-    """Share the variance of scores out to method, seed and the rest (two-way ANOVA over the seeds that all have)."""
+    """Share the variance of scores out to method, seed and the rest, over the seeds that all have.
+
+    Components of a two-way analysis of variance from its expected mean squares, none below 0 (Searle, Casella and
+    McCulloch 1992): plain sums of squares would give a third of the variance to 25 methods that are all the same.
+    """
     seeds = set.intersection(*(set(s.scores) for s in samples.values())) if samples else set()
     table = np.array([[sample.scores[seed] for seed in sorted(seeds)] for sample in samples.values()])
     if min(table.shape, default=0) < 2 or not table.var():
         return None
-    method, seed = table.mean(1).var() / table.var(), table.mean(0).var() / table.var()
-    return {"method": float(method), "seed": float(seed), "rest": float(max(1 - method - seed, 0.0))}
+    methods, runs = table.shape
+    by_method, by_seed = runs * table.mean(1).var(ddof=1), methods * table.mean(0).var(ddof=1)
+    left = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
+    rest = (left**2).sum() / ((methods - 1) * (runs - 1))
+    parts = {
+        "method": max((by_method - rest) / runs, 0.0), "seed": max((by_seed - rest) / methods, 0.0), "rest": rest,
+    }  # fmt: skip
+    return {name: float(part / sum(parts.values())) for name, part in parts.items()}
 
 
-def seeds_needed(samples: Mapping[str, Sample], gap: float, power: float = 0.8) -> int | None:
-    """Count the seeds with which a paired test finds a gap that is there, on this test set, in four of five tries."""
-    from statsmodels.stats.power import TTestPower
+@dataclass(frozen=True)
+class Needed:
+    """What a paired test needs to find a gap that is there, in four of five tries."""
 
+    seeds: int | None  # on this test set; None where no number of seeds would do
+    examples: int  # as these, were there no other seeds to meet
+
+
+def needed(samples: Mapping[str, Sample], gap: float, power: float = 0.8, most: int = 1000) -> Needed | None:
+    """Count the seeds, and the test examples, for two settings that vary as these do on average; None if unknown.
+
+    The variance of a difference is that between seeds over their number, plus what the examples do to all seeds.
+    """
     pairs = [one.paired(other) for one, other in itertools.combinations(samples.values(), 2)]
-    spreads = [np.var(list(pair.scores.values()), ddof=1) for pair in pairs if pair and len(pair.scores) > 1]
-    if not spreads:
+    known = [p for p in pairs if p and len(p.scores) == len(p.draws) > 1]
+    if not known:
         return None
-    spread = math.sqrt(float(np.mean(spreads)))
-    needed = (n for n in range(2, 1000) if TTestPower().power(gap / spread, n, 1 - LEVEL) >= power) if spread else [2]
-    return next(iter(needed), None)
+    by_seed = float(np.mean([np.var(list(p.scores.values()), ddof=1) for p in known]))
+    shared = float(np.mean([_of_examples(np.array(list(p.draws.values())))[1] for p in known]))
+    size = known[0].size
+    enough = (n for n in range(2, most) if _power(gap, by_seed / n, n, shared, size) >= power)
+    reach = sum(map(stats.norm.isf, ((1 - LEVEL) / 2, 1 - power)))  # standard errors between zero and the gap
+    return Needed(next(enough, None), math.ceil(size * shared * (reach / gap) ** 2))
+
+
+def _power(gap: float, by_seeds: float, seeds: int, shared: float, size: int) -> float:
+    """Say how often the test of estimate() finds a gap, upwards."""
+    variance = by_seeds + shared
+    if not variance:
+        return 1.0
+    freedom = variance / (by_seeds / (seeds - 1) + shared / max(size - 1, 1))
+    return float(stats.nct.sf(stats.t.isf((1 - LEVEL) / 2, freedom), freedom, gap / math.sqrt(variance)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.report.claimed import NOT_CONFIRMED, NOT_TESTED, Claim, Comparison, Measured, Setting, Verdict, verdict
 from benchmark.report.evidence import Evidence
-from benchmark.report.groups import WHOLE, Group
+from benchmark.report.groups import ANY_SOURCE, WHOLE, Group
 from benchmark.report.statistics import Sample, estimate
 from benchmark.report.tables import Table
 from benchmark.report.views import MEASURING, TUNED
@@ -48,7 +48,7 @@ class Judge:
         return Measured(found.value, found.low, found.high, estimate(both.plus(need.margin)).p)  # type: ignore[arg-type]
 
     def _meetings(self, groups: Sequence[Group], one: Setting, other: Setting) -> Iterator[Sample]:
-        apart = one.changes.keys() | other.changes.keys()
+        apart = one.changes.keys() | other.changes.keys() | {*ANY_SOURCE}
         for mine in _matching(groups, one):
             for its in _matching(groups, other):
                 samples = [self.evidence.sample(group) for group in (mine, its)]
