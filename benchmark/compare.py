@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
         print(f"warning: {warning.message}", file=sys.stderr)
     if not runs:
         return refuse(f"no records in {results}: make one with python -m benchmark.run method={methods[0]} task=nmt")
-    for noun, said in (*(("method", m) for m in methods), *(("task", t) for t in [given.get("task")] if t)):
+    for noun, said in (*(("method", m) for m in methods), *([("task", given["task"])] if "task" in given else [])):
         known = {getattr(record, noun) for _, record in runs}
         if said not in known:
             return refuse(f"no record of {noun} {said!r} in {results}{near(said, known)}")

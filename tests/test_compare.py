@@ -63,6 +63,7 @@ def test_other_budgets_and_other_examples_never_meet(tmp_path: Path, capsys: pyt
         (["lora", "lora"], "two different methods are wanted, 1 given"),
         (["lora", "dorra"], "no record of method 'dorra' in .*; did you mean dora?"),
         (["lora", "dora", "task=nmtt"], "no record of task 'nmtt' in .*; did you mean nmt?"),
+        (["lora", "dora", "task="], "no record of task '' in .*"),
         (["lora", "dora", "tasks=nmt"], "tasks=: not known here; did you mean task?"),
     ],
 )
