@@ -276,6 +276,9 @@ def _read(path: Path) -> Record | None:
         return Record.from_json(path.read_bytes())
     except FileNotFoundError:  # another process has just set it aside
         return None
+    except Newer as error:  # as good a result as any: nobody is to be told to delete it
+        warnings.warn(f"{path} is left out and kept, a newer version wrote it ({error})", stacklevel=2)
+        return None
     except (ValueError, TypeError) as error:
         warnings.warn(f"{path} is left out, it is no record ({error}): delete it, then run it again", stacklevel=2)
         return None

@@ -273,7 +273,7 @@ def test_without_hard_links_the_promises_hold(tmp_path: Path, monkeypatch: pytes
     assert store.examples(record(bleu=1.0)) == ROWS[:1]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 2}', '{"run_id": "x", "status": "done"}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 0}', '{"run_id": "x", "status": "done"}', "\x00"])
 def test_a_broken_file_is_named_and_replaced(content: str, tmp_path: Path) -> None:
     store = Store(tmp_path)
     good = replace(record(), run_id="0123456789ab")
@@ -318,4 +318,7 @@ def test_a_newer_record_is_refused_by_name_and_stays(tmp_path: Path) -> None:
     path.write_text(later)
     with pytest.raises(Newer, match=rf"{path.name}: schema 2 is newer than 1: .*another results folder"):
         store.find("nmt", "lora", path.stem, "cpu")
+    with pytest.warns(UserWarning, match=rf"{path.name} is left out and kept, a newer .*: read it with") as told:
+        assert list(store.records()) == []
+    assert "delete" not in str(told[0].message)
     assert path.read_text() == later
