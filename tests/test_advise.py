@@ -73,9 +73,13 @@ def lines(text: str, start: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line.startswith(f"{start} ")]
 
 
+def joined(text: str) -> str:
+    return " ".join(text.split())
+
+
 def commands(text: str) -> list[list[str]]:
-    joined = text.replace("\\\n", " ")
-    return [shlex.split(line, comments=True)[3:] for line in joined.splitlines() if "-m benchmark.run " in line]
+    whole = text.replace("\\\n", " ")
+    return [shlex.split(line, comments=True)[3:] for line in whole.splitlines() if "-m benchmark.run " in line]
 
 
 THREE = tuple(
@@ -146,6 +150,30 @@ def test_the_fronts_the_ties_and_the_costs_are_those_of_the_records(tmp_path, ca
     assert not lines(text, "full")  # dearer and worse
     assert "Thin: one budget is recorded" in text
     assert "fewer than" not in text
+
+
+def test_a_results_folder_that_was_given_stands_in_every_command(tmp_path, capsys, monkeypatch):
+    said = commands(asked(tmp_path, capsys, runs=[made("lora"), made("ia3", right=79, trained=10)]))
+    assert said
+    assert all(words[-1] == f"results={tmp_path}" for words in said)
+    text = asked(tmp_path, capsys, "backbone=esm2_8m", status=1)
+    assert all(words[-1] == f"results={tmp_path}" for words in commands(text))
+    assert advise.main(["task=solubility", f"results={tmp_path}"]) == 1
+    assert f"benchmark.advise task=protein results={tmp_path}" in joined(capsys.readouterr().out.replace("\\\n", " "))
+    (tmp_path / "results").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert advise.main(["task=protein"]) == 0
+    assert "results=" not in capsys.readouterr().out
+
+
+def test_the_words_that_reach_the_other_records_are_named(tmp_path, capsys):
+    def data(number):
+        return {"fingerprint": "f", "metric": "spearman", "sample": "s", "sizes": {"train": number}}
+
+    few = made("lora", 0, 60, words=("budget=quick", "fraction=0.1"), data=data(40))
+    assert "(choose by examples=)." in joined(asked(tmp_path / "few", capsys, runs=[*THREE, few]))
+    tuned = made("lora", words=("budget=standard", "trial=3"))
+    assert "(choose by budget=, view=)." in joined(asked(tmp_path / "tuned", capsys, runs=[*THREE, tuned]))
 
 
 def test_every_command_composes_and_is_the_recorded_setting(tmp_path, capsys):
@@ -258,7 +286,9 @@ def test_without_records_it_names_the_nearest_task_and_how_to_make_some(tmp_path
     assert [grid[:2] for grid in grids] == [["+sweep=tune", "+sweep=core"], ["+sweep=final", "+sweep=core"]]
     assert all("task=solubility" in cell for grid in grids for cell in expand(grid).cells)
     assert "protein is recorded on esm_lattice" in asked(tmp_path, capsys, "backbone=esm2_8m", status=1)
-    assert "To make records" in asked(tmp_path / "none", capsys, status=1)
+    text = asked(tmp_path / "none", capsys, status=1)
+    assert "To make records" in text
+    assert f"No records in {tmp_path / 'none'}: there is no such folder." in joined(text)
 
 
 def test_names_in_records_do_not_steer_the_terminal(tmp_path, capsys):
@@ -286,6 +316,7 @@ def test_names_in_records_do_not_steer_the_terminal(tmp_path, capsys):
         (["task=protein", "max_params=nan"], "max_params=nan: a positive number is wanted"),
         (["task=protein", "examples=0.2"], "examples=0.2: at least 1 is wanted"),
         (["task=protein", "mergeable=maybe"], "mergeable=maybe: true or false is wanted"),
+        (["task=nmt", "task=protein"], "task=protein: task=nmt is said before it, one of them is wanted"),
         (["task=protein", "lora"], "lora: a word is KEY=VALUE"),
     ],
 )

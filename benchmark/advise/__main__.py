@@ -6,7 +6,7 @@ import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.advise import said, shown
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
         runs = frame.load(wish.results)
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
-    lines = list(answer(wish, runs))
+    lines = [placed(line, wish.results) for line in answer(wish, runs)]
     shown.show(lines)
     return 0 if any(isinstance(line, shown.Row) for line in lines) else 1
 
@@ -78,7 +78,11 @@ def read(arguments: Sequence[str]) -> Wish:
             raise Refused(f"{word}: a word is KEY=VALUE, as in task=nmt{near(key, KEYS)}")
         if key not in KEYS:
             raise Refused(f"{key}=: not known here{near(key, KEYS)}")
-    given = dict(word.split("=", 1) for word in arguments)
+    given: dict[str, str] = {}
+    for key, _, value in (word.partition("=") for word in arguments):
+        if key in given:
+            raise Refused(f"{key}={value}: {key}={given[key]} is said before it, one of them is wanted")
+        given[key] = value
     if "task" not in given:
         raise Refused(f"task=? is missing{near('', runnable.names('task'))}")
     for noun in ("task", "backbone", "budget"):
@@ -114,6 +118,13 @@ def number(key: str, text: str) -> float:
     return value
 
 
+def placed(line: shown.Line, results: Path) -> shown.Line:
+    """Have a command read and write the records that the advice is from."""
+    if not isinstance(line, shown.Command) or results == Wish.results:
+        return line
+    return replace(line, words=(*line.words, f"results={results}"))
+
+
 def answer(wish: Wish, runs: list[frame.Run]) -> Iterator[shown.Line]:
     """Say what the records tell about a wish, line by line."""
     mine = [run for run in runs if run[1].task == wish.task]
@@ -126,6 +137,8 @@ def answer(wish: Wish, runs: list[frame.Run]) -> Iterator[shown.Line]:
     wanted = [b for b in known if wish.budget in (None, b.budget) and wish.view in (None, said.view(b))]
     ordered = best(wanted, wish.examples)
     if not ordered:
+        if not runs:
+            yield f"No records in {wish.results}{'.' if wish.results.is_dir() else ': there is no such folder.'}"
         asked = [f"{key}={value}" for key, value in (("budget", wish.budget), ("view", wish.view)) if value]
         yield from said.nothing(wish.task, wish.backbone, " ".join(asked), runs, best(known))
         return

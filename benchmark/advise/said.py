@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from benchmark.advise.others import also, brief, count, seeds
 from benchmark.advise.shown import SHORT, UNITS, Command, Line, Row, amount, score
 from benchmark.records import Record
 from benchmark.report import runnable
@@ -45,8 +46,8 @@ def nothing(task: str, backbone: str, asked: str, runs: Sequence[Run], known: Se
     if elsewhere := sorted({r.backbone for r in finals if r.task == task and r.backbone != backbone}):
         yield f"{task} is recorded on {', '.join(elsewhere)}: ask with backbone={elsewhere[0]}."
     if near := runnable.alike(task, {r.task for r in finals}):
-        count = Counter(r.task for r in finals)[near[0]]
-        yield f"The nearest task is {near[0]}, {_count(count, 'run')}; what leads there need not lead here:"
+        runs_there = count(Counter(r.task for r in finals)[near[0]], "run")
+        yield f"The nearest task is {near[0]}, {runs_there}; what leads there need not lead here:"
         yield Command((f"task={near[0]}",), module="python -m benchmark.advise")
     hub = not (runnable.STORED / runnable.described("backbone", backbone)["checkpoint"]).is_dir()
     place = (f"task={task}", f"backbone={backbone}", *(["budget=long"] if hub else []))
@@ -62,10 +63,9 @@ def grounds(board: Board, found: Sequence[Candidate], examples: int | None, othe
     size = f"{board.examples:,}" if board.examples else "an unknown number of"
     yield (
         f"Evidence: budget {board.budget}{spent}, {VIEWS[view(board)][1]}, {size} training examples; "
-        f"{_count(len(found), 'setting')}, {_seeds(board)}; measured on {', '.join(machines)}."
+        f"{count(len(found), 'setting')}, {seeds(board)}; measured on {', '.join(machines)}."
     )
-    if others:
-        yield f"Also recorded: {'; '.join(brief(b) for b in others)} (choose by budget=, view=)."
+    yield from also(board, others)
     if examples and (far := board.distance(examples)) > LIKE:
         yield (
             f"Nothing is recorded on about {examples:,} examples: the nearest evidence has {board.examples:,}, "
@@ -76,22 +76,6 @@ def grounds(board: Board, found: Sequence[Candidate], examples: int | None, othe
 def view(board: Board) -> str:
     """Name the view of a board as one asks for it."""
     return next(name for name, (view, _) in VIEWS.items() if view == board.view)
-
-
-def brief(board: Board) -> str:
-    """Name a board in a few words."""
-    named = " ".join(filter(None, (board.budget or "no budget", board.view)))
-    size = f", {board.examples:,} examples" if board.examples else ""
-    return f"{named} ({_count(len({g.method for g in board.groups}), 'method')}, {_seeds(board)}{size})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _seeds(board: Board) -> str:
-    least, most = (pick(len(group.done) for group in board.groups) for pick in (min, max))
-    return _count(most, "seed") if least == most else f"{least} to {most} seeds"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -232,7 +216,7 @@ def unrecorded(board: Board, running: Sequence[str], known: Sequence[Board]) -> 
         never = [method for method in missing if method not in beside]
         yield ""
         yield (
-            f"{_count(len(missing), 'method')} can run, not recorded under this setting "
+            f"{count(len(missing), 'method')} can run, not recorded under this setting "
             f"({len(never)} under none): {_listed(missing)}."
         )
         yield from again(missing if len(missing) <= LISTED else (), board, tune=True)

@@ -31,6 +31,11 @@ class Board:
         return max((r.data.get("sizes") or {}).get("train", 0) for g in self.groups for r in g.done)
 
     @property
+    def methods(self) -> set[str]:
+        """Name the methods that gave a number."""
+        return {group.method for group in self.groups}
+
+    @property
     def weight(self) -> int:
         """How much there is to choose by; a second seed of a method counts more than another method's first."""
         most: dict[str, int] = {}
