@@ -255,6 +255,23 @@ def test_evidence_on_as_many_examples_is_preferred_and_its_distance_told(tmp_pat
     )
 
 
+def test_many_more_methods_on_another_number_of_examples_are_told(tmp_path, capsys):
+    small = {"fingerprint": "f", "metric": "spearman", "sample": "s", "sizes": {"train": 40}}
+    few = made("ia3", 0, 60, 10, words=("budget=quick", "fraction=0.1"), data=small)
+    only = "Only 1 method is recorded on 40 examples, 3 on 400"
+    text = joined(asked(tmp_path, capsys, "examples=50", "max_params=1e4", runs=[*THREE, few]))
+    there = f"{only}: there houlsby (0.800) leads within the same limits. To go by those, ask with"
+    assert f"{there} examples=400." in text
+    text = joined(asked(tmp_path, capsys, "examples=50", "max_params=11"))
+    assert f"{only}; nothing there keeps within the limits." in text
+    assert "Only" not in asked(tmp_path, capsys, "examples=400")
+    # another budget has more on as many examples, and would come first: the words name this one
+    more = [made(name, s, words=("budget=standard",)) for name in ("lora", "dora", "bitfit", "ssf") for s in (0, 1, 2)]
+    text = joined(asked(tmp_path, capsys, "examples=50", "max_params=1e4", runs=more))
+    assert f"{there} budget=quick view=defaults examples=400." in text
+    assert f"{there} examples=400." in joined(asked(tmp_path, capsys, "examples=50", "budget=quick", "max_params=1e4"))
+
+
 def test_a_view_is_chosen_by_its_name(tmp_path, capsys):
     runs = [*THREE, *(made("lora", s, 95, words=("budget=quick", "trial=3")) for s in range(3))]
     text = asked(tmp_path, capsys, "view=defaults", runs=runs)

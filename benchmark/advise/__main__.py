@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.advise import said, shown
+from benchmark.advise import others, said, shown
 from benchmark.report import frame, runnable
-from benchmark.report.boards import best, boards
-from benchmark.report.choice import Limit, candidates
+from benchmark.report.boards import best, boards, wider
+from benchmark.report.choice import Candidate, Limit, candidates
 from benchmark.report.costs import Costs
 from benchmark.report.evidence import Evidence
 from benchmark.wording import near
@@ -44,6 +44,10 @@ class Wish:
     budget: str | None = None
     view: str | None = None
     results: Path = Path("results")
+
+    def allows(self, candidate: Candidate) -> bool:
+        """Whether a candidate keeps within all limits."""
+        return all(limit.fits(candidate) for limit in self.limits)
 
 
 class Refused(ValueError):
@@ -145,8 +149,11 @@ def answer(wish: Wish, runs: list[frame.Run]) -> Iterator[shown.Line]:
     board = ordered[0]
     evidence = Evidence(wish.results)
     found = candidates(board, evidence, able, Costs(mine))
-    kept = [candidate for candidate in found if all(limit.fits(candidate) for limit in wish.limits)]
+    kept = [candidate for candidate in found if wish.allows(candidate)]
     yield from said.grounds(board, found, wish.examples, [other for other in best(known) if other is not board])
+    if other := wider(board, wanted):
+        there = [c for c in candidates(other, evidence, able, Costs(mine)) if wish.allows(c)]
+        yield from others.more_methods(board, other, there, said.asked(other, wanted))
     yield from said.limited(wish.limits, found, kept, board)
     if kept:
         yield from said.recommended(kept)

@@ -11,7 +11,7 @@ from benchmark.advise.shown import SHORT, UNITS, Command, Line, Row, amount, sco
 from benchmark.records import Record
 from benchmark.report import runnable
 from benchmark.report.again import setting
-from benchmark.report.boards import ENOUGH, LIKE, Board
+from benchmark.report.boards import ENOUGH, LIKE, Board, best
 from benchmark.report.choice import Candidate, Limit, fronts, versus_best
 from benchmark.report.costs import STEP, unsteady
 from benchmark.report.frame import Run
@@ -76,6 +76,14 @@ def grounds(board: Board, found: Sequence[Candidate], examples: int | None, othe
 def view(board: Board) -> str:
     """Name the view of a board as one asks for it."""
     return next(name for name, (view, _) in VIEWS.items() if view == board.view)
+
+
+def asked(board: Board, wanted: Sequence[Board]) -> str:
+    """Give the words that lead to a board, as few as are needed among those that are asked for."""
+    words = f"examples={board.examples}"
+    if best(wanted, board.examples)[0] is board:
+        return words
+    return f"budget={board.budget} view={view(board)} {words}"
 
 
 def _listed(names: Sequence[str]) -> str:

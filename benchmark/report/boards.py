@@ -14,6 +14,7 @@ from benchmark.report.views import MEASURING
 MEANINGLESS = (MEASURING, "smoke")  # budgets whose scores say nothing
 LIKE = 2.0  # times as many examples, or as few, are a like number
 ENOUGH = 3  # seeds
+MANY = 2.0  # times as many methods are many more
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,10 @@ def best(known: Sequence[Board], examples: int | None = None) -> list[Board]:
         return round(math.log2(far), 1) if far > LIKE else 0, -board.weight, -steps, board.budget, board.view
 
     return sorted((b for b in known if b.budget not in MEANINGLESS), key=order)
+
+
+def wider(board: Board, known: Sequence[Board]) -> Board | None:
+    """Find the best board of the same budget and view that has many more methods, on another number of examples."""
+    alike = [b for b in best(known) if (b.budget, b.view) == (board.budget, board.view)]
+    many = [b for b in alike if len(b.methods) > MANY * len(board.methods) and b.distance(board.examples) > LIKE]
+    return next(iter(many), None)
