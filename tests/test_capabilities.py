@@ -4,13 +4,17 @@ import csv
 import re
 from dataclasses import replace
 
+import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from benchmark.capabilities import __main__ as command
-from benchmark.capabilities.networks import NETWORKS, bare, batch
+from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
 from benchmark.capabilities.page import page
-from benchmark.capabilities.probe import method_of, probe
+from benchmark.capabilities.probe import TINY, method_of, probe
 from benchmark.compose import names_in
+from benchmark.report import runnable
+from benchmark.report.figures import capability
 from benchmark.roles import FAMILIES
 
 ROWS = {(row.method, row.network): row for row in command.read(command.TABLE)}
@@ -26,6 +30,30 @@ def test_the_table_decides_every_pair():
     for pair, row in ROWS.items():
         assert row.status in ("runs", "refused"), pair
         assert row.reason if row.status == "refused" else row.kinds, pair
+
+
+def test_nothing_that_ran_is_called_refused():
+    with (command.ROOT / "results" / "runs.csv").open(newline="") as file:
+        ran = {(row["method"], row["backbone"]) for row in csv.DictReader(file) if row["status"] == "done"}
+    assert {method for method, _ in ran} == set(names_in("method"))
+    assert {(m, b): runnable.capable(b)[m].reason for m, b in ran if not runnable.capable(b)[m].runs} == {}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_too_large_for_a_tiny_network_is_no_refusal(name):
+    assert cell("llama", method_of(name)).conflict()
+    assert probe(name, method_of(name), "llama").status == "runs"
+    assert ROWS[name, "llama"].status == "runs"
+
+
+def test_the_key_of_the_figure_has_the_shades_of_its_cells():
+    kinds = {"merges": ("runs", "yes"), "runs": ("runs", "no"), "refused": ("refused", "")}
+    rows = [("lora", kind, *kinds[kind], "") for kind in kinds]
+    figure = capability.draw(pd.DataFrame(rows, columns=capability.COLUMNS), "two")
+    (cells,) = figure.axes[0].collections
+    cells.update_scalarmappable()
+    key = [text.get_color() for text in figure.texts if text.get_text() == "■"]
+    assert [to_hex(color) for color in cells.get_facecolors()] == [color.lower() for color in key]
 
 
 def test_nothing_that_a_peft_method_trains_is_dead():

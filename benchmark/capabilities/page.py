@@ -19,6 +19,10 @@ when predicting. *looks*: sees training batches before the first step. *departs*
 bare one. The learning rate is the default, in the geometric middle of the range that tuning draws from, before the
 backbone's own factor.
 """
+LEGEND = """● runs, · is refused; the reasons stand in the table. Where a method's default sizes are larger than a tiny
+network, it was tried with smaller ones, so that the answer is that of the architecture. Whether the default ones suit a
+checkpoint is decided when it is run: `road` and `vblora` are refused where a width is no multiple of 64.
+"""
 MARKS = {"runs": "●", "refused": "·"}
 
 
@@ -32,7 +36,7 @@ def page(rows: Sequence[Capability]) -> str:
         )
     left = "".join(f"- {name}: {why}.\n" for name, why in sorted(LEFT_OUT.items()))
     parts.append(f"## Left out\n\nTypes of Hugging Face PEFT that make no sense here:\n\n{left}")
-    parts.append(f"## Where they run\n\n● runs, · is refused; the reasons stand in the table.\n\n{grid(rows)}")
+    parts.append(f"## Where they run\n\n{LEGEND}\n{grid(rows)}")
     parts.append(f"## Why not\n\n{reasons(rows)}")
     return "\n".join(parts)
 

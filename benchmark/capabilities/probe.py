@@ -16,6 +16,13 @@ from benchmark.compose import CONFIGS
 from benchmark.train import training_mode
 from benchmark.types import Kind, Method
 
+TINY: dict[str, dict[str, Any]] = {  # method -> sizes that no trial draws, where the default ones fit no tiny network
+    "adamss": {"rank": 16},
+    "cpt": {"tokens": 32},
+    "road": {"options": {"group_size": 16}},
+    "vblora": {"options": {"vector_length": 16}},
+}
+
 
 @dataclass(frozen=True)
 class Capability:
@@ -38,9 +45,12 @@ def method_of(name: str, changes: Mapping[str, Any] | None = None) -> Method:
     return build(node, "method")
 
 
-def smallest(method: Method) -> Method:
-    """Set every knob of the published range to its smallest value."""
-    changes: dict[str, Any] = {}
+def smallest(method: Method, name: str = "") -> Method:
+    """Set every knob of the published range to its smallest value, and what TINY has for a method of that name."""
+    changes = {
+        field: {**getattr(method, field), **size} if isinstance(size, dict) else size
+        for field, size in TINY.get(name, {}).items()
+    }
     for knob, values in method.search.items():
         numbers = values if isinstance(values, list) else [values["low"]]
         if knob != "lr" and all(isinstance(value, int | float) for value in numbers):
@@ -57,7 +67,7 @@ def probe(name: str, method: Method, network: str) -> Capability:
     """
     kinds = NETWORKS[network][2]
     if any(cell(network, method, kind).conflict() for kind in kinds):
-        small = smallest(method)
+        small = smallest(method, name)
         if any(cell(network, small, kind).conflict() is None for kind in kinds):
             method = small
     reasons = {kind: cell(network, method, kind).conflict() for kind in kinds}

@@ -20,7 +20,7 @@ TAB = "capability"  # what it is called beside others
 FILE = "capabilities.csv"  # of the results
 COLUMNS = ["method", "network", "status", "merges", "reason"]
 CELL = 0.142  # inches
-SHADES = {"merges": "#0072B2", "runs": "#8fc3e8", "refused": "#f2f2f2"}
+SHADES = {"merges": "#0072B2", "runs": "#8fc3e8", "refused": "#dedede"}
 
 
 def data(material: Material) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def _key(figure: Figure, left: float) -> None:
     words = {"merges": "runs, can be merged", "runs": "runs", "refused": "refused"}
     for at, (kind, said) in zip((0, 1.15, 1.6), words.items(), strict=True):
         x, y = (left - 0.95 + at) / wide, 1 - 0.16 / high
-        figure.text(x, y, "■", color=SHADES[kind] if kind != "refused" else "#d9d9d9", size=8, va="center")
+        figure.text(x, y, "■", color=SHADES[kind], size=8, va="center")
         figure.text(x + 0.12 / wide, y, said, size=style.TEXT, va="center")
 
 
