@@ -43,8 +43,16 @@ def test_a_table_shows_the_costs_of_runs_made_for_it(tmp_path: Path) -> None:
     assert after[-3:-1] == ["60.0", "200"]
     assert after[:-3] == before[:-3]
     text = (tmp_path / "tables" / "nmt.md").read_text()
-    assert "budget=cost" in text
+    assert " Step and memory: of runs made to measure it (budget=cost" in text
     assert "≤" not in text
+
+
+def test_a_legend_says_of_which_columns_runs_were_made_for_it(tmp_path: Path) -> None:
+    other = record("ia3", trained=60_000, environment=BUSY)  # known nowhere else: its step is as good as lora's
+    shipped(tmp_path, record(environment=BUSY), other, measuring())
+    found = {name: row[-3:-1] for name, [row] in rows(tmp_path).items()}
+    assert found == {"lora": ["≤123", "200"], "ia3": ["≤123", "–"]}
+    assert ". Memory: of runs made to measure it (" in (tmp_path / "tables" / "nmt.md").read_text()
 
 
 def test_of_another_size_machine_or_precision_nothing_is_taken(tmp_path: Path) -> None:
@@ -74,11 +82,14 @@ def test_runs_that_measure_costs_have_tables_of_their_own_without_scores(tmp_pat
     assert (found["lora"]["step, full = 1"], found["full"]["step, full = 1"]) == ("0.500", "1.00")
     assert (found["lora"]["answer (ms)"], found["lora"]["trained"]) == ("4.00", "50,000")
     assert found["bitfit"]["seeds"].startswith("skipped")
-    assert "16 examples a step, chip, 2 threads\n" in (tmp_path / "tables" / "nmt_cost.md").read_text()
     (over,) = (row for row in cells(tmp_path, "methods_cost") if row["method"] == "lora")
     assert (over["nmt step, full = 1"], over["speech memory (MB)"]) == ("0.50", "200")
     text = (tmp_path / "tables" / "nmt_cost.md").read_text()
-    assert "step (ms): the seeds of one setting differ by 40 % (median over settings; at most 40 %)" in text  # 50, 70
+    assert " Measured with 16 examples a step, chip, 2 threads. " in text
+    assert " differ, median over settings (at most): step (ms) by 40 % (40 %).\n" in text  # 50 and 70
+    assert [line for line in text.splitlines() if line.startswith("- (")] == ["- (a) skipped: no biases"]
+    whole = (tmp_path / "tables" / "methods_cost.md").read_text()
+    assert all(word in text and word not in whole for word in ("answer:", "merged"))
     names = {path.name for path in (tmp_path / "tables").iterdir()}
     assert not any(name.startswith(("ranking", "certainty", "composites")) for name in names)
     assert not any("99.00" in path.read_text() for path in (tmp_path / "tables").iterdir())

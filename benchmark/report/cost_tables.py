@@ -26,6 +26,12 @@ LEGEND = (
     "adapter merged into the network. Memory on a CPU is what the process grew by, the network among it; 1 MB is a "
     f"million bytes. Scores of so few steps mean nothing and are not shown. {ABSENT}: not recorded."
 )
+OVERVIEW = (
+    "What training takes, median over seeds, of runs made to measure it; the table of each task says beside what. "
+    "step, full = 1: of training, forward to optimizer, in shares of full fine-tuning's. memory: the "
+    "peak of a whole run; on a CPU what the process grew by, the network among it; 1 MB is a million bytes. "
+    f"{ABSENT}: not recorded."
+)
 
 
 def costs(name: str, groups: Sequence[Group]) -> Table:
@@ -45,16 +51,17 @@ def costs(name: str, groups: Sequence[Group]) -> Table:
         count = ABSENT if trained is None else f"{trained:,.0f}"
         relative = significant(step / share) if step and share else ABSENT
         table.rows.append([*named, f"{len(group.done)}{beside}", count, relative, *found])
-    for said in sorted({_where(group) for group in groups if group.done}):
-        table.note(said)
+    if where := "; ".join(sorted({_where(group) for group in groups if group.done})):
+        table.legend += f" Measured with {where}."
     _doubt(table, {heading: [g.values("cost", name) for g in groups] for heading, (name, _) in COLUMNS.items()})
     return table
 
 
 def overview(name: str, tasks: Mapping[str, Sequence[Group]]) -> Table:
     """Cross methods with tasks: how long a step takes in shares of full fine-tuning's, and peak memory."""
-    table = Table(name, ["method"], legend=LEGEND, words=1)
+    table = Table(name, ["method"], legend=OVERVIEW, words=1)
     columns: list[dict[str, list[str]]] = []
+    measured: dict[str, Sequence[Sequence[float]]] = {}
     for task, groups in tasks.items():
         for backbone in sorted({g.backbone for g in groups}):
             mine = [g for g in groups if g.backbone == backbone and g.records]
@@ -64,18 +71,22 @@ def overview(name: str, tasks: Mapping[str, Sequence[Group]]) -> Table:
             columns.append({label(g, table): _pair(g, whole and _median(whole, STEP)) for g in mine})
             shares = [_shares(g, whole) for g in mine if g is not whole] if whole else []
             memory = [g.values("cost", MEMORY) for g in mine]
-            _doubt(table, dict(zip(table.header[-2:], (shares, memory), strict=True)))
+            measured |= dict(zip(table.header[-2:], (shares, memory), strict=True))
     for method in sorted({method for column in columns for method in column}):
         table.rows.append([method, *(cell for column in columns for cell in column.get(method, [ABSENT, ""]))])
+    _doubt(table, measured)
     return table
 
 
 def _doubt(table: Table, columns: Mapping[str, Sequence[Sequence[float]]]) -> None:
-    """Note by how much the measurements of one setting differ."""
+    """Add to the legend by how much the measurements of one setting differ: no cell could bear its mark."""
+    told = []
     for heading, settings in columns.items():
         if found := unsteady(settings):
             middle, most = (f"{100 * share:.0f} %" for share in (statistics.median(found), max(found)))
-            table.note(f"{heading}: the seeds of one setting differ by {middle} (median over settings; at most {most})")
+            told.append(f"{heading} by {middle} ({most})")
+    if told:
+        table.legend += f" The seeds of one setting differ, median over settings (at most): {'; '.join(told)}."
 
 
 def _shares(group: Group, whole: Group) -> list[float]:

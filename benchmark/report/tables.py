@@ -29,7 +29,10 @@ LEGEND = (
     "adapter's file, in fp32 parameters. Costs: median over seeds; 1 MB is a million bytes. Memory of a run that "
     f"shared a process with earlier ones is not known. {ABSENT}: not recorded."
 )
-APART = " Step and memory are those of runs made to measure them (budget=cost, with its own number of examples a step)."
+APART = (
+    " {}: of runs made to measure it (budget=cost, with its own number of examples a step); all else: of the runs that "
+    "gave the scores."
+)
 SHARED = " ≤: measured while others were at work on the machine, an upper bound."
 
 
@@ -81,13 +84,20 @@ def table(
     decimals = _decimals(found[0]) if found else 0
     priced = list(zip(costs.of(groups, STEP), costs.of(groups, MEMORY), strict=True))
     known = [cost for pair in priced for cost in pair if cost]
-    result.legend += APART * any(cost.apart for cost in known) + SHARED * any(cost.shared for cost in known)
+    result.legend += _apart(priced) + SHARED * any(cost.shared for cost in known)
     for row, group in enumerate(groups):
         stands = _standing(standing.get(row), compared, decimals)
         cells = [*(column[row] for column in scores[:1]), *stands, *(column[row] for column in scores[1:])]
         ended = _outcome(group, cells, priced[row], result)
         result.rows.append([group.backbone, group.weights, label(group, result), *ended])
     return result
+
+
+def _apart(priced: Sequence[Sequence[Cost | None]]) -> str:
+    """Say which costs were measured for themselves: each column was found by itself."""
+    columns = zip(("step", "memory"), zip(*priced, strict=True), strict=False)
+    found = " and ".join(name for name, costs in columns if any(cost and cost.apart for cost in costs))
+    return APART.format(found.capitalize()) if found else ""
 
 
 def _outcome(group: Group, scores: list[str], costs: Sequence[Cost | None], result: Table) -> list[str]:
