@@ -8,6 +8,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -141,6 +142,43 @@ def test_a_plateau_ends_where_the_line_falls_below_95_percent() -> None:
     # a second hill beyond a valley is no part of it, and below zero the level lies below the best
     assert learning_rate.plateau([1e-4, 1e-3, 1e-2], [1.0, 0.0, 1.0]).decades == pytest.approx(0.05)
     assert learning_rate.plateau([1e-4, 1e-3], [-1.0, -2.0]).decades == pytest.approx(0.05)
+
+
+def tried(method: str, settings: dict[str, object], score: float, trial: int, **told: object) -> Record:
+    """Make a tuning trial that drew other settings beside its learning rate."""
+    one = run(method, score, phase="tune", trial=trial or None, lr=10.0 ** (trial - 4), **told)
+    config = one.config | {"method": one.config["method"] | settings}
+    return replace(one, run_id=run_id(config), config=config)
+
+
+def test_a_line_says_where_more_than_the_learning_rate_was_drawn() -> None:
+    alone = [tried("ia3", {"first": 1}, 0.3 + t / 10, t) for t in range(3)]
+    along = [tried("lora", {"rank": 2**t, "targets": [t]}, 0.3 + t / 10, t) for t in range(4)]
+    table = learning_rate.data(of(*alone, *along)).drop_duplicates("method").set_index("method")
+    assert dict(table["others"]) == {"ia3": "", "lora": "rank, targets"}
+    assert dict(table["trials"]) == {"ia3": 3, "lora": 4}
+    for width in style.WIDTHS:
+        with matplotlib.rc_context(style.RC):
+            sheet = learning_rate.draw(learning_rate.data(of(*alone, *along)), width)
+        assert {axes.get_title("left") or axes.get_title() for axes in sheet.axes} == {"ia3", "lora*"}
+        assert any("drawn along; 3 to 4 trials each" in text.get_text() for text in sheet.texts)
+    page = learning_rate.chart(learning_rate.data(of(*alone, *along)))
+    assert "(other settings were drawn along; 3 to 4 trials each)" in page["layout"]["title"]["text"]
+    assert "drawn along: rank, targets" in page["data"][1]["hovertext"][0]
+    page = learning_rate.chart(learning_rate.data(of(*alone)))
+    assert page["layout"]["title"]["text"].endswith("(3 trials each)")
+
+
+def test_an_open_plateau_without_a_width_has_no_number() -> None:
+    # the best comes last and after a steep line, last and after a flat one, and between two others
+    scores = {"steep": (-1.0, 1.0), "flat": (0.9, 1.0), "closed": (0.0, 1.0, 0.0)}
+    table = learning_rate.data(of(*(tried(m, {}, s, t) for m, found in scores.items() for t, s in enumerate(found))))
+    with matplotlib.rc_context(style.RC):
+        drawn = learning_rate.draw(table, "two").axes
+    names = {axes.get_title("left") or axes.get_title(): axes.get_title("right") for axes in drawn}
+    assert names == {"steep": "", "flat": "≥ 0.5", "closed": "0.1"}
+    told = [text for trace in learning_rate.chart(table)["data"] for text in trace["hovertext"][:1]]
+    assert [text.rpartition(": ")[2] for text in told] == ["0.1", "≥ 0.5", "–"]
 
 
 def test_the_expected_best_of_k_is_that_of_all_choices() -> None:

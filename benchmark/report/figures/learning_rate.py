@@ -20,7 +20,10 @@ from benchmark.report.drawing.trials import trials
 BY = ("task", "budget", "board")
 TAB = "learning rate"  # what it is called beside others
 SHARE = 0.95  # of the best score: what still counts as the plateau
+RATE = "method.lr"
+DRAWN = "*: other settings were drawn along"  # such a line does not show the learning rate alone
 ABREAST = {"one": 3, "two": 6}
+LONGEST = {"one": 10, "two": 14}  # letters of a method's name, beside the number
 BAND, LINE, POINT = "#cfe3f1", "#0072B2", "#D55E00"
 
 
@@ -34,15 +37,28 @@ class Plateau(NamedTuple):
 
 
 def data(material: Material) -> pd.DataFrame:
-    """Give every trial with a learning rate and a score, and its method's plateau; other knobs were drawn along."""
-    found = trials(material).dropna(subset=["lr", "score"])
+    """Give every trial with a learning rate and a score, its method's plateau, and what else its trials drew."""
+    found, others = trials(material).dropna(subset=["lr", "score"]), _others(material)
+    found["others"] = [others[place] for place in zip(found["task"], found["budget"], found["method"], strict=True)]
+    found["trials"] = found.groupby([*BY, "method"])["trial"].transform("size")
     # trials of one learning rate differ in other knobs alone: the best of them stands for it
     found = found.sort_values("score").drop_duplicates([*BY, "method", "lr"], keep="last")
     parts = [part for _, part in found.groupby([*BY, "method"], sort=True) if len(part) > 1]
     made = [part.assign(**plateau(part["lr"], part["score"])._asdict()) for part in parts]
-    columns = [*BY, "method", "metric", "trial", "lr", "score", *Plateau._fields]
+    columns = [*BY, "method", "metric", "trial", "lr", "score", "others", "trials", *Plateau._fields]
     table = pd.concat(made) if made else pd.DataFrame(columns=columns)
     return table[columns].sort_values([*BY, "method", "lr"], ignore_index=True)
+
+
+def _others(material: Material) -> dict[tuple[str, str, str], str]:
+    """Name the settings beside the learning rate in which a method's trials differ."""
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for (task, budget), groups in material.trials.items():
+        for group in groups:
+            told = {difference.partition("=")[0] for difference in group.differences} - {RATE}
+            own = {name.removeprefix("method.") for name in told if name.startswith("method.")}
+            found.setdefault((task, budget, group.method), set()).update(own)
+    return {place: ", ".join(sorted(own)) for place, own in found.items()}
 
 
 def plateau(rates: Sequence[float], scores: Sequence[float]) -> Plateau:
@@ -77,7 +93,7 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
                            hspace=0.55, wspace=0.12)  # fmt: skip
     grid[0, 0].set_xscale("log")
     for axes, method in zip(grid.flat, methods, strict=False):
-        _panel(axes, method, table[table["method"] == method])
+        _panel(axes, style.shown(method, LONGEST[width]), table[table["method"] == method])
     for axes in grid.flat[len(methods) :]:
         axes.remove()
     for axes in grid.flat[max(len(methods) - across, 0) : len(methods)]:
@@ -86,42 +102,59 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     grid[0, 0].xaxis.set_minor_locator(NullLocator())
     grid[0, 0].xaxis.set_major_formatter(lambda rate, _: f"{rate:.0e}".replace("e-0", "e-"))
     grid[0, 0].yaxis.set_major_locator(MaxNLocator(3))
-    _words(figure, table.iloc[0], height)
+    _words(figure, table, height)
     return figure
 
 
-def _panel(axes: Axes, method: str, own: pd.DataFrame) -> None:
+def _panel(axes: Axes, name: str, own: pd.DataFrame) -> None:
     found = own.iloc[0]
     axes.margins(y=0.15)
     axes.axvspan(found["low"], found["high"], color=BAND, lw=0)
     axes.plot(own["lr"], own["score"], color=LINE, lw=0.9, marker="o", ms=2.5)
     best = own.loc[own["score"].idxmax()]
     axes.plot(best["lr"], best["score"], marker="D", ms=3.5, color=POINT)
-    decades = f"{'≥ ' if found['open'] else ''}{found['decades']:.1f}"
-    axes.set_title(style.shown(method, 15), size=style.TEXT, pad=2)
-    axes.set_title(decades, loc="right", size=style.TEXT, pad=2, color="#404040")
+    axes.set_title(name + "*" * bool(found["others"]), size=style.TEXT, pad=2)
+    axes.set_title(_width(found), loc="right", size=style.TEXT, pad=2, color="#404040")
     axes.tick_params(length=2, pad=1.5, labelsize=6)
 
 
-def _words(figure: Figure, first: pd.Series, height: float) -> None:
+def _width(found: pd.Series) -> str:
+    """Write how wide a plateau is; of one that is open and has no width yet nothing is known."""
+    decades = f"{found['decades']:.1f}"
+    return decades if not found["open"] else f"≥ {decades}" if float(decades) else ""
+
+
+def _words(figure: Figure, table: pd.DataFrame, height: float) -> None:
     """Write what all panels share."""
-    wide = figure.get_size_inches()[0]
-    task = style.shown(style.board(first), 46)
-    figure.text(0.52 / wide, 1 - 0.2 / height, task, size=8.5)
-    more = f"band: within {SHARE:.0%} of the best; number: its width in decades".replace("%", " %")
+    first, wide = table.iloc[0], figure.get_size_inches()[0]
+    said = _conditions(table)
     if wide > style.WIDTHS["one"]:
-        figure.text(1 - 0.1 / wide, 1 - 0.2 / height, more, size=style.TEXT, color="#595959", ha="right")
+        said += [f"band: within {100 * SHARE:.0f} % of the best", "number: its width in decades"]
+    figure.text(0.52 / wide, 1 - 0.16 / height, style.shown(style.board(first), 46), size=8.5)
+    figure.text(0.52 / wide, 1 - 0.3 / height, "; ".join(said), size=style.TEXT, color="#595959")
     figure.text(0.5, 0.09 / height, "learning rate (method.lr, log scale)", ha="center", size=8)
     figure.text(0.06 / wide, 0.5, f"valid {style.shown(first['metric'])}", rotation=90, va="center", size=8)
 
 
+def _conditions(table: pd.DataFrame) -> list[str]:
+    """Say how many trials a line has, and where it does not show the learning rate alone."""
+    fewest, most = table["trials"].min(), table["trials"].max()
+    many = f"{fewest if fewest == most else f'{fewest} to {most}'} trials each"
+    return [DRAWN, many] if any(table["others"]) else [many]
+
+
 def chart(table: pd.DataFrame) -> charts.Figure:
     """Describe the same for the page, all methods in one."""
-    titles = {"lr": "learning rate", "score": f"valid {table['metric'].iloc[0]}", "decades": "plateau (decades)"}
+    titles = {
+        "lr": "learning rate", "score": f"valid {table['metric'].iloc[0]}", "width": "plateau (decades)",
+        "others": "drawn along",
+    }  # fmt: skip
+    table = table.assign(width=[_width(row) or "–" for _, row in table.iterrows()])
+    many = "; ".join(_conditions(table)).replace("*: ", "")
     return charts.figure(
-        table,
+        table.assign(others=table["others"].replace("", "–")),
         charts.Chart(
-            title="valid score of tuning trials against learning rate", x="lr", y="score", name="method",
-            hover=["trial", "decades"], group="method", log=True, joined=True, titles=titles,
+            title=f"valid score of tuning trials against learning rate ({many})", x="lr", y="score", name="method",
+            hover=["trial", "others", "width"], group="method", log=True, joined=True, titles=titles,
         ),
     )  # fmt: skip
