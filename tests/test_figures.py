@@ -217,6 +217,20 @@ def test_sizes_of_one_method_are_one_line_with_its_crossover() -> None:
     assert lora["crossover"].isna().all()
 
 
+def test_a_line_is_named_by_what_tells_it_from_others_that_are_drawn() -> None:
+    def sized(targets: str, rank: int, *fractions: float) -> list[Record]:
+        made = [run("lora", 0.1 * rank * f, fraction=f, train=int(1000 * f)) for f in fractions]
+        configs = [one.config | {"method": one.config["method"] | {"targets": targets, "rank": rank}} for one in made]
+        return [replace(one, run_id=run_id(c), config=c) for one, c in zip(made, configs, strict=True)]
+
+    alone = data_size.data(of(*sized("default", 8, 0.1, 1.0), *sized("query", 8, 1.0)))
+    assert set(alone["label"]) == {"lora"}
+    several = data_size.data(
+        of(*sized("default", 8, 0.1, 1.0), *sized("default", 1, 0.1, 1.0), *sized("query", 8, 1.0))
+    )
+    assert list(several["label"]) == ["lora, rank=1"] * 2 + ["lora, rank=8"] * 2
+
+
 def test_a_curve_is_the_mean_where_all_seeds_have_a_value_in_even_stretches() -> None:
     one, other = {1: 4.0, 2: 2.0, 3: 9.0}, {1: 2.0, 2: 0.0}
     assert curves.averaged([one, other]) == [(1.0, 3.0), (2.0, 1.0)]

@@ -101,7 +101,7 @@ def material(runs: Sequence[Run], results: Path) -> Material:
     return Material(results, runs, grids, standing, evidence, Costs(runs))
 
 
-def label(group: Group, but: str = "=") -> str:
+def label(group: Group, but: str | tuple[str, ...] = "=") -> str:
     """Name a method, and what tells it from others of its table, but for settings that begin so."""
     told = [told.removeprefix("method.") for told in group.differences if not told.startswith(but)]
     return ", ".join([group.method, *told])

@@ -35,7 +35,7 @@ def data(material: Material) -> pd.DataFrame:
     ]
     found = found.assign(board=boards, label=[label(group, but="fraction=") for group in found["group"]])
     sizes = found.groupby([*BY, "label"])["train"].transform("nunique")
-    found = found[sizes > 1].sort_values([*BY, "label", "train"])
+    found = _named(found[sizes > 1]).sort_values([*BY, "label", "train"])
     found = found.assign(crossover=np.nan, clear=False)
     for _, board in found.groupby(list(BY)):
         reference = board[board["method"] == REFERENCE]
@@ -47,6 +47,15 @@ def data(material: Material) -> pd.DataFrame:
                 beyond = own.loc[own["train"] >= at, "standing"]
                 found.loc[own.index, "clear"] = bool(len(beyond)) and all(map(_behind, beyond))
     return found[COLUMNS].reset_index(drop=True)
+
+
+def _named(drawn: pd.DataFrame) -> pd.DataFrame:
+    """Label each line by what tells it from the others that are drawn; further ones of a table are not seen here."""
+    drawn = drawn.copy()
+    for _, own in drawn.groupby([*BY, "method"]):
+        shared = set.intersection(*(set(group.differences) for group in own["group"]))
+        drawn.loc[own.index, "label"] = [label(group, but=("fraction=", *shared)) for group in own["group"]]
+    return drawn
 
 
 def _behind(standing: Standing | None) -> bool:
