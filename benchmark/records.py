@@ -46,6 +46,16 @@ class Measurement(NamedTuple):
     step: int | None = None
 
 
+KINDS: dict[type | tuple[type, ...], tuple[str, ...]] = {  # of the fields that a file may hold anything in
+    str: ("run_id", "task", "method", "backbone", "status", "created"),
+    int: ("schema", "seed"),
+    dict: ("config", "data", "signatures", "environment"),
+    list: ("modules",),
+}
+NOUNS = ("task", "method", "backbone", "budget")  # what a configuration composes
+BROKEN = (ValueError, TypeError, OverflowError, RecursionError)  # what reading something else can end in
+
+
 class Newer(ValueError):
     """A record of a schema that this version does not know."""
 
@@ -76,8 +86,9 @@ class Record:
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
         # JSON has no NaN; a number that was not reached is absent rather than spelled in some private way.
-        known = [m if type(m.value) is float else m._replace(value=float(m.value)) for m in self.measurements]
-        object.__setattr__(self, "measurements", tuple([m for m in known if math.isfinite(m.value)]))
+        known = [m for m in self.measurements if math.isfinite(m.value)]
+        known = [m if type(m.value) is float else m._replace(value=float(m.value)) for m in known]
+        object.__setattr__(self, "measurements", tuple(known))
 
     @property
     def device(self) -> str | None:
@@ -108,6 +119,14 @@ class Record:
         """Add up what its phases took."""
         return sum(self.value("cost", f"{phase}_seconds") or 0.0 for phase in PHASES)
 
+    def _check(self) -> None:
+        """Refuse fields of another kind: what reads records may rely on these."""
+        wrong = [f for kind, names in KINDS.items() for f in names if not isinstance(getattr(self, f), kind)]
+        wrong += [f"config.{n}" for n in NOUNS if not wrong and not isinstance(self.config.get(n), dict | None)]
+        wrong += ["a step"] * (not {type(m.step) for m in self.measurements} <= {int, type(None)})
+        if wrong:
+            raise ValueError(f"{wrong[0]} is of another kind than a record has")
+
     def to_json(self) -> str:
         """Write one key, and one measurement, per line: easy to read in a diff. The digest of all that is the last."""
         lines = self._lines()
@@ -127,17 +146,22 @@ class Record:
         if isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
             raise Newer(f"schema {content['schema']} is newer than {SCHEMA}: read it with the version that wrote it")
         digest = content.pop("digest", None)  # the first records had none
-        record = cls(**content | {"measurements": tuple(map(_measurement, content.get("measurements", ())))})
+        record = cls(**content | {"measurements": _measurements(content.get("measurements", ()))})
+        record._check()
         # Asked of what stands there first: to write a record again takes longer than to read it.
         if digest is not None and digest != _digest_of(text) and digest != _digest(record._lines()):
             raise ValueError("its content is not what a run wrote: it was edited or damaged")
         return record
 
 
-def _measurement(read: dict[str, Any]) -> Measurement:
-    """Make a measurement; ten million of them share their few names."""
+def _measurements(rows: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
+    """Make measurements; ten million of them share their few names."""
+    made, intern = tuple.__new__, sys.intern  # as Measurement(...), in half the time
     try:
-        return Measurement(sys.intern(read["split"]), sys.intern(read["name"]), read["value"], read.get("step"))
+        return tuple([
+            made(Measurement, (intern(row["split"]), intern(row["name"]), row["value"], row.get("step")))
+            for row in rows
+        ])  # fmt: skip
     except KeyError as error:
         raise ValueError(f"a measurement has no {error}") from None
 
@@ -279,7 +303,7 @@ def _read(path: Path) -> Record | None:
     except Newer as error:  # as good a result as any: nobody is to be told to delete it
         warnings.warn(f"{path} is left out and kept, a newer version wrote it ({error})", stacklevel=2)
         return None
-    except (ValueError, TypeError) as error:
+    except BROKEN as error:
         warnings.warn(f"{path} is left out, it is no record ({error}): delete it, then run it again", stacklevel=2)
         return None
 
@@ -289,7 +313,7 @@ def _refuse_newer(path: Path) -> None:
         Record.from_json(path.read_bytes())
     except Newer as error:
         raise Newer(f"{path}: {error}; or give another results folder") from None
-    except (ValueError, TypeError):  # said by whoever reads it
+    except BROKEN:  # said by whoever reads it
         return
 
 

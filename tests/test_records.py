@@ -287,6 +287,33 @@ def test_a_broken_file_is_named_and_replaced(content: str, tmp_path: Path) -> No
     assert Record.from_json(broken.read_text()) == record()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config": "x"}, {"config": {"budget": "x"}}, {"environment": [1]}, {"data": None}, {"seed": "0"},
+        {"method": 5}, {"measurements": None}, {"measurements": [["test", "bleu", 1]]},
+        *({"measurements": [{"split": "test", "name": "bleu", "value": 1, "step": None} | odd]}
+          for odd in ({"value": 10**400}, {"value": "1"}, {"value": None}, {"step": "1"}, {"split": 3})),
+    ],
+)  # fmt: skip
+def test_a_file_with_fields_of_another_kind_is_left_out(changes: dict, tmp_path: Path) -> None:
+    path = Store(tmp_path).append(record(), None)
+    content = json.loads(path.read_text())
+    del content["digest"]
+    path.write_text(json.dumps(content))
+    assert list(Store(tmp_path).records()) == [record()]  # the first records had no digest
+    path.write_text(json.dumps(content | changes))
+    with pytest.warns(UserWarning, match=f"{path.name} is left out, it is no record"):
+        assert not list(Store(tmp_path).records())
+
+
+def test_a_file_of_brackets_is_left_out(tmp_path: Path) -> None:
+    path = Store(tmp_path).append(record(), None)
+    path.write_text("[" * 100_000)
+    with pytest.warns(UserWarning, match="is left out"):
+        assert not list(Store(tmp_path).records())
+
+
 def test_published_records_are_read_only(tmp_path: Path) -> None:
     with pytest.raises(PermissionError, match="published"):
         Store(tmp_path, read_only=True).append(record(), ROWS)

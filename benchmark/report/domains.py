@@ -53,8 +53,10 @@ def boards(tasks: Mapping[str, Sequence[Group]], evidence: Evidence) -> list[Boa
     found = []
     for task, groups in tasks.items():
         done = [group for group in groups if group.done and not group.control and group.part == WHOLE]
-        sides = sorted({group.shared(ANY_SOURCE) for group in done})
-        options = [_board(task, [g for g in done if g.shared(ANY_SOURCE) == side], evidence) for side in sides]
+        sides: dict[tuple, list[Group]] = {}
+        for group in done:
+            sides.setdefault(group.shared(ANY_SOURCE), []).append(group)
+        options = [_board(task, sides[side], evidence) for side in sorted(sides)]
         if board := max(options, key=lambda b: len(b.samples), default=None):
             found.append(board)
     return [board for board in found if board.samples]
