@@ -246,7 +246,9 @@ class Store:
     def of(self, task: str, method: str) -> Iterator[Record]:
         """Yield the current records of one method on one task, likewise."""
         for folder in sorted(self.folder.glob(f"{task}/{method}")):
-            for name, paths in sorted(_listed(folder).items()):
+            listed = _listed(folder)
+            _read_ahead(path for paths in listed.values() for path in paths)
+            for name, paths in sorted(listed.items()):
                 records = [_read(path) for path in paths]
                 # one that was set aside meanwhile has another name now
                 again = any(r is None and not p.exists() for r, p in zip(records, paths, strict=True))
@@ -293,6 +295,19 @@ def _listed(folder: Path) -> dict[str, list[Path]]:
         if match := FILE.fullmatch(name):
             cells.setdefault(match[1], []).append((-int(match[2]) if match[2] else -math.inf, folder / name))
     return {name: [path for _, path in sorted(found)] for name, found in cells.items()}
+
+
+def _read_ahead(paths: Iterable[Path]) -> None:
+    """Ask for files that are about to be read, all at once: one by one a disk takes three times as long."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in paths:
+        with contextlib.suppress(OSError):  # gone meanwhile, or no disk: reading will tell
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(handle)
 
 
 def _read(path: Path) -> Record | None:

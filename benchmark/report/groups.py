@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from benchmark.records import SEEDS, Record
@@ -125,7 +125,16 @@ def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
         elif isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else WRITE(value)
+            yield f"{prefix}{key}", value if isinstance(value, str) else _written(value)
+
+
+def _written(value: Any) -> str:
+    return WRITE(value) if isinstance(value, list) else _plain(value)
+
+
+@lru_cache(4096, typed=True)  # of 1, 1.0 and true each is another text
+def _plain(value: float | None) -> str:
+    return WRITE(value)
 
 
 def differences(groups: Sequence[Group]) -> Iterator[tuple[Group, tuple[str, ...]]]:
