@@ -58,11 +58,18 @@ def measurements(runs: list[Run], table: pd.DataFrame) -> pd.DataFrame:
     }
     long = pd.DataFrame({name: column.repeat(lengths) for name, column in coded.items()}, copy=False)
     rows = list(chain.from_iterable(found))
-    long["split"], long["name"] = (pd.Categorical([m[place] for m in rows]) for place in (0, 1))
+    long["split"], long["name"] = (_coded([m[place] for m in rows]) for place in (0, 1))
     long["value"] = np.fromiter((m[2] for m in rows), float, len(rows))
     steps = np.fromiter((-1 if m[3] is None else m[3] for m in rows), int, len(rows))
     long["step"] = pd.arrays.IntegerArray(steps, steps < 0)
     return long
+
+
+def _coded(texts: list[str]) -> pd.Categorical:
+    """Make a column of few texts, many times each: by themselves pandas would compare every one."""
+    known = sorted(set(texts))
+    place = {text: number for number, text in enumerate(known)}
+    return pd.Categorical.from_codes(np.fromiter(map(place.__getitem__, texts), int, len(texts)), known)
 
 
 def weights(record: Record) -> str:
