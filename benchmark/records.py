@@ -46,7 +46,7 @@ class Measurement(NamedTuple):
     step: int | None = None
 
 
-KINDS: dict[type | tuple[type, ...], tuple[str, ...]] = {  # of the fields that a file may hold anything in
+KINDS: dict[type, tuple[str, ...]] = {  # of the fields that a file may hold anything in
     str: ("run_id", "task", "method", "backbone", "status", "created"),
     int: ("schema", "seed"),
     dict: ("config", "data", "signatures", "environment"),
@@ -266,14 +266,11 @@ class Store:
 
     def stored(self, record: Record) -> bytes:
         """Give a digest of all rows that lie beside a cell's records, of every device and number."""
-        folder, found = self.folder / record.task / record.method, hashlib.sha256()
-        for number in itertools.count():
-            path = folder / f"{record.run_id}{f'.{number}' * (number > 0)}.json"
-            if _beside(path).is_file():
-                found.update(_beside(path).read_bytes())
-            elif not path.is_file():
-                return found.digest()
-        raise AssertionError("counts end where files do")
+        first, found = self.folder / record.task / record.method / f"{record.run_id}.json", hashlib.sha256()
+        numbered = itertools.chain([first], (first.with_suffix(f".{n}.json") for n in itertools.count(1)))
+        for path in itertools.takewhile(Path.is_file, numbered):
+            found.update(_beside(path).read_bytes() if _beside(path).is_file() else b"")
+        return found.digest()
 
     def _current(self, folder: Path, run_id: str) -> dict[str | None, tuple[Path, Record]]:
         return _newest((path, _read(path)) for path in _listed(folder).get(run_id, []))

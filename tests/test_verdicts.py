@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -87,11 +88,18 @@ def test_the_table_gives_each_claim_a_verdict_with_its_numbers(tmp_path: Path) -
     assert [row[3] for row in found] == ["confirmed", "not confirmed", "inconclusive", "not tested"]
     assert found[0][4].startswith("lora less full: +0.4000 (+0.")
     assert found[0][4].endswith("3 seeds")
-    assert found[3][4] == "not run beside each other: lora, dora"
+    assert found[3][4] == "not run beside each other, or without predictions: lora, dora"
 
 
-def test_a_single_seed_without_answers_tests_nothing(tmp_path: Path) -> None:
-    for method in ("lora", "full"):
-        bare: Record = answered(method, 0, 80)[0]
+def test_an_own_run_tests_a_claim_beside_a_shipped_one(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        Store(tmp_path / "reference").append(*answered("full", seed, 60))
+        Store(tmp_path / "runs").append(*answered("lora", seed, 80))
+    assert less(judge(tmp_path), setting("lora"), setting("full")).value == pytest.approx(0.2)
+
+
+def test_what_has_no_answers_tests_nothing(tmp_path: Path) -> None:
+    for method, seed in itertools.product(("lora", "full"), (0, 1, 2)):
+        bare: Record = answered(method, seed, 80)[0]
         Store(tmp_path / "reference").append(bare, None)
     assert less(judge(tmp_path), setting("lora"), setting("full")) is None

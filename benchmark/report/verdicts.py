@@ -102,7 +102,8 @@ def _lacking(rests_on: Sequence[tuple[Comparison, Measured | None]]) -> str:
     """Name what stands in each comparison that was not made, or in none that was."""
     made = {str(s) for need, found in rests_on if found for s in (need.one, need.other)}
     open_ = dict.fromkeys(str(s) for need, found in rests_on if not found for s in (need.one, need.other))
-    return "not run beside each other: " + (", ".join(s for s in open_ if s not in made) or ", ".join(open_))
+    names = ", ".join(s for s in open_ if s not in made) or ", ".join(open_)
+    return f"not run beside each other, or without predictions: {names}"
 
 
 def _numbers(judged: Verdict, judge: Judge) -> str:
