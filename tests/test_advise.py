@@ -289,7 +289,7 @@ def test_a_view_is_chosen_by_its_name(tmp_path, capsys):
 def test_thin_evidence_is_said_to_be_thin(tmp_path, capsys):
     text = " ".join(asked(tmp_path, capsys, runs=[made("lora", rows=False), made("ia3", right=79, rows=False)]).split())
     assert "Thin: 2 of 2 have fewer than 3 seeds" in text
-    assert "Thin: 2 of 2 have no stored predictions" in text
+    assert "Thin: 2 of 2 have no stored predictions, so no interval and no test." in text
     assert "Thin: no test tells any of the 2 from the best" in text
     assert re.search(r"\d+ methods can run, not recorded under this setting \(\d+ under none\): adalora", text)
 

@@ -165,7 +165,7 @@ def thin(board: Board, kept: Sequence[Candidate], known: Sequence[Board]) -> Ite
             "test examples would do, not what another seed would."
         )
     if blind := [c for c in kept if not c.estimate.examples]:
-        yield f"Thin: {len(blind)} of {len(kept)} have no stored predictions; their interval is over seeds alone."
+        yield f"Thin: {len(blind)} of {len(kept)} have no stored predictions, so no interval and no test."
     if not verdicts:
         yield "Thin: one setting that is recorded fits; it is compared with nothing."
     elif "worse" not in verdicts:
