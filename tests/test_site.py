@@ -70,7 +70,7 @@ RECORDS = [
     *(record("lora", seed, 30.0 + seed) for seed in range(3)),
     record("full", bleu=40.25, trained=5_812_345),
     record("frozen", bleu=2.5, trained=0),
-    record("full", bleu=1.0, weights="large"),
+    record("full", bleu=1.0, weights="small"),
     lost("failed", f"loss is nan {CLOSING}", method="dora"),
     lost("skipped", "no biases", method="bitfit"),
     *(record(name, bleu=9.0 + i, trained=100 + i) for i, name in enumerate(HOSTILE)),
@@ -195,7 +195,7 @@ def test_the_rows_of_a_task_are_those_of_its_table(results: Path, page: str) -> 
 def test_failed_skipped_and_missing_look_different_and_say_why(page: str) -> None:
     reader = Reader(page)
     looks = {(row[2], row[1]): state for state, row in reader.rows["task/nmt"] if row[:1] == ["tiny_mt"]}
-    named = [("dora", "pretrained"), ("bitfit", "pretrained"), ("lora", "large"), ("lora", "pretrained")]
+    named = [("dora", "pretrained"), ("bitfit", "pretrained"), ("lora", "small"), ("lora", "pretrained")]
     assert [looks[key] for key in named] == ["failed", "skipped", "missing", "done"]
     titles = {attrs.get("title") for tag, attrs in reader.elements if tag == "tr"}
     assert {f"failed: loss is nan {CLOSING}", "skipped: no biases", "nobody has run this"} <= titles
@@ -500,9 +500,9 @@ def test_a_filter_leaves_what_matches(visit: Visit) -> None:
     assert visit.shows(3, {HOSTILE[0]})
     field.fill("")
     visit.page.locator("table.board th", has_text="weights").locator("button").last.click()
-    visit.page.locator(".dtcc-dropdown input").fill("large")
+    visit.page.locator(".dtcc-dropdown input").fill("small")
     visit.page.wait_for_selector("table.board:not(:has(tr:nth-child(11)))")
-    assert visit.shows(2, {"large"})
+    assert visit.shows(2, {"small"})
 
 
 @pytest.mark.browser
