@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import re
 import sys
 from pathlib import Path
@@ -142,6 +143,7 @@ def modules():
 MODULES = modules()
 
 
+@functools.cache  # hundreds of tests ask about every file
 def imports(file):
     """List what a file imports, within functions and for type checkers too; a submodule by its full name."""
     found = set()
