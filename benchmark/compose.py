@@ -232,6 +232,8 @@ def tree_of(config: DictConfig) -> dict[str, Any]:
 def resolved(cell: Cell) -> dict[str, Any]:
     """Give a cell's choices as plain data: what a record keeps and a run's id is made of."""
     parts = {noun: {"name": cell.names.get(noun), **plain(getattr(cell, noun))} for noun in NOUNS}
+    rates = parts["backbone"]["head_lr"] or {}  # those of kinds that the task does not ask for are no choice
+    parts["backbone"]["head_lr"] = {kind: lr for kind, lr in rates.items() if kind in cell.task.kinds} or None
     given = {name: getattr(cell, name) for name in SCALARS}
     return {**parts, **{name: None if DEFAULTS.get(name) == value else value for name, value in given.items()}}
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from benchmark.batches import batches, in_order
 from benchmark.meter import Meter
+from benchmark.optimiser import in_head
 from benchmark.parallel import here
 from benchmark.pause import Pause
 from benchmark.progress import Watch
@@ -173,7 +174,7 @@ def encoding(
 def sizes(model: nn.Module) -> list[Measurement]:
     """Count what is trained; parameters of a new head are counted apart."""
     trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    head = sum(n for name, n in trained.items() if ".new_head." in f".{name}")
+    head = sum(n for name, n in trained.items() if in_head(name))
     return [
         Measurement("cost", "trainable_params", sum(trained.values())),
         Measurement("cost", "head_params", head),

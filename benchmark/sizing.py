@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.build import build, plain
+from benchmark.optimiser import in_head
 from benchmark.trials import place
 from benchmark.types import Cell, Head, Unusable
 
@@ -80,7 +81,7 @@ def attached(cell: Cell, method: Any) -> Any:
 def trainable(cell: Cell, method: Any) -> int:
     """Count what a method trains beside a new head."""
     model = attached(cell, method)
-    return sum(p.numel() for n, p in model.named_parameters() if p.requires_grad and ".new_head." not in f".{n}")
+    return sum(p.numel() for n, p in model.named_parameters() if p.requires_grad and not in_head(n))
 
 
 def weighed(cell: Cell, method: Any) -> int:

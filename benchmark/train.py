@@ -13,6 +13,7 @@ from torch import nn
 
 from benchmark.batches import batches, in_order
 from benchmark.meter import Meter
+from benchmark.optimiser import groups
 from benchmark.parallel import here
 from benchmark.pause import Pause, Training
 from benchmark.records import Measurement
@@ -43,7 +44,7 @@ def fit(
     if not any(p.requires_grad for p in model.parameters()):
         yield best.keep(valid_loss(model, cell, data.valid, processor, meter), 0)
         return
-    optimizer = torch.optim.AdamW(cell.method.groups(model, cell.lr), lr=cell.lr, weight_decay=budget.weight_decay)
+    optimizer = torch.optim.AdamW(groups(model, cell), lr=cell.lr, weight_decay=budget.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, budget.warmup, budget.steps))
     order = batches([cell.task.length(f) for f in data.train], budget.batch_size, cell.seed_of("order"))
     looks = {round(budget.steps * (i + 1) / budget.evaluations) for i in range(budget.evaluations)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -207,8 +208,17 @@ class Backbone(ABC):
 
     description: str
     lr_scale: float  # multiplies every method's learning rate alike
+    head_lr: dict[str, float] | None  # of a new head, by kind of answer: no method moves it; null: none is new
     kinds: ClassVar[tuple[Kind, ...]]
     reads: ClassVar[Input] = Input.TEXT
+
+    def __post_init__(self) -> None:
+        for kind, lr in (self.head_lr or {}).items():
+            if kind not in [known for known in Kind if known.new_head]:
+                known = ", ".join(known for known in Kind if known.new_head)
+                raise Unusable(f"backbone.head_lr.{kind}: no such kind of new head (known: {known})")
+            if not 0 < lr < math.inf:
+                raise Unusable(f"backbone.head_lr.{kind}: {lr} given, a positive number wanted")
 
     @property
     @abstractmethod
@@ -343,6 +353,11 @@ class Cell:
         """The method's learning rate on this backbone."""
         return self.method.lr * self.backbone.lr_scale
 
+    @property
+    def head_lr(self) -> float | None:
+        """The learning rate of the task's new head on this backbone, whatever the method; None: none is known."""
+        return (self.backbone.head_lr or {}).get(self.kind)
+
     def conflict(self) -> str | None:
         """Give the reason why this cell cannot run, or None."""
         task, backbone = self.names.get("task"), self.names.get("backbone")
@@ -351,6 +366,8 @@ class Cell:
         if not set(self.backbone.kinds) & set(self.task.kinds):
             wanted, offered = (" or ".join(kinds) for kinds in (self.task.kinds, self.backbone.kinds))
             return f"task {task} needs a {wanted} backbone, {backbone} is {offered}"
+        if self.kind.new_head and self.head_lr is None:
+            return f"backbone.head_lr has no learning rate for a {self.kind} head: +backbone.head_lr.{self.kind}=0.01"
         return self.method.conflict(self) or self._rehearsed()
 
     def _rehearsed(self) -> str | None:

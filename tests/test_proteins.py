@@ -779,6 +779,6 @@ def test_flip_is_read_in_its_published_sizes():
 def test_the_protein_encoder_reads_no_hub_where_a_folder_is_meant():
     with pytest.raises(Unusable, match="no folder 'embedded/nothing'"):
         ProteinEncoder(
-            description="", lr_scale=1.0, checkpoint="embedded/nothing", revision=None, weights="pretrained",
-            spelling="letters", as_unknown="",
+            description="", lr_scale=1.0, head_lr=None, checkpoint="embedded/nothing", revision=None,
+            weights="pretrained", spelling="letters", as_unknown="",
         )  # fmt: skip

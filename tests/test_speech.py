@@ -248,8 +248,8 @@ def folder_of(name, where):
 
 
 def backbone(where, **changes):
-    fields = {"description": "", "lr_scale": 1.0, "revision": None, "weights": "pretrained", "layers": "last"}
-    return Speech(**{**fields, "checkpoint": str(where), **changes})
+    fields = {"description": "", "lr_scale": 1.0, "head_lr": None, "revision": None, "weights": "pretrained"}
+    return Speech(**{**fields, "layers": "last", "checkpoint": str(where), **changes})
 
 
 BUDGET = build(OmegaConf.to_container(OmegaConf.load(ROOT / "configs/budget/smoke.yaml")), "budget")

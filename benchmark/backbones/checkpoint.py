@@ -31,6 +31,7 @@ class Stored(Backbone):
     weights: str  # pretrained | random: the architecture alone
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.weights not in ("pretrained", "random"):
             raise Unusable(f"backbone.weights: {self.weights!r} given, pretrained or random wanted")
         if folder := self.found():  # known by content from here on, wherever it lies

@@ -181,12 +181,19 @@ BUDGET = Budget(
     precision="fp32", evaluations=1, eval_batch_size=4, max_valid=4, max_test=None, max_seconds=None, shard=None,
 )  # fmt: skip
 
+HEAD_LR = {kind: 0.05 for kind in Kind if kind.new_head}
+
 
 def cell(name: str, method: Method, kind: Kind | None = None) -> Cell:
     """Put a method on a tiny network; without a kind on the first one that the network is for."""
     _, reads, kinds, _ = NETWORKS[name]
-    backbone = Tiny(description="", lr_scale=1.0, name=name)
-    return Cell(task=Probe(reads, (kind or kinds[0],)), method=method, backbone=backbone, budget=BUDGET, seed=0)
+    probe = Probe(reads, (kind or kinds[0],))
+    return Cell(task=probe, method=method, backbone=tiny(name), budget=BUDGET, seed=0)
+
+
+def tiny(name: str) -> Tiny:
+    """Describe a tiny network."""
+    return Tiny(description="", lr_scale=1.0, head_lr=HEAD_LR, name=name)
 
 
 def head(kind: Kind) -> Head:
@@ -196,7 +203,7 @@ def head(kind: Kind) -> Head:
 
 def bare(name: str, kind: Kind | None = None) -> nn.Module:
     """Build the network alone, in eval mode: the same weights every time."""
-    return Tiny(description="", lr_scale=1.0, name=name).load(BUDGET, head(kind or NETWORKS[name][2][0]))[0]
+    return tiny(name).load(BUDGET, head(kind or NETWORKS[name][2][0]))[0]
 
 
 def batch(name: str, kind: Kind | None = None, size: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:

@@ -24,7 +24,7 @@ class Head(Native):
 
     def conflict(self, cell: Cell) -> str | None:
         if cell.kind.new_head:
-            return None
+            return f"method.lr={self.lr}: the head learns at backbone.head_lr, set it to 0.0" if self.lr else None
         return f"the head of a {cell.kind} network comes pretrained: method=frozen is the reference"
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraPlus(Peft):
-    """The learning rate is that of B, and of a new head."""
+    """The learning rate is that of B."""
 
     paper: ClassVar[str] = "Hayou et al. 2024, arXiv 2402.12354"
 
