@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmark.records import MARK, UNTRAINED
 from benchmark.report import frame
 from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.evidence import Evidence
@@ -160,6 +161,8 @@ def show(found: Sequence[Meeting], costs: Costs, first: str, second: str) -> Non
         print(f"{family}: {told} in {many} of {first} with {second}")
     print("tie: not told apart, p corrected (Holm) for the comparisons of its line; open: no test without predictions")
     print(f"costs: {first} over {second}, ~ where others were at work, or measurements overlap")
+    if any(m.one.untrained or m.other.untrained for m in found):
+        print(f"{MARK}: at least one seed is {UNTRAINED}")
     if any(m.difference.seeds == 1 for m in found):
         print("with one seed an interval tells what other test examples would do, not what another seed would")
 
@@ -168,7 +171,8 @@ def row(meeting: Meeting, p: float | None, outcome: str) -> list[str]:
     """Write one meeting."""
     one, found = meeting.one, meeting.difference
     digits = 2 if max(map(abs, meeting.scores)) >= 10 else 4
-    scores = [f"{score:.{digits}f}" for score in meeting.scores]
+    sides = zip(meeting.scores, (one, meeting.other), strict=True)
+    scores = [f"{score:.{digits}f}{group.untrained}" for score, group in sides]
     interval = "-" if found.low is None else f"{found.low:+.{digits}f} to {found.high:+.{digits}f}"
     shown = "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
     told = [f"{found.value:+.{digits}f}", interval, shown, str(found.seeds), outcome]

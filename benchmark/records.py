@@ -32,6 +32,8 @@ Point = TypeVar("Point")
 SCHEMA = 1
 SEEDS = ("seed", "seed_sample", "seed_init", "seed_order")  # in which runs that are averaged may differ
 PHASES = ("load", "attach", "calibrate", "train", "evaluate", "predict")
+UNTRAINED = "untrained: no look at valid had a lower loss than the one before the first step"
+MARK = "‡"  # of the score of an untrained record
 STATUSES = ("done", "skipped", "failed")
 EXAMPLES = ".examples.jsonl.gz"
 FILE = re.compile(r"([^.]+)(?:\.(\d+))?\.json")  # run_id, and the number of one that was replaced
@@ -100,6 +102,11 @@ class Record:
         """Whether others were at work on its machine: as it was told, or where it met more to do than cores."""
         load, cores = (self.environment.get(name) for name in ("load_average", "cores"))
         return bool(self.environment.get("shared") or (load and cores and load > cores))
+
+    @property
+    def untrained(self) -> bool:
+        """Whether something was to be trained, and the state that was kept is the one before the first step."""
+        return self.value("valid", "selected_step") == 0 and bool(self.value("cost", "trainable_params"))
 
     def value(self, split: str, name: str) -> float | None:
         """Return the final value of a measurement, or None where there is none."""

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.records import SEEDS, Record, Store
+from benchmark.records import MARK, SEEDS, UNTRAINED, Record, Store
 
 console = Console()
 COSTS = {  # measurement -> (label, unit, divisor)
@@ -57,7 +57,8 @@ def line(record: Record) -> None:
     trial = f" trial {record.config['trial']}" if record.config.get("trial") else ""
     console.print(
         f"{record.status} {record.method} on {record.task}, {record.backbone}, seed {record.seed}{trial}: "
-        f"{metric} {number(record.value(split, metric))} on {split} ({record.seconds():.1f} s)",
+        f"{metric} {number(record.value(split, metric))} on {split} ({record.seconds():.1f} s)"
+        f"{f'; {UNTRAINED}' if record.untrained else ''}",
         soft_wrap=True,
         markup=False,
         highlight=False,
@@ -131,6 +132,7 @@ def notes(record: Record) -> str:
     """Tell which state was kept, what it forgot, what was cut or empty, and whether the data's version is fixed."""
     step = record.value("valid", "selected_step")
     said = [f"kept the state of step {step:.0f} (lowest valid loss)" if step is not None else ""]
+    said += [UNTRAINED] if record.untrained else []
     if (change := record.value("pretraining", "retention")) is not None:
         bare = record.value("pretraining", "loss_bare")
         said.append(f"loss on held-out pretraining data {number(bare)} -> {number(bare + change)}")
@@ -164,11 +166,13 @@ def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
         this = any(r.run_id == record.run_id for r, _ in members) and source == "yours"
         step = _mean(members, "cost", "seconds_per_step")
         bound = "≤" * any(r.busy for r, _ in members)
+        untrained = MARK * any(r.untrained for r, _ in members)
+        table.caption = f"{MARK} {UNTRAINED}" if untrained else table.caption
         table.add_row(
             label(first, record),
             source,
             str(len(members)),
-            first.status if first.status != "done" else number(_mean(members, "test", metric)),
+            first.status if first.status != "done" else number(_mean(members, "test", metric)) + untrained,
             number(share) if (share := trainable(first)) is not None else "",
             "" if step is None else bound + number(1000 * step),
             "<- this" if this else "",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from benchmark.advise.others import also, brief, count, seeds
 from benchmark.advise.shown import SHORT, UNITS, Command, Line, Row, amount, score
-from benchmark.records import Record
+from benchmark.records import MARK, UNTRAINED, Record
 from benchmark.report import runnable
 from benchmark.report.again import setting
 from benchmark.report.boards import ENOUGH, LIKE, Board, best
@@ -166,6 +166,8 @@ def thin(board: Board, kept: Sequence[Candidate], known: Sequence[Board]) -> Ite
         )
     if blind := [c for c in kept if not c.estimate.examples]:
         yield f"Thin: {len(blind)} of {len(kept)} have no stored predictions, so no interval and no test."
+    if unlearnt := [c.name for c in kept if c.group.untrained]:
+        yield f"Thin ({MARK}): {_listed(unlearnt)}: at least one seed is {UNTRAINED}."
     if not verdicts:
         yield "Thin: one setting that is recorded fits; it is compared with nothing."
     elif "worse" not in verdicts:

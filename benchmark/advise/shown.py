@@ -72,7 +72,14 @@ def table(rows: Sequence[Row]) -> Table:
         found = row.candidate.estimate
         interval = ABSENT if found.low is None else f"{score(found.low, most)} to {score(found.high, most)}"
         costs = [amount(row.candidate.costs.get(name), name) for name in (*COSTS, TRAINING)]
-        cells = [row.candidate.name, score(found.value, most), interval, str(found.seeds), row.against, *costs]
+        cells = [
+            row.candidate.name,
+            score(found.value, most) + row.candidate.group.untrained,
+            interval,
+            str(found.seeds),
+            row.against,
+            *costs,
+        ]
         drawn.add_row(*(Text(clean(cell)) for cell in (*cells, ", ".join(row.least))))
     return drawn
 

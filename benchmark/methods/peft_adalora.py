@@ -35,6 +35,19 @@ class AdaLora(Peft):
     warmup: float  # fraction of the steps before the first pruning
     settled: float  # fraction of the steps after the last one
 
+    def conflict(self, cell: Cell) -> str | None:
+        """Refuse where the last pruning would have nothing to go by, or nothing to take: the library fails in it."""
+        if reason := super().conflict(cell):
+            return reason
+        config = self.configuration(cell, [])
+        if (last := config.total_step - config.tfinal) < 2:  # it goes by the gradients of the steps before it
+            return (
+                f"budget.steps={cell.budget.steps}: the last pruning is at step {last}, it must be at step 2 or later"
+            )
+        if config.target_r >= config.init_r:
+            return f"method.rank={config.init_r}: must be more than method.options.target_r={config.target_r}"
+        return None
+
     def configuration(self, cell: Cell, names: list[str]) -> peft.PeftConfig:
         steps = cell.budget.steps
         schedule = {"tinit": int(self.warmup * steps), "tfinal": int(self.settled * steps)}

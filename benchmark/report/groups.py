@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from benchmark.records import SEEDS, Record
+from benchmark.records import MARK, SEEDS, Record
 from benchmark.report.frame import Run, weights
 from benchmark.report.views import WRITE, budget, views
 
 PRINT = "data fingerprint"
 # Equal for all rows of an honest comparison; where they are not, every row says which it has.
-COMPARED = ("task.", "budget.", "data.", PRINT, "device", "source")
+COMPARED = ("task.", "budget.", "data.", "backbone.head_lr", PRINT, "device", "source")
 OWN = ("method.", "trial")  # settings in which two methods may differ
 ANY_SOURCE = ("source",)  # shipped runs and your own are held against each other
 WHOLE = "1"
@@ -39,6 +39,11 @@ class Group:
     def done(self) -> list[Record]:
         """The seeds that gave numbers."""
         return [record for record in self.records if record.status == "done"]
+
+    @property
+    def untrained(self) -> str:
+        """The mark of its score, where the state kept of at least one seed is the one before the first step."""
+        return MARK * any(record.untrained for record in self.done)
 
     @property
     def control(self) -> bool:

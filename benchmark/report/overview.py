@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 
 from benchmark.report.groups import WHOLE, Group
-from benchmark.report.tables import ABSENT, Table, label, significant
+from benchmark.report.tables import ABSENT, UNLEARNT, Table, label, significant
 
 LEGEND = (
     "Headline score on the test split (mean over seeds) and trainable parameters, the new head's among them where "
@@ -31,6 +31,8 @@ def overview(budget: str, tasks: Mapping[str, list[Group]]) -> Table | None:
     for method in sorted({method for groups in columns.values() for method in groups}):
         cells = [cell for groups in columns.values() for cell in _cells(groups.get(method))]
         table.rows.append([method, *cells])
+    found = (group for groups in columns.values() for group in groups.values())
+    table.legend += UNLEARNT * any(group.untrained for group in found)
     return table
 
 
@@ -41,6 +43,6 @@ def _cells(group: Group | None) -> list[str]:
         return [" or ".join(sorted({record.status for record in group.records})), ""]
     scores, trained = group.values("test", group.metric() or ""), group.values("cost", "trainable_params")
     return [
-        significant(statistics.fmean(scores)) if scores else ABSENT,
+        significant(statistics.fmean(scores)) + group.untrained if scores else ABSENT,
         f"{statistics.median(trained):,.0f}" if trained else ABSENT,
     ]

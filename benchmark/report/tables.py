@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchmark.records import MARK, UNTRAINED
 from benchmark.report.costs import FP32, MEMORY, STEP, Cost, Costs
 from benchmark.report.groups import Group
 from benchmark.report.standings import REFERENCES, Standing
@@ -33,6 +34,7 @@ APART = (
     " {}: of runs made to measure it (budget=cost, with its own number of examples a step); all else: of the runs that "
     "gave the scores."
 )
+UNLEARNT = f" {MARK} at least one seed is {UNTRAINED}."
 SHARED = " ≤: measured while others were at work on the machine, an upper bound."
 
 
@@ -85,9 +87,14 @@ def table(
     priced = list(zip(costs.of(groups, STEP), costs.of(groups, MEMORY), strict=True))
     known = [cost for pair in priced for cost in pair if cost]
     result.legend += _apart(priced) + SHARED * any(cost.shared for cost in known)
+    result.legend += UNLEARNT * any(group.untrained for group in groups)
     for row, group in enumerate(groups):
         stands = _standing(standing.get(row), compared, decimals)
-        cells = [*(column[row] for column in scores[:1]), *stands, *(column[row] for column in scores[1:])]
+        cells = [
+            *(column[row] + group.untrained for column in scores[:1]),
+            *stands,
+            *(column[row] for column in scores[1:]),
+        ]
         ended = _outcome(group, cells, priced[row], result)
         result.rows.append([group.backbone, group.weights, label(group, result), *ended])
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from benchmark.records import UNTRAINED
 from benchmark.report.drawing.press import Picture
 from benchmark.report.frame import Run
 from benchmark.report.groups import CONTROL, Group
@@ -72,7 +73,8 @@ def why(group: Group) -> str:
     if not group.records:
         return "nobody has run this"
     lost = [r for r in group.records if r.status != "done"]
-    return "; ".join(dict.fromkeys(f"{r.status}: {r.reason or 'no reason given'}" for r in lost))
+    told = [f"{r.status}: {r.reason or 'no reason given'}" for r in lost] + [UNTRAINED] * bool(group.untrained)
+    return "; ".join(dict.fromkeys(told))
 
 
 def summary(method: str, boards: Sequence[Board], shown: Mapping[str, Sequence[Line]]) -> list[Line]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmark.records import Record
+from benchmark.records import UNTRAINED, Record
 from benchmark.report.again import command
 from benchmark.report.frame import Run, weights
 from benchmark.report.groups import Group
@@ -81,7 +81,7 @@ def _row(source: str, record: Record) -> list[Any]:
         rounded(step and step * 1e3, 4),
         rounded(memory and memory / 1e6, 4),
         SHIPPED.get(source, source),
-        record.reason or "",
+        record.reason or UNTRAINED * record.untrained,
     ]
 
 
