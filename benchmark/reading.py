@@ -51,6 +51,9 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
         "sample": fingerprint(used),
         "sizes": {name: len(examples) for name, examples in used.items()},
     }
+    named = {name: cell.task.headline(name, [e.targets for e in examples]) for name, examples in used.items()}
+    if others := {name: score for name, score in named.items() if score != cell.task.metric}:
+        result.data["headlines"] = others
     if unpinned := [*cell.task.unpinned(), *cell.backbone.unpinned()]:
         result.data["unpinned"] = unpinned
     return used

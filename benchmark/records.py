@@ -108,6 +108,10 @@ class Record:
         """Whether something was to be trained, and the state that was kept is the one before the first step."""
         return self.value("valid", "selected_step") == 0 and bool(self.value("cost", "trainable_params"))
 
+    def headline(self, split: str = "test") -> str | None:
+        """Name the score that stands for a split."""
+        return self.data.get("headlines", {}).get(split, self.data.get("metric"))
+
     def value(self, split: str, name: str) -> float | None:
         """Return the final value of a measurement, or None where there is none."""
         return self.finals.get((split, name))

@@ -166,6 +166,8 @@ def encoding(
     encoded, counted = reuse.get("encoded", ("task", "backbone", "budget"), encode, result.data.get("sample"))
     counts = result.data.setdefault("counts", {})
     for name, counter in counted.items():
+        if reason := cell.task.unreadable(counter, len(splits[name])):
+            raise Unusable(f"split {name}: {reason}: choose another backbone")
         if counter:
             counts[name] = counts.get(name, {}) | counter
     return encoded

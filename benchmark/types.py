@@ -130,6 +130,14 @@ class Task(ABC):
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
         """Turn an example into features, or None where nothing is left to learn from; count both and every cut."""
 
+    def unreadable(self, counts: Mapping[str, int], number: int) -> str | None:
+        """Say why a split of so many examples cannot be used, by what encode() counted in it."""
+        return None
+
+    def longest(self, kind: Kind) -> int:
+        """Give the positions of the longest sequence that this task makes a network read; 0: not known before."""
+        return 0
+
     @abstractmethod
     def length(self, features: Features) -> int:
         """Say how long an encoded example is: batches gather examples of like length."""
@@ -161,6 +169,10 @@ class Task(ABC):
     @abstractmethod
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
         """Score answers; needs nothing but what is stored beside the record."""
+
+    def headline(self, split: str, targets: Sequence[tuple[Any, ...]]) -> str:
+        """Name the score that stands for this split; another than `metric` where that cannot tell answers apart."""
+        return self.metric
 
     def signatures(self, targets: Sequence[tuple[Any, ...]]) -> dict[str, str]:
         """Name what each score was computed with against these targets, where its library gives a signature."""
@@ -229,6 +241,11 @@ class Backbone(ABC):
         """Name what may change under the same configuration: an id of the hub without a commit."""
         return []
 
+    @property
+    def positions(self) -> int | None:
+        """Give the longest sequence that the network has positions for; None where there is no end."""
+        return None
+
     @abstractmethod
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, Any]:
         """Return the network, on a kind with a new head a Headed, and its processor."""
@@ -261,6 +278,11 @@ class Method(ABC):
     departs: ClassVar[str | None] = None  # why the network, once attached, does not begin as the bare one
     shards: ClassVar[bool] = True  # frozen blocks may lie in pieces: nothing outside a block computes with its weights
     trains_buffers: ClassVar[bool] = False  # running statistics follow the new data
+
+    @property
+    def prepended(self) -> int:
+        """Count the positions that its virtual tokens take."""
+        return 0
 
     def conflict(self, cell: Cell) -> str | None:
         """Give the reason why this method cannot run in this cell; nothing is loaded yet."""
@@ -368,7 +390,18 @@ class Cell:
             return f"task {task} needs a {wanted} backbone, {backbone} is {offered}"
         if self.kind.new_head and self.head_lr is None:
             return f"backbone.head_lr has no learning rate for a {self.kind} head: +backbone.head_lr.{self.kind}=0.01"
-        return self.method.conflict(self) or self._rehearsed()
+        return self.method.conflict(self) or self._crowded() or self._rehearsed()
+
+    def _crowded(self) -> str | None:
+        """Say where the longest sequence has more positions than the network."""
+        read, virtual, most = self.task.longest(self.kind), self.method.prepended, self.backbone.positions
+        if not read or most is None or read + virtual <= most:
+            return None
+        more = f" behind {virtual:,} virtual ones of the method" if virtual else ""
+        return (
+            f"task {self.names.get('task')} reads up to {read:,} tokens{more}, backbone {self.names.get('backbone')} "
+            f"has {most:,} positions: lower task.max_source_tokens or task.max_target_tokens{' or these' * bool(more)}"
+        )
 
     def _rehearsed(self) -> str | None:
         """Attach to a network without weights: what does not fit is known before any are loaded."""

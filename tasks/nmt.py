@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
-from benchmark.types import Prediction
+from benchmark.types import Prediction, Unusable
+from benchmark.wording import near
 from tasks.text import TextToText, bleu, likelihood_scores, signature, streams
+
+TOKENIZERS = {  # languages written without blanks between words, by their two and their three letters -> sacrebleu's
+    **dict.fromkeys(("zh", "zho", "yue", "wuu", "lzh"), "zh"),
+    **dict.fromkeys(("ja", "jpn"), "ja-mecab"),
+    **dict.fromkeys(("ko", "kor"), "ko-mecab"),  # has blanks, but glues particles to its words
+    **dict.fromkeys(("th", "tha", "km", "khm", "lo", "lao", "my", "mya", "bo", "bod", "dz", "dzo"), "char"),
+}
+WORDS = ("13a", "intl", "none")  # of sacrebleu's tokenizers, those that need blanks between words
+LONGEST = 4  # words: BLEU's longest n-gram
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,17 +29,48 @@ class Translation(TextToText):
 
     source_language: str
     target_language: str
-    bleu_tokenizer: str  # one of sacrebleu's: 13a splits words at spaces, char serves scripts without them
+    bleu_tokenizer: str | None  # one of sacrebleu's; null: what the target language's script takes
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from sacrebleu.metrics.bleu import BLEU
+
+        name, where = self.tokenizer, "task.bleu_tokenizer"
+        if name not in BLEU.TOKENIZERS:
+            raise Unusable(f"{where}: no tokenizer {name!r} of sacrebleu{near(name, BLEU.TOKENIZERS)}")
+        language = self.target_language
+        if name in WORDS and (fits := TOKENIZERS.get(plain(language))) and fits != "ko-mecab":
+            raise Unusable(f"{where}: {name} takes words between blanks, {language} has none: {fits}, or null")
+        try:
+            bleu(name if name.endswith("mecab") else "13a")  # others need nothing, or are fetched when they score
+        except RuntimeError as error:  # a dictionary that is not installed
+            extra = name.partition("-")[0]
+            raise Unusable(
+                f"{where}: {name}, for {language}, is not installed: pip install 'sacrebleu[{extra}]', or {where}=char"
+            ) from error
+
+    @cached_property
+    def tokenizer(self) -> str:
+        """Name sacrebleu's tokenizer for the target language."""
+        return self.bleu_tokenizer or TOKENIZERS.get(plain(self.target_language), "13a")
 
     def languages(self) -> tuple[str, str]:
         return self.source_language, self.target_language
+
+    def headline(self, split: str, targets: Sequence[tuple[str, ...]]) -> str:
+        """Take chrF++ for a shifted test most of whose references are too short for BLEU's four-word sequences."""
+        if not split.startswith("test/"):
+            return self.metric
+        words = bleu(self.tokenizer).tokenizer
+        short = sum(len(words(t[0]).split()) < LONGEST for t in targets)
+        return "chrf++" if short > len(targets) / 2 else self.metric
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:
         from sacrebleu.metrics import CHRF
 
         texts = [p["prediction"] for p in predictions]
         scores = {
-            "bleu": bleu(self.bleu_tokenizer).corpus_score(texts, streams(targets)).score,
+            "bleu": bleu(self.tokenizer).corpus_score(texts, streams(targets)).score,
             "chrf++": CHRF(word_order=2).corpus_score(texts, streams(targets)).score,
             **likelihood_scores(predictions),
         }
@@ -38,6 +80,11 @@ class Translation(TextToText):
         from sacrebleu.metrics import CHRF
 
         return {
-            "bleu": signature(bleu(self.bleu_tokenizer), targets),
+            "bleu": signature(bleu(self.tokenizer), targets),
             "chrf++": signature(CHRF(word_order=2), targets),
         }
+
+
+def plain(language: str) -> str:
+    """Leave script and country out: zh_Hant, zho_Hans, th-TH."""
+    return language.replace("-", "_").partition("_")[0].lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,26 +53,44 @@ class TextToText(Task):
     def unpinned(self) -> list[str]:
         return self.data.unpinned()
 
+    def longest(self, kind: Kind) -> int:
+        most = self.max_source_tokens, self.max_target_tokens
+        return sum(most) if kind == Kind.CAUSAL_LM else max(most)
+
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
         """Tokenise source and first target; both are cut at their ends, and every cut is counted."""
-        opening, closing = self.template.split("{source}")
-        before, source, after = processor.source(example.source, self.languages())
-        lead, target = processor.target(example.targets[0], self.languages())
-        if not source or not target:
-            counts["empty_examples"] = counts.get("empty_examples", 0) + 1
+        text, answer = example.source, example.targets[0]
+
+        def read(text: str) -> list[int]:
+            return processor.source(text, self.template, self.languages())
+
+        source, (lead, target) = read(text), processor.target(answer, self.template, self.languages())
+        if source == read("") or not target:
+            add(counts, "empty_examples")
             return None
-        opened, closed = ([*processor.source(text, None)[1]] for text in (opening, closing))
-        room = self.max_source_tokens - sum(map(len, (before, opened, closed, after)))
+        for name, whole, ids in (("sources", text, source), ("targets", answer, target)):
+            if processor.unknown in ids:
+                add(counts, f"unknown_tokens_in_{name}")
+                add(counts, f"unreadable_{name}", processor.lost(whole) > 0.5)
+        if len(source) > self.max_source_tokens:
+            add(counts, "truncated_sources")
+            # the longest beginning that fits, within its tag and template
+            fits = bisect_right(range(1, len(text)), self.max_source_tokens, key=lambda n: len(read(text[:n])))
+            source = read(text[: max(fits, 1)])
         kept = target[: self.max_target_tokens - len(lead) - 1]
-        for name, ids, most in (("sources", source, room), ("targets", target, len(kept))):
-            if len(ids) > most:
-                counts[f"truncated_{name}"] = counts.get(f"truncated_{name}", 0) + 1
+        add(counts, "truncated_targets", kept != target)
         return {
-            "source": [*before, *opened, *source[: max(room, 1)], *closed, *after],
+            "source": source,
             "target": [*lead, *kept, processor.tokenizer.eos_token_id],
             # of what is read: the likelihood of a cut target says nothing of the rest
-            "bytes": len((example.targets[0] if kept == target else processor.tokenizer.decode(kept)).encode()),
+            "bytes": len((answer if kept == target else processor.text(kept)).encode()),
         }
+
+    def unreadable(self, counts: Mapping[str, int], number: int) -> str | None:
+        for name in ("sources", "targets"):
+            if (found := counts.get(f"unreadable_{name}", 0)) > number / 2:
+                return f"{found:,} of {number:,} {name} are mostly characters that the backbone has no token for"
+        return None
 
     def length(self, features: Features) -> int:
         return len(features["source"]) + len(features["target"])
@@ -114,7 +133,7 @@ class TextToText(Task):
         decoder = processor.kind == Kind.CAUSAL_LM
         pad = processor.tokenizer.pad_token_id
         ids, mask = padded([f["source"] for f in features], pad, left=decoder)
-        forced = processor.target("", self.languages())[0]
+        forced = processor.target("", self.template, self.languages())[0]
         written = model.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
@@ -124,7 +143,7 @@ class TextToText(Task):
             **({"forced_bos_token_id": forced[0]} if forced else {}),
         )
         start = ids.shape[1] if decoder else 0
-        return [t.strip() for t in processor.tokenizer.batch_decode(written[:, start:], skip_special_tokens=True)]
+        return [processor.text(row).strip() for row in written[:, start:]]
 
     def extra_scores(
         self, texts: Sequence[str], targets: Sequence[tuple[str, ...]], known: Mapping[str, float]
@@ -151,6 +170,12 @@ class TextToText(Task):
                     f"task.metrics: {name!r} cannot be loaded: {str(error).strip().splitlines()[0]}"
                 ) from error
         return found
+
+
+def add(counts: dict[str, int], name: str, number: int = 1) -> None:
+    """Add to a count; nothing is no entry."""
+    if number:
+        counts[name] = counts.get(name, 0) + number
 
 
 def padded(rows: Sequence[Sequence[int]], value: int, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:

@@ -71,6 +71,10 @@ class Peft(Method):
     def _facts(self) -> Facts:
         return facts(self.peft_type, self.options)
 
+    @property
+    def prepended(self) -> int:
+        return self.options.get("num_virtual_tokens") or 0
+
     def conflict(self, cell: Cell) -> str | None:
         """Check every choice against the library's own configuration class, and shapes where attach() needs weights."""
         reason = self._misnamed() or roles.refusal(cell.backbone.family, self.targets)

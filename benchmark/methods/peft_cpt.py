@@ -35,6 +35,10 @@ class Cpt(Peft):
 
     tokens: int  # of training examples, the last one cut where they end
 
+    @property
+    def prepended(self) -> int:
+        return self.tokens
+
     def conflict(self, cell: Cell) -> str | None:
         if self.tokens < 2:
             return f"method.tokens={self.tokens}: must be at least 2"

@@ -61,9 +61,9 @@ class Group:
         common = {k: v for k, v in self.settings.items() if not k.startswith(OWN) and k not in apart}
         return self.backbone, self.weights, tuple(sorted(common.items()))
 
-    def metric(self) -> str | None:
-        """Name the task's headline score."""
-        return next((record.data["metric"] for record in self.done if "metric" in record.data), None)
+    def metric(self, split: str = "test") -> str | None:
+        """Name the task's headline score, which a shifted test may have of its own."""
+        return next((name for record in self.done if (name := record.headline(split))), None)
 
     def values(self, split: str, name: str) -> list[float]:
         """Return one measurement over the seeds that have it."""

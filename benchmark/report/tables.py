@@ -72,16 +72,14 @@ def table(
 ) -> Table:
     """Lay out a row per group; where a group stands is known by its place."""
     standing, costs = standing or {}, costs or Costs()
-    metrics = sorted({metric for group in groups if (metric := group.metric())})
     splits = sorted({split for g in groups for r in g.done for split, _ in r.finals if split.startswith("test")})
     others = [column for column in BESIDE if any(g.values(*column) for g in groups)]
     columns = [(split, None) for split in splits] + others
-    headline = metrics[0] if len(metrics) == 1 else "score"
-    named = [f"{split} {name or headline}".removeprefix("pretraining ") for split, name in columns]
+    named = [f"{split} {name or _headline(groups, split)}".removeprefix("pretraining ") for split, name in columns]
     compared = [m for m in REFERENCES if any(m in s.versus for s in standing.values())]
     beside = ["95 %", "tied", *(f"less {method}" for method in compared)]
     result = Table(name, ["backbone", "weights", "method", *named[:1], *beside, *named[1:], *COSTS])
-    found = [[g.values(split, name or g.metric() or "") for g in groups] for split, name in columns]
+    found = [[g.values(split, name or g.metric(split) or "") for g in groups] for split, name in columns]
     scores = [_aligned(column) for column in found]
     decimals = _decimals(found[0]) if found else 0
     priced = list(zip(costs.of(groups, STEP), costs.of(groups, MEMORY), strict=True))
@@ -98,6 +96,12 @@ def table(
         ended = _outcome(group, cells, priced[row], result)
         result.rows.append([group.backbone, group.weights, label(group, result), *ended])
     return result
+
+
+def _headline(groups: Sequence[Group], split: str) -> str:
+    """Name the score that all settings show of a split."""
+    metrics = {metric for group in groups if (metric := group.metric(split))}
+    return metrics.pop() if len(metrics) == 1 else "score"
 
 
 def _apart(priced: Sequence[Sequence[Cost | None]]) -> str:

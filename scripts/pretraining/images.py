@@ -113,7 +113,7 @@ def save(encoder: nn.Module, recipe: DictConfig, folder: Path) -> None:
         "model_args": OmegaConf.to_container(recipe.model_args),
         "pretrained_cfg": {
             "input_size": [channels, recipe.size, recipe.size],
-            "interpolation": "bicubic",
+            "interpolation": "bilinear",
             "mean": [0.5] * channels,
             "std": [0.25] * channels,
             "num_classes": 0,

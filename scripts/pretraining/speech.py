@@ -30,14 +30,13 @@ def prepare(recipe: DictConfig) -> Pretraining:
     network = Hearing(encoder, Head(Kind.TAG, labels=phonemes))
     for parameter in encoder.feature_extractor.parameters():  # oneDNN's bf16 gradients are now and then no numbers
         parameter.register_hook(lambda gradient: torch.nan_to_num(gradient, 0.0, 0.0, 0.0))
-    extractor = Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=True, return_attention_mask=True)
-    ears = Ears(extractor, network, phonemes, recipe)
+    ears = Ears(network, phonemes, recipe)
 
     def save(folder: Path) -> None:
         config.apply_spec_augment, config.mask_time_prob = False, 0.0
         del encoder.masked_spec_embed  # stood for the hidden frames
         encoder.eval().half().save_pretrained(folder)
-        extractor.save_pretrained(folder)
+        ears.extractor.save_pretrained(folder)
 
     return Pretraining(
         module=network, batches=batches(heard, ears, recipe), save=save, unit="frame",
@@ -48,10 +47,9 @@ def prepare(recipe: DictConfig) -> Pretraining:
 class Ears:
     """Turns phrases into a batch."""
 
-    def __init__(
-        self, extractor: Wav2Vec2FeatureExtractor, network: Hearing, phonemes: Sequence[str], recipe: DictConfig
-    ):
-        self.extractor, self.places = extractor, {name: i for i, name in enumerate(phonemes)}
+    def __init__(self, network: Hearing, phonemes: Sequence[str], recipe: DictConfig):
+        self.extractor = Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=True, return_attention_mask=True)
+        self.places = {name: i for i, name in enumerate(phonemes)}
         self.frames = network.encoder._get_feat_extract_output_lengths
         self.hop, self.reach = int(np.prod(recipe.model.conv_stride)), reach(network.config)
         self.longest = int(recipe.seconds * RATE)

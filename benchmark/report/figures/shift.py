@@ -22,25 +22,25 @@ def data(material: Material) -> pd.DataFrame:
     for row in whole(material.settings).itertuples():
         measured = {m.split for record in row.group.done for m in record.measurements}
         for split in sorted(split for split in measured if split.startswith("test/")):
-            if values := row.group.values(split, row.metric):
+            metric = row.group.metric(split)
+            if values := row.group.values(split, metric):
                 fixed = [getattr(row, column) for column in SETTING]
-                rows.append([*fixed, split.removeprefix("test/"), statistics.fmean(values)])
-    return pd.DataFrame(rows, columns=[*SETTING, "shift", "shifted"])
+                rows.append([*fixed, split.removeprefix("test/"), metric, statistics.fmean(values)])
+    return pd.DataFrame(rows, columns=[*SETTING, "shift", "measured", "shifted"])
 
 
 def draw(table: pd.DataFrame, width: str) -> Figure:
-    """Draw the settings of one shifted test set; on the dotted line the shift would cost nothing."""
+    """Draw the settings of one shifted test; on the dotted line, where both have one score, it would cost nothing."""
     figure, axes, looks = cloud.start(table, width)
     cloud.marks(axes, table, ("score", "shifted"), looks)
     limits = axes.get_xlim(), axes.get_ylim()
     ends = max(limits[0][0], limits[1][0]), min(limits[0][1], limits[1][1])
-    if ends[0] < ends[1]:
-        axes.plot(ends, ends, color=style.GREY, ls=style.LINES[2], lw=0.9, zorder=1, scalex=False, scaley=False)
     first = table.iloc[0]
-    metric = style.shown(first["metric"])
-    axes.set_xlabel(f"test {metric} (mean over seeds)")
-    axes.set_ylabel(f"test/{style.shown(first['shift'])} {metric} (mean over seeds)")
-    crossed = ends[0] < ends[1]
+    crossed = ends[0] < ends[1] and first["metric"] == first["measured"]
+    if crossed:
+        axes.plot(ends, ends, color=style.GREY, ls=style.LINES[2], lw=0.9, zorder=1, scalex=False, scaley=False)
+    axes.set_xlabel(f"test {style.shown(first['metric'])} (mean over seeds)")
+    axes.set_ylabel(f"test/{style.shown(first['shift'])} {style.shown(first['measured'])} (mean over seeds)")
     said, line = ("dotted: nothing is lost", [np.array([ends, ends]).T]) if crossed else ("", [])
     cloud.finish(axes, table, ("score", "shifted"), looks, said, line)
     return figure
@@ -49,7 +49,7 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
 def chart(table: pd.DataFrame) -> charts.Figure:
     """Describe the same for the page."""
     first = table.iloc[0]
-    titles = {"score": f"test {first['metric']}", "shifted": f"test/{first['shift']} {first['metric']}"}
+    titles = {"score": f"test {first['metric']}", "shifted": f"test/{first['shift']} {first['measured']}"}
     return charts.figure(
         charts.started(table),
         charts.Chart(
