@@ -226,6 +226,130 @@ def test_sources_and_targets_are_what_the_checkpoints_own_tokenizer_makes(name, 
             assert tuple(firsts) == CODES[name]
 
 
+def likeliest_again_and_again(model: nn.Module, source: list[int], forced: int, end: int, most: int) -> list[int]:
+    """Answer by the loss pass alone: label what was written, and take the likeliest token behind it."""
+    written = [forced]
+    while len(written) < most and written[-1] != end:
+        ids, labels = torch.tensor([source]), torch.tensor([[*written, end]])
+        written.append(int(model(input_ids=ids, labels=labels).logits[0, len(written)].argmax()))
+    return written
+
+
+@pytest.mark.parametrize("name", CODES)
+@torch.no_grad()
+def test_generation_starts_where_the_loss_pass_starts(name, checkpoint, tmp_path):
+    """mBART checkpoints name a language as the start of their decoder, and the loss pass starts from the end token."""
+    folder = shutil.copytree(checkpoint(name), tmp_path / "begins_with_a_language")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    language = tokenizer.convert_tokens_to_ids(CODES[name][1])
+    (folder / "config.json").write_text(json.dumps(config | {"decoder_start_token_id": language}))
+    made, model, processor = loaded(name, folder)
+    _, written = spoken(made, model, processor)
+    for source, row in zip(SOURCES, written.tolist(), strict=True):
+        features = made.task.encode(Example("", source, ("?",)), processor, {})
+        by_hand = likeliest_again_and_again(model, features["source"], language, tokenizer.eos_token_id, 12)
+        assert row[1 : 1 + len(by_hand)] == by_hand
+    assert {row[0] for row in written.tolist()} == {tokenizer.eos_token_id if name == "mbart_large_50" else language}
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_what_a_user_writes_becomes_no_control_token(name, checkpoint):
+    made, _, processor = loaded(name, checkpoint(name))
+    special = set(processor.tokenizer.all_special_ids) | {
+        i for i, token in processor.tokenizer.added_tokens_decoder.items() if token.special
+    }
+    special -= {processor.tokenizer.unk_token_id} - {processor.tokenizer.eos_token_id}
+
+    def control(features: dict, side: str) -> list[int]:
+        return [i for i in features[side] if i in special]
+
+    plain = made.task.encode(Example("", "one two", ("two one",)), processor, {})
+    for token in processor.tokenizer.convert_ids_to_tokens(sorted(special)):
+        for text in (token, f"one {token} two", f"{token}{token}one"):
+            features = made.task.encode(Example("", text, (text,)), processor, {})
+            assert control(features, "source") == control(plain, "source")
+            assert control(features, "target") == control(plain, "target")
+            if LEARNT[name] in ("gpt2", "qwen3", "llama"):  # byte by byte, nothing is lost
+                assert processor.text(features["target"]) == text
+
+
+@pytest.mark.parametrize("name", ["gpt2_medium", "qwen3_600m", "llama_3_2_1b"])
+def test_blanks_before_points_are_the_networks_own(name, checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint(name), tmp_path / "tidy")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"clean_up_tokenization_spaces": True}))
+    made, model, processor = loaded(name, folder)
+    said = "one , two . do n't"
+    ids = processor.tokenizer(said, add_special_tokens=False)["input_ids"]
+    model.generate = lambda input_ids, **_: torch.cat([input_ids, torch.tensor([ids])], 1)
+    features = [made.task.encode(Example("", "7", ("?",)), processor, {})]
+    assert made.task.predict(model, features, processor)[0]["prediction"] == said
+
+
+def test_a_decoders_answer_is_tokenised_behind_the_templates_end(checkpoint, tmp_path):
+    """As Llama 2's tokenizer, one that marks the begin of a text would put the mark into the middle of a document."""
+    folder = shutil.copytree(checkpoint("llama_3_2_1b"), tmp_path / "marked")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    inner = json.loads(tokenizer.backend_tokenizer.to_str())
+    inner["pre_tokenizer"]["add_prefix_space"] = True
+    (folder / "tokenizer.json").write_text(json.dumps(inner))
+    made, _, processor = loaded("llama_3_2_1b", folder, "task.template='{source} = '")
+    features = made.task.encode(Example("", "7", ("two one",)), processor, {})
+    whole = processor.tokenizer("7 = two one", add_special_tokens=False)["input_ids"]
+    assert processor.text([*features["source"], *features["target"]]).strip() == "7 = two one"
+    assert "Ġtwo" not in processor.tokenizer.convert_ids_to_tokens(features["target"])
+    assert features["source"][1:3] == whole[:2]
+
+
+def test_unknown_tokens_are_counted_and_what_is_mostly_unknown_is_refused(checkpoint, tmp_path, capfd):
+    folder = checkpoint("mt5_small")
+    made, _, processor = loaded("mt5_small", folder)
+    counts: dict[str, int] = {}
+    for source, target in (("one two", "two"), ("one two Ж", "two"), ("Жщ one", "дом Ж"), ("один", "one two Ж")):
+        assert made.task.encode(Example("", source, (target,)), processor, counts)
+    assert counts == {
+        "unknown_tokens_in_sources": 3, "unknown_tokens_in_targets": 2, "unreadable_sources": 1, "unreadable_targets": 1
+    }  # fmt: skip
+    rows = {"train": ["дом", "два", "one"], "valid": ["one"], "test": ["one"]}
+    for name, targets in rows.items():
+        text = "".join(json.dumps({"source": "one", "target": target}) + "\n" for target in targets)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    files = [f"data.{name}={tmp_path / name}.jsonl" for name in rows]
+    base = [word for word in words("mt5_small", folder) if not word.startswith("data")]
+    results = f"results={tmp_path / 'results'}"
+    assert run.main([*base, "data=files", *files, "device=cpu", results]) == 2
+    line = capfd.readouterr().err
+    assert "split train: 2 of 3 targets are mostly characters that the backbone has no token for" in line
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "source", "target", "reason"),
+    [
+        ("llama_3_2_1b", "lora", 100, 28, None),
+        ("llama_3_2_1b", "lora", 100, 29, "reads up to 129 tokens, backbone llama_3_2_1b has 128 positions"),
+        ("gpt2_medium", "lora", 120, 12, "reads up to 132 tokens, backbone gpt2_medium has 128 positions"),
+        ("llama_3_2_1b", "prompt_tuning", 80, 28, None),
+        ("llama_3_2_1b", "prompt_tuning", 81, 28, "up to 109 tokens behind 20 virtual ones of the method, backbone"),
+        ("llama_3_2_1b", "cpt", 60, 5, "reads up to 65 tokens behind 64 virtual ones of the method, backbone"),
+        ("llama_3_2_1b", "prefix_flat", 100, 28, None),  # its keys have no positions
+        ("mbart_large_50", "lora", 128, 128, None),  # encoder and decoder have positions of their own
+        ("mbart_large_50", "lora", 12, 129, "reads up to 129 tokens, backbone mbart_large_50 has 128 positions"),
+        ("mbart_large_50", "prefix_tuning", 12, 109, "reads up to 109 tokens behind 20 virtual ones of the method"),
+        ("nllb_200_600m", "lora", 130, 12, "reads up to 130 tokens, backbone nllb_200_600m has 128 positions"),
+        ("mt5_small", "prompt_tuning", 4000, 4000, None),  # relative positions have no end
+    ],
+)
+def test_source_target_and_virtual_tokens_fit_the_positions(name, method, source, target, reason, checkpoint):
+    limits = [f"task.max_source_tokens={source}", f"task.max_target_tokens={target}"]
+    chosen = [f"method={method}" if word == "method=lora" else word for word in words(name, checkpoint(name))]
+    chosen = [word for word in chosen if not word.startswith("task.max")]
+    said = cell_of([*chosen, *limits]).conflict()
+    assert said is None if reason is None else reason in said
+    assert reason is None or "task.max_source_tokens" in said
+
+
 @pytest.mark.parametrize("name", CODES)
 def test_an_answer_is_forced_to_begin_with_its_language(name, checkpoint):
     made, model, processor = loaded(name, checkpoint(name))

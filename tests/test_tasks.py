@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import sys
 
 import pytest
 import sacrebleu
@@ -10,6 +11,7 @@ import torch
 from cells import run_cell
 
 from benchmark.backbones.transformer import TextProcessor
+from benchmark.reading import Result, read
 from benchmark.records import Record, Store
 from benchmark.types import Example, Head, Kind, Unusable
 from tasks.nmt import Translation
@@ -114,6 +116,75 @@ def test_a_tokenizer_of_characters_gives_a_language_without_blanks_its_pieces():
     assert translation().score(answers(texts), targets)["bleu"] == 0
     by_hand = 100 * (5 / 6 * 4 / 5 * 3 / 4 * 2 / 3) ** 0.25
     assert translation(bleu_tokenizer="char").score(answers(texts), targets)["bleu"] == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizer"),
+    [("zh", "zh"), ("zh_Hant", "zh"), ("yue", "zh"), ("th", "char"), ("km", "char"), ("lo", "char"), ("my", "char"),
+     ("bo", "char"), ("khm_Khmr", "char"), ("si", "13a"), ("de", "13a"), ("mya", "char"), ("tha", "char")],
+)  # fmt: skip
+def test_bleus_tokenizer_follows_the_target_language(language, tokenizer):
+    task = translation(target_language=language, bleu_tokenizer=None)
+    assert f"tok:{tokenizer}" in task.signatures([("a b c d",)])["bleu"]
+    targets, texts = [("ကခဂဃငစ",)], ["ကခဂဃငဆ"]
+    assert (
+        task.score(answers(texts), targets)["bleu"]
+        == sacrebleu.corpus_bleu(texts, [["ကခဂဃငစ"]], tokenize=tokenizer).score
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"target_language": "th", "bleu_tokenizer": "13a"}, "13a takes words between blanks, th has none: char"),
+        ({"target_language": "zh", "bleu_tokenizer": "intl"}, "intl takes words between blanks, zh has none: zh,"),
+        ({"bleu_tokenizer": "14a"}, "no tokenizer '14a' of sacrebleu; did you mean 13a?"),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_that_cannot_tell_the_targets_words_is_refused(changes, reason):
+    with pytest.raises(Unusable, match=r"task\.bleu_tokenizer: ") as refusal:
+        translation(**changes)
+    assert reason in str(refusal.value)
+
+
+@pytest.mark.parametrize(("language", "module"), [("ja", "MeCab"), ("ko", "mecab_ko")])
+def test_a_tokenizer_with_a_dictionary_is_taken_where_it_is_installed_and_else_the_remedy_told(
+    language, module, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    for name in [n for n in sys.modules if n.startswith("sacrebleu.tokenizers.tokenizer_") and "mecab" in n]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(Unusable, match=rf"pip install 'sacrebleu\[{language}\]', or task.bleu_tokenizer=char"):
+        translation(target_language=language, bleu_tokenizer=None)
+    assert translation(target_language=language, bleu_tokenizer="char").tokenizer == "char"
+
+
+def test_a_shifted_test_of_short_references_has_chrf_for_its_headline():
+    short, long = ("one two three",), ("one two three four",)
+    task = translation()
+    assert task.headline("test/a", [short, short, long]) == "chrf++"
+    assert task.headline("test/a", [short, long]) == "bleu"
+    assert task.headline("test", [short, short, long]) == "bleu"  # the headline of a comparison
+    # a point is a word of its own to the tokenizer, a blank is none
+    assert task.headline("test/a", [("one two three.",)]) == "bleu"
+    assert translation(target_language="th", bleu_tokenizer=None).headline("test/a", [("กขคง",)]) == "bleu"
+
+
+def test_the_record_names_the_headline_of_each_split(toy_cell, tmp_path):
+    files = {
+        "train": lines(tmp_path / "train.jsonl", [("1", "one two three four")] * 3),
+        "valid": lines(tmp_path / "valid.jsonl", [("2", "one two three four")]),
+        "test": lines(tmp_path / "test.jsonl", [("3", "one two three four")]),
+    }
+    names = lines(tmp_path / "names.jsonl", [("4", "one"), ("5", "two")])
+    cell = toy_cell("seq2seq", "frozen", "data=files", *(f"data.{k}={v}" for k, v in files.items()),
+                    f"+data.shifts.names={names}")  # fmt: skip
+    result = Result()
+    read(cell, result)
+    record = Record(run_id="0" * 12, task="t", method="m", backbone="b", seed=0, config={}, status="done",
+                    data=result.data)  # fmt: skip
+    assert result.data["headlines"] == {"test/names": "chrf++"}
+    assert [record.headline(), record.headline("valid"), record.headline("test/names")] == ["bleu", "bleu", "chrf++"]
 
 
 def test_signatures_name_settings_references_and_version():
@@ -366,6 +437,27 @@ def test_what_is_too_long_is_cut_at_its_end_and_counted(kind, processors, toy_to
     task.encode(Example("", source, ("six",)), processors[kind], counts)
     task.encode(Example("", "1", ("six",)), processors[kind], counts)
     assert counts == {"truncated_sources": 2, "truncated_targets": 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_longest_beginning_that_fits_is_read_with_tag_and_template_whole(kind, toy_tokenizer):
+    processor = TextProcessor(toy_tokenizer, Kind(kind), "<{target}> ", {})
+    source = "five six\u00e9 seven eight"
+    for most in range(12, 30):
+        task, counts = translation(max_source_tokens=most, template="say {source}!"), {}
+        features = task.encode(Example("", source, ("1",)), processor, counts)
+        read = toy_tokenizer.decode(features["source"], skip_special_tokens=True)
+        assert read.startswith("<si> say f")
+        assert read.endswith("!")
+        kept = read.removeprefix("<si> say ").removesuffix("!")
+        assert source.startswith(kept)
+        assert len(features["source"]) <= most
+        if counts:
+            assert counts == {"truncated_sources": 1}
+            longer = toy_tokenizer(f"<si> say {source[: len(kept) + 1]}!", add_special_tokens=False)["input_ids"]
+            assert len(longer) + 1 > most
+        else:
+            assert kept == source
 
 
 @pytest.mark.parametrize(("source", "target"), [("", "one"), ("1", ""), ("", "")])
