@@ -255,7 +255,7 @@ def test_generation_starts_where_the_loss_pass_starts(name, checkpoint, tmp_path
 
 @pytest.mark.parametrize("name", LEARNT)
 def test_what_a_user_writes_becomes_no_control_token(name, checkpoint):
-    made, _, processor = loaded(name, checkpoint(name))
+    made, _, processor = loaded(name, checkpoint(name), "task.max_target_tokens=60")
     special = set(processor.tokenizer.all_special_ids) | {
         i for i, token in processor.tokenizer.added_tokens_decoder.items() if token.special
     }
@@ -294,12 +294,11 @@ def test_a_decoders_answer_is_tokenised_behind_the_templates_end(checkpoint, tmp
     inner = json.loads(tokenizer.backend_tokenizer.to_str())
     inner["pre_tokenizer"]["add_prefix_space"] = True
     (folder / "tokenizer.json").write_text(json.dumps(inner))
-    made, _, processor = loaded("llama_3_2_1b", folder, "task.template='{source} = '")
+    made, _, processor = loaded("llama_3_2_1b", folder, "task.template='{source}\n'")
     features = made.task.encode(Example("", "7", ("two one",)), processor, {})
-    whole = processor.tokenizer("7 = two one", add_special_tokens=False)["input_ids"]
-    assert processor.text([*features["source"], *features["target"]]).strip() == "7 = two one"
-    assert "Ġtwo" not in processor.tokenizer.convert_ids_to_tokens(features["target"])
-    assert features["source"][1:3] == whole[:2]
+    whole = processor.tokenizer("7\ntwo one", add_special_tokens=False)["input_ids"]
+    assert [*features["source"][1:], *features["target"][:-1]] == whole
+    assert processor.text(whole) == " 7\ntwo one"
 
 
 def test_unknown_tokens_are_counted_and_what_is_mostly_unknown_is_refused(checkpoint, tmp_path, capfd):
@@ -318,7 +317,7 @@ def test_unknown_tokens_are_counted_and_what_is_mostly_unknown_is_refused(checkp
     files = [f"data.{name}={tmp_path / name}.jsonl" for name in rows]
     base = [word for word in words("mt5_small", folder) if not word.startswith("data")]
     results = f"results={tmp_path / 'results'}"
-    assert run.main([*base, "data=files", *files, "device=cpu", results]) == 2
+    assert run.main([*base, "method.rank=4", "data=files", *files, "device=cpu", results]) == 2
     line = capfd.readouterr().err
     assert "split train: 2 of 3 targets are mostly characters that the backbone has no token for" in line
     assert line.count("\n") == 1
@@ -345,7 +344,7 @@ def test_source_target_and_virtual_tokens_fit_the_positions(name, method, source
     limits = [f"task.max_source_tokens={source}", f"task.max_target_tokens={target}"]
     chosen = [f"method={method}" if word == "method=lora" else word for word in words(name, checkpoint(name))]
     chosen = [word for word in chosen if not word.startswith("task.max")]
-    said = cell_of([*chosen, *limits]).conflict()
+    said = cell_of([*chosen, *limits, *["method.rank=4"] * (method == "lora")]).conflict()
     assert said is None if reason is None else reason in said
     assert reason is None or "task.max_source_tokens" in said
 

@@ -265,6 +265,20 @@ def test_random_weights_and_fewer_data_are_no_part_of_a_front() -> None:
     assert dict(table["front"]) == {"lora": True, "ia3": False}
 
 
+def test_a_shifted_test_is_drawn_by_its_own_headline() -> None:
+    one = run(seed=0, shifted=0.1)
+    own = (*one.measurements, Measurement("test/fold", "rmse", 7.5))
+    found = of(replace(one, data={**one.data, "headlines": {"test/fold": "rmse"}}, measurements=own))
+    shift = known()["shift"].data(found).iloc[0]
+    assert (shift["metric"], shift["measured"], shift["shifted"]) == ("spearman", "rmse", 7.5)
+    (picture,) = pictures(found, "shift")
+    axes = known()["shift"].draw(picture.table, "two").axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (
+        "test spearman (mean over seeds)",
+        "test/fold rmse (mean over seeds)",
+    )
+
+
 def test_shift_and_retention_are_means_over_seeds() -> None:
     found = of(run(seed=0, shifted=0.1, retention=-0.1), run(seed=1, shifted=0.3, retention=0.4))
     shift, retention = known()["shift"].data(found).iloc[0], known()["retention"].data(found).iloc[0]

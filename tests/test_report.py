@@ -89,6 +89,19 @@ def test_means_and_spreads_are_those_computed_by_hand(tmp_path: Path) -> None:
     assert row[10:] == ["0.860", "0.860", "0.860", "1123", "200", "0.200"]
 
 
+def test_a_shifted_tests_own_headline_stands_in_its_column(tmp_path: Path) -> None:
+    one = record(bleu=12.0)
+    one = replace(
+        one, data={**one.data, "headlines": {"test/names": "chrf++"}},
+        measurements=(*one.measurements, Measurement("test/names", "chrf++", 37.0)),
+    )  # fmt: skip
+    (row,) = rows(shipped(tmp_path, one))["lora"]
+    head = (tmp_path / "tables" / "nmt.md").read_text()
+    assert "test/names chrf++" in head
+    assert "test/names bleu" not in head
+    assert (row[3], row[6]) == ("12.00", "37.00")
+
+
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     (row,) = rows(shipped(tmp_path, record(bleu=12.5)))["lora"]
     assert row[3] == "12.50"
