@@ -148,6 +148,10 @@ def test_a_tag_keeps_its_token_and_its_joint_where_a_source_spells_control_token
     ]  # fmt: skip
     assert features["target"] == [*inner.encode(spelt).ids, tokenizer.eos_token_id]
     assert not {0, 1, 2, 3, 4} & {*features["source"][:-1], *features["target"][:-1]}
+    for alone in ("<unk>", "a <unk>"):
+        features = task.encode(Example("", alone, (alone,)), processor, counts := {})
+        assert features["target"] == [*inner.encode(alone).ids, tokenizer.eos_token_id]
+        assert counts == {}
 
 
 def test_names_are_too_short_for_bleu():

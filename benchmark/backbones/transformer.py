@@ -77,7 +77,8 @@ class TextProcessor:
     def _between(self, opening: str, text: str, closing: str) -> list[int]:
         """Tokenise text in its place; what it spells, `</s>` or `<fr>`, gives no control token."""
         ids, own = self._ids(opening + text + closing), self._ids(opening) + self._ids(closing)
-        if [i for i in ids if i in self._control] == [i for i in own if i in self._control]:
+        untouched = [i for i in ids if i in self._control] == [i for i in own if i in self._control]
+        if untouched and (self.unknown is None or self.tokenizer.unk_token not in text):
             return ids
         spelt = re.compile(f"({'|'.join(map(re.escape, sorted(self._control.values(), key=len, reverse=True)))})")
         *head, joint = spelt.split(opening)
