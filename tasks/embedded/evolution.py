@@ -14,6 +14,7 @@ from tasks.common import Data
 from tasks.embedded.lattice import RESIDUES, Lattice
 
 SPLITS = ("train", "valid", "test", "test/mutations", "test/fold")
+DECIMALS = 4  # of a target, in kT
 
 
 def evolve(lattice: Lattice, folds: np.ndarray, selection: float, steps: int, rng: np.random.Generator) -> Iterator:
@@ -81,7 +82,7 @@ class LatticeMutants(Data):
         made = cached("lattice", {**self.__dict__, "description": None}, self._make)
         return {
             name: [
-                Example(f"{name}/{i}", text, (round(float(kt), 4),), group=f"{name}/parent{parent}")
+                Example(f"{name}/{i}", text, (round(float(kt), DECIMALS),), group=f"{name}/parent{parent}")
                 for i, (text, kt, parent) in enumerate(
                     zip(spelt(made[f"{name} sequences"]), made[f"{name} kT"], made[f"{name} parents"], strict=True)
                 )

@@ -16,14 +16,16 @@ from pathlib import Path
 import numpy as np
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
+UNITS = 100  # to a kT: published energies have two decimals, so that they are counted in whole numbers
 
 
 @cache
 def contact_energies() -> np.ndarray:
-    """Read the energy of each pair of residues in contact. Shape [20, 20], order of RESIDUES, in kT."""
+    """Read the energy of each pair of residues in contact. Shape [20, 20], order of RESIDUES, in kT / UNITS."""
     with open(Path(__file__).with_name("miyazawa_jernigan.csv"), newline="") as file:
         table = {row["residue"]: row for row in csv.DictReader(file)}
-    return np.array([[table[a][b] for b in RESIDUES] for a in RESIDUES], dtype=np.float32)
+    whole = [[round(float(table[a][b]) * UNITS) for b in RESIDUES] for a in RESIDUES]
+    return np.array(whole, dtype=np.float32)
 
 
 def neighbours(shape: Sequence[int]) -> list[list[int]]:
@@ -94,15 +96,19 @@ class Lattice:
             row[[column[pair] for pair in pairs]] = 1
 
     def energies(self, sequences: np.ndarray) -> np.ndarray:
-        """Weigh sequences [S, residues] in every fold. Shape [S, folds], in kT."""
+        """Weigh sequences [S, residues] in every fold. Shape [S, folds], in kT / UNITS.
+
+        Float32 holds whole numbers up to 2**24 exactly: the sums are the same in whatever order a processor adds them.
+        """
         return contact_energies()[sequences[:, self.pairs[:, 0]], sequences[:, self.pairs[:, 1]]] @ self.incidence.T
 
     def stability(self, sequences: np.ndarray, folds: np.ndarray) -> np.ndarray:
         """Free energy of the ensemble of all other folds minus that of the sequence's own fold, in kT.
 
         stability(s, t) = -ln sum_{f != t} exp(-E(s, f)) - E(s, t): the chain is in t with odds exp(stability).
+        Float64 from exact energies: processors differ by 1e-14, far below any decimal that is kept.
         """
-        energies = self.energies(sequences)
+        energies = self.energies(sequences).astype(np.float64) / UNITS
         rows = np.arange(len(energies))
         own = energies[rows, folds]
         energies[rows, folds] = np.inf
