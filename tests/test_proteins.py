@@ -18,7 +18,7 @@ from benchmark.build import build
 from benchmark.compose import CONFIGS, cell_of
 from benchmark.types import Bad, Example, Kind, Unusable
 from tasks.embedded.evolution import evolve, identity, lattice, mutated
-from tasks.embedded.lattice import RESIDUES, compact_folds, contact_energies, contacts
+from tasks.embedded.lattice import RESIDUES, UNITS, compact_folds, contact_energies, contacts
 from tasks.protein import residues
 
 EMBEDDED = CONFIGS.parent / "benchmark" / "backbones" / "embedded"
@@ -61,16 +61,17 @@ def test_contact_energies_are_the_published_ones():
     assert table.shape == (20, 20)
     assert np.array_equal(table, table.T)
     published = {"CC": -5.44, "LL": -7.37, "FI": -6.84, "KK": -0.12, "DR": -2.29, "EK": -1.80, "PP": -1.75}
-    assert {pair: round(float(table[place(pair[0]), place(pair[1])]), 2) for pair in published} == published
+    assert {pair: float(table[place(pair[0]), place(pair[1])]) / UNITS for pair in published} == published
+    assert np.array_equal(table, np.round(table))  # whole numbers: their sums are exact in any order
 
 
 def naive_stability(sequence, fold, shape):
     energies = [
-        sum(float(contact_energies()[sequence[i], sequence[j]]) for i, j in contacts(walk, shape))
+        sum(int(contact_energies()[sequence[i], sequence[j]]) for i, j in contacts(walk, shape)) / UNITS
         for walk in compact_folds(shape)
     ]
     own = energies.pop(fold)
-    return -math.log(sum(math.exp(-e) for e in energies)) - own
+    return -math.log(math.fsum(math.exp(-e) for e in energies)) - own
 
 
 def test_stability_is_the_free_energy_of_the_other_folds_minus_the_own_energy():
@@ -78,14 +79,14 @@ def test_stability_is_the_free_energy_of_the_other_folds_minus_the_own_energy():
     sequences = np.random.default_rng(0).integers(20, size=(12, 9))
     folds = np.arange(12) % 5
     expected = [naive_stability(s, f, (3, 3)) for s, f in zip(sequences.tolist(), folds, strict=True)]
-    assert grid.stability(sequences, folds) == pytest.approx(expected, abs=1e-4)
+    assert grid.stability(sequences, folds) == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_chain_of_one_residue_has_one_energy_and_no_stable_fold():
     grid = lattice((5, 5))
     leucine = np.full((1, 25), RESIDUES.index("L"))
-    assert grid.energies(leucine) == pytest.approx(np.full((1, 1081), 16 * -7.37), rel=1e-5)
-    assert grid.stability(leucine, np.array([7])) == pytest.approx([-math.log(1080)], abs=1e-3)
+    assert (grid.energies(leucine) == 16 * -737).all()
+    assert grid.stability(leucine, np.array([7])) == pytest.approx([-math.log(1080)], abs=1e-12)
 
 
 # ---- evolution
@@ -141,7 +142,7 @@ def test_splits_share_no_parent_and_targets_are_exact(splits):
         parents = [int(e.group.rpartition("parent")[2]) for e in splits[name]]
         sequences = np.array([[RESIDUES.index(a) for a in e.source] for e in splits[name]])
         exact = grid.stability(sequences, np.resize(folds, max(parents) + 1)[parents])
-        assert [e.targets[0] for e in splits[name]] == pytest.approx(exact, abs=1e-3)
+        assert [e.targets[0] for e in splits[name]] == [round(float(kt), 4) for kt in exact]
 
 
 @pytest.mark.slow
