@@ -31,11 +31,14 @@ class Family:
 
     modules: Mapping[str, str]  # ending of a module's name -> the roles it plays, separated by blanks
     default: tuple[str, ...]  # what methods wrap unless told otherwise
+    scaled: tuple[str, ...] = ("key", "value", "down")  # what IA3 scales
     projection: str  # layer type of the projections: Linear, Conv2d, or GPT-2's Conv1D
     biases: bool  # some layers carry a bias vector
 
 
+SETS = ("default", "scaled")  # words that each family spells out in roles of its own
 LINEAR = ("attention", "mlp")  # all linear projections of the blocks, as in QLoRA (Dettmers et al. 2023)
+FUSED = ("query", "key", "value", "down")  # scaled where one projection gives three; a query's scale acts as its key's
 
 _LLAMA = {
     "q_proj": "query",
@@ -183,7 +186,7 @@ FAMILIES = {  # Hugging Face config.model_type, or timm's module -> names
     "qwen3": Family(
         modules=_LLAMA | {"q_norm": "norm", "k_norm": "norm"}, default=LINEAR, projection="Linear", biases=False
     ),
-    "gpt2": Family(modules=_GPT2, default=LINEAR, projection="Conv1D", biases=True),
+    "gpt2": Family(modules=_GPT2, default=LINEAR, scaled=FUSED, projection="Conv1D", biases=True),
     "mbart": Family(modules=_BART | {"layernorm_embedding": "norm"}, default=LINEAR, projection="Linear", biases=True),
     "m2m_100": Family(modules=_BART, default=LINEAR, projection="Linear", biases=True),
     "t5": Family(modules=_T5 | {"wi": "up"}, default=LINEAR, projection="Linear", biases=False),  # wi: T5 1.0
@@ -191,19 +194,20 @@ FAMILIES = {  # Hugging Face config.model_type, or timm's module -> names
     "esm": Family(modules=_ESM, default=LINEAR, projection="Linear", biases=True),
     "wav2vec2": Family(modules=_WAV2VEC2, default=LINEAR, projection="Linear", biases=True),
     "hubert": Family(modules=_WAV2VEC2, default=LINEAR, projection="Linear", biases=True),
-    "wavlm": Family(modules=_WAVLM, default=("mlp",), projection="Linear", biases=True),
+    "wavlm": Family(modules=_WAVLM, default=("mlp",), scaled=("down",), projection="Linear", biases=True),
     "whisper": Family(modules=_WHISPER, default=LINEAR, projection="Linear", biases=True),
-    "vision_transformer": Family(modules=_VIT, default=LINEAR, projection="Linear", biases=True),
-    "swin_transformer": Family(modules=_SWIN, default=LINEAR, projection="Linear", biases=True),
-    "convnext": Family(modules=_CONVNEXT, default=("mlp",), projection="Linear", biases=True),
-    "resnet": Family(modules=_RESNET, default=("conv",), projection="Conv2d", biases=True),
+    "vision_transformer": Family(modules=_VIT, default=LINEAR, scaled=FUSED, projection="Linear", biases=True),
+    "swin_transformer": Family(modules=_SWIN, default=LINEAR, scaled=FUSED, projection="Linear", biases=True),
+    "convnext": Family(modules=_CONVNEXT, default=("mlp",), scaled=("down",), projection="Linear", biases=True),
+    # its paper knows no convolutions: all of a block's
+    "resnet": Family(modules=_RESNET, default=("conv",), scaled=("conv",), projection="Conv2d", biases=True),
 }
 
 
 def expand(family: str, wanted: Sequence[str]) -> list[str]:
-    """Turn 'default' and aliases into atomic roles; an alias means those of its roles that the family has."""
+    """Turn SETS and aliases into atomic roles; an alias means those of its roles that the family has."""
     has = _roles(family)
-    words = [w for word in wanted for w in (FAMILIES[family].default if word == "default" else (word,))]
+    words = [w for word in wanted for w in (getattr(FAMILIES[family], word) if word in SETS else (word,))]
     return sorted({role for word in words for role in (set(ALIASES[word]) & has if word in ALIASES else {word})})
 
 
@@ -212,9 +216,10 @@ def refusal(family: str, wanted: Sequence[str]) -> str | None:
     if family not in FAMILIES:
         return f"no roles for '{family}': add it to benchmark/roles.py (known: {', '.join(sorted(FAMILIES))})"
     has, known = _roles(family), {role for name in FAMILIES for role in _roles(name)}
+    words = known | {*ALIASES, *SETS}
     for word in wanted:
-        if word not in known | set(ALIASES) | {"default"}:
-            return f"no role '{word}'{near(word, known | set(ALIASES) | {'default'})}"
+        if word not in words:
+            return f"no role '{word}'{near(word, words)}"
         if word in known - has or (word in ALIASES and not has & set(ALIASES[word])):
             return f"{family} has no module with the role '{word}' (it has: {', '.join(sorted(has))})"
     roles = set(expand(family, wanted))

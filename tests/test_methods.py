@@ -44,7 +44,7 @@ def hf(peft_type, rank=None, targets=("default",), **options):
 FULL, BITFIT, NORM = (kind(description="", search={}, sized_by=None, lr=1e-2) for kind in (Full, BitFit, NormTuning))
 FROZEN = Frozen(description="", search={}, sized_by=None, lr=0.0)
 HOULSBY = Houlsby(description="", search={}, sized_by=None, lr=1e-2, bottleneck=4, activation="gelu", norms=True)
-LORA, DORA, IA3 = hf("LORA", 4, lora_alpha=8), hf("LORA", 4, lora_alpha=8, use_dora=True), hf("IA3")
+LORA, DORA, IA3 = hf("LORA", 4, lora_alpha=8), hf("LORA", 4, lora_alpha=8, use_dora=True), hf("IA3", targets=["scaled"])
 PROMPT = hf("PROMPT_TUNING", targets=(), num_virtual_tokens=5, num_transformer_submodules=1)
 PREFIX = hf("PREFIX_TUNING", targets=(), num_virtual_tokens=5)
 
@@ -60,10 +60,10 @@ COUNTS = {
     ("dora", "llama"): (DORA, 1856 + 2 * (16 + 8 + 8 + 16 + 24 + 24 + 16)),
     ("dora", "gpt2"): (DORA, 2048 + 2 * (48 + 16 + 64 + 16)),
     ("dora", "m2m_100"): (DORA, 4352 + 2 * (12 * 16 + 2 * (24 + 16))),
-    # outputs of attention, inputs of the feed-forward layers
-    ("ia3", "llama"): (IA3, 2 * ((16 + 8 + 8 + 16) + (16 + 16 + 24))),
-    ("ia3", "gpt2"): (IA3, 2 * ((48 + 16) + (16 + 64))),
-    ("ia3", "mbart"): (IA3, 2 * (12 * 16 + 2 * (16 + 24))),
+    # keys and values, and what the down-projections read
+    ("ia3", "llama"): (IA3, 2 * (8 + 8 + 24)),
+    ("ia3", "gpt2"): (IA3, 2 * (48 + 64)),
+    ("ia3", "mbart"): (IA3, 2 * (6 * 16 + 2 * 24)),
     ("prompt", "llama"): (PROMPT, 5 * 16),
     ("prompt", "mbart"): (PROMPT, 5 * 16),
     ("prompt", "t5"): (PROMPT, 5 * 16),

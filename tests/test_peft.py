@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 from peft.tuners.lora import LoraLayer
+from torch import nn
 
 from benchmark.capabilities.networks import bare, batch, cell
 from benchmark.capabilities.probe import batches, method_of
@@ -212,6 +214,41 @@ def test_lora_plus_divides_the_rate_of_a():
     assert {p.shape[0] for p in slow["params"]} == {16}
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert sum(p.numel() for group in (slow, fast) for p in group["params"]) == trained
+
+
+@pytest.mark.parametrize(
+    ("network", "given", "down", "inside"),
+    [  # what gives keys and values, the down-projection, and what gives what that reads, where a gate multiplies it
+        ("llama", ("self_attn.k_proj", "self_attn.v_proj"), "mlp.down_proj", "mlp.up_proj"),
+        ("mt5", ("Attention.k", "Attention.v"), "DenseReluDense.wo", "DenseReluDense.wi_1"),
+        ("t5", ("Attention.k", "Attention.v"), "DenseReluDense.wo", None),
+        ("mbart", ("attn.k_proj", "attn.v_proj"), ".fc2", None),
+        ("esm", ("attention.self.key", "attention.self.value"), r"\.\d+.output.dense", None),
+        ("gpt2", ("attn.c_attn",), "mlp.c_proj", None),
+        ("vision_transformer", ("attn.qkv",), "mlp.fc2", None),
+    ],
+)
+def test_ia3_scales_keys_values_and_the_inside_of_feed_forwards(network, given, down, inside):
+    _, model = attached("ia3", network)
+    plain, left = bare(network), {}
+    for name, vector in model.named_parameters():
+        if "ia3_l" in name:
+            left[name.removeprefix("base_model.model.").removesuffix(".ia3_l.default")] = vector
+            nn.init.uniform_(vector, 0.5, 2.0)
+    for name in list(left):
+        module, vector = plain.get_submodule(name), left[name].detach().flatten()
+        if re.search(f"({'|'.join(given)})$", name):
+            left.pop(name)
+            module.register_forward_hook(lambda m, i, out, v=vector: out * v)
+        elif re.search(f"{down}$", name) and inside:  # as in the authors' code
+            left.pop(name)
+            plain.get_submodule(name.replace(down, inside)).register_forward_hook(lambda m, i, out, v=vector: out * v)
+        elif re.search(f"{down}$", name):
+            left.pop(name)
+            module.register_forward_pre_hook(lambda m, i, v=vector: (i[0] * v,))
+    assert not left
+    inputs = batch(network)
+    torch.testing.assert_close(model.eval()(**inputs).logits, plain(**inputs).logits, rtol=1e-4, atol=1e-4)
 
 
 def test_blocks_lie_along_the_diagonals():

@@ -85,7 +85,7 @@ def test_a_fused_projection_is_taken_whole_or_not_at_all():
             (
                 "no role 'querry'; did you mean query? "
                 "(known: attention, back, conv, default, down, embedding, gate, head, key, merge, mlp, norm, output, "
-                "query, reduce, restore, shortcut, spatial, stem, up, value)"
+                "query, reduce, restore, scaled, shortcut, spatial, stem, up, value)"
             ),
         ),
         (

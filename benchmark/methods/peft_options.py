@@ -59,9 +59,8 @@ def configuration(
         values[_rank_field(peft_type)] = rank
     if chosen:
         values["target_modules"] = chosen
-    if "feedforward_modules" in fields:  # IA3 scales what enters a feed-forward layer, what leaves an attention one
-        mlp = roles.ALIASES["mlp"]
-        values["feedforward_modules"] = [name for name in chosen if roles.plays(name, cell.backbone.family, mlp)]
+    if "feedforward_modules" in fields:  # IA3 scales what these read: f(W_up x); of all others what they give
+        values["feedforward_modules"] = [name for name in chosen if roles.plays(name, cell.backbone.family, ["down"])]
     if "fan_in_fan_out" in fields and roles.FAMILIES[cell.backbone.family].projection == "Conv1D":
         values["fan_in_fan_out"] = True
     if "total_step" in fields:

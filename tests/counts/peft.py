@@ -85,14 +85,15 @@ for network, layers in LINEAR.items():
     biases = 0 if network == "llama" else 8 * (inputs + len(layers)) + 2 * outputs  # C of rank 8 onto one; D and E
     COUNTS["glora", network] = 2 * 8 * (inputs + outputs) + biases
 COUNTS |= {
-    # what leaves attention, what enters the feed-forward layers
-    ("ia3", "llama"): 2 * ((32 + 16 + 16 + 32) + (32 + 32 + 48)),
-    ("ia3", "mbart"): 2 * (12 * 32 + 2 * (32 + 48)),
-    ("ia3", "vision_transformer"): 2 * ((96 + 32) + (32 + 128)),
-    ("ia3", "gpt2"): 2 * ((96 + 32) + (32 + 128)),
-    ("ia3", "esm"): 2 * (4 * 32 + (32 + 48)),
-    ("ia3", "wav2vec2"): 2 * (4 * 32 + (32 + 48)),
-    ("ia3", "resnet"): sum(o for _, o in RESNET),
+    # keys and values (with the queries where one projection gives all), and what the down-projections read
+    ("ia3", "llama"): 2 * (16 + 16 + 48),
+    ("ia3", "mbart"): 2 * (6 * 32 + 2 * 48),
+    ("ia3", "vision_transformer"): 2 * (96 + 128),
+    ("ia3", "gpt2"): 2 * (96 + 128),
+    ("ia3", "esm"): 2 * (2 * 32 + 48),
+    ("ia3", "wav2vec2"): 2 * (2 * 32 + 48),
+    ("ia3", "wavlm"): 2 * 48,
+    ("ia3", "resnet"): sum(o for _, o in RESNET),  # what all convolutions of the blocks give
     ("ln_tuning", "llama"): (2 * 2 + 1) * 32,
     ("ln_tuning", "mbart"): (2 * 2 + 2 * 3 + 4) * 64,  # and one behind the embeddings and the blocks of either side
     ("ln_tuning", "vision_transformer"): (2 * 2 + 1) * 64,
