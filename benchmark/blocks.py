@@ -15,7 +15,7 @@ NUMBER = re.compile(r"(?:^|\.)\d+(?=\.|$)")
 
 def blocks_of(model: nn.Module, family: str) -> list[str]:
     """List the blocks in the order of the network: the smallest numbered modules in which every wrapped role occurs."""
-    wrapped = roles.resolve([name for name, _ in model.named_modules()], family, ("default",))
+    wrapped = roles.resolve(dict(model.named_modules()), family, ("default",))
     default = roles.expand(family, ("default",))
     played = [role for role in default if any(roles.plays(name, family, [role]) for name in wrapped)]
 

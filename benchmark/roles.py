@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from benchmark.wording import near
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ALIASES = {
     "attention": ("query", "key", "value", "output"),
@@ -13,12 +17,19 @@ ALIASES = {
     "conv": ("reduce", "spatial", "restore"),  # of a residual block: 1 x 1, 3 x 3, 1 x 1; some have a shortcut too
     "back": ("output", "down", "restore"),  # projections back to the width of the block
 }
+NORM = "norm"  # the one role that a layer's type gives, whatever its name
 LAYERS = {  # all other roles: Family.projection
-    "norm": "norm",
+    NORM: "norm",
     "embedding": "Embedding",
     "head": "Linear",
     "stem": "Conv2d",
     "spatial": "Conv2d",
+}
+FITS = {  # layer type -> classes that are one; some ConvNeXts compute their mlp as 1 x 1 convolutions
+    "Linear": {"Linear", "Conv2d"},
+    "Conv1D": {"Conv1D"},
+    "Conv2d": {"Conv2d"},
+    "Embedding": {"Embedding"},
 }
 
 
@@ -48,9 +59,6 @@ _LLAMA = {
     "gate_proj": "gate",
     "up_proj": "up",
     "down_proj": "down",
-    "input_layernorm": "norm",
-    "post_attention_layernorm": "norm",
-    "model.norm": "norm",
     "embed_tokens": "embedding",
     "lm_head": "head",
 }
@@ -61,10 +69,6 @@ _BART = {  # cross-attention plays the roles of self-attention
     "out_proj": "output",
     "fc1": "up",
     "fc2": "down",
-    "self_attn_layer_norm": "norm",
-    "encoder_attn_layer_norm": "norm",
-    "final_layer_norm": "norm",
-    "layer_norm": "norm",
     "shared": "embedding",
     "embed_tokens": "embedding",
     "lm_head": "head",
@@ -77,8 +81,6 @@ _T5 = {  # gated feed-forward (T5 1.1, mT5): the activation acts on wi_0
     "wi_0": "gate",
     "wi_1": "up",
     "wo": "down",
-    "layer_norm": "norm",
-    "final_layer_norm": "norm",
     "shared": "embedding",
     "embed_tokens": "embedding",
     "lm_head": "head",
@@ -88,9 +90,6 @@ _GPT2 = {
     "attn.c_proj": "output",
     "mlp.c_fc": "up",
     "mlp.c_proj": "down",
-    "ln_1": "norm",
-    "ln_2": "norm",
-    "ln_f": "norm",
     "wte": "embedding",
     "lm_head": "head",
 }
@@ -101,9 +100,6 @@ _ESM = {
     "attention.output.dense": "output",
     "intermediate.dense": "up",
     "output.dense": "down",
-    "LayerNorm": "norm",
-    "emb_layer_norm_after": "norm",
-    "embeddings.layer_norm": "norm",  # ESM-1b has one before the first block
     "word_embeddings": "embedding",
 }
 _WAV2VEC2 = {  # its convolutions read samples: pretrained once, wrapped by nobody
@@ -113,8 +109,6 @@ _WAV2VEC2 = {  # its convolutions read samples: pretrained once, wrapped by nobo
     "attention.out_proj": "output",
     "feed_forward.intermediate_dense": "up",
     "feed_forward.output_dense": "down",
-    "layer_norm": "norm",
-    "final_layer_norm": "norm",
 }
 # WavLM's attention reads the raw weights of its projections: what is wrapped around them is never called
 _WAVLM = {name: role for name, role in _WAV2VEC2.items() if not name.startswith("attention")}
@@ -125,31 +119,22 @@ _WHISPER = {
     "self_attn.out_proj": "output",
     "fc1": "up",
     "fc2": "down",
-    "self_attn_layer_norm": "norm",
-    "final_layer_norm": "norm",
-    "layer_norm": "norm",
 }
 _VIT = {
     "attn.qkv": "query key value",
     "attn.proj": "output",
     "mlp.fc1": "up",
     "mlp.fc2": "down",
-    "norm1": "norm",
-    "norm2": "norm",
-    "encoder.norm": "norm",
-    "norm_pre": "norm",
-    "fc_norm": "norm",
     "patch_embed.proj": "stem",
 }
-_SWIN = _VIT | {"patch_embed.norm": "norm", "downsample.norm": "norm", "downsample.reduction": "merge"}
+_SWIN = _VIT | {"downsample.reduction": "merge"}
 # its 7 x 7 convolutions work on each channel alone: no low-rank update fits them, and nobody wraps them
 _CONVNEXT = {
     "mlp.fc1": "up",
     "mlp.fc2": "down",
-    "norm": "norm",
     "stem.0": "stem",
-    "stem.1": "norm",
-    "downsample.0": "norm",
+    "stem.1": "stem",  # two convolutions that overlap, in the small ones
+    "stem.2": "stem",
     "downsample.1": "spatial",
 }
 _RESNET = {  # a basic block (ResNet-18, -34) has no third convolution
@@ -157,11 +142,12 @@ _RESNET = {  # a basic block (ResNet-18, -34) has no third convolution
     "conv2": "spatial",
     "conv3": "restore",
     "downsample.0": "shortcut",
-    "bn1": "norm",
-    "bn2": "norm",
-    "bn3": "norm",
-    "downsample.1": "norm",
+    "downsample.1": "shortcut",  # behind an average over 2 x 2
     "encoder.conv1": "stem",
+    "conv1.0": "stem",  # three convolutions, and one in place of the maximum
+    "conv1.3": "stem",
+    "conv1.6": "stem",
+    "maxpool.0": "stem",
 }
 
 PRENORM = {  # feed-forward -> the norm beside it that it reads, in blocks that norm before they add
@@ -183,11 +169,9 @@ PRENORM = {  # feed-forward -> the norm beside it that it reads, in blocks that 
 
 FAMILIES = {  # Hugging Face config.model_type, or timm's module -> names
     "llama": Family(modules=_LLAMA, default=LINEAR, projection="Linear", biases=False),
-    "qwen3": Family(
-        modules=_LLAMA | {"q_norm": "norm", "k_norm": "norm"}, default=LINEAR, projection="Linear", biases=False
-    ),
+    "qwen3": Family(modules=_LLAMA, default=LINEAR, projection="Linear", biases=False),
     "gpt2": Family(modules=_GPT2, default=LINEAR, scaled=FUSED, projection="Conv1D", biases=True),
-    "mbart": Family(modules=_BART | {"layernorm_embedding": "norm"}, default=LINEAR, projection="Linear", biases=True),
+    "mbart": Family(modules=_BART, default=LINEAR, projection="Linear", biases=True),
     "m2m_100": Family(modules=_BART, default=LINEAR, projection="Linear", biases=True),
     "t5": Family(modules=_T5 | {"wi": "up"}, default=LINEAR, projection="Linear", biases=False),  # wi: T5 1.0
     "mt5": Family(modules=_T5, default=LINEAR, projection="Linear", biases=False),
@@ -231,15 +215,15 @@ def refusal(family: str, wanted: Sequence[str]) -> str | None:
     return None
 
 
-def resolve(names: Iterable[str], family: str, wanted: Sequence[str]) -> list[str]:
-    """Choose full module names by roles, in the order given; ValueError with refusal()'s reason."""
+def resolve(modules: Mapping[str, nn.Module], family: str, wanted: Sequence[str]) -> list[str]:
+    """Choose modules by roles, in the order given; ValueError with refusal()'s reason."""
     reason = refusal(family, wanted)
     if reason:
         raise ValueError(reason)
     roles = set(expand(family, wanted))
     chosen, found = [], set()
-    for name in names:
-        played = set(_played(name, family))
+    for name, module in modules.items():
+        played = set(of(name, module, family))
         if played and played <= roles:
             chosen.append(name)
             found |= played
@@ -250,8 +234,19 @@ def resolve(names: Iterable[str], family: str, wanted: Sequence[str]) -> list[st
     return chosen
 
 
+def of(name: str, module: nn.Module, family: str) -> list[str]:
+    """List the roles of a module: a norm's by its type, any other's by its name where the type fits.
+
+    Of one name a network may have a convolution and another a norm, a pooling or nothing.
+    """
+    types = {kind.__name__ for kind in type(module).__mro__}
+    if any("Norm" in kind for kind in types):
+        return [] if getattr(module, "weight", None) is None else [NORM]
+    return [role for role in _played(name, family) if types & FITS[LAYERS.get(role, FAMILIES[family].projection)]]
+
+
 def plays(name: str, family: str, wanted: Sequence[str]) -> bool:
-    """Say whether a module plays one of these atomic roles."""
+    """Say whether a layer's name is that of one of these atomic roles; norms have none."""
     return bool(set(_played(name, family)) & set(wanted))
 
 
@@ -269,7 +264,7 @@ def layers(family: str, wanted: Sequence[str]) -> set[str]:
 
 
 def _roles(family: str) -> set[str]:
-    return {role for played in FAMILIES[family].modules.values() for role in played.split()}
+    return {NORM} | {role for played in FAMILIES[family].modules.values() for role in played.split()}
 
 
 def _played(name: str, family: str) -> list[str]:

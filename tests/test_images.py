@@ -159,8 +159,7 @@ def test_a_hub_network_is_known_and_drawn_at_random_without_the_hub(name):
     assert cell.conflict() is None
     with torch.device("meta"):
         network = timm.create_model(cell.backbone._architecture, num_classes=0)
-    names = [f"encoder.{n}" for n, _ in network.named_modules()]
-    assert roles.resolve(names, cell.backbone.family, ["default"])
+    assert roles.resolve(dict(network.named_modules(prefix="encoder")), cell.backbone.family, ["default"])
     with pytest.raises(Unusable, match="cannot be had from the hub"):
         cell_of(["task=medical_images", "method=lora", f"backbone={name}"]).backbone.load(cell.budget, THREE)
 
@@ -170,17 +169,15 @@ def test_roles_name_real_modules_and_none_is_forgotten(architecture):
     headed = vision.VisionNetwork(network_of(architecture), THREE)
     family = timm.models.model_entrypoint(architecture).__module__.rpartition(".")[2]
     modules = dict(headed.named_modules())
-    played = {name for name in modules if roles._played(name, family)}
+    played = {name for name, module in modules.items() if roles.of(name, module, family)}
     weighted = {n for n, m in modules.items() if n.startswith("encoder.") and getattr(m, "weight", None) is not None}
     missed = {n for n in weighted - played if not (isinstance(modules[n], nn.Conv2d) and modules[n].groups > 1)}
     assert missed == set()
-    assert all(n in weighted or isinstance(modules[n], nn.Identity) for n in played)
-    assert {n for n in weighted if roles.plays(n, family, ["norm"])} == {
+    assert played <= weighted
+    assert {n for n in weighted if roles.of(n, modules[n], family) == ["norm"]} == {
         n for n in weighted if "Norm" in type(modules[n]).__name__
     }
-    assert [n for n in modules if roles.plays(n, family, ["stem"])] == [
-        next(n for n, m in modules.items() if isinstance(m, nn.Conv2d))
-    ]
+    assert roles.resolve(modules, family, ["stem"]) == [next(n for n, m in modules.items() if isinstance(m, nn.Conv2d))]
 
 
 @pytest.mark.parametrize("architecture", TINY)
@@ -203,8 +200,8 @@ def test_an_adapter_on_any_role_changes_the_output_and_receives_a_gradient(archi
     family = plain.backbone.family
     torch.manual_seed(0)
     before = plain.backbone.load(plain.budget, THREE)[0].eval().encoder(pixels_for())
-    names = [n for n, _ in vision.VisionNetwork(network_of(architecture), THREE).named_modules()]
-    found = {role for name in names for role in roles._played(name, family)}
+    modules = dict(vision.VisionNetwork(network_of(architecture), THREE).named_modules())
+    found = {role for name, module in modules.items() for role in roles.of(name, module, family)}
     assert found == roles._roles(family)
     fused = {role: played.split() for played in roles.FAMILIES[family].modules.values() for role in played.split()}
     for role in sorted(found - {"norm"}):

@@ -327,7 +327,7 @@ WRAPPING = sorted(
 def test_any_peft_type_trains_and_is_refused_exactly_where_it_cannot_wrap(peft_type):
     method = hf(peft_type, None if peft_type in RANKLESS else 4, **SIZES.get(peft_type, {}))
     step(attached(method, "llama"))
-    names = roles.resolve([name for name, _ in network("gpt2").named_modules()], "gpt2", ["default"])
+    names = roles.resolve(dict(network("gpt2").named_modules()), "gpt2", ["default"])
     try:
         config = method.configuration(cell("gpt2"), names)
         peft.get_peft_model(network("gpt2"), config)(**batch()).loss.backward()

@@ -24,14 +24,14 @@ def inputs_of(module: nn.Module) -> int:
 
 def chosen(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
     """Find the modules that play these roles, by name. Raises Unusable where there are none."""
-    names = [name for name, _ in model.named_modules()]
+    modules = dict(model.named_modules())
     try:
-        found = roles.resolve(names, family, wanted)
+        found = roles.resolve(modules, family, wanted)
     except ValueError as error:
         raise Unusable(str(error)) from error
     if not found:
         raise Unusable(f"this {family} network has no module with the role {', '.join(wanted)}")
-    return {name: model.get_submodule(name) for name in found}
+    return {name: modules[name] for name in found}
 
 
 def bias_vectors(model: nn.Module, family: str) -> list[nn.Parameter]:

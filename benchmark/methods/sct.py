@@ -13,7 +13,7 @@ from torch import nn
 from benchmark import roles
 from benchmark.blocks import blocks_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import chosen
+from benchmark.methods.places import chosen, width_of
 from benchmark.types import Category, Kind, Unusable
 
 if TYPE_CHECKING:
@@ -83,11 +83,12 @@ class SalientChannels(Native):
         if family in NORMS_LAST and not model.config.do_stable_layer_norm:
             raise Unusable(f"this {family} network norms after its branches: no residual state enters the feed-forward")
         freeze(model)
-        norms = chosen(model, family, ["norm"])
+        norms, downs = (chosen(model, family, [role]) for role in ("norm", "down"))
         for name in blocks_of(model, family):
             block = model.get_submodule(name)
-            norm = [module for place, module in norms.items() if place.startswith(f"{name}.")][-1]
-            width = norm.weight.numel()
+            width = next(width_of(module) for place, module in downs.items() if place.startswith(f"{name}."))
+            inside = [module for place, module in norms.items() if place.startswith(f"{name}.")]
+            norm = [module for module in inside if module.weight.numel() == width][-1]  # not one in the feed-forward
             if self.share > width:
                 raise Unusable(f"method.share={self.share}: {name} has {width} channels")
             block.salient = norm.salient = Salient(width, width // self.share).to(norm.weight)

@@ -37,9 +37,9 @@ class SSF(Native):
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)
         family = cell.backbone.family
-        wanted = {role for played in roles.FAMILIES[family].modules.values() for role in played.split()} - NO_OPERATION
         for name, module in list(model.named_modules()):
-            if roles.plays(name, family, wanted) and getattr(module, "weight", None) is not None:
+            played = set(roles.of(name, module, family))
+            if played and not played & NO_OPERATION:
                 scale(module, shift=True)
         return model
 
