@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import statistics
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark.records import Record, choices
 
 SELECTED = "selected"  # instead of a number: what the tuning records choose
+DIGITS = 30  # binary ones, of a draw's place in its range
 MARGIN = 0.1  # of a range, on its logarithmic scale: a value this near to its end is at the edge
 
 
@@ -28,8 +30,17 @@ def draw(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
 
 
 def _place(method: str, knob: str, trial: int) -> float:
-    digest = hashlib.sha256(f"{method} {knob} {trial}".encode()).digest()
-    return int.from_bytes(digest[:7]) / 2**56
+    """Place a trial in a knob's range: a van der Corput sequence of the knob's own, shuffled and scrambled (Owen 1995).
+
+    Of trials 1 to 2**n one lies in each of 2**n equal parts, so none is left out by chance; two knobs choose their
+    parts independently of each other.
+    """
+    index, place = trial - 1, 0
+    for digit in range(DIGITS):
+        said = f"{method} {knob} {digit} {place} {index >> 1}"
+        flip = hashlib.sha256(said.encode()).digest()[0] & 1
+        place, index = 2 * place + (index & 1 ^ flip), index >> 1
+    return place / 2**DIGITS
 
 
 def _value(space: Any, place: float) -> Any:
@@ -68,7 +79,7 @@ class Selection:
     """The trial that tuning chose, and what it was chosen from."""
 
     trial: int
-    score: float
+    loss: float  # on valid, of the state that was kept; the mean over the seeds
     trials: int
     seeds: tuple[int, ...]
     budget: dict[str, Any]  # that the tuning runs were given
@@ -77,33 +88,55 @@ class Selection:
 
 
 def select(records: Iterable[Record], config: dict[str, Any], free: Collection[str]) -> Selection:
-    """Choose the trial with the best mean valid headline over the tuning seeds.
+    """Choose the trial with the lowest mean valid loss over the tuning seeds.
 
-    Ties go to fewer trainable parameters, then to the lower trial. Compared are tuning records that differ from config
-    in free knobs, seed, trial, budget and fraction alone; where tuning had several budgets, those of config's own.
+    The loss is that of the state which the run kept, the lowest of its looks: a final run of the trial answers with
+    that state. It is a proper score of every valid example, where a few answers' BLEU or accuracy move by chance. Ties
+    go to fewer trainable parameters, then to the lower trial. Compared are tuning records that differ from config in
+    free knobs, seed, trial, budget and fraction alone; where tuning had several budgets, those of config's own.
     Raises Unselected where there are none, or where a trial lacks a seed that another has.
     """
-    # a final run has no phase written down: nobody chose one
-    known = [r for r in records if r.config.get("phase") and r.status != "skipped"]
-    own = choices(config)
-    wanted = _like(own, free)
-    compared = _of_one_budget([r for r in known if _like(r.choices, free) == wanted], own)
+    compared = like(records, config, free)
     trials: dict[int, list[Record]] = {}
     for record in sorted(compared, key=lambda r: r.seed):
-        trials.setdefault(record.config.get("trial") or 0, []).append(record)
+        trials.setdefault(trial_of(record), []).append(record)
     seeds = sorted({r.seed for r in compared})
     for trial, runs in sorted(trials.items()):
         if missing := [seed for seed in seeds if seed not in {r.seed for r in runs}]:
             raise Unselected(f"trial=selected: tuning is not complete, trial {trial} lacks seed {missing[0]}")
-    scored = {trial: _score(runs) for trial, runs in trials.items()}
-    best = max(scored, key=lambda trial: (scored[trial], -_size(trials[trial]), -trial))
-    if scored[best] == -math.inf:
+    ranked = ranking(trials)
+    if not ranked:
         raise Unselected("trial=selected: every trial failed; python -m benchmark.status shows why")
+    best, loss = ranked[0]
     first = compared[0].config
     return Selection(
-        best, scored[best], len(trials), tuple(seeds), first["budget"], first.get("fraction"),
+        best, loss, len(trials), tuple(seeds), first["budget"], first.get("fraction"),
         tuple(sorted(r.run_id for r in compared)),
     )  # fmt: skip
+
+
+def trial_of(record: Record) -> int:
+    """Give the trial that a record is of."""
+    return record.config.get("trial") or 0
+
+
+def ranking(trials: Mapping[int, Sequence[Record]]) -> list[tuple[int, float]]:
+    """Order trials by the mean valid loss of their runs, the best first; one that failed or has no loss is left out."""
+    found = {}
+    for trial, runs in trials.items():
+        losses = [run.value("valid", "loss") for run in runs]  # a record holds finite numbers alone
+        if None not in losses and all(run.status == "done" for run in runs):
+            found[trial] = statistics.fmean(losses)
+    return sorted(found.items(), key=lambda one: (one[1], _size(trials[one[0]]), one[0]))
+
+
+def like(records: Iterable[Record], config: dict[str, Any], free: Collection[str]) -> list[Record]:
+    """Leave the tuning records of config's method and task, of one budget. Raises Unselected where there are none."""
+    # a final run has no phase written down: nobody chose one
+    known = [r for r in records if r.config.get("phase") and r.status != "skipped"]
+    own = choices(config)
+    wanted = _like(own, free)
+    return _of_one_budget([r for r in known if _like(r.choices, free) == wanted], own)
 
 
 def _like(own: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
@@ -120,15 +153,21 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
 def _of_one_budget(records: list[Record], own: Mapping[str, Any]) -> list[Record]:
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(_spent(record.choices), []).append(record)
+        groups.setdefault(_given(record.choices), []).append(record)
     if not groups:
         raise Unselected("trial=selected: no tuning record of this task, method and backbone; run phase=tune first")
-    if len(groups) > 1 and _spent(own) not in groups:
+    if len(groups) > 1 and _given(own) not in groups:
+        said = sorted(_spent(members[0].choices) for members in groups.values())
         raise Unselected(
-            f"trial=selected: tuning had {len(groups)} budgets ({'; '.join(sorted(groups))}), none is this run's own: "
+            f"trial=selected: tuning had {len(groups)} budgets ({'; '.join(said)}), none is this run's own: "
             "keep the records of one"
         )
-    return groups[_spent(own)] if _spent(own) in groups else next(iter(groups.values()))
+    return groups[_given(own)] if _given(own) in groups else next(iter(groups.values()))
+
+
+def _given(own: Mapping[str, Any]) -> str:
+    """Name all of a budget: losses over other examples of valid, or after other looks, are not compared."""
+    return json.dumps([own["budget"], own.get("fraction")], sort_keys=True)
 
 
 def _spent(own: Mapping[str, Any]) -> str:
@@ -136,10 +175,5 @@ def _spent(own: Mapping[str, Any]) -> str:
     return f"{budget['name']}, {budget['steps']} steps, fraction {own.get('fraction') or 1}"
 
 
-def _score(runs: list[Record]) -> float:
-    values = [run.value("valid", run.data.get("metric", "")) for run in runs]
-    return -math.inf if any(value is None for value in values) else statistics.fmean(values)
-
-
-def _size(runs: list[Record]) -> float:
+def _size(runs: Sequence[Record]) -> float:
     return max(run.value("cost", "trainable_params") or 0 for run in runs)

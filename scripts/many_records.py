@@ -73,7 +73,7 @@ def record(task: str, method: str, fraction: float | None, phase: str | None, tr
     sizes = {"train": round(400 * (fraction or 1)), "valid": 40, "test": TEST}
     data = {"metric": metric, "fingerprint": f"print {task}", "sample": f"{task} {fraction}", "sizes": sizes}
     if phase is None and trial:
-        data["selected"] = {"trial": trial, "score": score, "trials": 4, "seeds": [0], "at_edge": []}
+        data["selected"] = {"trial": trial, "loss": score, "trials": 4, "seeds": [0], "at_edge": []}
     return Record(
         run_id=run_id(config),
         task=task,
@@ -102,6 +102,7 @@ def measured(chance: random.Random, metric: str, score: float, phase: str | None
         yield Measurement("train", "loss", 2 / step + chance.random(), 2 * step)
     for step in (40, 80, 120):
         yield Measurement("valid", "loss", 1 / step + chance.random(), step)
+    yield Measurement("valid", "loss", 2 - score)
     for split in ("valid",) if phase else ("valid", "test", "test/shift"):
         yield Measurement(split, metric, scale * (score + chance.gauss(0, 0.01)))
         yield from (Measurement(split, f"score_{i}", chance.random()) for i in range(3))

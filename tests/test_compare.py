@@ -10,7 +10,7 @@ import pytest
 from test_report import answered, lost, record
 
 from benchmark import compare
-from benchmark.records import Store, run_id
+from benchmark.records import Measurement, Store, run_id
 from benchmark.report.evidence import Evidence
 from benchmark.report.frame import load
 
@@ -100,7 +100,9 @@ def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: py
             one, rows = answered(method, 0, score)
             config = one.config | {"method": {"rank": trial}, "phase": phase, "trial": trial or None}
             chosen = {"selected": {"trial": 0, "trials": 2, "at_edge": []}} if not phase and not trial else {}
-            made = replace(one, config=config, data=one.data | chosen, run_id=run_id(config | {"of": method}))
+            told = {"data": one.data | chosen, "run_id": run_id(config | {"of": method})}
+            measured = (*one.measurements, Measurement("valid", "loss", 100 - score))
+            made = replace(one, config=config, measurements=measured, **told)
             runs.append((made, None if phase else rows))
     where = written(tmp_path, *runs)
     assert len(list(compare.meetings(load(tmp_path), Evidence(tmp_path), "lora", "ia3", None))) == 3

@@ -1,6 +1,8 @@
 """Trials: what is drawn, which one is selected, and what a tuning cell may see."""
 
+import hashlib
 import math
+import statistics
 from dataclasses import dataclass, replace
 
 import pytest
@@ -35,6 +37,37 @@ def test_draws_are_log_uniform_and_even():
     counts = [sum(d["rank"] == rank for d in drawn) for rank in SEARCH["rank"]]
     assert stats.chisquare(counts).pvalue > 0.01
     assert abs(stats.spearmanr(places, [d["rank"] for d in drawn]).statistic) < 0.06
+
+
+def gap(places):
+    """The largest difference between a share of the range and the share of trials in it (star discrepancy)."""
+    ordered, n = sorted(places), len(places)
+    return max(max((i + 1) / n - x, x - i / n) for i, x in enumerate(ordered))
+
+
+def hashed(method, knob, trial):
+    """Where the trials lay before: independent hashes."""
+    return int.from_bytes(hashlib.sha256(f"{method} {knob} {trial}".encode()).digest()[:7]) / 2**56
+
+
+@pytest.mark.parametrize("many", [4, 8, 16])
+def test_few_trials_leave_no_part_of_a_range_out(many):
+    space = {"low": 1e-4, "high": 1e-1}
+    drawn = {(m, k): [] for m in ("lora", "ssf", "mam", "ia3", "full") for k in ("lr", "alpha", "dropout")}
+    for (method, knob), places in drawn.items():
+        for trial in range(1, many + 1):
+            places.append(math.log10(draw(method, {knob: space}, trial)[knob] / 1e-4) / 3)
+        assert sorted(int(place * many) for place in places) == list(range(many))
+        assert gap(places) < 1.001 / many  # of numbers rounded to four digits
+    before = [gap([hashed(m, k, trial) for trial in range(1, many + 1)]) for m, k in drawn]
+    assert statistics.fmean(map(gap, drawn.values())) < 0.6 * statistics.fmean(before)
+    assert len({tuple(int(place * many) for place in places) for places in drawn.values()}) > len(drawn) / 2  # orders
+
+
+def test_five_trials_and_the_default_are_spread():
+    for method in ("lora", "dora", "ssf", "mam", "ia3"):
+        places = sorted(math.log(draw(method, SEARCH, t)["lr"] / 1e-4) / math.log(1e3) if t else 0.5 for t in range(6))
+        assert max(b - a for a, b in zip([0, *places], [*places, 1], strict=True)) < 0.5
 
 
 def test_an_edge_is_named():
@@ -122,26 +155,45 @@ def test_tuning_scores_valid_and_cannot_see_a_test_split(toy_cell):
     assert valid[0] == valid[1]  # the same training
 
 
-def record(trial, seed, valid, size=10, status="done", **more):
+def record(trial, seed, loss, size=10, status="done", bleu=None, **more):
     cell = cell_of(["task=nmt", "method=lora", "phase=tune", f"trial={trial}", f"seed={seed}"])
     config = choices_of(cell) | more
     measured = (
-        () if valid is None else (Measurement("valid", "bleu", valid), Measurement("cost", "trainable_params", size))
+        () if loss is None else (Measurement("valid", "loss", loss), Measurement("cost", "trainable_params", size))
     )
+    measured += () if bleu is None else (Measurement("valid", "bleu", bleu),)
     return Record(
         run_id=run_id(config), task="nmt", method="lora", backbone="mbart_cldr", seed=seed, status=status,
-        config=config, data={"metric": "bleu"}, measurements=() if valid is None else measured,
+        config=config, data={"metric": "bleu"}, measurements=measured,
     )  # fmt: skip
 
 
 FINAL = {"config": choices_of(cell_of(["task=nmt", "method=lora"])), "free": ("lr", "rank")}
 
 
-def test_the_best_mean_on_valid_is_selected():
-    records = [record(t, s, v) for t, values in enumerate([(3, 3), (9, 1), (4, 5)]) for s, v in enumerate(values)]
+def test_the_lowest_mean_valid_loss_is_selected():
+    records = [record(t, s, v) for t, values in enumerate([(3, 3), (1, 4), (2, 5)]) for s, v in enumerate(values)]
     found = select(records, **FINAL)
-    assert (found.trial, found.score, found.trials, found.seeds) == (1, 5.0, 3, (0, 1))
+    assert (found.trial, found.loss, found.trials, found.seeds) == (1, 2.5, 3, (0, 1))
     assert len(found.runs) == 6
+
+
+def test_the_loss_decides_and_not_the_score_of_few_answers():
+    assert (
+        select([record(0, 0, 1.5, bleu=10), record(1, 0, 1.25, bleu=3), record(2, 0, 4, bleu=99)], **FINAL).trial == 1
+    )
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_never_wins(loss):
+    assert select([record(0, 0, 7), record(1, 0, loss)], **FINAL).trial == 0
+
+
+def test_losses_over_other_examples_of_valid_are_not_compared():
+    budget = FINAL["config"]["budget"]
+    few = [record(t, 0, loss, budget=budget | {"max_valid": 40}) for t, loss in enumerate([5, 1])]
+    own = [record(t, 0, loss) for t, loss in enumerate([2, 3])]
+    assert select([*few, *own], **FINAL).trial == 0
 
 
 def test_ties_go_to_fewer_parameters_then_to_the_lower_trial():
@@ -150,8 +202,8 @@ def test_ties_go_to_fewer_parameters_then_to_the_lower_trial():
 
 
 def test_a_failed_trial_counts_and_never_wins():
-    found = select([record(0, 0, 1), record(1, 0, None, status="failed")], **FINAL)
-    assert (found.trial, found.trials) == (0, 2)
+    found = select([record(0, 0, 9), record(1, 0, None, status="failed"), record(2, 0, 1, status="failed")], **FINAL)
+    assert (found.trial, found.trials) == (0, 3)
     with pytest.raises(Unselected, match="every trial failed"):
         select([record(0, 0, None, status="failed")], **FINAL)
 
@@ -163,7 +215,7 @@ def test_tuning_that_is_not_complete_selects_nothing():
 
 def test_other_cells_and_final_scores_are_not_looked_at():
     other = choices_of(cell_of(["task=nmt", "method=lora", "task.target_language=ta"]))["task"]
-    strangers = [record(1, 0, 99, task=other), record(2, 0, 99, phase=None)]
+    strangers = [record(1, 0, 0.1, task=other), record(2, 0, 0.1, phase=None)]
     assert select([record(0, 0, 1), *strangers], **FINAL).runs == (record(0, 0, 1).run_id,)
     with pytest.raises(Unselected, match="no tuning record"):
         select(strangers, **FINAL)
@@ -173,9 +225,9 @@ def test_cheaper_tuning_is_taken_where_there_is_no_other_and_said():
     budget = FINAL["config"]["budget"] | {"steps": 50}
     cheap = [record(t, 0, v, budget=budget) for t, v in enumerate([1, 7])]
     found = select(cheap, **FINAL)
-    assert (found.trial, found.budget["steps"]) == (1, 50)
+    assert (found.trial, found.budget["steps"]) == (0, 50)
     own = [record(t, 0, v) for t, v in enumerate([8, 1])]
-    assert select([*cheap, *own], **FINAL).trial == 0
+    assert select([*cheap, *own], **FINAL).trial == 1
     third = [record(0, 0, 1, fraction=0.1)]
     with pytest.raises(Unselected, match="tuning had 2 budgets"):
         select([*cheap, *third], **FINAL)
@@ -190,12 +242,12 @@ def test_a_pair_that_cannot_run_needs_no_tuning(tmp_path):
 
 def test_a_selected_trial_is_resolved_before_the_cell_is_named(tmp_path):
     store = Store(tmp_path / "runs")
-    for trial, valid in enumerate([1, 2, 9, 3]):
+    for trial, valid in enumerate([4, 2, 0.5, 3]):
         store.append(record(trial, 0, valid), None)
     chosen = cell_of(["task=nmt", "method=lora", "trial=selected", f"results={tmp_path}"])
     plain = cell_of(["task=nmt", "method=lora", "trial=2"])
     assert run_id(choices_of(chosen)) == run_id(choices_of(plain))
-    assert (chosen.notes["selected"]["trial"], chosen.notes["selected"]["score"]) == (2, 9.0)
+    assert (chosen.notes["selected"]["trial"], chosen.notes["selected"]["loss"]) == (2, 0.5)
     assert chosen.method == plain.method
     with pytest.raises(Unusable, match="tuning takes numbers"):
         cell_of(["task=nmt", "method=lora", "trial=selected", "phase=tune", f"results={tmp_path}"])
@@ -212,7 +264,7 @@ def seen(records):
 
 
 def test_views_never_mix():
-    tuning = [record(t, 0, v) for t, v in enumerate([5, 1, 2])]
+    tuning = [record(t, 0, v) for t, v in enumerate([2, 5, 4])]
     finals = {"default": final(0), "drawn": final(1), "sized": final(0, size=100)}
     found = {
         view: [r for _, r in runs] for view, runs in views([("runs", r) for r in [*tuning, *finals.values()]]).items()
@@ -220,7 +272,7 @@ def test_views_never_mix():
     assert found == {
         "": [finals["default"]], "tuned": [finals["default"]], "trials": [finals["drawn"]], "sized": [finals["sized"]],
     }  # fmt: skip
-    tuning.append(record(3, 0, 9))
+    tuning.append(record(3, 0, 1))
     late = final(3)
     found = {
         view: [r for _, r in runs] for view, runs in views([("runs", r) for r in [*tuning, final(0), late]]).items()
