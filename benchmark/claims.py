@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import SoftFileLease, Timeout
 
+from benchmark.identity import run_id, training_id
 from benchmark.types import Unusable
 
 LEASE_SECONDS = 60.0  # without a heartbeat; a dead process on the same machine is noticed at once
@@ -18,12 +20,18 @@ class Taken(Exception):
 
 
 class Claim:
-    """The files that a cell at work has beside the place of its record."""
+    """The files that a cell at work has beside the place of its record; runs of one training share them."""
 
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self.folder, self.run_id = folder, run_id
-        self.lease = folder / f".{run_id}.lease"
-        self.starts = folder / f".{run_id}.starts"  # a line per process that began and did not end
+    def __init__(self, folder: Path, training: str, run: str | None = None) -> None:
+        self.folder, self.run = folder, run or training  # its record has the run's name
+        self.lease = folder / f".{training}.lease"
+        self.starts = folder / f".{training}.starts"  # a line per process that began and did not end
+        self.state = folder / f".{training}.paused"  # of its training
+
+    @classmethod
+    def of(cls, folder: Path, config: dict[str, Any]) -> Claim:
+        """Give the claim of the cell that has these choices."""
+        return cls(folder, training_id(config), run_id(config))
 
     @contextmanager
     def held(self, wait: bool = False) -> Iterator[None]:
@@ -83,7 +91,7 @@ class Claim:
 
     def _clear(self) -> None:
         """Remove files that a killed process had half written; whoever holds the cell is alone with them."""
-        for path in self.folder.glob(f".{self.run_id}.*.tmp"):
+        for path in self.folder.glob(f".{self.run}.*.tmp"):
             path.unlink(missing_ok=True)
 
     def _forget(self, lines: int) -> None:

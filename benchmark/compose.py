@@ -16,9 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.build import build, plain, typed
 from benchmark.identity import fingerprinted
-from benchmark.records import Store
-from benchmark.trials import SELECTED, Unselected, draw, edges, place, select
-from benchmark.types import TUNE, Cell, Impossible, Task, Unusable
+from benchmark.records import Record, Store
+from benchmark.rungs import Tuning, number, rungs
+from benchmark.trials import BEYOND, SELECTED, Unselected, draw, edges, like, moved, place, select
+from benchmark.types import TUNE, Cell, Impossible, Task, Unusable, Vacant
 from benchmark.wording import near
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,7 @@ SCALARS = {
     "size_of": str,
     "phase": str,
     "trial": int,
+    "until": int | None,
 }
 SWEEP = ("-m", "--multirun")
 SETTINGS = (
@@ -79,7 +81,7 @@ def usage() -> str:
     lines += [
         "",
         "Less data: fraction=0.05 (of the training examples; 0.05 lies within 0.1)  seed_sample=0 (draws them)",
-        "Tuning: phase=tune (valid alone is scored)  trial=0,1,2,3 (draws from method.search)  trial=selected",
+        "Tuning: +sweep=tune, then +sweep=final; by hand phase=tune trial=0,1,2,3 (draws of method.search)",
         "Equal sizes: size=100000 (size_of=params|bytes)  Seeds of one part: seed_init=0  seed_order=0",
         "Settings: seed=0  results=results  device=auto|cpu|cuda  force=true (run again)  retry=failed",
         "  save=DIR (keep the adapter)  shared=true (others use the device)  attempts=3  cells_per_job=8  fresh=true",
@@ -162,12 +164,17 @@ def assemble(config: DictConfig, names: dict[str, str], words: Sequence[str] = (
     explicit = {key.removeprefix("method.") for key in keys if key.startswith("method.")}
     search = {knob: space for knob, space in (tree["method"].get("search") or {}).items() if knob not in explicit}
     notes: dict[str, Any] = {}
+    if tree["rung"] is not None:
+        notes["tuning"] = told = entered(tree, names, search)
+        tree |= {"trial": told["trial"], "until": told["until"]}
     if tree["trial"] == SELECTED:
         default = _built({**tree, "trial": 0}, names)
         chosen = selected(default, search, Path(tree["results"]))
         notes |= {"selected": chosen} if chosen else {}
         tree["trial"] = chosen["trial"] if chosen else 0
     trial = typed(tree["trial"], int, "trial")
+    if trial >= BEYOND and not moved(names["method"], search, trial - BEYOND):
+        raise Unusable(f"trial: {trial} given, but trial {trial - BEYOND} does not lie at the edge of a range")
     for knob, value in draw(names["method"], search, trial).items():
         place(tree["method"], knob, value)
     if trial and (kept := sorted(explicit & (tree["method"].get("search") or {}).keys())):
@@ -188,16 +195,47 @@ def selected(cell: Cell, search: Mapping[str, Any], results: Path) -> dict[str, 
     """
     if cell.phase == TUNE:
         raise Unusable("trial=selected: tuning takes numbers, as in trial=0,1,2,3; the final phase takes what it chose")
-    folders = (results / "runs", ROOT / "results" / "reference")
-    records = {r.run_id: r for f in reversed(folders) for r in Store(f).of(cell.names["task"], cell.names["method"])}
     try:
-        found = select(records.values(), choices_of(cell), search)
+        known = like(records_of(cell, results), choices_of(cell), search)
+        found = select(known, choices_of(cell), search)
+        if any(record.config.get("until") for record in known):
+            tuning = Tuning(cell.names["method"], search, found.budget, known)
+            tuning.standing(len(rungs()) - 1)  # the last rung is done, and every one before it
     except Unselected as error:
         if cell.conflict():  # it was not tuned either: the run says why
             return None
         raise Unusable(str(error)) from error
     at_edge = edges(search, draw(cell.names["method"], search, found.trial))
     return {**dataclasses.asdict(found), "at_edge": at_edge}
+
+
+def entered(tree: dict[str, Any], names: dict[str, str], search: Mapping[str, Any]) -> dict[str, Any]:
+    """Say which trial runs at a place of a rung, to which step, and from what that was chosen.
+
+    Raises Unusable where the rung below is not complete, Vacant where no trial is left for the place.
+    """
+    cell = _built({**tree, "trial": 0, "until": None}, names)
+    rung, at = number([f"rung={tree['rung']}"]), typed(tree["place"], int, "place")
+    if cell.phase != TUNE:
+        raise Unusable(f"rung: {rung} given, but only tuning has rungs: phase=tune")
+    choices = choices_of(cell)
+    try:
+        known = like(records_of(cell, Path(tree["results"])), choices, search, same_budget=True) if rung else []
+        tuning = Tuning(names["method"], search, choices["budget"], known)
+        found = {"rung": rung, "place": at, "trial": tuning.trial(rung, at), "until": tuning.stop(rung)}
+        standing = tuning.standing(rung - 1) if rung else []
+    except Unselected as error:
+        if reason := cell.conflict():  # it did not begin either
+            raise Vacant(reason) from error
+        raise Unusable(str(error)) from error
+    return {**found, "standing": standing, "dropped": tuning.dropped(rung)}
+
+
+def records_of(cell: Cell, results: Path) -> list[Record]:
+    """Read the records of a cell's task and method, those of the user's own where a shipped one has the same name."""
+    folders = (ROOT / "results" / "reference", results / "runs")
+    found = {r.run_id: r for f in folders for r in Store(f).of(cell.names["task"], cell.names["method"])}
+    return list(found.values())
 
 
 def sized(cell: Cell) -> Cell:

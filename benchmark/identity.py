@@ -22,6 +22,11 @@ def run_id(config: dict[str, Any], paths: Collection[str] = ()) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def training_id(config: dict[str, Any]) -> str:
+    """Name what a run trains, whatever step it stops at and whatever it answers then; a final run has this name."""
+    return run_id(config | {"phase": None, "until": None})
+
+
 def choices(config: Any) -> Any:
     """Leave out what changes no number, and what is null: a choice that nobody makes names no other cell."""
     if isinstance(config, dict):

@@ -23,8 +23,10 @@ class Entry:
     task: str
     method: str
     run_id: str
+    training: str
     files: dict[str, str] = field(default_factory=dict)  # local files it depends on, with their size and time
     tuned: str | None = None  # the tuning records that chose its trial
+    vacant: str | None = None  # why no trial takes this place of tuning: there is nothing to run
 
     def current(self) -> bool:
         """Whether the files are still what they were."""

@@ -30,6 +30,7 @@ class Meter:
         self.steps: list[tuple[float, int, int]] = []  # seconds, tokens, examples
         self.predicted = 0
         self.restarts = 0  # processes that began this run and were stopped
+        self.inherited: tuple[int, float] = (0, 0.0)  # steps and seconds of the run that this one goes on from
         self.base = 0 if device.startswith("cuda") else _resident("VmRSS")  # before the backbone is loaded
 
     @contextmanager
@@ -67,13 +68,15 @@ class Meter:
 
     def state(self) -> dict[str, Any]:
         """Give what is known so far, as plain data."""
-        return {"seconds": self.seconds, "memory": self.memory, "steps": self.steps, "restarts": self.restarts}
+        names = ("seconds", "memory", "steps", "restarts", "inherited")
+        return {name: getattr(self, name) for name in names}
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on from an earlier process's ledger; loading and attaching count once."""
+    def resume(self, state: dict[str, Any], ended: bool = False) -> None:
+        """Go on from an earlier process's ledger, or that of a run that ended; loading and attaching count once."""
         self.seconds |= state["seconds"]
         self.steps = [tuple(step) for step in state["steps"]]
-        self.restarts = state["restarts"] + 1
+        self.restarts = state["restarts"] + (not ended)
+        self.inherited = (len(self.steps), sum(self.seconds.values())) if ended else tuple(state["inherited"])
         for name, peaks in state["memory"].items():
             known = self.memory.get(name, {})
             self.memory[name] = {kind: max(value, known.get(kind, 0)) for kind, value in peaks.items()}
@@ -108,6 +111,9 @@ class Meter:
         for name, peaks in self.memory.items():
             for kind, value in peaks.items():
                 yield Measurement("cost", f"{name}_peak_{kind}_bytes", value)
+        for name, value in zip(("steps", "seconds"), self.inherited, strict=True):
+            if value:
+                yield Measurement("cost", f"inherited_{name}", value)
         if self.restarts:
             yield Measurement("cost", "restarts", self.restarts)
         kind = "reserved" if self.device.startswith("cuda") else "memory"

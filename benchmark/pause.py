@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.parallel import here, wanted
 from benchmark.records import Measurement
+from benchmark.types import TUNE
 
 if TYPE_CHECKING:
     import torch
@@ -111,7 +112,7 @@ class Training:
         self.cell.method.resume(
             self.model, {name: tensor.to(device) for name, tensor in parts.get("method", {}).items()}
         )
-        self.meter.resume(rest["meter"])
+        self.meter.resume(rest["meter"], rest["ended"])
         self.step, self.points = rest["step"], [Measurement(*point) for point in rest["points"]]
         version, state, gauss = rest["python"]
         random.setstate((version, tuple(state), gauss))
@@ -136,10 +137,16 @@ def _optimizer(optimizer: Any, tensors: dict[str, Any], groups: list[dict[str, A
 
 
 class Pause:
-    """Whether a run is asked to stop, and the folder in which its state waits."""
+    """Whether a run is asked to stop, and the folder in which its state waits.
 
-    def __init__(self, folder: Path, code: str) -> None:
-        self.folder, self.code = folder, code
+    A tuning run leaves its state there when it has ended: a run of the same training to a later step goes on from it,
+    as does the final run of the trial, which has the whole training and only answers. Whoever deletes such a folder
+    loses time alone. anew: what a run left that had ended at this step is not taken up, since it is to be run again.
+    """
+
+    def __init__(self, folder: Path, code: str, anew: bool = False) -> None:
+        self.folder, self.code, self.anew = folder, code, anew
+        self.kept = False  # the state of the end
         self.asked: tuple[int, Any] | None = None  # the signal, and the handler that it had before
         self.training: Training | None = None
 
@@ -152,28 +159,40 @@ class Pause:
             rest = json.loads((self.folder / REST).read_text())
             if rest.pop("code") != self.code:  # other code may compute other numbers: from the start, then
                 return False
+            if rest["step"] > training.cell.last or (
+                self.anew and rest["ended"] and rest["step"] == training.cell.last
+            ):
+                return False
             training.load(load_file(self.folder / TENSORS), rest)
         except FileNotFoundError:
             return False
         return True
 
+    def ended(self) -> None:
+        """Keep the state of a tuning run whose last step is done, with the weights of that step."""
+        # several processes draw from generators of their own, of which one alone could be kept
+        if self.training is not None and self.training.cell.phase == TUNE and wanted() == 1:
+            self._save(self.training, ended=True)
+            self.kept = True
+
     def check(self) -> None:
         """Where a signal came, to whichever process of the run, write the state and raise Paused."""
         if not sum(here().sum(self.asked is not None)):
             return
-        if self.training is not None and here().first:
+        if self.training is not None and here().first and not self.kept:  # by now it has the best weights, not the last
             self._save(self.training)
         asked = self.asked or (signal.SIGTERM, None)
         raise Paused(*asked, self.training.step if self.training else None)
 
-    def _save(self, training: Training) -> None:
+    def _save(self, training: Training, ended: bool = False) -> None:
         from safetensors.torch import save_file
 
+        self._sweep()
         scratch = self.folder.with_name(f"{self.folder.name}.{os.getpid()}")
         scratch.mkdir(parents=True)
         try:
             save_file(training.tensors(), scratch / TENSORS)
-            (scratch / REST).write_text(json.dumps({"code": self.code, **training.rest()}))
+            (scratch / REST).write_text(json.dumps({"code": self.code, "ended": ended, **training.rest()}))
             shutil.rmtree(self.folder, ignore_errors=True)
             scratch.rename(self.folder)
         finally:
@@ -193,8 +212,14 @@ class Pause:
             leave(Paused(*self.asked, None))
 
     def forget(self) -> None:
-        """Remove the state of a run that is recorded."""
+        """Remove the state of a run that nobody goes on from."""
+        self._sweep()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what a process left that was killed while it wrote; whoever holds the cell is alone with it."""
+        for path in self.folder.parent.glob(f"{self.folder.name}.*"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def perform(cell: Cell, settings: Settings, sweeping: bool = False, wait: bool =
     device = device_of(settings.device)
     base = {"run_id": run_id(config), "seed": cell.seed, "config": config, **named(cell)}
     assert cell.backbone.family, "read first, whatever the method: without a checkpoint there is nothing to run"
-    claim = Claim(settings.store.folder / base["task"] / base["method"], base["run_id"])
+    claim = Claim.of(settings.store.folder / base["task"] / base["method"], config)
     if known := recorded(base, device, settings, sweeping):
         claim.settle()
         return known
@@ -118,8 +118,9 @@ def run_and_record(
         store.append(record, None, replace=replace)
         screen.skipped(record)
         return record
+    forget_dropped(cell, claim.folder, store, device)
     reuse = Reuse(config=base["config"], kept=KEPT if sweeping else None)
-    pause = Pause(claim.folder / f".{base['run_id']}.paused", f"{code()} {parallel.wanted()}")
+    pause = Pause(claim.state, f"{code()} {parallel.wanted()} {device}", anew=replace)
     path = None
     if not parallel.speaks():  # the first process of the run records
         with listening(pause):
@@ -133,7 +134,8 @@ def run_and_record(
         with claim.started(), listening(pause):
             record, examples = attempt(cell, base, device, settings, reuse, pause)
             path = store.append(record, examples, replace=replace)
-            pause.forget()
+            if not pause.kept:
+                pause.forget()
     if record.status == "failed":
         pause.pass_on()
         raise RunFailed(f"{record.reason} (recorded in {path})")
@@ -143,6 +145,14 @@ def run_and_record(
         screen.show(record, store, shipped(), path)
     pause.pass_on()
     return record
+
+
+def forget_dropped(cell: Cell, folder: Path, store: Store, device: str) -> None:
+    """Remove the states of tuning runs from which nothing goes on, now that it is known which ones."""
+    told = [cell.notes[name]["dropped"] for name in ("tuning", "selected") if name in cell.notes]
+    for name in (name for names in told for name in names):
+        if record := store.find(cell.names["task"], cell.names["method"], name, device):
+            Pause(Claim.of(folder, record.config).state, "").forget()
 
 
 def refusal(cell: Cell) -> str | None:

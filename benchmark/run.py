@@ -9,6 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -29,10 +30,11 @@ from benchmark.compose import (
     usage,
     whole,
 )
+from benchmark.device import device_of
 from benchmark.ledger import Ledger
 from benchmark.outcome import status_of
-from benchmark.perform import Settings, perform, story
-from benchmark.sweep import Records, Sweep, chunks, expand, is_sweep, known_as, lookup, packed, unpacked
+from benchmark.perform import RunFailed, Settings, perform, story
+from benchmark.sweep import Records, Sweep, chunks, expand, is_sweep, known_as, lookup, packed, unpacked, waited_for
 from benchmark.types import Impossible, Unusable
 
 Words = tuple[str, ...]
@@ -97,7 +99,7 @@ def recorded(grid: Sweep, settings: Settings) -> list[tuple[Words, Any]]:
     results = Path(settings.results)
     found = list(lookup(grid, Ledger(results), Records(results, grid.device())))
     for record in filter(None, (record for _, record in found)):
-        Claim(settings.store.folder / record.task / record.method, record.run_id).settle()
+        Claim.of(settings.store.folder / record.task / record.method, record.config).settle()
     return found
 
 
@@ -166,9 +168,26 @@ def job_of(config: DictConfig) -> Iterable[Callable[[], Any]]:
 
 
 def cell_of_sweep(words: Words, settings: Settings, wait: bool = False) -> None:
-    """Compose a cell, remember which one it is, and perform it."""
-    cell, _ = known_as(words, Path(settings.results))
-    perform(cell, settings, sweeping=True, wait=wait)
+    """Compose a cell, remember which one it is, and perform it.
+
+    Where the rung below it is not complete, complete that first. Raises Taken where others are at work on that, unless
+    told to wait: nobody waits for a cell while holding another, so that no two wait for each other.
+    """
+    results, device = Path(settings.results), device_of(settings.device)
+    taken = []
+    for lower in waited_for(words, Ledger(results), Records(results, device)):
+        try:
+            with suppress(RunFailed):  # recorded: a trial that fails loses
+                cell_of_sweep(lower, settings, wait)
+        except Taken as error:
+            taken.append(error)
+    if taken:
+        raise taken[0]
+    cell, entry = known_as(words, results, device)
+    if cell is None:
+        screen.vacant(words, entry.vacant)
+    else:
+        perform(cell, settings, sweeping=True, wait=wait)
 
 
 def settings_of(config: DictConfig) -> Settings:

@@ -43,6 +43,11 @@ def skipped(record: Record) -> None:
     console.print(f"skipped {record.method} on {record.task}: {record.reason}", soft_wrap=True, markup=False)
 
 
+def vacant(words: Sequence[str], reason: str | None) -> None:
+    """Say why no trial runs at a place of a tuning sweep."""
+    console.print(f"skipped {' '.join(words)}: {reason}", soft_wrap=True, markup=False, highlight=False)
+
+
 def paused(task: str, method: str, step: int | None) -> None:
     """Say what a signal stopped."""
     where = "before its first step" if step is None else f"after step {step}; its state is kept"

@@ -1,4 +1,4 @@
-"""How far a sweep is: python -m benchmark.status +sweep=S [any word of the sweep] [--missing]."""
+"""How far a sweep is: python -m benchmark.status +sweep=S [any word of the sweep] [--missing|--trials]."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from benchmark.claims import LEASE_SECONDS, Claim
 from benchmark.ledger import Ledger
 from benchmark.outcome import status_of
 from benchmark.records import Record
-from benchmark.sweep import Records, Sweep, expand, known_as
+from benchmark.rungs import number
+from benchmark.sweep import Records, Sweep, expand, known_as, recorded, waited_for
+from benchmark.trials import spent
+from benchmark.tried import tried
 from benchmark.types import Unusable
 
 STATES = ("done", "skipped", "failed", "running", "missing")
-MISSING = "--missing"
+MISSING, TRIALS = "--missing", "--trials"
 UNITS = ((5400, 3600, 1, "h"), (90, 60, 0, "min"), (0, 1, 0, "s"))  # from so many seconds on; length, digits, name
 REFRESH = 5.0  # seconds between looks, in a terminal
 
@@ -39,18 +42,25 @@ class State:
     record: Record | None = None
     note: str | None = None  # why it failed, or cannot be composed
 
+    @property
+    def row(self) -> str:
+        """Name what it is counted with: its task, and the rung of tuning."""
+        rung = number(self.words)
+        return self.task if rung is None else f"{self.task} rung {rung}"
+
 
 def main(arguments: list[str]) -> int:
     """Show once, or in a terminal until nothing is running; the exit status is 0 where nothing is left to do."""
-    wants_missing = MISSING in arguments
-    words = [word for word in arguments if word != MISSING]
+    words = [word for word in arguments if word not in (MISSING, TRIALS)]
     found: list[State] = []
 
     def work() -> None:
         grid = expand(words)
         found.extend(states(grid))
-        if wants_missing:
+        if MISSING in arguments:
             print_missing(grid, found)
+        elif TRIALS in arguments:
+            Console(width=max(160, Console().width)).print(tried(of_tuning(found)))
         elif sys.stdout.isatty():
             found[:] = live(grid)
         else:
@@ -72,16 +82,18 @@ def states(grid: Sweep) -> list[State]:
 def state(words: tuple[str, ...], results: Path, ledger: Ledger, records: Records) -> State:
     """Look at one cell."""
     named = dict(word.split("=", 1) for word in words if "=" in word)
+    if waited_for(words, ledger, records):
+        return State(words, named["task"], named["method"], "missing")
     entry = ledger.get(words)
-    if entry is None or (entry.tuned is not None and records.of(entry) is None):
+    if entry is None or (entry.tuned is not None and recorded(words, ledger, records) is None):
         try:
-            entry = known_as(words, results)[1]
+            entry = known_as(words, results, records.device)[1]
         except Unusable as error:
             return State(words, named["task"], named["method"], "missing", note=str(error))
     record = records.of(entry)
     if record:
         return State(words, entry.task, entry.method, record.status, record, record.reason)
-    running = at_work(Claim(results / "runs" / entry.task / entry.method, entry.run_id))
+    running = at_work(Claim(results / "runs" / entry.task / entry.method, entry.training))
     return State(words, entry.task, entry.method, "running" if running else "missing")
 
 
@@ -96,14 +108,14 @@ def at_work(claim: Claim) -> bool:
 def table(cells: Sequence[State]) -> Table:
     """Count by task and state, and say what is left in time."""
     drawn = Table(box=None, pad_edge=False)
-    drawn.add_column("task")
+    drawn.add_column("task", no_wrap=True)
     for name in (*STATES, "left"):
         drawn.add_column(name, justify="right")
-    tasks = list(dict.fromkeys(cell.task for cell in cells))
-    for task in [*tasks, *(["all"] if len(tasks) > 1 else [])]:
-        part = [cell for cell in cells if task in (cell.task, "all")]
+    rows = list(dict.fromkeys(cell.row for cell in cells))
+    for row in [*rows, *(["all"] if len(rows) > 1 else [])]:
+        part = [cell for cell in cells if row in (cell.row, "all")]
         counts = Counter(cell.state for cell in part)
-        drawn.add_row(task, *(str(counts[name]) for name in STATES), left(part, cells))
+        drawn.add_row(row, *(str(counts[name]) for name in STATES), left(part, cells))
     return drawn
 
 
@@ -113,7 +125,7 @@ def left(part: Sequence[State], cells: Sequence[State]) -> str:
     for cell in cells:
         if cell.record and cell.record.status == "done":
             for key in ((cell.task, cell.method), (cell.task,), ()):
-                known.setdefault(key, []).append(cell.record.seconds())
+                known.setdefault(key, []).append(spent(cell.record)[1])
     waiting = [cell for cell in part if cell.state in ("missing", "running")]
     if not waiting:
         return "-"
@@ -122,6 +134,16 @@ def left(part: Sequence[State], cells: Sequence[State]) -> str:
     keys = [((c.task, c.method), (c.task,), ()) for c in waiting]
     seconds = sum(statistics.fmean(next(known[key] for key in tries if key in known)) for tries in keys)
     return next(f"{seconds / unit:.{digits}f} {name}" for least, unit, digits, name in UNITS if seconds >= least)
+
+
+def of_tuning(cells: Sequence[State]) -> list[list[Record]]:
+    """Gather the tuning records of each method on each task and backbone."""
+    found: dict[tuple[str, ...], dict[str, Record]] = {}
+    for cell in cells:
+        if cell.record and cell.record.config.get("phase") and cell.record.status != "skipped":
+            rest = (word for word in cell.words if word.partition("=")[0] not in ("rung", "place", "trial", "seed"))
+            found.setdefault(tuple(rest), {})[cell.record.run_id] = cell.record
+    return [list(records.values()) for records in found.values()]
 
 
 def notes(cells: Sequence[State]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -29,15 +30,16 @@ from benchmark.compose import (
     resolved,
 )
 from benchmark.device import device_of
-from benchmark.identity import run_id
+from benchmark.identity import run_id, training_id
 from benchmark.ledger import Entry, Ledger, files_in, signature
 from benchmark.records import Record, Store
+from benchmark.rungs import below, places
 from benchmark.trials import SELECTED
-from benchmark.types import TUNE, Cell, Unusable
+from benchmark.types import TUNE, Cell, Unusable, Vacant
 
 # What changes slowest. Seeds come first, so that what is there of an unfinished sweep can be compared; tasks next, so
-# that neighbours share data and network.
-OUTER = ("seed", "seed_sample", "fraction", "task", "data", "backbone", "budget")
+# that neighbours share data and network. Before all goes the rung: what decides about one is complete when it begins.
+OUTER = ("rung", "seed", "seed_sample", "fraction", "task", "data", "backbone", "budget")
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,19 @@ def expand(arguments: Sequence[str]) -> Sweep:
     check_options([*own, *(f"{GRID}={name}" for name in named)])
     given = {_key(word) for word in own}
     grid = [word for name in named for word in of_grid(name, "over") if _key(word) not in given]
+    if "trial" in given:  # trials by number have the whole budget at once
+        grid = [word for word in grid if _key(word) != "rung"]
     chosen = {_key(word) for word in settings}
     settings += tuple(w for name in named for w in of_grid(name, "settings") if _key(w) not in chosen)
     axes = _values([*grid, *own])
     for needed in ("method", "task"):
         if needed not in map(_key, axes):
             raise Unusable(f"{needed}=? is missing: the sweep does not say which")
+    if "rung" in axes and {"seed", "trial"} & axes.keys():
+        raise Unusable("seed, trial: the rungs of tuning have theirs (configs/tuning.yaml); or leave out rung=")
     ordered = sorted(axes, key=lambda key: OUTER.index(key) if key in OUTER else len(OUTER))
-    return Sweep(tuple(itertools.product(*(axes[key] for key in ordered))), settings)
+    product = itertools.product(*(axes[key] for key in ordered))
+    return Sweep(tuple(cell for words in product for cell in places(words)), settings)
 
 
 def of_grid(name: str, part: str) -> list[str]:
@@ -129,9 +136,10 @@ class Records:
         self._tuned: dict[tuple[str, str], str] = {}
 
     def of(self, entry: Entry) -> Record | None:
-        """Return the record that an entry names, unless its trial was chosen from other records than those there."""
-        if entry.tuned is not None and entry.tuned != self.tuned(entry.task, entry.method):
-            return None
+        """Return the record that an entry names; a place of tuning that no trial takes counts as skipped."""
+        if entry.vacant is not None:
+            names = {"run_id": "", "task": entry.task, "method": entry.method, "backbone": "", "seed": 0, "config": {}}
+            return Record(**names, status="skipped", reason=entry.vacant, created="")
         return self._folder(entry.task, entry.method).get((entry.run_id, self.device))
 
     def tuned(self, task: str, method: str) -> str:
@@ -152,8 +160,30 @@ class Records:
 def lookup(sweep: Sweep, ledger: Ledger, records: Records) -> Iterator[tuple[tuple[str, ...], Record | None]]:
     """Yield each cell's words with its record, where both are known; nothing is composed."""
     for words in sweep.cells:
-        entry = ledger.get(words)
-        yield words, None if entry is None else records.of(entry)
+        yield words, recorded(words, ledger, records)
+
+
+def recorded(words: Sequence[str], ledger: Ledger, records: Records) -> Record | None:
+    """Look up a cell's record, unless its trial was chosen from other records than those there now."""
+    entry = ledger.get(words)
+    if entry is None or entry.tuned != chosen_from(words, entry, ledger, records):
+        return None
+    return records.of(entry)
+
+
+def chosen_from(words: Sequence[str], entry: Entry, ledger: Ledger, records: Records) -> str | None:
+    """Name the tuning records that choose the trial of some words; None where they name it themselves."""
+    if f"trial={SELECTED}" in words:
+        return records.tuned(entry.task, entry.method)
+    if not (lower := below(tuple(words))):
+        return None
+    found = [recorded(cell, ledger, records) for cell in lower]
+    return "" if None in found else " ".join(sorted(f"{record.run_id}{record.created}" for record in found))
+
+
+def waited_for(words: Sequence[str], ledger: Ledger, records: Records) -> list[tuple[str, ...]]:
+    """List the cells without which it is not known yet which trial these words are of."""
+    return [cell for cell in below(tuple(words)) if recorded(cell, ledger, records) is None]
 
 
 def chunks(cells: Sequence[tuple[str, ...]], size: int | None) -> list[Sequence[tuple[str, ...]]]:
@@ -172,12 +202,18 @@ def unpacked(text: str) -> list[list[str]]:
     return json.loads(unquote(text))
 
 
-def known_as(words: Sequence[str], results: Path) -> tuple[Cell, Entry]:
-    """Compose a cell of a sweep, and remember which one it is. Raises Unusable."""
-    cell = assemble(*composed([*words, f"results={results}"]), words)
-    task, method = cell.names["task"], cell.names["method"]
-    tuned = Records(results, None).tuned(task, method) if f"trial={SELECTED}" in words else None
-    files = {path: signature(path) for path in files_in(resolved(cell))}
-    entry = Entry(task, method, run_id(choices_of(cell)), files, tuned)
-    Ledger(results).add(words, entry)
+def known_as(words: Sequence[str], results: Path, device: str | None = None) -> tuple[Cell | None, Entry]:
+    """Compose a cell of a sweep, and remember which one it is; None where no trial takes its place. Raises Unusable."""
+    ledger, records = Ledger(results), Records(results, device)
+    config, names = composed([*words, f"results={results}"])
+    cell, entry = None, Entry(names["task"], names["method"], "", "")
+    try:
+        cell = assemble(config, names, words)
+    except Vacant as error:
+        entry = dataclasses.replace(entry, vacant=str(error))
+    else:
+        choices, files = choices_of(cell), {path: signature(path) for path in files_in(resolved(cell))}
+        entry = dataclasses.replace(entry, run_id=run_id(choices), training=training_id(choices), files=files)
+    entry = dataclasses.replace(entry, tuned=chosen_from(words, entry, ledger, records))
+    ledger.add(words, entry)
     return cell, entry

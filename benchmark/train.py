@@ -47,14 +47,13 @@ def fit(
     optimizer = torch.optim.AdamW(groups(model, cell), lr=cell.lr, weight_decay=budget.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, budget.warmup, budget.steps))
     order = batches([cell.task.length(f) for f in data.train], budget.batch_size, cell.seed_of("order"))
-    looks = {round(budget.steps * (i + 1) / budget.evaluations) for i in range(budget.evaluations)}
     state = Training(model, cell, optimizer, schedule, best, meter)
     if pause and pause.begin(state):
         yield from list(state.points)
     else:
         yield state.note(best.keep(valid_loss(model, cell, data.valid, processor, meter), 0))
     training_mode(model, cell)
-    for step, chosen in islice(zip(range(1, budget.steps + 1), order, strict=False), state.step, None):
+    for step, chosen in islice(zip(range(1, cell.last + 1), order, strict=False), state.step, None):
         with meter.phase("train"):
             micro = [mine(part, cell, processor) for part in parts(data.train, chosen, budget.micro_batches)]
             started = meter.now()
@@ -69,12 +68,14 @@ def fit(
         if not math.isfinite(loss):
             raise Diverged(f"the loss became {loss} at step {step}: lower method.lr={cell.method.lr:g}")
         yield state.note(Measurement("train", "loss", loss, step))
-        if step in looks:
+        if step in budget.looks:
             yield state.note(best.keep(valid_loss(model, cell, data.valid, processor, meter), step))
             training_mode(model, cell)
         state.step = step
         if pause:
             pause.check()
+    if pause:
+        pause.ended()
     best.restore()
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from benchmark.records import Record, choices
 
 SELECTED = "selected"  # instead of a number: what the tuning records choose
+REACH = 0.25  # of a range, likewise: so far a trial beyond an edge lies from the one that was best
+BEYOND = 1000  # added to the number of a trial: the one beyond its edge
 DIGITS = 30  # binary ones, of a draw's place in its range
 MARGIN = 0.1  # of a range, on its logarithmic scale: a value this near to its end is at the edge
 
@@ -24,8 +26,11 @@ class Unselected(ValueError):
 def draw(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
     """Draw a value for every knob; each is a function of method, knob and trial, so that a new knob moves no other.
 
-    Trial 0 is the method's default: nothing is drawn (Gulrajani and Lopez-Paz 2021, arXiv 2007.01434).
+    Trial 0 is the method's default: nothing is drawn (Gulrajani and Lopez-Paz 2021, arXiv 2007.01434). Trial BEYOND + k
+    is trial k, with what lies at the edge of its range moved beyond it.
     """
+    if trial >= BEYOND:
+        return draw(method, search, trial - BEYOND) | moved(method, search, trial - BEYOND)
     return {knob: _value(space, _place(method, knob, trial)) for knob, space in search.items()} if trial else {}
 
 
@@ -50,20 +55,34 @@ def _value(space: Any, place: float) -> Any:
     return space[int(place * len(space))]
 
 
+def moved(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
+    """Move what a trial drew at the edge of a range REACH of it further out; values of a list have nothing beyond."""
+    found = {}
+    for knob, value in draw(method, search, trial).items() if trial < BEYOND else ():
+        if isinstance(search[knob], Mapping) and (end := _end(search[knob], value)):
+            found[knob] = _value(search[knob], _share(search[knob], value) + REACH * end)
+    return found
+
+
+def _share(space: Mapping[str, float], value: float) -> float:
+    return math.log(value / space["low"]) / math.log(space["high"] / space["low"])
+
+
+def _end(space: Any, value: Any) -> int:
+    """Say whether a value lies at the lower end of its range (-1), at the upper one (1), or in its middle."""
+    if isinstance(space, Mapping):
+        low, high = _share(space, value) < MARGIN, _share(space, value) > 1 - MARGIN
+    elif len(space) > 2 and all(isinstance(known, int | float) for known in space):
+        low, high = value == min(space), value == max(space)
+    else:  # of two or of words there is no middle
+        return 0
+    return high - low
+
+
 def edges(search: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
     """Name the knobs whose value lies at an end of its range: the best one may lie beyond."""
-    found = []
-    for knob, value in values.items():
-        space = search[knob]
-        if isinstance(space, Mapping):
-            place = math.log(value / space["low"]) / math.log(space["high"] / space["low"])
-            low, high = place < MARGIN, place > 1 - MARGIN
-        elif len(space) > 2 and all(isinstance(known, int | float) for known in space):
-            low, high = value == min(space), value == max(space)
-        else:  # of two or of words there is no middle
-            continue
-        found += [f"{knob}={value:g} is near its {'lowest' if low else 'highest'}"] if low or high else []
-    return found
+    ends = {knob: _end(search[knob], value) for knob, value in values.items()}
+    return [f"{k}={values[k]:g} is near its {'lowest' if end < 0 else 'highest'}" for k, end in ends.items() if end]
 
 
 def place(node: dict[str, Any], knob: str, value: Any) -> None:
@@ -85,6 +104,9 @@ class Selection:
     budget: dict[str, Any]  # that the tuning runs were given
     fraction: float | None
     runs: tuple[str, ...]  # ids of all tuning records that were compared
+    dropped: tuple[str, ...]  # of these, the ones from which no final run goes on
+    steps: int  # that all of them took
+    seconds: float
 
 
 def select(records: Iterable[Record], config: dict[str, Any], free: Collection[str]) -> Selection:
@@ -93,26 +115,44 @@ def select(records: Iterable[Record], config: dict[str, Any], free: Collection[s
     The loss is that of the state which the run kept, the lowest of its looks: a final run of the trial answers with
     that state. It is a proper score of every valid example, where a few answers' BLEU or accuracy move by chance. Ties
     go to fewer trainable parameters, then to the lower trial. Compared are tuning records that differ from config in
-    free knobs, seed, trial, budget and fraction alone; where tuning had several budgets, those of config's own.
-    Raises Unselected where there are none, or where a trial lacks a seed that another has.
+    free knobs, seed, trial, budget and fraction alone, and ran to the last step of their budget; where tuning had
+    several budgets, those of config's own. Raises Unselected where there are none, or where a trial lacks a seed that
+    another has: by hand that is an oversight, and where trials stopped on their way it is one of them.
     """
     compared = like(records, config, free)
     trials: dict[int, list[Record]] = {}
-    for record in sorted(compared, key=lambda r: r.seed):
+    ended = [record for record in compared if not record.config.get("until")]
+    for record in sorted(ended, key=lambda r: r.seed):
         trials.setdefault(trial_of(record), []).append(record)
-    seeds = sorted({r.seed for r in compared})
-    for trial, runs in sorted(trials.items()):
-        if missing := [seed for seed in seeds if seed not in {r.seed for r in runs}]:
-            raise Unselected(f"trial=selected: tuning is not complete, trial {trial} lacks seed {missing[0]}")
-    ranked = ranking(trials)
+    seeds = sorted({r.seed for r in ended})
+    whole = {trial: runs for trial, runs in trials.items() if len({r.seed for r in runs}) == len(seeds)}
+    if len(ended) == len(compared) and (lacking := sorted(trials.keys() - whole.keys())):
+        missing = sorted(set(seeds) - {r.seed for r in trials[lacking[0]]})
+        raise Unselected(f"trial=selected: tuning is not complete, trial {lacking[0]} lacks seed {missing[0]}")
+    if not ended:
+        raise Unselected("trial=selected: tuning is not complete, no trial has the whole budget; +sweep=tune goes on")
+    ranked = ranking(whole)
     if not ranked:
         raise Unselected("trial=selected: every trial failed; python -m benchmark.status shows why")
-    best, loss = ranked[0]
-    first = compared[0].config
+    return _selection(*ranked[0], compared, seeds, _given(choices(config)))
+
+
+def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequence[int], given: str) -> Selection:
+    kept = [r for r in compared if trial_of(r) == best and _given(r.choices) == given]
+    steps, seconds = zip(*map(spent, compared), strict=True)
     return Selection(
-        best, loss, len(trials), tuple(seeds), first["budget"], first.get("fraction"),
-        tuple(sorted(r.run_id for r in compared)),
+        trial=best, loss=loss, trials=len(set(map(trial_of, compared))), seeds=tuple(seeds),
+        budget=compared[0].config["budget"], fraction=compared[0].config.get("fraction"),
+        runs=tuple(sorted(r.run_id for r in compared)), dropped=tuple(r.run_id for r in compared if r not in kept),
+        steps=sum(steps), seconds=round(sum(seconds), 1),
     )  # fmt: skip
+
+
+def spent(record: Record) -> tuple[int, float]:
+    """Give the steps and seconds that a run took itself, without those of the run that it went on from."""
+    steps, seconds = (record.value("cost", f"inherited_{name}") or 0 for name in ("steps", "seconds"))
+    taken = max((m.step for m in record.measurements if m.split == "train" and m.step), default=0)
+    return int(taken - steps), record.seconds() - seconds
 
 
 def trial_of(record: Record) -> int:
@@ -130,13 +170,18 @@ def ranking(trials: Mapping[int, Sequence[Record]]) -> list[tuple[int, float]]:
     return sorted(found.items(), key=lambda one: (one[1], _size(trials[one[0]]), one[0]))
 
 
-def like(records: Iterable[Record], config: dict[str, Any], free: Collection[str]) -> list[Record]:
+def like(
+    records: Iterable[Record], config: dict[str, Any], free: Collection[str], same_budget: bool = False
+) -> list[Record]:
     """Leave the tuning records of config's method and task, of one budget. Raises Unselected where there are none."""
     # a final run has no phase written down: nobody chose one
     known = [r for r in records if r.config.get("phase") and r.status != "skipped"]
     own = choices(config)
     wanted = _like(own, free)
-    return _of_one_budget([r for r in known if _like(r.choices, free) == wanted], own)
+    known = [
+        r for r in known if _like(r.choices, free) == wanted and not (same_budget and _given(r.choices) != _given(own))
+    ]
+    return _of_one_budget(known, own)
 
 
 def _like(own: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:

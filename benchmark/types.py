@@ -25,6 +25,10 @@ class Impossible(Exception):
     """A cell that cannot run, for a reason known before anything is loaded."""
 
 
+class Vacant(Impossible):
+    """A place of tuning that no trial takes; why."""
+
+
 class Unusable(Exception):
     """Input that cannot be used (file, checkpoint, configuration): what, where, what now."""
 
@@ -179,6 +183,11 @@ class Task(ABC):
         return {}
 
 
+def looks(steps: int, evaluations: int) -> list[int]:
+    """List the steps after which training looks at valid."""
+    return sorted({round(steps * (i + 1) / evaluations) for i in range(evaluations)})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """What every method of a comparison may spend, and the recipe they share."""
@@ -195,7 +204,7 @@ class Budget:
     evaluations: int  # looks at valid during training, evenly spaced, the last step among them
     eval_batch_size: int
     max_valid: int  # examples of valid that a look reads
-    max_test: int | None  # examples of each test split that are answered; null: all
+    max_test: int | None  # examples of each split that are answered, of valid too; null: all
     max_seconds: float | None  # loading, training and predicting together; a run that needs more has failed
     shard: bool | None  # the frozen blocks lie in pieces over the processes of the run; null: each has them all
 
@@ -212,6 +221,11 @@ class Budget:
                 raise Unusable(f"budget.{name}: {getattr(self, name)} given, a fraction from 0 to 1 wanted")
         if self.precision not in ("fp32", "bf16"):
             raise Unusable(f"budget.precision: {self.precision!r} given, fp32 or bf16 wanted")
+
+    @property
+    def looks(self) -> list[int]:
+        """List the steps after which training looks at valid."""
+        return looks(self.steps, self.evaluations)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,6 +355,7 @@ class Cell:
     seed_order: int | None = None  # draws the order of the examples; likewise
     phase: str = "final"  # or tune: no test split is looked at
     trial: int = 0  # which draw from the method's search range; 0: its defaults
+    until: int | None = None  # the step after which tuning stops for now; the schedule is that of the whole budget
     size: int | None = None  # that a knob was solved for
     size_of: str = "params"  # trainable parameters, or bytes of the adapter's files
     names: Mapping[str, str] = field(default_factory=dict)  # option chosen per group: {"task": "nmt", ...}
@@ -359,6 +374,20 @@ class Cell:
             raise Unusable(f"size_of: {self.size_of!r} given, {' or '.join(SIZES)} wanted")
         if self.trial < 0:
             raise Unusable(f"trial: {self.trial} given, 0 (the defaults) or more wanted, or selected")
+        if self.until == self.budget.steps:
+            object.__setattr__(self, "until", None)  # one name for the whole
+        if self.until is not None and self.phase != TUNE:
+            raise Unusable(f"until: {self.until} given, but only tuning stops before its last step: phase=tune")
+        if self.until is not None and self.until not in self.budget.looks:
+            looks = ", ".join(map(str, self.budget.looks))
+            raise Unusable(
+                f"until: {self.until} given, but valid is looked at after steps {looks}: stop at one of them"
+            )
+
+    @property
+    def last(self) -> int:
+        """The step after which its training ends, or stops for now."""
+        return self.until or self.budget.steps
 
     @property
     def kind(self) -> Kind:

@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from benchmark import pause as module
-from benchmark import reading, runner
+from benchmark import reading, runner, train
 from benchmark.compose import cell_of
+from benchmark.identity import training_id
 from benchmark.pause import Pause, Paused, leave, listening
 from benchmark.perform import Settings, perform
 from benchmark.progress import watching
-from benchmark.records import Record
+from benchmark.records import Record, Store
+from benchmark.types import Unusable
 
 ROOT = Path(__file__).parents[1]
 METHODS = ["lora", "adalora", "full", "lora_plus", "fishmask", "prefix_mlp", "dora", "pvera", "diff_pruning"]
@@ -74,6 +76,89 @@ def test_several_stops_are_counted_and_change_nothing(toy_cell, tmp_path):
     resumed, whole = run(cell, Pause(folder, "this")), run(cell)
     assert resumed[:2] == whole[:2]
     assert resumed[2]["restarts"] == 3
+
+
+STOPS = (2, 6, 10)  # of ten steps
+LOOKS = ["budget.evaluations=5", "budget.dropout=0.1", "budget.eval_batch_size=4"]
+
+
+@pytest.mark.parametrize("method", ["lora", "adalora", "full", "diff_pruning", "prefix_mlp"])
+def test_tuning_that_stops_on_its_way_ends_with_the_numbers_of_a_run_that_does_not(
+    toy_cell, tmp_path, monkeypatch, method
+):
+    steps, real = [], train.learn
+    monkeypatch.setattr(train, "learn", lambda *given: steps.append(1) or real(*given))
+    whole = run(toy_cell("seq2seq", method, *LOOKS))
+    tuned = run(toy_cell("seq2seq", method, "phase=tune", *LOOKS))
+    assert len(steps) == 20
+    steps.clear()
+    for stop, before in zip(STOPS, (0, *STOPS), strict=False):
+        cell = toy_cell("seq2seq", method, "phase=tune", f"until={stop}", *LOOKS)
+        found, answers, costs = run(cell, Pause(tmp_path / "state", "this"))
+        torch.rand(7)  # whatever happens in between
+        assert len(steps) == stop  # none is taken twice
+        assert costs.get("inherited_steps", 0) == before
+        assert "restarts" not in costs
+        assert answers == []
+        curves = [m for m in found if m.name == "loss" and m.step is not None]
+        assert curves == [m for m in whole[0] if m.name == "loss" and m.step is not None and m.step <= stop]
+    assert found == tuned[0]
+    assert run(toy_cell("seq2seq", method, *LOOKS), Pause(tmp_path / "state", "this"))[:2] == whole[:2]
+    assert len(steps) == 10  # the final run only answers
+
+
+def test_tuning_that_is_told_to_stop_while_it_answers_leaves_the_weights_of_its_last_step(toy_cell, tmp_path):
+    words = ["method.lr=0.5", *LOOKS]  # which makes the last weights others than the best ones
+    folder, half = tmp_path / "state", toy_cell("seq2seq", "lora", "phase=tune", "until=6", *words)
+    with pytest.raises(Paused):
+        run(half, AfterChecks(folder, 8))
+    run(half, Pause(folder, "this"))
+    assert (
+        run(toy_cell("seq2seq", "lora", *words), Pause(folder, "this"))[:2]
+        == run(toy_cell("seq2seq", "lora", *words))[:2]
+    )
+
+
+def test_a_state_of_later_steps_or_of_a_run_that_is_to_be_run_again_is_not_taken_up(toy_cell, tmp_path):
+    def cell(*words):
+        return toy_cell("causal_lm", "lora", "phase=tune", *LOOKS, *words)
+
+    def inherited(cell, **told):
+        return run(cell, Pause(tmp_path / "state", "this", **told))[2].get("inherited_steps", 0)
+
+    assert [inherited(cell("until=6")), inherited(cell("until=2")), inherited(cell("until=6"))] == [0, 0, 2]
+    assert [inherited(cell("until=6")), inherited(cell("until=6"), anew=True)] == [6, 0]
+    assert inherited(cell("until=8"), anew=True) == 6  # from the rung below, which is not run again
+
+
+def stored(results):
+    return list(Store(results / "runs").records())
+
+
+def test_a_state_is_kept_for_whoever_goes_on_and_goes_with_the_final_run(toy_cell, tmp_path):
+    settings = Settings(
+        results=str(tmp_path), device="cpu", retry=None, save=None, force=False, shared=True, attempts=1
+    )  # fmt: skip
+    words = ["budget.evaluations=5"]
+    for more, states in ((["phase=tune", "until=4"], 1), (["phase=tune"], 1), ([], 0)):
+        perform(toy_cell("causal_lm", "lora", *words, *more), settings)
+        assert len(list(tmp_path.rglob(".*.paused"))) == states
+    found = {(r.config["phase"], r.config["until"]): r.value("cost", "inherited_steps") for r in stored(tmp_path)}
+    assert found == {("tune", 4): None, ("tune", None): 4, (None, None): 10}
+    assert len({training_id(r.config) for r in stored(tmp_path)}) == 1
+    assert not [f for f in tmp_path.rglob(".*") if f.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["phase=tune", "until=3"], "until: 3 given, but valid is looked at after steps 2, 4, 6, 8, 10"),
+        (["until=4"], "until: 4 given, but only tuning stops before its last step: phase=tune"),
+    ],
+)
+def test_a_stop_where_nobody_looks_is_refused(toy_cell, words, reason):
+    with pytest.raises(Unusable, match=reason):
+        toy_cell("causal_lm", "lora", *LOOKS, *words)
 
 
 def test_other_code_begins_anew(toy_cell, tmp_path):

@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import json
+import math
+import shutil
 import subprocess
 import sys
 import time
@@ -11,11 +13,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from benchmark import run, status
+from benchmark import run, status, train
+from benchmark.claims import Claim, Taken
 from benchmark.compose import CONFIGS, GROUPS, cell_of, choices_of, names_in, usage
 from benchmark.identity import run_id
 from benchmark.ledger import Ledger, signature
 from benchmark.records import Record, Store
+from benchmark.rungs import number
 from benchmark.sweep import Records, expand, known_as, lookup, of_grid, packed, unpacked
 from benchmark.types import Unusable
 
@@ -54,8 +58,13 @@ def test_the_architectures_of_low_resource_translation_are_fifteen():
 
 def test_all_methods_are_tuned_alike():
     cells = expand(["+sweep=tune", "task=nmt"]).cells
-    assert len(cells) == 4 * len(names_in("method"))
+    assert len(cells) == (6 + 3 + 2 * 2 + 2) * len(names_in("method"))
     assert all("phase=tune" in cell for cell in cells)
+    assert [number(cell) for cell in cells] == sorted(number(cell) for cell in cells)  # a rung after the other
+    by_hand = expand(["+sweep=tune", "task=nmt", "method=lora", "trial=0,1,7", "seed=0"]).cells
+    assert by_hand == tuple(("seed=0", "task=nmt", "phase=tune", "method=lora", f"trial={t}") for t in (0, 1, 7))
+    with pytest.raises(Unusable, match="the rungs of tuning have theirs"):
+        expand(["+sweep=tune", "task=nmt", "seed=3"])
 
 
 def test_a_sweep_is_a_product_with_seeds_outermost_and_tasks_next():
@@ -233,6 +242,142 @@ def test_status_counts_and_prints_what_is_missing(words, tmp_path, capsys):
     for line in missing:
         assert run.main(line.split()) == 0
     assert status.main(words) == 0
+
+
+@pytest.fixture
+def halving(words):
+    """The same sweep tuned: of ten steps a rung stops after two, six and all."""
+    kept = [word for word in words[1:] if not word.startswith(("method=", "seed="))]
+    return [*kept, "budget.evaluations=5", "method=lora"]
+
+
+def tuned(folder):
+    """Count tuning records by their last step and seed, and collect the trials of each."""
+    found = {}
+    for r in stored(folder).values():
+        if r.config["phase"]:
+            found.setdefault((r.config["until"] or 10, r.seed), set()).add(r.config["trial"] or 0)
+    return found
+
+
+def numbers(folder):
+    """What was found out, without what a clock or the way to it says."""
+    return {
+        name: [r.status, r.config, [m for m in r.measurements if m.split != "cost"]]
+        for name, r in stored(folder).items()
+    }
+
+
+def states(folder):
+    return sorted(path.name for path in Path(folder).rglob(".*") if path.parent.name != "runs")
+
+
+def test_halving_runs_each_rung_from_where_the_one_below_stopped(halving, tmp_path, capsys):
+    assert run.main(["+sweep=tune", *halving]) == 0
+    found = tuned(tmp_path)
+    assert {key: len(trials) for key, trials in found.items() if key[0] < 10} == {(2, 0): 6, (6, 0): 3}
+    assert found[10, 0] == found[10, 1] <= found[6, 0] | {t for t in found[10, 0] if t >= 1000}
+    inherited = {
+        (r.config["until"] or 10, r.seed): r.value("cost", "inherited_steps") for r in stored(tmp_path).values()
+    }
+    assert {key: value for key, value in inherited.items() if value} == {(6, 0): 2, (10, 0): 6}
+    kept = stored(tmp_path)
+    capsys.readouterr()
+    assert run.main(["+sweep=tune", *halving]) == 0
+    assert "0 to run" in capsys.readouterr().out
+    assert stored(tmp_path) == kept
+    assert status.main(["+sweep=tune", *halving]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[:4] for row in rows[:3]] == [
+        ["text_generation", "rung", str(rung), str(many)] for rung, many in enumerate((6, 3, 4))
+    ]
+    assert status.main(["+sweep=tune", *halving, "--trials"]) == 0
+    said = capsys.readouterr().out
+    assert "dropped after step 2: valid loss" in said
+    assert "chosen: valid loss" in said
+    assert run.main(["+sweep=final", *halving]) == 0
+    final = {r.seed: r for r in stored(tmp_path).values() if not r.config["phase"]}
+    assert {seed: r.value("cost", "inherited_steps") for seed, r in final.items()} == {0: 10, 1: 10, 2: None}
+    assert len({r.config["trial"] or 0 for r in final.values()}) == 1
+    assert final[0].data["selected"]["steps"] == 6 * 2 + 3 * 4 + 2 * 4 + 2 * 10 + 20 * (len(found[10, 0]) - 2)
+    assert states(tmp_path) == []
+    again = [word for word in halving if not word.startswith("results=")]
+    alone = [*again, f"trial={final[0].config['trial'] or 0}", "seed=0", f"results={tmp_path / 'alone'}"]
+    assert run.main(alone) == 0
+    [(name, one)] = numbers(tmp_path / "alone").items()
+    assert numbers(tmp_path)[name] == one
+
+
+def test_whoever_comes_to_a_rung_that_is_not_complete_completes_it(halving, tmp_path):
+    grid = expand(["+sweep=tune", *halving])
+    settings = run.settings_of(run.whole([*grid.cells[0], *grid.settings]))
+    last = next(cell for cell in grid.cells if "rung=1" in cell and "place=1" in cell)
+    run.cell_of_sweep(last, settings)
+    assert run.main(["+sweep=tune", *halving]) == 0
+    assert run.main(["+sweep=tune", *halving[:-2], "method=lora", f"results={tmp_path / 'calm'}"]) in (0, 2)
+
+
+def test_nobody_waits_for_a_rung_before_all_else_is_done(halving, tmp_path):
+    grid = expand(["+sweep=tune", *halving])
+    settings = run.settings_of(run.whole([*grid.cells[0], *grid.settings]))
+    held = known_as(grid.cells[2], tmp_path)[1]
+    later = next(cell for cell in grid.cells if "rung=1" in cell)
+    with Claim(tmp_path / "runs" / held.task / held.method, held.training).held():
+        with pytest.raises(Taken):
+            run.cell_of_sweep(later, settings)
+        assert len(tuned(tmp_path)[2, 0]) == 5  # what is free is done meanwhile
+        assert status.states(dataclasses.replace(grid, cells=grid.cells[2:3]))[0].state == "running"
+    run.cell_of_sweep(later, settings, wait=True)
+    assert {key: len(trials) for key, trials in tuned(tmp_path).items()} == {(2, 0): 6, (6, 0): 1}
+
+
+def test_a_trial_that_fails_loses_and_the_others_go_on(halving, tmp_path, monkeypatch):
+    real = train.learn
+
+    def diverging(model, micro, cell, *rest):
+        return math.nan if cell.trial in (0, 2, 3, 4) else real(model, micro, cell, *rest)
+
+    monkeypatch.setattr("benchmark.train.learn", diverging)
+    assert run.main(["+sweep=tune", *halving]) == 1  # failures are told
+    assert tuned(tmp_path)[6, 0] == {1, 5}
+    run.main(["+sweep=tune", *halving])
+    before = stored(tmp_path)
+    assert run.main(["+sweep=final", *halving, "seed=0"]) == 0
+    (final,) = (r for name, r in stored(tmp_path).items() if name not in before)
+    assert final.config["trial"] in (1, 5, 1001, 1005)
+
+
+def test_without_its_state_a_trial_is_trained_again_to_the_same_numbers(halving, tmp_path):
+    assert run.main(["+sweep=tune", *halving, "rung=0,1"]) == 0
+    shutil.copytree(tmp_path / "runs", tmp_path / "moved" / "runs", ignore=shutil.ignore_patterns(".*"))
+    moved = [word for word in halving if not word.startswith("results=")] + [f"results={tmp_path / 'moved'}"]
+    for command in (halving, moved):
+        assert run.main(["+sweep=tune", *command]) == 0
+    there = numbers(tmp_path / "moved")
+    assert there == {name: one for name, one in numbers(tmp_path).items() if name in there}
+    ends = [r for r in stored(tmp_path / "moved").values() if not r.config["until"]]
+    assert {r.value("cost", "inherited_steps") for r in ends} == {None}
+
+
+@pytest.mark.slow
+def test_several_workers_and_a_kill_leave_the_records_of_one(halving, tmp_path):
+    kept = [word for word in halving if not word.startswith(("method=", "results="))]
+    calm, wild = ([*kept, "method=lora,ia3", f"results={tmp_path / name}"] for name in ("calm", "wild"))
+    command = [sys.executable, "-m", "benchmark.run", "+sweep=tune"]
+    quiet = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    assert subprocess.run([*command, *calm], check=False, **quiet).returncode == 0
+    workers = [subprocess.Popen([*command, *wild], **quiet) for _ in range(2)]
+    while len(tuned(tmp_path / "wild").get((6, 0), ())) < 1:
+        time.sleep(0.1)
+    workers[0].kill()
+    assert workers[1].wait(300) == 0
+    assert subprocess.run([*command, *wild], check=False, **quiet).returncode == 0
+    assert numbers(tmp_path / "wild") == numbers(tmp_path / "calm")
+    assert (
+        subprocess.run([*command[:-1], "+sweep=final", *wild, "hydra/launcher=joblib"], check=False, **quiet).returncode
+        == 0
+    )
+    assert states(tmp_path / "wild") == []
 
 
 def test_a_selected_trial_is_found_again_and_chosen_anew_after_more_tuning(words, tmp_path, capsys):

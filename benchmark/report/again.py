@@ -16,7 +16,7 @@ from benchmark.trials import draw, place
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NOT_SAID = {"_target_", "name", "description", "search", "sized_by", "data"}  # no choice, or said by another word
-SCALARS = ("phase", "trial", "fraction", "seed_sample", "seed_init", "seed_order", "size", "size_of")
+SCALARS = ("phase", "trial", "until", "fraction", "seed_sample", "seed_init", "seed_order", "size", "size_of")
 SEEDS = ("seed=", "seed_")
 PLAIN = re.compile(r"[\w./%+-]+( [\w./%+-]+)*")  # what Hydra reads as text without quotes
 
