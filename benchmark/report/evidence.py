@@ -13,15 +13,19 @@ from types import ModuleType
 import numpy as np
 
 from benchmark.records import Record, Store
-from benchmark.report import resampling, statistics
-from benchmark.report.groups import Group
-from benchmark.report.statistics import Sample
+from benchmark.report import resampling, samples, scales, seeds, statistics, tails
+from benchmark.report.groups import ANY_SOURCE, Group
+from benchmark.report.samples import Sample, together
+from benchmark.report.scales import scale
 
 
-def _version(module: ModuleType) -> str:
+def _version(*modules: ModuleType) -> str:
     """Name the code: other code draws other numbers."""
-    code = [Path(str(name)).read_bytes() for name in (module.__file__, __file__)]
+    code = [Path(str(name)).read_bytes() for name in (*(module.__file__ for module in modules), __file__)]
     return hashlib.sha256(b"".join(code)).hexdigest()[:16]
+
+
+Mark = tuple[str, int, int]  # of a split's examples: which they are, how many, in how many groups
 
 
 class Evidence:
@@ -30,7 +34,7 @@ class Evidence:
     def __init__(self, results: Path) -> None:
         self.results = results
         self.kept = results / ".cache" / "draws" / _version(resampling)
-        self.told = results / ".cache" / "ties" / _version(statistics)
+        self.told = results / ".cache" / "ties" / _version(statistics, samples, scales, seeds, tails)
         self.samples: dict[tuple[str, ...], Sample | None] = {}
 
     def ties(self, samples: Mapping[str, Sample]) -> dict[str, str]:
@@ -45,47 +49,57 @@ class Evidence:
         _keep(path, lambda scratch: scratch.write_text(json.dumps([found[name] for name in ordered])))
         return found
 
-    def sample(self, group: Group, split: str = "test") -> Sample | None:
+    def beside(self, groups: Sequence[Group], proper: bool = False) -> dict[int, Sample]:
+        """Collect the seeds of groups, by their places; how seeds vary is learnt from all under the same conditions."""
+        boards: dict[tuple, dict[str, Sample]] = {}
+        for place, group in enumerate(groups):
+            if sample := self.sample(group, proper=proper):
+                boards.setdefault(group.shared(ANY_SOURCE), {})[str(place)] = sample
+        return {int(place): sample for board in boards.values() for place, sample in together(board).items()}
+
+    def sample(self, group: Group, split: str = "test", proper: bool = False) -> Sample | None:
         """Collect the seeds of a group; None without a score. Draws are there where all seeds met the same examples."""
+        metric = (group.proper() if proper else group.metric()) or ""
         # a cell has a record on each type of device, under the same run_id
         where = (group.settings.get(key, "") for key in ("source", "device"))
-        key = (split, *where, *(record.run_id for record in group.records))
+        key = (split, metric, *where, *(record.run_id for record in group.records))
         if key not in self.samples:
-            self.samples[key] = self._sample(group, split)
+            self.samples[key] = self._sample(group, split, metric)
         return self.samples[key]
 
-    def _sample(self, group: Group, split: str) -> Sample | None:
-        metric = group.metric() or ""
+    def _sample(self, group: Group, split: str, metric: str) -> Sample | None:
         done = [r for r in group.done if r.value(split, metric) is not None]
         if not done or len({r.seed for r in done}) < len(done):  # two records of a seed: nothing to pair
             return None
         scores = {r.seed: r.value(split, metric) for r in done}
-        found = {r.seed: self._drawn(r, group.settings.get("source", ""), split) for r in done}
-        marks = {(mark, size) for mark, size, _ in found.values()}
+        found = {r.seed: self._drawn(r, group.settings.get("source", ""), split, metric) for r in done}
+        marks = {mark for mark, _ in found.values()}
         if len(marks) > 1:
-            return Sample(scores, {})
-        [(mark, size)] = marks
-        return Sample(scores, {seed: draws for seed, (_, _, draws) in found.items() if draws.size}, mark, size)
+            return Sample(scores, {}, scale=scale(metric))
+        [mark] = marks
+        draws = {seed: drawn for seed, (_, drawn) in found.items() if drawn.size}
+        return Sample(scores, draws, *mark, scale=scale(metric))
 
-    def _drawn(self, record: Record, source: str, split: str) -> tuple[str, int, np.ndarray]:
-        """Give which examples a split has, how many, and the score on each drawn set of them."""
-        content = json.dumps([record.to_json(), split]).encode("utf-8", "surrogatepass")
+    def _drawn(self, record: Record, source: str, split: str, metric: str) -> tuple[Mark, np.ndarray]:
+        """Give which examples a split has, and the score on each drawn set of them."""
+        content = json.dumps([record.to_json(), split, metric]).encode("utf-8", "surrogatepass")
         name = hashlib.sha256(content + self._answers(record, source)).hexdigest()[:24]
         path = self.kept / name[:2] / f"{name}.npz"
         with suppress(FileNotFoundError, ValueError, KeyError, OSError, EOFError), np.load(path) as kept:
-            return str(kept["mark"]), int(kept["size"]), kept["draws"]
-        mark, size, draws = self._draw(record, source, split)
-        _keep(path, lambda scratch: np.savez(scratch, mark=mark, size=size, draws=draws))
-        return mark, size, draws
+            return (str(kept["mark"]), int(kept["size"]), int(kept["groups"])), kept["draws"]
+        mark, draws = self._draw(record, source, split, metric)
+        _keep(path, lambda scratch: np.savez(scratch, mark=mark[0], size=mark[1], groups=mark[2], draws=draws))
+        return mark, draws
 
-    def _draw(self, record: Record, source: str, split: str) -> tuple[str, int, np.ndarray]:
+    def _draw(self, record: Record, source: str, split: str, metric: str) -> tuple[Mark, np.ndarray]:
         rows = [row for row in self._rows(record, source) if row.get("split") == split]
-        ids = [str(row.get("id")) for row in rows]
-        score = resampling.prepared(record.data.get("metric", ""), rows, record.signatures)
+        ids, groups = [str(row.get("id")) for row in rows], resampling.groups_of(rows)
+        score = resampling.prepared(metric, rows, record.signatures)
         # an id names an example of its data: which part of them it was trained on is no matter
         told = [record.data.get("fingerprint"), ids]
         mark = hashlib.sha256(json.dumps(told).encode("utf-8", "surrogatepass")).hexdigest()[:16] if rows else ""
-        return mark, len(rows), np.zeros(0) if score is None else score(resampling.counts(ids)).astype("float32")
+        draws = np.zeros(0) if score is None else score(resampling.counts(ids, groups=groups)).astype("float32")
+        return (mark, len(rows), len(set(groups or ()))), draws
 
     def _answers(self, record: Record, source: str) -> bytes:
         """Name what is stored beside a record: it can come, and go, after the record."""
@@ -100,6 +114,7 @@ class Evidence:
 
 def _mark(sample: Sample) -> str:
     told = [sorted(sample.scores.items()), sample.examples, sample.size, sorted(sample.draws)]
+    told += [sample.groups, sample.spread, sample.freedom, sample.scale.better]
     content = b"".join(np.ascontiguousarray(sample.draws[seed]).tobytes() for seed in sorted(sample.draws))
     return hashlib.sha256(json.dumps(told).encode() + content).hexdigest()
 

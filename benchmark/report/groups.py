@@ -65,6 +65,10 @@ class Group:
         """Name the task's headline score, which a shifted test may have of its own."""
         return next((name for record in self.done if (name := record.headline(split))), None)
 
+    def proper(self) -> str | None:
+        """Name the proper score that stands beside it."""
+        return next((name for record in self.done if (name := record.data.get("proper"))), None)
+
     def values(self, split: str, name: str) -> list[float]:
         """Return one measurement over the seeds that have it."""
         found = (record.value(split, name) for record in self.done)

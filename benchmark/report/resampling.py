@@ -7,20 +7,36 @@ It is the score that the task computes of the same rows, each repeated as often 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 DRAWS = 1000
+LEAST = 5e-7  # probabilities are stored with six digits
 Row = Mapping[str, Any]
 Score = Callable[[np.ndarray], np.ndarray]  # counts [draws, examples] -> scores [draws]
 
 
-def counts(ids: Sequence[str], draws: int = DRAWS) -> np.ndarray:
-    """Draw test sets, [draws, examples]; the same for the same examples, so that differences are paired."""
+def counts(ids: Sequence[str], draws: int = DRAWS, groups: Sequence[str] | None = None) -> np.ndarray:
+    """Draw test sets, [draws, examples]; the same for the same examples, so that differences are paired.
+
+    Where examples come in groups, whole groups are drawn: those of one speaker are no independent evidence.
+    """
     seed = int.from_bytes(hashlib.sha256("\n".join(ids).encode("utf-8", "surrogatepass")).digest()[:8])
-    return np.random.default_rng(seed).multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=draws)
+    own = range(len(ids)) if groups is None else groups
+    places = {group: place for place, group in enumerate(dict.fromkeys(own))}
+    drawn = np.random.default_rng(seed).multinomial(len(places), np.full(len(places), 1 / len(places)), size=draws)
+    return drawn[:, [places[group] for group in own]]
+
+
+def groups_of(rows: Sequence[Row]) -> list[str] | None:
+    """Name the group of each row, one of its own where none is told; None where none is told of any."""
+    told = [row.get("group") for row in rows]
+    if not any(group is not None for group in told):
+        return None
+    return [f"example {place}" if group is None else f"group {group}" for place, group in enumerate(told)]
 
 
 def prepared(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) -> Score | None:
@@ -29,7 +45,7 @@ def prepared(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) ->
         return None
     try:
         return SCORES[metric](rows, signatures.get(metric, ""))
-    except (KeyError, TypeError, ValueError, IndexError):  # rows of another version
+    except (KeyError, TypeError, ValueError, IndexError, StopIteration):  # rows of another version
         return None
 
 
@@ -141,6 +157,27 @@ def _aupr(rows: Sequence[Row], _: str) -> Score:
     return lambda drawn: np.array([one(weights) for weights in drawn])
 
 
+def _bits_per_byte(rows: Sequence[Row], _: str) -> Score:
+    return _ratio([row["nll"] / math.log(2) for row in rows], [row["bytes"] for row in rows])
+
+
+def _log_loss(rows: Sequence[Row], _: str) -> Score:
+    """Of residues their likelihood is stored, of classes their probabilities; who does not answer holds all equal."""
+    if "positions" in rows[0]:
+        return _ratio([row["nll"] for row in rows], [row["positions"] for row in rows])
+    classes = next(list(row["probabilities"]) for row in rows if row["probabilities"])
+    likely = [row["probabilities"][str(row["target"][0])] if row["probabilities"] else 1 / len(classes) for row in rows]
+    return _ratio(-np.log(np.maximum(likely, LEAST)), np.ones(len(rows)))
+
+
+def _mse(rows: Sequence[Row], _: str) -> Score:
+    return _ratio([(float(row["target"][0]) - row["prediction"]) ** 2 for row in rows], np.ones(len(rows)))
+
+
+def _nats_per_character(rows: Sequence[Row], _: str) -> Score:
+    return _ratio([row["nll"] for row in rows], [row["characters"] for row in rows])
+
+
 SCORES: dict[str, Callable[[Sequence[Row], str], Score]] = {
     "bleu": _bleu,
     "accuracy": _accuracy,
@@ -150,4 +187,8 @@ SCORES: dict[str, Callable[[Sequence[Row], str], Score]] = {
     "macro_f1": _by_class(_f1),
     "spearman": _spearman,
     "aupr": _aupr,
+    "bits_per_byte": _bits_per_byte,
+    "log_loss": _log_loss,
+    "mse": _mse,
+    "nats_per_character": _nats_per_character,
 }

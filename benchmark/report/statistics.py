@@ -1,11 +1,4 @@
-"""What scores say beyond their means: intervals, paired differences, ties, and what a seed is worth.
-
-A score varies with the seed and with the examples that happen to be in the test set. Every seed meets the same
-examples, so the two are crossed: the variance of a mean over S seeds is that between the seeds over S, plus what other
-examples would do to all seeds alike. Drawing examples shows both what they do to all seeds and what they do to each;
-the second is part of the variance between seeds already, and is not counted twice (Owen and Eckles 2012, arXiv
-1106.2125).
-"""
+"""What scores say beyond their means: intervals, paired differences, ties, and what a seed is worth."""
 
 from __future__ import annotations
 
@@ -13,39 +6,15 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from benchmark.report.samples import FEWEST, Sample, of_examples
+from benchmark.report.tails import Error
+
 LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A setting's headline score: by seed, and for each seed on every drawn test set."""
-
-    scores: Mapping[int, float]
-    draws: Mapping[int, np.ndarray]  # empty where a seed has no stored predictions
-    examples: str = ""  # which ones: only those of the same can be paired
-    size: int = 0  # how many
-
-    def paired(self, other: Sample) -> Sample | None:
-        """Subtract another setting seed by seed, draw by draw; None without a common seed, or of other examples."""
-        seeds = [seed for seed in self.scores if seed in other.scores]
-        if not seeds or (self.examples and other.examples and self.examples != other.examples):
-            return None
-        both = [seed for seed in seeds if seed in self.draws and seed in other.draws]
-        return Sample(
-            {seed: self.scores[seed] - other.scores[seed] for seed in seeds},
-            {seed: self.draws[seed] - other.draws[seed] for seed in both},
-            self.examples,
-            self.size,
-        )
-
-    def plus(self, amount: float) -> Sample:
-        """Raise every score by an amount."""
-        scores = {seed: score + amount for seed, score in self.scores.items()}
-        return Sample(scores, {seed: drawn + amount for seed, drawn in self.draws.items()}, self.examples, self.size)
 
 
 @dataclass(frozen=True)
@@ -59,38 +28,28 @@ class Estimate:
     error: float  # its standard error
     seeds: int
     examples: int  # 0: no predictions are stored
+    groups: int = 0  # that these come in; 0: each is its own
+
+    @property
+    def few(self) -> bool:
+        """Whether there is no interval since too few groups were drawn."""
+        return 0 < (self.groups or self.examples) < FEWEST
 
 
 def estimate(sample: Sample) -> Estimate:
-    """Average over seeds, and say how sure that is.
+    """Average over seeds, and say how sure that is (tails.Error), between the ends of the score's scale.
 
-    The degrees of freedom are the harmonic mean of the two variances' own, weighted by them; Satterthwaite's (1946)
-    trust a small variance of three seeds, and their intervals hold the truth in as few as 92 % of tries. No interval is
-    narrower than that over examples alone: seeds agree by chance, above all where a score has few values. For the same
-    reason there is none without predictions.
+    Cutting an interval off there costs nothing: the truth lies between them. There is none without predictions, since
+    seeds agree by chance, above all where a score has few values.
     """
-    scores, seeds = np.array(list(sample.scores.values())), len(sample.scores)
+    value, seeds, error = sample.mean(), len(sample.scores), sample.error()
     complete = len(sample.draws) == seeds
-    value = float(scores.mean())
-    if not complete:
-        return Estimate(value, None, None, None, 0.0, seeds, 0)
-    by_seeds = float(scores.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    alone, shared = _of_examples(np.array(list(sample.draws.values())))
-    spent = by_seeds / max(seeds - 1, 1) + shared / max(sample.size - 1, 1)
-    ways = [(by_seeds + shared, (by_seeds + shared) / spent if spent else 1.0), (alone, max(sample.size - 1, 1))]
-    ways = [(math.sqrt(variance), freedom) for variance, freedom in ways if variance > 0]
-    if not ways:
-        return Estimate(value, value, value, float(not value), 0.0, seeds, sample.size)
-    half = max(float(stats.t.isf((1 - LEVEL) / 2, freedom)) * error for error, freedom in ways)
-    p = max(float(2 * stats.t.sf(abs(value) / error, freedom)) for error, freedom in ways)
-    return Estimate(value, value - half, value + half, p, max(error for error, _ in ways), seeds, sample.size)
-
-
-def _of_examples(drawn: np.ndarray) -> tuple[float, float]:
-    """Say how the mean over seeds varies with the examples: in all, and without what shows between seeds already."""
-    alone, pairs = float(drawn.mean(0).var(ddof=1)), itertools.combinations(drawn, 2)
-    noise = float(np.mean([(one - other).var(ddof=1) / 2 for one, other in pairs])) if len(drawn) > 1 else 0.0
-    return alone, max(alone - noise / len(drawn), 0.0)
+    if error is None:
+        return Estimate(value, None, None, None, 0.0, seeds, sample.size * complete, sample.groups * complete)
+    half, spread = error.half_width(LEVEL), math.sqrt(error.variance())
+    low, high = (sample.scale.within(end) for end in (value - half, value + half))
+    p = float(error.p(value)) if spread else float(not value)
+    return Estimate(value, low, high, p, spread, seeds, sample.size, sample.groups)
 
 
 @dataclass(frozen=True)
@@ -115,7 +74,13 @@ def against(reference: str, samples: Mapping[str, Sample]) -> dict[str, Differen
     return {name: Difference(e, e.p, adjusted.get(name)) for name, e in found.items()}
 
 
-def holm(values: Mapping[str, float | None]) -> dict[str, float]:
+def undecidable(samples: Mapping[str, Sample], tests: int) -> bool:
+    """Whether so many tests of these settings can tell nothing apart, as few as their groups are."""
+    drawn = [sample.drawn for sample in samples.values() if sample.drawn]
+    return bool(drawn) and (min(drawn) < FEWEST or tests * 2 ** (1 - min(drawn)) >= 1 - LEVEL)
+
+
+def holm(values: Mapping[Any, float | None]) -> dict[Any, float]:
     """Correct p values for their number; those that are None take no part."""
     from statsmodels.stats.multitest import multipletests
 
@@ -130,12 +95,11 @@ def ties(samples: Mapping[str, Sample]) -> dict[str, str]:
 
     What can be paired with no other has none.
     """
-    ranked = sorted(samples, key=lambda name: -np.mean(list(samples[name].scores.values())))
+    ranked = sorted(samples, key=lambda name: -samples[name].scale.better * samples[name].mean())
     found = {pair: both for pair in itertools.combinations(ranked, 2) if (both := _pair(samples, pair))}
-    pairs = list(found)
-    adjusted = holm({str(i): estimate(found[pair]).p for i, pair in enumerate(pairs)})
-    apart = [pair for i, pair in enumerate(pairs) if adjusted.get(str(i), 1.0) < 1 - LEVEL]
-    ranked = [name for name in ranked if any(name in pair for pair in pairs)]
+    adjusted = holm(_tested(found))
+    apart = [pair for pair in found if adjusted.get(pair, 1.0) < 1 - LEVEL]
+    ranked = [name for name in ranked if any(name in pair for pair in found)]
     groups = [frozenset(ranked)]
     for one, other in apart:
         split = [g - {name} for g in groups if {one, other} <= g for name in (one, other)]
@@ -143,6 +107,15 @@ def ties(samples: Mapping[str, Sample]) -> dict[str, str]:
         groups = [g for g in {*kept, *split} if not any(g < larger for larger in {*kept, *split})]
     ordered = sorted(groups, key=lambda g: sorted(ranked.index(name) for name in g))
     return {name: "".join(_letter(i) for i, g in enumerate(ordered) if name in g) for name in samples}
+
+
+def _tested(pairs: Mapping[tuple[str, str], Sample]) -> dict[tuple[str, str], float]:
+    """Give the p value of each pair that has one, as estimate() does, all at once."""
+    known = {pair: error for pair, both in pairs.items() if (error := both.error())}
+    if not known:
+        return {}
+    parts = np.array([[e.seeds, e.freedom, e.shared, e.alone, e.groups] for e in known.values()]).T
+    return dict(zip(known, Error(*parts).p([pairs[pair].mean() for pair in known]).tolist(), strict=True))
 
 
 def _pair(samples: Mapping[str, Sample], names: tuple[str, str]) -> Sample | None:
@@ -191,10 +164,11 @@ def needed(samples: Mapping[str, Sample], gap: float, power: float = 0.8, most: 
     known = [p for p in pairs if p and len(p.scores) == len(p.draws) > 1]
     if not known:
         return None
-    by_seed = float(np.mean([np.var(list(p.scores.values()), ddof=1) for p in known]))
-    shared = float(np.mean([_of_examples(np.array(list(p.draws.values())))[1] for p in known]))
-    size = known[0].size
-    enough = (n for n in range(2, most) if _power(gap, by_seed / n, n, shared, size) >= power)
+    by_seed = float(np.mean([p.variance() for p in known]))
+    varied = [(len(p.draws), *of_examples(p)) for p in known]
+    shared = float(np.mean([max(alone - noise / seeds, 0.0) for seeds, noise, alone in varied]))
+    size, drawn = known[0].size, known[0].drawn
+    enough = (n for n in range(2, most) if _power(gap, by_seed / n, n, shared, drawn) >= power)
     reach = sum(map(stats.norm.isf, ((1 - LEVEL) / 2, 1 - power)))  # standard errors between zero and the gap
     return Needed(next(enough, None), math.ceil(size * shared * (reach / gap) ** 2))
 

@@ -1,0 +1,118 @@
+"""The scores of a setting by seed and by drawn test set, and what they say of how their mean varies.
+
+A score varies with the seed and with the examples that happen to be in the test set. Every seed meets the same
+examples, so the two are crossed: the variance of a mean over S seeds is that between the seeds over S, plus what other
+examples would do to all seeds alike. Drawing examples shows both what they do to all seeds and what they do to each;
+the second is part of the variance between seeds already, and is not counted twice (Owen and Eckles 2012, arXiv
+1106.2125). Where examples come in groups (speakers, patients, parents), groups are drawn.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from benchmark.report.scales import UNKNOWN, Scale
+from benchmark.report.seeds import moderated
+from benchmark.report.tails import Error
+
+FEWEST = 6  # groups: five that all agree do so by chance alone in 1 of 16 tries
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A setting's score: by seed, and for each seed on every drawn test set."""
+
+    scores: Mapping[int, float]
+    draws: Mapping[int, np.ndarray]  # empty where a seed has no stored predictions
+    examples: str = ""  # which ones: only those of the same can be paired
+    size: int = 0  # how many
+    groups: int = 0  # that they come in and that were drawn; 0: each is its own
+    scale: Scale = UNKNOWN
+    spread: float | None = None  # variance between seeds as the whole comparison has it; None: as these scores have it
+    freedom: float = 0.0  # degrees by which that is known
+
+    @property
+    def drawn(self) -> int:
+        """Count what was drawn: groups, or examples."""
+        return self.groups or self.size
+
+    def paired(self, other: Sample) -> Sample | None:
+        """Subtract another setting seed by seed, draw by draw; None without a common seed, or of other examples."""
+        seeds = [seed for seed in self.scores if seed in other.scores]
+        if not seeds or (self.examples and other.examples and self.examples != other.examples):
+            return None
+        both = [seed for seed in seeds if seed in self.draws and seed in other.draws]
+        known = self.spread is not None and other.spread is not None
+        return Sample(
+            {seed: self.scores[seed] - other.scores[seed] for seed in seeds},
+            {seed: self.draws[seed] - other.draws[seed] for seed in both},
+            self.examples,
+            self.size,
+            self.groups,
+            self.scale.difference(),
+            self.spread + other.spread if known else None,
+            min((one.freedom for one in (self, other) if one.spread), default=0.0),
+        )
+
+    def plus(self, amount: float) -> Sample:
+        """Raise every score by an amount."""
+        return replace(
+            self,
+            scores={seed: score + amount for seed, score in self.scores.items()},
+            draws={seed: drawn + amount for seed, drawn in self.draws.items()},
+            scale=self.scale.moved(amount),
+        )
+
+    def mean(self) -> float:
+        """Average over the seeds."""
+        return float(np.mean(list(self.scores.values())))
+
+    def variance(self) -> float:
+        """Give the variance of these scores; of one seed, 0."""
+        return float(np.var(list(self.scores.values()), ddof=1)) if len(self.scores) > 1 else 0.0
+
+    def error(self) -> Error | None:
+        """Say how the mean varies; None without predictions, or where too few groups were drawn to know."""
+        seeds = len(self.scores)
+        if len(self.draws) < seeds or self.drawn < FEWEST:
+            return None
+        noise, alone = of_examples(self)
+        shared = max(alone - noise / seeds, 0.0)
+        spread, freedom = self.spread, self.freedom
+        if spread is None:
+            spread, freedom = self.variance(), seeds - 1
+        return Error(spread / seeds, max(freedom, 1.0), shared, alone, self.drawn)
+
+
+def together(samples: Mapping[str, Sample]) -> dict[str, Sample]:
+    """Say of each setting of a comparison how its seeds vary, as all of them tell; fewer than four say it of their own.
+
+    A spread is no smaller than what the examples alone do to single seeds: three that agree by luck show less.
+    """
+    noises = {name: of_examples(s)[0] for name, s in samples.items() if s.draws and len(s.draws) == len(s.scores)}
+    freedom = {name: len(samples[name].scores) - 1 for name in noises}
+    seen = {name: samples[name].variance() for name in noises}
+    moved = [name for name in noises if noises[name] or seen[name] or not freedom[name]]
+    tiny = 1e-12 * max(seen.values(), default=0.0)  # a variance of nothing has no logarithm
+    found = moderated([max(seen[n], noises[n] / 100, tiny) for n in moved], [freedom[n] for n in moved])
+    if found is None:
+        return dict(samples)
+    same = dict.fromkeys(noises, (0.0, 0.0))  # every seed gives the same answers: no seed is at work
+    known = same | {n: (max(v, noises[n]), f) for n, v, f in zip(moved, *(f.tolist() for f in found), strict=True)}
+    return {
+        name: replace(sample, spread=known[name][0], freedom=known[name][1]) if name in known else sample
+        for name, sample in samples.items()
+    }
+
+
+def of_examples(sample: Sample) -> tuple[float, float]:
+    """Say how single seeds, and how their mean, vary with the examples: the first without what all seeds share."""
+    drawn = np.array(list(sample.draws.values()))
+    correction = sample.drawn / max(sample.drawn - 1, 1)  # drawn with replacement, groups vary less by one of them
+    pairs = itertools.combinations(drawn, 2)
+    noise = float(np.mean([(one - other).var(ddof=1) / 2 for one, other in pairs])) if len(drawn) > 1 else 0.0
+    return noise * correction, float(drawn.mean(0).var(ddof=1)) * correction

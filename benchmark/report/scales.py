@@ -1,0 +1,53 @@
+"""Within which ends a score lies, and which of them is the better one: said here alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The ends of a score, or of a difference of two."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    better: int = 1  # -1: lower is better
+
+    def difference(self) -> Scale:
+        """Give the scale of one such score less another."""
+        return Scale(self.low - self.high, self.high - self.low, self.better)
+
+    def moved(self, amount: float) -> Scale:
+        """Raise both ends."""
+        return Scale(self.low + amount, self.high + amount, self.better)
+
+    def within(self, value: float) -> float:
+        """Cut a value off at the ends."""
+        return min(max(value, self.low), self.high)
+
+
+UNKNOWN = Scale()
+SHARE, PERCENT, CORRELATION = Scale(0.0, 1.0), Scale(0.0, 100.0), Scale(-1.0, 1.0)
+UNLIKELIHOOD = Scale(low=0.0, better=-1)
+SCALES = {
+    "accuracy": SHARE,
+    "aupr": SHARE,
+    "balanced_accuracy": SHARE,
+    "character_accuracy": Scale(high=1.0),  # more characters too many than there should be: below 0
+    "macro_f1": SHARE,
+    "spearman": CORRELATION,
+    "unweighted_average_recall": SHARE,
+    "verification_accuracy": SHARE,
+    "bleu": PERCENT,
+    "chrf++": PERCENT,
+    "bits_per_byte": UNLIKELIHOOD,
+    "log_loss": UNLIKELIHOOD,
+    "mse": UNLIKELIHOOD,
+    "nats_per_character": UNLIKELIHOOD,
+}
+
+
+def scale(metric: str) -> Scale:
+    """Give a score's scale; one that is not known has no ends, and higher is better."""
+    return SCALES.get(metric, UNKNOWN)
