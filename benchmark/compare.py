@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import warnings
@@ -18,8 +19,9 @@ from benchmark.report import frame
 from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.evidence import Evidence
 from benchmark.report.groups import ANY_SOURCE, WHOLE, Group, differences, grouped
+from benchmark.report.samples import FEWEST, Sample
 from benchmark.report.statistics import LEVEL, Estimate, estimate, holm
-from benchmark.report.tables import significant
+from benchmark.report.tables import METHOD, significant
 from benchmark.report.views import MEASURING
 from benchmark.wording import near
 
@@ -27,6 +29,7 @@ USAGE = """usage: python -m benchmark.compare A B [task=T] [results=DIR]
 
 Shows for every task, budget and backbone on which both methods were recorded how far A is from B: headline score,
 paired by seed and by test example, with its 95 % interval; and how A's parameters, time and memory relate to B's."""
+PROPER = ", proper score"
 OUTCOMES = ("win", "tie", "loss", "open")
 COSTS = {"trainable_params": "parameters", STEP: "step time", MEMORY: "memory"}
 
@@ -41,6 +44,8 @@ class Meeting:
     other: Group
     difference: Estimate
     scores: tuple[float, float]  # over the seeds that both have
+    metric: str
+    better: int = 1  # -1: lower is better
 
     def across(self) -> bool:
         """Whether one is shipped and the other your own: of interest where either has none of its own kind to meet."""
@@ -51,7 +56,7 @@ class Meeting:
         if p is None:
             return "open"
         win, tie, loss, _ = OUTCOMES
-        return tie if p >= 1 - LEVEL else win if self.difference.value > 0 else loss
+        return tie if p >= 1 - LEVEL else win if self.difference.value * self.better > 0 else loss
 
 
 def main(arguments: list[str]) -> int:
@@ -98,22 +103,32 @@ def meetings(runs: list[frame.Run], evidence: Evidence, first: str, second: str,
     for (name, budget), groups in grouped([run for run in runs if task in (None, run[1].task)]).items():
         if budget == MEASURING:
             continue
-        ones, others = ([g for g in groups if g.method == m and g.done] for m in (first, second))
-        for one in ones:
-            for other in others:
-                samples = evidence.sample(one), evidence.sample(other)
-                if one.shared(ANY_SOURCE) != other.shared(ANY_SOURCE) or not all(samples):
-                    continue
-                if both := samples[0].paired(samples[1]):
-                    scores = tuple(statistics.fmean(s.scores[seed] for seed in both.scores) for s in samples)
-                    family = f"{budget or 'no budget'}{', part of the data' * (one.part != WHOLE)}"
-                    yield Meeting(f"{name} {budget}".strip(), family, one, other, estimate(both), scores)
+        sides = [{g.shared(ANY_SOURCE) for g in groups if g.method == m and g.done} for m in (first, second)]
+        beside = [g for g in groups if g.shared(ANY_SOURCE) in sides[0] & sides[1]]
+        for proper in (False, True):
+            known = [(beside[place], sample) for place, sample in evidence.beside(beside, proper).items()]
+            ones, others = ([pair for pair in known if pair[0].method == m] for m in (first, second))
+            for one, other in itertools.product(ones, others):
+                if found := met(one, other, proper):
+                    family = f"{budget or 'no budget'}{', part of the data' * (one[0].part != WHOLE)}"
+                    yield replace(found, place=f"{name} {budget}".strip(), family=family + PROPER * proper)
+
+
+def met(one: tuple[Group, Sample], other: tuple[Group, Sample], proper: bool) -> Meeting | None:
+    """Hold two settings against each other; None where more than the method differs, or nothing can be paired."""
+    (mine, first), (its, second) = one, other
+    both = first.paired(second) if mine.shared(ANY_SOURCE) == its.shared(ANY_SOURCE) else None
+    if both is None:
+        return None
+    means = [statistics.fmean(sample.scores[seed] for seed in both.scores) for sample in (first, second)]
+    metric = (mine.proper() if proper else mine.metric()) or ""
+    return Meeting("", "", mine, its, estimate(both), (means[0], means[1]), metric, first.scale.better)
 
 
 def apart(found: Iterable[Meeting]) -> list[Meeting]:
     """Leave each pair of runs once, a default that tuning chose as tuned; say what tells rows of a place apart."""
     # the record itself: a cell that was run again has the same run_id in another source
-    pairs = {tuple(id(r) for r in (*m.one.records, *m.other.records)): m for m in found}
+    pairs = {(m.metric, *(id(r) for r in (*m.one.records, *m.other.records))): m for m in found}
     within = {id(group) for m in pairs.values() if not m.across() for group in (m.one, m.other)}
     own = {pair: m for pair, m in pairs.items() if not (m.across() and {id(m.one), id(m.other)} <= within)}
     places: dict[tuple[str, str], list[Meeting]] = {}
@@ -159,7 +174,11 @@ def show(found: Sequence[Meeting], costs: Costs, first: str, second: str) -> Non
         told = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
         many = f"{len(members)} comparison{'s' * (len(members) > 1)}"
         print(f"{family}: {told} in {many} of {first} with {second}")
-    print("tie: not told apart, p corrected (Holm) for the comparisons of its line; open: no test without predictions")
+    print("tie: not told apart, p corrected (Holm) for the comparisons of its line; open: no test without predictions,")
+    print(f"or where test examples come in fewer than {FEWEST} groups")
+    if any(m.better < 0 for m in found):
+        print("proper score: of the same answers, lower is better; a win is the lower one")
+    print(METHOD)
     print(f"costs: {first} over {second}, ~ where others were at work, or measurements overlap")
     if any(m.one.untrained or m.other.untrained for m in found):
         print(f"{MARK}: at least one seed is {UNTRAINED}")
@@ -177,7 +196,7 @@ def row(meeting: Meeting, p: float | None, outcome: str) -> list[str]:
     shown = "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
     told = [f"{found.value:+.{digits}f}", interval, shown, str(found.seeds), outcome]
     started = f"{one.backbone}, random weights" if one.control else one.backbone
-    return [meeting.place, started, one.metric() or "", *scores, *told]
+    return [meeting.place, started, meeting.metric, *scores, *told]
 
 
 def ratios(meeting: Meeting, costs: Costs) -> Iterator[str]:

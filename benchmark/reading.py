@@ -47,6 +47,7 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
         used = {name: used[name] for name in ("train", "valid")}
     result.data |= {
         "metric": cell.task.metric,
+        **({"proper": cell.task.proper} if cell.task.proper else {}),
         "fingerprint": reuse.get("fingerprint", ("task",), lambda: fingerprint(splits)),
         "sample": fingerprint(used),
         "sizes": {name: len(examples) for name, examples in used.items()},

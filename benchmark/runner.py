@@ -252,9 +252,11 @@ def predict(
 
 
 def rows(split: str, examples: Sequence[Example], answers: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Put each answer beside its target: enough to compute every score again."""
+    """Put each answer beside its target: enough to compute every score again, and to draw the groups that there are."""
     return [
-        {"split": split, "id": example.id, "target": list(example.targets), **answer}
+        {"split": split, "id": example.id, "target": list(example.targets)}
+        | ({} if example.group is None else {"group": example.group})
+        | answer
         for example, answer in zip(examples, answers, strict=True)
     ]
 

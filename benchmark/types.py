@@ -107,6 +107,9 @@ class Task(ABC):
     version: int  # raised when a number changes its meaning
     kinds: ClassVar[tuple[Kind, ...]]
     metric: ClassVar[str]  # headline entry of score(); higher is better
+    proper: ClassVar[str | None] = (
+        None  # entry that only true beliefs make lowest: it tells apart what few answers hide
+    )
     reads: ClassVar[Input] = Input.TEXT
     placeholder: ClassVar[Any] = None  # stands in for the answer where none is known
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from benchmark.types import IGNORED, Example, Head, Kind, Prediction, Unusable
-from tasks.scores import by_class, by_edits, by_probability, by_value
+from tasks.scores import by_class, by_edits, by_probability, by_value, log_loss, unlikelihood
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,7 @@ class Classification:
     """One class per example."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY,)
+    proper: ClassVar[str | None] = "log_loss"
     pair: ClassVar[bool] = False
 
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
@@ -63,13 +64,15 @@ class Classification:
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
         """Score classes, and the probabilities behind them."""
         truth = [str(t[0]) for t in targets]
-        return by_class(truth, [p["prediction"] for p in predictions]) | by_probability(truth, predictions)
+        said = [p["prediction"] for p in predictions]
+        return by_class(truth, said) | by_probability(truth, predictions) | log_loss(truth, predictions)
 
 
 class Regression:
     """One number per example."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.REGRESS,)
+    proper: ClassVar[str | None] = "mse"
     pair: ClassVar[bool] = False
 
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
@@ -108,6 +111,7 @@ class Tagging:
     """One label per position; a target is a sequence of labels, None where a position does not count."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.TAG,)
+    proper: ClassVar[str | None] = "log_loss"
     pair: ClassVar[bool] = False
 
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
@@ -130,14 +134,28 @@ class Tagging:
         return filled(labels, width)
 
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
-        """Give a label for each position that was read."""
+        """Give a label for each position that was read, and how unlikely the true ones were held (nats)."""
         rows = output.logits.argmax(-1).cpu().tolist()
+        said = [[head.labels[c] for c in row[: f["length"]]] for row, f in zip(rows, features, strict=True)]
         return [
-            {"prediction": [head.labels[c] for c in row[: f["length"]]]} for row, f in zip(rows, features, strict=True)
+            {"prediction": labels, **self._unlikely(logits, f)}
+            for labels, logits, f in zip(said, output.logits, features, strict=True)
         ]
 
+    def _unlikely(self, logits: torch.Tensor, features: Features) -> Prediction:
+        """Sum -log of the true labels' probabilities, of positions that were read and count; empty without labels."""
+        import torch
+
+        if "label" not in features:
+            return {}
+        label = torch.tensor(features["label"], device=logits.device)
+        losses = torch.nn.functional.cross_entropy(
+            logits[: len(label)].float(), label, ignore_index=IGNORED, reduction="none"
+        )
+        return {"nll": float(losses.double().sum()), "positions": int((label != IGNORED).sum())}
+
     def nothing(self) -> Prediction:
-        return {"prediction": []}
+        return {"prediction": [], "nll": 0.0, "positions": 0}
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
         """Score all positions that count as one population; a position that was cut off is a wrong answer."""
@@ -147,13 +165,14 @@ class Tagging:
             pairs = [(str(tag), tagged) for tag, tagged in zip(tags, read, strict=True) if tag is not None]
             truth += [tag for tag, _ in pairs]
             said += [tagged for _, tagged in pairs]
-        return by_class(truth, said)
+        return by_class(truth, said) | unlikelihood("log_loss", predictions, "positions")
 
 
 class Transcription:
     """A line of text, written character by character (connectionist temporal classification, Graves et al. 2006)."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CTC,)
+    proper: ClassVar[str | None] = "nats_per_character"
     pair: ClassVar[bool] = False
 
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
@@ -180,18 +199,38 @@ class Transcription:
         return filled(labels, max(map(len, labels)))
 
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
-        """Decode greedily: the likeliest class per frame, repeats merged, blanks dropped."""
+        """Decode greedily: the likeliest class per frame, repeats merged, blanks dropped.
+
+        Beside each text stands how unlikely the true one was held, over all its alignments.
+        """
         rows = output.logits.argmax(-1).cpu().tolist()
-        frames = [len(row) for row in rows] if output.mask is None else output.mask.sum(1).tolist()
-        texts = (collapsed(row[: int(n)], head) for row, n in zip(rows, frames, strict=True))
-        return [{"prediction": " ".join(text.split())} for text in texts]
+        frames = [len(row) for row in rows] if output.mask is None else output.mask.sum(1).int().tolist()
+        texts = (collapsed(row[:n], head) for row, n in zip(rows, frames, strict=True))
+        return [
+            {"prediction": " ".join(text.split()), **self._unlikely(logits[:n], f)}
+            for text, logits, n, f in zip(texts, output.logits, frames, features, strict=True)
+        ]
+
+    def _unlikely(self, logits: torch.Tensor, features: Features) -> Prediction:
+        """Give the text's negative log-likelihood (nats), of 0 characters where no path writes it, if there is one."""
+        import torch
+
+        if "label" not in features:
+            return {}
+        label = features["label"]
+        if not label or frames_of(label) > len(logits):
+            return {"nll": 0.0, "characters": 0}
+        likely = logits.double().cpu().log_softmax(-1)
+        loss = torch.nn.functional.ctc_loss(likely, torch.tensor(label), (len(likely),), (len(label),), reduction="sum")
+        return {"nll": float(loss), "characters": len(label)}
 
     def nothing(self) -> Prediction:
-        return {"prediction": ""}
+        return {"prediction": "", "nll": 0.0, "characters": 0}
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:
         """Score errors over all characters, or words, of the references."""
-        return by_edits([t[0] for t in targets], [p["prediction"] for p in predictions])
+        edits = by_edits([t[0] for t in targets], [p["prediction"] for p in predictions])
+        return edits | unlikelihood("nats_per_character", predictions, "characters")
 
 
 def frames_of(label: Sequence[int]) -> int:

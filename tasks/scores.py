@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark.types import Prediction
 
+LEAST = 5e-7  # of a probability, which is stored with six digits: a class that is ruled out must not cost infinity
 BINS = 15  # of the calibration error (Guo et al. 2017, arXiv 1706.04599)
 
 
@@ -40,6 +41,7 @@ def by_value(truth: Sequence[float], said: Sequence[float]) -> dict[str, float]:
     scores = {
         "spearman": 0.0 if math.isnan(spearman) else spearman,
         "rmse": float(metrics.root_mean_squared_error(truth, said)),
+        "mse": float(metrics.mean_squared_error(truth, said)),
     }
     return scores | ({"r2": float(metrics.r2_score(truth, said))} if len(set(truth)) > 1 else {})
 
@@ -50,6 +52,28 @@ def by_edits(truth: Sequence[str], said: Sequence[str]) -> dict[str, float]:
 
     cer, wer = float(jiwer.cer(list(truth), list(said))), float(jiwer.wer(list(truth), list(said)))
     return {"character_accuracy": 1 - cer, "cer": cer, "wer": wer}
+
+
+def log_loss(truth: Sequence[str], predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Average -log of the true class's probability; who does not answer holds all classes for equally likely.
+
+    None where a true class is not among those that were asked for.
+    """
+    classes = next((set(p["probabilities"]) for p in predictions if p["probabilities"]), set())
+    if not classes or not set(truth) <= classes:
+        return {}
+    likely = [
+        p["probabilities"][label] if p["probabilities"] else 1 / len(classes)
+        for label, p in zip(truth, predictions, strict=True)
+    ]
+    return {"log_loss": float(-np.log(np.maximum(likely, LEAST)).mean())}
+
+
+def unlikelihood(name: str, predictions: Sequence[Prediction], unit: str) -> dict[str, float]:
+    """Average the stored negative log-likelihoods (nats) over what they are of; empty where none are stored."""
+    known = [p for p in predictions if p.get("nll") is not None]
+    count = sum(p[unit] for p in known)
+    return {name: sum(p["nll"] for p in known) / count} if count else {}
 
 
 def by_probability(truth: Sequence[str], predictions: Sequence[Prediction]) -> dict[str, float]:

@@ -104,6 +104,7 @@ class SpeakerVerification(SpeechClassification):
     """Whether two clips are of one speaker: learnt by naming the training speakers, asked of every pair of a split."""
 
     metric: ClassVar[str] = "verification_accuracy"
+    proper: ClassVar[str | None] = None  # tests may have speakers of their own, to whom no probability is given
 
     def closed(self, split: str) -> bool:
         """Tests may have speakers of their own; valid chooses the state by naming, so it may not."""

@@ -23,6 +23,7 @@ class TextToText(Task):
     """Read a source text, write a target text; decoders and encoder-decoders see the same two strings."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CAUSAL_LM, Kind.SEQ2SEQ)
+    proper: ClassVar[str] = "bits_per_byte"
     placeholder: ClassVar[str] = "?"
 
     data: Data

@@ -19,7 +19,7 @@ from benchmark.report.domains import Board, Outcomes
 from benchmark.report.evidence import Evidence
 from benchmark.report.frame import load
 from benchmark.report.groups import Group, grouped
-from benchmark.report.statistics import Sample
+from benchmark.report.samples import Sample
 
 
 def board(task: str, **scores: list[float]) -> Board:

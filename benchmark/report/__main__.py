@@ -87,7 +87,8 @@ def board(found: Material, task: str, budget: str) -> Board:
     name, members = "_".join(filter(None, (task, budget))), found.grids[task, budget]
     if budget == views.MEASURING:
         return Board(task, budget, cost_tables.costs(name, members), members, scored=False)
-    return Board(task, budget, tables.table(name, members, found.standing[task, budget], found.costs), members)
+    standing, proper = found.standing[task, budget], found.proper[task, budget]
+    return Board(task, budget, tables.table(name, members, standing, found.costs, proper), members)
 
 
 def order(found: Material) -> list[str]:

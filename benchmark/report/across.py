@@ -21,9 +21,10 @@ POINTS = {"bleu": 1.0}  # one point on a metric's scale; on the others, that end
 RANKING = (
     "mean rank: over the tasks, 1 is best, among the methods that have a score on every one of them; 95 %: over seeds "
     "and test examples of these tasks, not over other tasks. Against lora and full: tasks where a method is clearly "
-    "above / not told apart / clearly below (paired, Holm's correction within a task). gain: 0 is the head alone, or "
-    "the frozen network where no head is new, 1 is full fine-tuning; beyond 1 it is better than that. "
-    f"{ABSENT}: no score, or, of a gain, full fine-tuning is not clearly above 0. No mean over unlike metrics is shown."
+    "above / not told apart / clearly below (paired as in the tasks' tables, Holm's correction within a task). gain: "
+    "0 is the head alone, or the frozen network where no head is new, 1 is full fine-tuning; beyond 1 it is better "
+    f"than that. {ABSENT}: no score, or, of a gain, full fine-tuning is not clearly above 0. No mean over unlike "
+    "metrics is shown."
 )
 CERTAINTY = (
     "What the order of methods rests on. share of method, seed, rest: of the variance of scores (components of a "

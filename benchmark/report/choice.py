@@ -11,7 +11,8 @@ from benchmark.report.costs import MEMORY, STEP, Cost, Costs, front
 from benchmark.report.evidence import Evidence
 from benchmark.report.groups import Group
 from benchmark.report.runnable import Capable
-from benchmark.report.statistics import Difference, Estimate, Sample, against, estimate
+from benchmark.report.samples import Sample
+from benchmark.report.statistics import Difference, Estimate, against, estimate
 
 COSTS = ("trainable_params", MEMORY, STEP)  # what a score is held against
 TRAINING = "train_seconds"
@@ -60,7 +61,7 @@ class Limit:
 
 def candidates(board: Board, evidence: Evidence, able: Mapping[str, Capable], costs: Costs) -> list[Candidate]:
     """Collect the scored settings, the best first."""
-    scored = [(group, sample) for group in board.groups if (sample := evidence.sample(group))]
+    scored = [(board.groups[place], sample) for place, sample in sorted(evidence.beside(board.groups).items())]
     priced = {name: costs.of([group for group, _ in scored], name) for name in (*COSTS, TRAINING)}
     found = []
     for place, (group, sample) in enumerate(scored):

@@ -11,7 +11,8 @@ from scipy.stats import rankdata
 from benchmark.report.evidence import Evidence
 from benchmark.report.groups import ANY_SOURCE, WHOLE, Group
 from benchmark.report.meant import meant
-from benchmark.report.statistics import LEVEL, Difference, Sample, against, estimate
+from benchmark.report.samples import Sample
+from benchmark.report.statistics import LEVEL, Difference, against, estimate
 
 FLOORS = ("head", "frozen")  # what the network gives without being adapted; the first that ran
 CEILING = "full"
@@ -67,7 +68,8 @@ def _board(task: str, groups: Sequence[Group], evidence: Evidence) -> Board:
     for group in groups:
         by_method.setdefault(group.method, []).append(group)
     chosen = {method: found for method, its in sorted(by_method.items()) if (found := meant(its))}
-    samples = {method: sample for method, group in chosen.items() if (sample := evidence.sample(group))}
+    known = {id(groups[place]): sample for place, sample in evidence.beside(groups).items()}
+    samples = {method: known[id(group)] for method, group in chosen.items() if id(group) in known}
     several = tuple(method for method in samples if len(by_method[method]) > 1)
     unclear = tuple(sorted(by_method.keys() - chosen.keys()))
     groups_ = {method: chosen[method] for method in samples}

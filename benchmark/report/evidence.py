@@ -114,7 +114,7 @@ class Evidence:
 
 def _mark(sample: Sample) -> str:
     told = [sorted(sample.scores.items()), sample.examples, sample.size, sorted(sample.draws)]
-    told += [sample.groups, sample.spread, sample.freedom, sample.scale.better]
+    told += [sample.groups, sample.spreads, sample.scale.better]
     content = b"".join(np.ascontiguousarray(sample.draws[seed]).tobytes() for seed in sorted(sample.draws))
     return hashlib.sha256(json.dumps(told).encode() + content).hexdigest()
 

@@ -32,8 +32,9 @@ class Sample:
     size: int = 0  # how many
     groups: int = 0  # that they come in and that were drawn; 0: each is its own
     scale: Scale = UNKNOWN
-    spread: float | None = None  # variance between seeds as the whole comparison has it; None: as these scores have it
-    freedom: float = 0.0  # degrees by which that is known
+    spreads: tuple[
+        tuple[float, float], ...
+    ] = ()  # between seeds, as the comparison knows; empty: as these scores have it
 
     @property
     def drawn(self) -> int:
@@ -46,7 +47,6 @@ class Sample:
         if not seeds or (self.examples and other.examples and self.examples != other.examples):
             return None
         both = [seed for seed in seeds if seed in self.draws and seed in other.draws]
-        known = self.spread is not None and other.spread is not None
         return Sample(
             {seed: self.scores[seed] - other.scores[seed] for seed in seeds},
             {seed: self.draws[seed] - other.draws[seed] for seed in both},
@@ -54,8 +54,7 @@ class Sample:
             self.size,
             self.groups,
             self.scale.difference(),
-            self.spread + other.spread if known else None,
-            min((one.freedom for one in (self, other) if one.spread), default=0.0),
+            self.spreads + other.spreads if self.spreads and other.spreads else (),
         )
 
     def plus(self, amount: float) -> Sample:
@@ -82,16 +81,14 @@ class Sample:
             return None
         noise, alone = of_examples(self)
         shared = max(alone - noise / seeds, 0.0)
-        spread, freedom = self.spread, self.freedom
-        if spread is None:
-            spread, freedom = self.variance(), seeds - 1
-        return Error(spread / seeds, max(freedom, 1.0), shared, alone, self.drawn)
+        spreads = self.spreads or ((self.variance(), seeds - 1),)
+        return Error(tuple((spread / seeds, freedom) for spread, freedom in spreads), shared, alone, self.drawn)
 
 
 def together(samples: Mapping[str, Sample]) -> dict[str, Sample]:
-    """Say of each setting of a comparison how its seeds vary, as all of them tell; fewer than four say it of their own.
+    """Say of each setting of a comparison how its seeds vary, as all of them tell: a variance and its freedom.
 
-    A spread is no smaller than what the examples alone do to single seeds: three that agree by luck show less.
+    Fewer than four settings say it of their own.
     """
     noises = {name: of_examples(s)[0] for name, s in samples.items() if s.draws and len(s.draws) == len(s.scores)}
     freedom = {name: len(samples[name].scores) - 1 for name in noises}
@@ -102,11 +99,8 @@ def together(samples: Mapping[str, Sample]) -> dict[str, Sample]:
     if found is None:
         return dict(samples)
     same = dict.fromkeys(noises, (0.0, 0.0))  # every seed gives the same answers: no seed is at work
-    known = same | {n: (max(v, noises[n]), f) for n, v, f in zip(moved, *(f.tolist() for f in found), strict=True)}
-    return {
-        name: replace(sample, spread=known[name][0], freedom=known[name][1]) if name in known else sample
-        for name, sample in samples.items()
-    }
+    known = same | dict(zip(moved, zip(*(part.tolist() for part in found), strict=True), strict=True))
+    return {n: replace(sample, spreads=(known[n],)) if n in known else sample for n, sample in samples.items()}
 
 
 def of_examples(sample: Sample) -> tuple[float, float]:

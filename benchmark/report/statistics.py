@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from benchmark.report.samples import FEWEST, Sample, of_examples
-from benchmark.report.tails import Error
+from benchmark.report.tails import p_values
 
 LEVEL = 0.95
 
@@ -37,7 +37,7 @@ class Estimate:
 
 
 def estimate(sample: Sample) -> Estimate:
-    """Average over seeds, and say how sure that is (tails.Error), between the ends of the score's scale.
+    """Average over seeds, and say how sure that is (tails.py), between the ends of the score's scale.
 
     Cutting an interval off there costs nothing: the truth lies between them. There is none without predictions, since
     seeds agree by chance, above all where a score has few values.
@@ -48,7 +48,7 @@ def estimate(sample: Sample) -> Estimate:
         return Estimate(value, None, None, None, 0.0, seeds, sample.size * complete, sample.groups * complete)
     half, spread = error.half_width(LEVEL), math.sqrt(error.variance())
     low, high = (sample.scale.within(end) for end in (value - half, value + half))
-    p = float(error.p(value)) if spread else float(not value)
+    p = float(p_values([value], [error])[0]) if spread else float(not value)
     return Estimate(value, low, high, p, spread, seeds, sample.size, sample.groups)
 
 
@@ -112,10 +112,8 @@ def ties(samples: Mapping[str, Sample]) -> dict[str, str]:
 def _tested(pairs: Mapping[tuple[str, str], Sample]) -> dict[tuple[str, str], float]:
     """Give the p value of each pair that has one, as estimate() does, all at once."""
     known = {pair: error for pair, both in pairs.items() if (error := both.error())}
-    if not known:
-        return {}
-    parts = np.array([[e.seeds, e.freedom, e.shared, e.alone, e.groups] for e in known.values()]).T
-    return dict(zip(known, Error(*parts).p([pairs[pair].mean() for pair in known]).tolist(), strict=True))
+    found = p_values([pairs[pair].mean() for pair in known], list(known.values()))
+    return dict(zip(known, found.tolist(), strict=True))
 
 
 def _pair(samples: Mapping[str, Sample], names: tuple[str, str]) -> Sample | None:

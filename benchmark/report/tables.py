@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from benchmark.records import MARK, UNTRAINED
 from benchmark.report.costs import FP32, MEMORY, STEP, Cost, Costs
 from benchmark.report.groups import Group
+from benchmark.report.samples import FEWEST
 from benchmark.report.standings import REFERENCES, Standing
 
 ABSENT = "–"
@@ -17,14 +18,26 @@ COSTS = [
     "seeds", "trials", "trainable %", "without head %", "stored %", "step (ms)", "memory (MB)", "checkpoint (MB)",
 ]  # fmt: skip
 BESIDE = (("test", "perplexity"), ("pretraining", "retention"))  # what stands beside the headline score
+METHOD = (
+    "Intervals and tests: Student's t, averaged over what is not known of the variance between seeds, which is "
+    "moderated over the methods of a comparison (empirical Bayes as in limma, Smyth 2004, cautiously; of fewer than "
+    "four methods each pair's own), and with the variance over test examples from a paired bootstrap (1,000 draws) of "
+    "their groups (speakers, patients, parents, tiles) where they have such."
+)
+PROPER = (
+    " {}: a proper score of the same answers, lower is better; its interval, ties and differences as those of the "
+    "headline."
+)
 LEGEND = (
-    "Scores on the test splits: mean ± sample standard deviation over seeds, higher is better except for perplexity. "
-    "95 %: the interval in which the mean over all seeds and test examples lies; of one seed, over examples alone; "
-    f"{ABSENT} †: none, since predictions are not stored. "
+    "Scores on the test splits: mean ± sample standard deviation over seeds, higher is better except for perplexity "
+    "and where it says so. "
+    "95 %: the interval in which the mean over all seeds and test examples lies; of one seed, over examples alone "
+    f"unless other methods show what seeds do; {ABSENT} †: none, since predictions are not stored; {ABSENT} ‡: none, "
+    f"since the test examples come in fewer than {FEWEST} groups. "
     "tied: settings that differ in their method alone and share a letter are not told apart by a paired test over "
     "seeds and examples (Holm's correction over all pairs). less lora, less full: mean difference from the method as "
     "it is shipped under the same conditions, * where it is clear after Holm's correction over the settings compared. "
-    "These are fewer than all pairs: it may be clear where a letter is shared. "
+    "These are fewer than all pairs: it may be clear where a letter is shared. " + METHOD + " "
     "Retention: loss on held-out pretraining data after adaptation minus before, 0 where nothing is forgotten. "
     "trainable %: of the bare network's parameters, a new head included, which without head leaves out; stored %: the "
     "adapter's file, in fp32 parameters. Costs: median over seeds; 1 MB is a million bytes. Memory of a run that "
@@ -68,29 +81,33 @@ def mark(index: int) -> str:
 
 
 def table(
-    name: str, groups: list[Group], standing: Mapping[int, Standing] | None = None, costs: Costs | None = None
+    name: str,
+    groups: list[Group],
+    standing: Mapping[int, Standing] | None = None,
+    costs: Costs | None = None,
+    proper: Mapping[int, Standing] | None = None,
 ) -> Table:
-    """Lay out a row per group; where a group stands is known by its place."""
-    standing, costs = standing or {}, costs or Costs()
+    """Lay out a row per group; where a group stands, by headline and by proper score, is known by its place."""
+    standing, proper, costs = standing or {}, proper or {}, costs or Costs()
     splits = sorted({split for g in groups for r in g.done for split, _ in r.finals if split.startswith("test")})
     others = [column for column in BESIDE if any(g.values(*column) for g in groups)]
     columns = [(split, None) for split in splits] + others
     named = [f"{split} {name or _headline(groups, split)}".removeprefix("pretraining ") for split, name in columns]
-    compared = [m for m in REFERENCES if any(m in s.versus for s in standing.values())]
-    beside = ["95 %", "tied", *(f"less {method}" for method in compared)]
-    result = Table(name, ["backbone", "weights", "method", *named[:1], *beside, *named[1:], *COSTS])
     found = [[g.values(split, name or g.metric(split) or "") for g in groups] for split, name in columns]
     scores = [_aligned(column) for column in found]
-    decimals = _decimals(found[0]) if found else 0
+    sure = [_Stands("", standing, _decimals(found[0]) if found else 0), *_proper(groups, proper)]
+    headers = [*named[:1], *(column for one in sure for column in one.header()), *named[1:]]
+    result = Table(name, ["backbone", "weights", "method", *headers, *COSTS])
     priced = list(zip(costs.of(groups, STEP), costs.of(groups, MEMORY), strict=True))
     known = [cost for pair in priced for cost in pair if cost]
+    result.legend += "".join(PROPER.format(one.name) for one in sure[1:])
     result.legend += _apart(priced) + SHARED * any(cost.shared for cost in known)
     result.legend += UNLEARNT * any(group.untrained for group in groups)
     for row, group in enumerate(groups):
-        stands = _standing(standing.get(row), compared, decimals)
+        beside = [cell for one in sure for cell in one.cells(row, result)]
         cells = [
             *(column[row] + group.untrained for column in scores[:1]),
-            *stands,
+            *beside,
             *(column[row] for column in scores[1:]),
         ]
         ended = _outcome(group, cells, priced[row], result)
@@ -131,17 +148,43 @@ def _outcome(group: Group, scores: list[str], costs: Sequence[Cost | None], resu
     return [*scores, seeds, tuned, *_shares(group), step + many, memory, size]
 
 
-def _standing(standing: Standing | None, compared: list[str], decimals: int) -> list[str]:
-    """Write a setting's interval, its ties and its distances."""
-    if standing is None:
-        return [ABSENT] * (2 + len(compared))
-    low, high = standing.estimate.low, standing.estimate.high
-    interval = ABSENT if low is None or high is None else f"{low:.{decimals}f} to {high:.{decimals}f}"
-    if not standing.estimate.examples:
-        interval += " †"
-    distances = [standing.versus.get(method) for method in compared]
-    less = [f"{d.estimate.value:+.{decimals}f}{'*' * d.clear}" if d else ABSENT for d in distances]
-    return [interval, standing.tied or ABSENT, *less]
+@dataclass(frozen=True)
+class _Stands:
+    """The columns that say how sure a score is; of a proper score, its own before them."""
+
+    name: str  # of a proper score
+    standing: Mapping[int, Standing]
+    decimals: int
+    scores: Sequence[str] = ()  # a proper score's cells
+
+    def compared(self) -> list[str]:
+        """Name the methods that others are held against."""
+        return [m for m in REFERENCES if any(m in s.versus for s in self.standing.values())]
+
+    def header(self) -> list[str]:
+        """Name the columns."""
+        columns = ["95 %", "tied", *(f"less {method}" for method in self.compared())]
+        return [f"test {self.name}", *(f"{self.name} {column}" for column in columns)] if self.name else columns
+
+    def cells(self, row: int, result: Table) -> list[str]:
+        """Write a setting's interval, its ties and its distances."""
+        own, found = list(self.scores[row : row + 1]), self.standing.get(row)
+        if found is None:
+            return own + [ABSENT] * (2 + len(self.compared()))
+        low, high = found.estimate.low, found.estimate.high
+        interval = ABSENT if low is None or high is None else f"{low:.{self.decimals}f} to {high:.{self.decimals}f}"
+        interval += " †" * (not found.estimate.examples) + " ‡" * found.estimate.few
+        why = f" {result.note(found.undecided)}" if found.undecided else ""
+        distances = [found.versus.get(method) for method in self.compared()]
+        less = [f"{d.estimate.value:+.{self.decimals}f}{'*' * d.clear}" if d else ABSENT for d in distances]
+        return [*own, interval, (found.tied or ABSENT) + why, *less]
+
+
+def _proper(groups: Sequence[Group], standing: Mapping[int, Standing]) -> list[_Stands]:
+    """Give the columns of the proper score, none where no run has it."""
+    name = next((found for group in groups if (found := group.proper())), "")
+    values = [group.values("test", name) for group in groups]
+    return [_Stands(name, standing, _decimals(values), _aligned(values))] if any(values) else []
 
 
 def label(group: Group, result: Table) -> str:

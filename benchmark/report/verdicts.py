@@ -9,8 +9,9 @@ from typing import Any
 from benchmark.report.claimed import NOT_CONFIRMED, NOT_TESTED, Claim, Comparison, Measured, Setting, Verdict, verdict
 from benchmark.report.evidence import Evidence
 from benchmark.report.groups import ANY_SOURCE, WHOLE, Group
-from benchmark.report.statistics import Sample, estimate
-from benchmark.report.tables import Table
+from benchmark.report.samples import Sample
+from benchmark.report.statistics import estimate
+from benchmark.report.tables import METHOD, Table
 from benchmark.report.views import MEASURING, TUNED
 
 LEGEND = (
@@ -20,7 +21,7 @@ LEGEND = (
     "inconclusive: neither; not tested: a setting was not run, or nothing here can test it. Differences are of "
     "headline scores, paired by seed and test example, from the budget with most seeds; of several, the one whose "
     "interval ends lowest is shown, of a claim that is not confirmed the one that is below most clearly. Of one seed, "
-    "an interval tells what other test examples would do, not what another seed would."
+    "an interval tells what other test examples would do, not what another seed would. " + METHOD
 )
 
 
@@ -51,9 +52,13 @@ class Judge:
         apart = one.changes.keys() | other.changes.keys() | {*ANY_SOURCE}
         for mine in _matching(groups, one):
             for its in _matching(groups, other):
-                samples = [self.evidence.sample(group) for group in (mine, its)]
-                met = mine.shared(apart) == its.shared(apart) and all(samples)
-                if met and (both := samples[0].paired(samples[1])):
+                if mine.shared(apart) != its.shared(apart):
+                    continue
+                kinds = mine.shared(ANY_SOURCE), its.shared(ANY_SOURCE)
+                beside = [group for group in groups if group.shared(ANY_SOURCE) in kinds]
+                known = {id(beside[place]): sample for place, sample in self.evidence.beside(beside).items()}
+                mine_, its_ = known.get(id(mine)), known.get(id(its))
+                if mine_ and its_ and (both := mine_.paired(its_)):
                     yield both
 
 

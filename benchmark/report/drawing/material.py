@@ -45,6 +45,7 @@ class Material:
     runs: Sequence[Run]
     grids: Grids
     standing: Mapping[tuple[str, str], Mapping[int, Standing]]
+    proper: Mapping[tuple[str, str], Mapping[int, Standing]]  # by the proper score of the same answers
     evidence: Evidence
     costs: Costs
 
@@ -97,8 +98,10 @@ def material(runs: Sequence[Run], results: Path) -> Material:
     grids = grouped(list(runs))
     evidence = Evidence(results)
     scored = {grid: members for grid, members in grids.items() if grid[1] != MEASURING}
-    standing = {grid: standings(members, evidence) for grid, members in scored.items()}
-    return Material(results, runs, grids, standing, evidence, Costs(runs))
+    standing, proper = (
+        {grid: standings(members, evidence, beside) for grid, members in scored.items()} for beside in (False, True)
+    )
+    return Material(results, runs, grids, standing, proper, evidence, Costs(runs))
 
 
 def label(group: Group, but: str | tuple[str, ...] = "=") -> str:
