@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -119,12 +120,14 @@ def test_what_a_backbone_reads_and_answers_is_what_its_class_declares():
         "method=lora task=text_generation data=toy backbone.weights=random",
         """method=houlsby task=text_generation data=toy size=20000 "task.template='say, {source}: '\"""",
         "method=houlsby task=medical_images backbone=cnn_textures data.stride=13",
+        "method=houlsby task=protein backbone.head_lr.regress=0.0123",
     ],
 )
 def test_the_words_of_a_record_compose_its_setting(said: str):
     chosen = choices_of(cell_of(shlex.split(said)))
     named = {noun: chosen[noun]["name"] for noun in ("task", "method", "backbone")}
     again = setting(Record(run_id="0", seed=0, status="done", config=chosen, **named))
+    assert [word for word in again if "head_lr" in word] == [word for word in shlex.split(said) if "head_lr" in word]
     assert run_id(choices_of(cell_of(again))) == run_id(chosen)
 
 
@@ -355,3 +358,11 @@ def test_advice_needs_no_torch(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "lora" in done.stdout
+
+
+def test_advice_marks_what_is_untrained(tmp_path, capsys):
+    first, rows = made("lora")
+    kept = replace(first, measurements=(*first.measurements, Measurement("valid", "selected_step", 0.0)))
+    text = asked(tmp_path, capsys, runs=((kept, rows), made("ia3", right=60), made("full", right=70)))
+    assert [line[1] for line in lines(text, "lora")] == ["0.800‡"]
+    assert "Thin (‡): lora: at least one seed is untrained" in joined(text)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_report import answered, lost, record
+from test_report import answered, lost, record, untrained
 
 from benchmark import compare
 from benchmark.records import Measurement, Store, run_id
@@ -141,3 +141,15 @@ def test_an_own_run_meets_a_shipped_one_that_it_has_none_of_its_own_for(tmp_path
 def test_without_any_record_it_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main(["lora", "ia3", f"results={tmp_path}"]) == 2
     assert "make one with python -m benchmark.run method=lora" in capsys.readouterr().err
+
+
+def test_the_score_of_an_untrained_side_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, rows = answered("ia3", 0, 50)
+    where = written(tmp_path, answered("lora", 0, 80), (untrained(one), rows), answered("full", 0, 60))
+    assert compare.main(["lora", "ia3", where]) == 0
+    said = capsys.readouterr().out
+    assert "0.8000 " in said
+    assert "0.5000‡" in said
+    assert "‡: at least one seed is untrained" in said
+    assert compare.main(["lora", "full", where]) == 0
+    assert "untrained" not in capsys.readouterr().out

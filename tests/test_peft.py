@@ -170,10 +170,32 @@ def test_the_penalty_of_adalora_is_in_no_look_at_valid():
     assert model.train()(**batch("llama")).loss.item() > plain + 0.1
 
 
-@pytest.mark.parametrize("steps", [1, 2, 10, 60, 300])
-def test_the_schedule_of_adalora_fits_any_budget(steps):
-    place = cell("llama", method_of("adalora"))
-    assert replace(place, budget=replace(place.budget, steps=steps)).conflict() is None
+def scheduled(steps, **changes):
+    place = cell("llama", method_of("adalora", changes))
+    return replace(place, budget=replace(place.budget, steps=steps))
+
+
+@pytest.mark.parametrize("steps", [2, 3, 10, 60, 300])
+def test_the_schedule_of_adalora_fits_any_budget_of_two_steps_or_more(steps):
+    place = scheduled(steps)
+    assert place.conflict() is None
+    if steps <= 10:
+        train(place.method, place.method.attach(bare("llama"), place), "llama", steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "changes", "reason"),
+    [
+        (1, {}, "budget.steps=1: the last pruning is at step 1, it must be at step 2 or later"),
+        (10, {"warmup": 0.0, "settled": 0.9}, "budget.steps=10: the last pruning is at step 1, it must be at step 2"),
+        (10, {"rank": 8}, "method.rank=8: must be more than method.options.target_r=8"),
+    ],
+)
+def test_adalora_is_refused_where_the_library_would_fail_in_training(steps, changes, reason):
+    place = scheduled(steps, **changes)
+    assert place.conflict().startswith(reason)
+    with pytest.raises((KeyError, RuntimeError)):
+        train(place.method, place.method.attach(bare("llama"), place), "llama", steps)
 
 
 def test_eva_begins_along_the_principal_directions_of_the_inputs():

@@ -422,3 +422,24 @@ def test_the_committed_tables_are_those_of_the_committed_records(tmp_path: Path)
 
 def same(one: Path, other: Path) -> bool:
     return one.exists() and one.read_bytes() == other.read_bytes()
+
+
+def untrained(one: Record) -> Record:
+    return replace(one, measurements=(*one.measurements, Measurement("valid", "selected_step", 0.0)))
+
+
+def test_a_score_of_which_a_seed_is_untrained_is_marked_and_the_mark_is_told(tmp_path: Path) -> None:
+    runs = [record("lora", 0, 30.0), untrained(record("lora", 1, 10.0)), record("full", 0, 31.0)]
+    named = replace(runs[2], task="qa"), untrained(replace(runs[0], task="qa", run_id="1"))
+    found = {name: row[3] for name, [row] in rows(shipped(tmp_path, *runs, *named)).items()}
+    assert found == {"lora": "20.00 ± 14.14‡", "full": "31.00"}
+    tables = {path.stem: path.read_text() for path in (tmp_path / "tables").glob("*.md")}
+    assert "‡ at least one seed is untrained: no look at valid" in tables["nmt"]
+    across = next(text for name, text in tables.items() if name.startswith("methods"))
+    assert [row.split(" | ")[1::2] for row in across.splitlines() if row.startswith("| lora")] == [["20.0‡", "30.0‡"]]
+    assert "‡ at least one seed" in across
+
+
+def test_without_an_untrained_seed_nothing_speaks_of_one(tmp_path: Path) -> None:
+    rows(shipped(tmp_path, record("lora"), record("full")))
+    assert "untrained" not in (tmp_path / "tables" / "nmt.md").read_text()

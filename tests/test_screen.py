@@ -2,8 +2,9 @@
 
 import pytest
 
+from benchmark import screen
 from benchmark.records import Measurement, Record
-from benchmark.screen import comparison, label
+from benchmark.screen import comparison, label, notes
 
 
 def record(method="lora", rank=16, weights="pretrained", steps=300, seed=0, budget="standard", **more):
@@ -49,3 +50,31 @@ def test_a_time_of_which_one_seed_ran_beside_others_is_an_upper_bound():
     columns = comparison(rows[0][0], rows).columns
     assert list(columns[5].cells) == ["≤200.00", "200.00"]
     assert list(columns[0].cells) == ["lora", "full"]
+
+
+def ended(method, step, trained=500, **more):
+    found = (Measurement("valid", "selected_step", step), Measurement("cost", "trainable_params", trained))
+    score = Measurement("test", "bleu", 3.0)
+    return record(method, measurements=(*found, score), data={"metric": "bleu"}, **more)
+
+
+def test_a_record_is_untrained_where_its_first_state_was_kept_and_something_was_to_be_trained():
+    runs = [ended("lora", 0), ended("lora", 40), ended("frozen", 0, trained=0), record("lora")]
+    assert [run.untrained for run in runs] == [True, False, False, False]
+
+
+def test_the_screen_and_the_line_of_a_sweep_say_that_a_record_is_untrained(capsys, monkeypatch):
+    monkeypatch.setattr(screen, "console", screen.Console(width=300))
+    for run, marked in ((ended("lora", 0), True), (ended("lora", 40), False)):
+        screen.line(run)
+        assert ("untrained: no look at valid" in notes(run)) == marked
+        assert ("untrained: no look at valid" in capsys.readouterr().out) == marked
+
+
+def test_a_row_of_which_one_seed_is_untrained_is_marked():
+    rows = [(ended(*run), "yours") for run in (("lora", 40), ("full", 40))] + [(ended("lora", 0, seed=1), "yours")]
+    table = comparison(rows[0][0], rows)
+    scores = dict(zip(table.columns[0].cells, table.columns[3].cells, strict=True))
+    assert scores == {"lora": "3.00‡", "full": "3.00"}
+    assert table.caption.startswith("‡ untrained")
+    assert comparison(rows[0][0], rows[:2]).caption is None

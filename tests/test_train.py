@@ -83,7 +83,8 @@ def reference(model, stream, lr, budget):
                 g = g * min(1.0, budget.clip / (norm + 1e-6))
                 m.copy_(0.9 * m + 0.1 * g)
                 v.copy_(0.999 * v + 0.001 * g**2)
-                p.mul_(1 - now * budget.weight_decay)
+                if p.ndim > 1:  # no vector decays
+                    p.mul_(1 - now * budget.weight_decay)
                 p.sub_(now * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8))
         yield loss.item()
 

@@ -17,7 +17,8 @@ Made by `python -m benchmark.capabilities` from `configs/method/` and `results/c
 Categories are those of Han et al. 2024 (arXiv 2403.14608). *merges*: into the bare network's own weights, at no cost
 when predicting. *looks*: sees training batches before the first step. *departs*: the network, once attached, is not the
 bare one. The learning rate is the default, in the geometric middle of the range that tuning draws from, before the
-backbone's own factor.
+backbone's own factor. No rate of a method moves a new head: it learns at `backbone.head_lr`
+([how it was chosen](head_learning_rate.md)).
 """
 LEGEND = """● runs, · is refused; the reasons stand in the table. Where a method's default sizes are larger than a tiny
 network, it was tried with smaller ones, so that the answer is that of the architecture. Whether the default ones suit a

@@ -18,6 +18,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NOT_SAID = {"_target_", "name", "description", "search", "sized_by", "data"}  # no choice, or said by another word
 SCALARS = ("phase", "trial", "until", "fraction", "seed_sample", "seed_init", "seed_order", "size", "size_of")
 SEEDS = ("seed=", "seed_")
+OF_ITS_KIND = "backbone.head_lr"  # a record holds that of its own kind of answer: the others are no choice
 PLAIN = re.compile(r"[\w./%+-]+( [\w./%+-]+)*")  # what Hydra reads as text without quotes
 
 LITERAL = re.compile(r"null|true|false|on|off|yes|no|nan|[+-]?inf(inity)?|[+-]?[\d._]+(e[+-]?\d+)?", re.IGNORECASE)
@@ -102,7 +103,7 @@ def _changes(found: dict[str, Any], base: dict[str, Any], prefix: str, config: d
             yield from _changes(value, known, f"{prefix}.{key}", config)
         else:
             yield f"{'' if key in base or not base else '+'}{prefix}.{key}={_value(value)}"
-    if "." in prefix:  # of an open mapping an entry can be gone
+    if "." in prefix and prefix != OF_ITS_KIND:  # of an open mapping an entry can be gone
         yield from (f"~{prefix}.{key}" for key in base if key not in found)
 
 

@@ -1,0 +1,203 @@
+"""The new head learns at the backbone's rate under every method, and what is drawn to zero by decay is said."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from benchmark.build import build
+from benchmark.capabilities.networks import NETWORKS, bare, cell
+from benchmark.capabilities.probe import method_of
+from benchmark.compose import cell_of, choices_of
+from benchmark.identity import run_id
+from benchmark.meter import Meter
+from benchmark.optimiser import groups
+from benchmark.train import Encoded, fit
+from benchmark.types import Backbone, Kind, Unusable
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+METHODS = sorted(f.stem for f in (CONFIGS / "method").glob("*.yaml"))
+BACKBONES = sorted(f.stem for f in (CONFIGS / "backbone").glob("*.yaml"))
+HEADED = [name for name, row in NETWORKS.items() if row[2][0].new_head]
+RATE = 0.0371
+
+
+def placed(name):
+    """Put a method on the first tiny network with a new head that it fits, and attach it; None where there is none."""
+    method = method_of(name)
+    for network in HEADED:
+        place = cell(network, method)
+        rates = {kind: RATE if kind == place.kind else 0.5 for kind in Kind if kind.new_head}
+        place = dataclasses.replace(place, backbone=dataclasses.replace(place.backbone, head_lr=rates))
+        if place.conflict() is None:
+            torch.manual_seed(0)
+            return method.attach(bare(network), place), place
+    return None
+
+
+def test_no_method_moves_the_rate_of_the_head():
+    moved, without = {}, []
+    for name in METHODS:
+        if (found := placed(name)) is None:
+            without.append(name)
+            continue
+        model, place = found
+        made = groups(model, place)
+        rates = [(p, group["lr"]) for group in made for p in group["params"]]
+        assert len({id(p) for p, _ in rates}) == len(rates), f"{name}: a parameter in two groups"
+        of = {id(p): lr for p, lr in rates}
+        trained = {key: of[id(p)] for key, p in model.named_parameters() if p.requires_grad}
+        assert len(of) == len(trained), name
+        head = {lr for key, lr in trained.items() if "new_head" in key}
+        rest = {lr for key, lr in trained.items() if "new_head" not in key}
+        if head != {RATE} or RATE in rest:
+            moved[name] = head, rest
+    assert moved == {}
+    assert "frozen" in without
+    assert len(METHODS) - len(without) > 50, without
+
+
+# The reference: AdamW written out, with a rate and a decay for each parameter
+
+
+def reference(model, stream, lr, head_lr, budget):
+    """Yield the loss of every step: everything at lr but the head, and no decay of vectors."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    moments = [(torch.zeros_like(p), torch.zeros_like(p)) for _, p in named]
+    warm = budget.warmup * budget.steps
+    for t, batch in enumerate(stream, 1):
+        done = (t - 1 - warm) / (budget.steps - warm)
+        factor = t / (warm + 1) if t - 1 < warm else (1 + math.cos(math.pi * done)) / 2
+        loss = model(**batch).loss
+        gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)  # ESM's head of contacts
+        norm = math.sqrt(sum(float((g**2).sum()) for g in gradients if g is not None))
+        with torch.no_grad():
+            for (name, p), g, (m, v) in zip(named, gradients, moments, strict=True):
+                if g is None:
+                    continue
+                now = factor * (head_lr if "new_head" in name else lr)
+                g = g * min(1.0, budget.clip / (norm + 1e-6))
+                m.copy_(0.9 * m + 0.1 * g)
+                v.copy_(0.999 * v + 0.001 * g**2)
+                if len(p.shape) == 2:
+                    p.mul_(1 - now * budget.weight_decay)
+                p.sub_(now * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8))
+        yield loss.item()
+
+
+ROWS = [("MKVLAAGIV", 1.5), ("GSTNQWYF", -0.5), ("ACDEFGHIKL", 0.25), ("PPLLKKEE", 2.0), ("MNQRSTVW", -1.0)]
+
+
+@pytest.fixture
+def protein(tmp_path):
+    """Build a cell of protein regression on the embedded network and five sequences."""
+
+    def make(method, *words):
+        file = tmp_path / "rows.csv"
+        file.write_text("\n".join(["sequence,target", *(f"{s},{t}" for s, t in ROWS)]))
+        files = [f"data.files.{name}={file}" for name in ("train", "valid", "test")]
+        chosen = ["task=protein_regression", "data=protein_splits", f"method={method}", "budget=smoke", *files]
+        return cell_of([*chosen, "backbone.lr_scale=0.5", "backbone.head_lr.regress=0.003", *words])
+
+    return make
+
+
+SHORT = ("budget.steps=8", "budget.warmup=0.25", "budget.weight_decay=0.2", "budget.clip=0.5", "budget.batch_size=5")
+
+
+def prepared(cell):
+    torch.manual_seed(0)
+    train = cell.task.splits()["train"]
+    model, processor = cell.backbone.load(cell.budget, cell.task.head(cell.kind, train))
+    features = [cell.task.encode(e, processor, {}) for e in train]
+    return cell.method.attach(model.double(), cell).double(), processor, features
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "houlsby"])
+def test_a_run_is_adamw_with_the_scaled_rate_for_the_method_and_the_backbones_for_the_head(method, protein):
+    cell = protein(method, *SHORT, "method.lr=0.02")
+    model, processor, features = prepared(cell)
+    fitted = fit(model, cell, Encoded(features, features), processor, Meter("cpu"))
+    losses = [point.value for point in fitted if point.split == "train"]
+
+    model, processor, features = prepared(cell)
+    stream = [cell.task.collate(features, processor)] * 8  # the whole data in each batch: its order does not matter
+    expected = list(reference(model.train(), stream, 0.02 * 0.5, 0.003, cell.budget))
+    assert losses == pytest.approx(expected, rel=1e-6)
+    assert expected[-1] < expected[0] - 0.01
+
+
+def test_the_head_alone_learns_at_the_backbones_rate_and_takes_none_of_its_own(protein):
+    cell = protein("head", *SHORT)
+    assert cell.method.search == {}
+    assert {group["lr"] for group in groups(prepared(cell)[0], cell)} == {0.003}
+    with_rate = protein("head", "method.lr=0.02").conflict()
+    assert with_rate == "method.lr=0.02: the head learns at backbone.head_lr, set it to 0.0"
+
+
+# Weight decay
+
+
+@pytest.mark.parametrize("name", ["ia3", "ssf", "ln_tuning", "bitfit", "lora", "dora", "head"])
+def test_decay_draws_matrices_to_zero_and_leaves_vectors_and_what_begins_at_one(name):
+    model, place = placed(name)
+    before = {key: p.detach().clone() for key, p in model.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(groups(model, place), lr=1.0, weight_decay=0.1)
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            p.grad = torch.zeros_like(p)
+    optimizer.step()
+    for key, p in model.named_parameters():
+        if p.requires_grad:
+            lr = RATE if "new_head" in key else place.lr
+            vector = len(before[key].shape) == 1 or "ia3_l" in key
+            expected = before[key] * (1.0 if vector else 1 - 0.1 * lr)
+            torch.testing.assert_close(p.detach(), expected, rtol=1e-6, atol=0, msg=key)
+    kinds = {len(p.shape) for p in before.values()}
+    assert kinds == {1, 2}, "both are seen"
+
+
+# What names a run, and what is refused
+
+
+def test_the_rate_of_its_own_head_names_a_run_and_those_of_other_heads_do_not(protein):
+    def name(*words):
+        return run_id(choices_of(protein("lora", *words)))
+
+    assert name("backbone.head_lr.tag=0.5", "backbone.head_lr.classify=0.7") == name()
+    assert name("backbone.head_lr.regress=0.004") != name()
+
+
+def test_a_kind_without_a_rate_is_refused_before_anything_is_loaded(protein, monkeypatch):
+    cell = protein("lora")
+    bereft = dataclasses.replace(cell, backbone=dataclasses.replace(cell.backbone, head_lr={"tag": 0.1}))
+    for load in ("load", "skeleton"):
+        monkeypatch.setattr(type(cell.backbone), load, None)
+    said = "backbone.head_lr has no learning rate for a regress head: +backbone.head_lr.regress=0.01"
+    assert bereft.conflict() == said
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ({"regres": 0.1}, "backbone.head_lr.regres: no such kind of new head (known: classify, regress, tag, ctc)"),
+        ({"causal_lm": 0.1}, "backbone.head_lr.causal_lm: no such kind"),
+        ({"tag": 0.0}, "backbone.head_lr.tag: 0.0 given, a positive number wanted"),
+        ({"tag": math.inf}, "backbone.head_lr.tag: inf given"),
+    ],
+)
+def test_a_rate_that_is_none_is_refused(rates, said, protein):
+    with pytest.raises(Unusable) as error:
+        dataclasses.replace(protein("lora").backbone, head_lr=rates)
+    assert str(error.value).startswith(said)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_has_a_rate_for_each_head_that_is_new_on_it(name):
+    node = OmegaConf.to_container(OmegaConf.load(CONFIGS / "backbone" / f"{name}.yaml"))
+    here = {"checkpoint": "embedded/esm_lattice"} if node["checkpoint"] == "???" else {}
+    backbone: Backbone = build(node | here, "backbone")
+    assert set(backbone.head_lr or {}) == {kind for kind in backbone.kinds if kind.new_head}
