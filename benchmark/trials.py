@@ -164,10 +164,20 @@ def ranking(trials: Mapping[int, Sequence[Record]]) -> list[tuple[int, float]]:
     """Order trials by the mean valid loss of their runs, the best first; one that failed or has no loss is left out."""
     found = {}
     for trial, runs in trials.items():
-        losses = [run.value("valid", "loss") for run in runs]  # a record holds finite numbers alone
+        losses = [reached(run) for run in runs]  # a record holds finite numbers alone
         if None not in losses and all(run.status == "done" for run in runs):
             found[trial] = statistics.fmean(losses)
     return sorted(found.items(), key=lambda one: (one[1], _size(trials[one[0]]), one[0]))
+
+
+def reached(run: Record) -> float | None:
+    """Give the lowest valid loss after the first step.
+
+    A run that kept its untrained state has that state's loss, which is the same for every trial: early in training that
+    would be a tie of trials that differ.
+    """
+    looks = [m.value for m in run.measurements if m[:2] == ("valid", "loss") and m.step]
+    return min(looks, default=run.value("valid", "loss"))
 
 
 def like(

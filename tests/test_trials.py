@@ -14,7 +14,7 @@ from benchmark.compose import cell_of, choices_of, names_in
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
 from benchmark.report.views import views
-from benchmark.trials import Unselected, draw, edges, select
+from benchmark.trials import BEYOND, Unselected, draw, edges, ranking, select
 from benchmark.types import Unusable
 from tasks.toy import Toy
 
@@ -31,7 +31,7 @@ def test_a_draw_depends_on_method_knob_and_trial_alone():
 
 
 def test_draws_are_log_uniform_and_even():
-    drawn = [draw("lora", SEARCH, trial) for trial in range(1, 2001)]
+    drawn = [draw("lora", SEARCH, trial) for trial in range(1, BEYOND)]
     places = [math.log10(d["lr"] / 1e-4) / 3 for d in drawn]
     assert stats.kstest(places, "uniform").pvalue > 0.01
     counts = [sum(d["rank"] == rank for d in drawn) for rank in SEARCH["rank"]]
@@ -182,6 +182,18 @@ def test_the_loss_decides_and_not_the_score_of_few_answers():
     assert (
         select([record(0, 0, 1.5, bleu=10), record(1, 0, 1.25, bleu=3), record(2, 0, 4, bleu=99)], **FINAL).trial == 1
     )
+
+
+def test_trials_that_keep_the_untrained_state_are_told_apart_by_what_they_reached():
+    looks = {0: [4.0, 3.5], 1: [3.2, 3.1], 2: [3.3, 3.6]}
+    runs = {}
+    for trial, losses in looks.items():
+        points = [
+            Measurement("valid", "loss", loss, step) for step, loss in zip((0, 30, 60), (3.0, *losses), strict=True)
+        ]
+        one = record(trial, 0, 3.0, size=10 - trial)
+        runs[trial] = [replace(one, measurements=(*points, *one.measurements))]
+    assert ranking(runs) == [(1, 3.1), (2, 3.3), (0, 3.5)]
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
