@@ -1,9 +1,12 @@
-"""The order of the training examples: one function of lengths, batch size and seed, the same for every method."""
+"""Which examples are read together: a function of lengths, sizes and seed, the same for every method."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+from benchmark.types import Features, Task
 
 WINDOW = 20  # batches whose examples are sorted by length together
 
@@ -22,7 +25,20 @@ def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]
         yield from chunks
 
 
-def in_order(lengths: Sequence[int], size: int) -> list[list[int]]:
+def in_order(lengths: Sequence[int], size: int, mates: Sequence[Hashable] | None = None) -> list[list[int]]:
     """Cut all indices into batches of like length, longest first: what does not fit in memory fails at once."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    return [order[i : i + size] for i in range(0, len(order), size)]
+    return parted(order, size, mates)
+
+
+def parted(chosen: Sequence[int], size: int, mates: Sequence[Hashable] | None = None) -> list[list[int]]:
+    """Cut chosen indices into batches of at most this size, all of whose examples are mates."""
+    known: dict[Hashable, list[int]] = {}
+    for i in chosen:
+        known.setdefault(mates[i] if mates else None, []).append(i)
+    return [same[start : start + size] for same in known.values() for start in range(0, len(same), size)]
+
+
+def mates_of(task: Task, features: Sequence[Features], processor: Any) -> list[Hashable]:
+    """Ask the task what each example must have in common with those that it is padded with."""
+    return [task.mates(f, processor) for f in features]

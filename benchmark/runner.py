@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.batches import batches, in_order
+from benchmark.batches import batches, in_order, mates_of, parted
 from benchmark.meter import Meter
 from benchmark.optimiser import in_head
 from benchmark.parallel import here
@@ -117,9 +117,11 @@ def scored(cell: Cell, name: str, examples: Sequence[Example], answers: Sequence
 
 def calibration(cell: Cell, train: Sequence[Features], processor: Any, device: str) -> Iterator[dict[str, Any]]:
     """Collate training batches for ever, in an order of their own: every method that calibrates sees the same."""
-    for chosen in batches([cell.task.length(f) for f in train], cell.budget.batch_size, cell.seed_of("order")):
-        batch = cell.task.collate([train[i] for i in chosen], processor)
-        yield {name: tensor.to(device) for name, tensor in batch.items()}
+    mates, size = mates_of(cell.task, train, processor), cell.budget.batch_size
+    for chosen in batches([cell.task.length(f) for f in train], size, cell.seed_of("order")):
+        for part in parted(chosen, size, mates):
+            batch = cell.task.collate([train[i] for i in part], processor)
+            yield {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 @torch.no_grad()
@@ -164,7 +166,12 @@ def encoding(
 
     def encode() -> tuple[dict[str, list[Features | None]], dict[str, Counter[str]]]:
         counted: dict[str, Counter[str]] = {name: Counter() for name in splits}
-        return {n: [cell.task.encode(e, processor, counted[n]) for e in split] for n, split in splits.items()}, counted
+        made = {n: [cell.task.encode(e, processor, counted[n]) for e in split] for n, split in splits.items()}
+        for name, encoded in made.items():
+            mates = Counter(mates_of(cell.task, [f for f in encoded if f is not None], processor))
+            if alone := sum(count == 1 for mate, count in mates.items() if mate is not None):
+                counted[name]["examples_padded_with_no_other"] = alone
+        return made, counted
 
     encoded, counted = reuse.get("encoded", ("task", "backbone", "budget"), encode, result.data.get("sample"))
     counts = result.data.setdefault("counts", {})
@@ -233,7 +240,9 @@ def predict(
     device = next(model.parameters()).device
     answers: list[Prediction] = [cell.task.nothing() for _ in features]
     known, said = [i for i, f in enumerate(features) if f is not None], {}
-    chunks = in_order([cell.task.length(features[i]) for i in known], cell.budget.eval_batch_size)
+    read = [features[i] for i in known]
+    mates = mates_of(cell.task, read, processor)
+    chunks = in_order([cell.task.length(f) for f in read], cell.budget.eval_batch_size, mates)
     for chunk in watch.track(chunks, f"predict {split}", len(chunks)):
         whole = [known[i] for i in chunk]
         # a network in pieces is gathered at every word: all processes say the same words together

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from hydra.utils import get_class
 
+from benchmark.batches import in_order, mates_of
 from benchmark.build import build
 from benchmark.identity import content_hash
 from benchmark.records import Record
@@ -34,10 +35,16 @@ class Adapted:
 
         task = self.cell.task
         features = [task.encode(Example("", task.source(s), (task.placeholder,)), self.processor, {}) for s in sources]
-        known = [f for f in features if f is not None]
-        with torch.no_grad():
-            answers = iter(task.predict(self.model, known, self.processor) if known else [])
-        return [(task.nothing() if f is None else next(answers))["prediction"] for f in features]
+        known = [i for i, f in enumerate(features) if f is not None]
+        read = [features[i] for i in known]
+        mates, size = mates_of(task, read, self.processor), self.cell.budget.eval_batch_size
+        answers = [task.nothing() for _ in features]
+        for chunk in in_order([task.length(f) for f in read], size, mates):
+            with torch.no_grad():
+                said = task.predict(self.model, [read[i] for i in chunk], self.processor)
+            for i, answer in zip(chunk, said, strict=True):
+                answers[known[i]] = answer
+        return [answer["prediction"] for answer in answers]
 
 
 def load(folder: str | Path, checkpoint: str | Path | None = None) -> Adapted:

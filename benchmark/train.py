@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmark.batches import batches, in_order
+from benchmark.batches import batches, in_order, mates_of, parted
 from benchmark.meter import Meter
 from benchmark.optimiser import groups
 from benchmark.parallel import here
@@ -47,6 +47,7 @@ def fit(
     optimizer = torch.optim.AdamW(groups(model, cell), lr=cell.lr, weight_decay=budget.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, budget.warmup, budget.steps))
     order = batches([cell.task.length(f) for f in data.train], budget.batch_size, cell.seed_of("order"))
+    mates = mates_of(cell.task, data.train, processor)
     state = Training(model, cell, optimizer, schedule, best, meter)
     if pause and pause.begin(state):
         yield from list(state.points)
@@ -55,7 +56,7 @@ def fit(
     training_mode(model, cell)
     for step, chosen in islice(zip(range(1, cell.last + 1), order, strict=False), state.step, None):
         with meter.phase("train"):
-            micro = [mine(part, cell, processor) for part in parts(data.train, chosen, budget.micro_batches)]
+            micro = [mine(part, cell, processor) for part in parts(data.train, chosen, budget.micro_batches, mates)]
             started = meter.now()
             loss = learn(model, [batch for batch, _ in micro], cell, optimizer, device, [count for _, count in micro])
             cell.method.after_step(model, step)
@@ -128,10 +129,11 @@ def rate(step: int, warmup: float, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min((step - warm) / max(steps - warm, 1), 1.0)))
 
 
-def parts(examples: Sequence[Features], chosen: list[int], count: int) -> list[list[Features]]:
-    """Cut a step's examples into at most so many micro-batches."""
-    size = math.ceil(len(chosen) / count)
-    return [[examples[i] for i in chosen[start : start + size]] for start in range(0, len(chosen), size)]
+def parts(
+    examples: Sequence[Features], chosen: list[int], count: int, mates: Sequence[Hashable] | None = None
+) -> list[list[Features]]:
+    """Cut a step's examples into so many micro-batches, or into more where some must not be padded together."""
+    return [[examples[i] for i in part] for part in parted(chosen, math.ceil(len(chosen) / count), mates)]
 
 
 def precision(cell: Cell, device: torch.device) -> Any:
@@ -156,7 +158,8 @@ def valid_loss(model: nn.Module, cell: Cell, valid: Sequence[Features], processo
     model.eval()
     total, items = 0.0, 0
     with meter.phase("evaluate"):
-        for chosen in in_order([cell.task.length(f) for f in valid], cell.budget.eval_batch_size):
+        lengths, mates = [cell.task.length(f) for f in valid], mates_of(cell.task, valid, processor)
+        for chosen in in_order(lengths, cell.budget.eval_batch_size, mates):
             batch, count = mine([valid[i] for i in chosen], cell, processor)
             with precision(cell, device):
                 total += model(**{k: v.to(device) for k, v in batch.items()}).loss.item() * count

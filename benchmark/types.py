@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -148,6 +148,10 @@ class Task(ABC):
     @abstractmethod
     def length(self, features: Features) -> int:
         """Say how long an encoded example is: batches gather examples of like length."""
+
+    def mates(self, features: Features, processor: Any) -> Hashable:
+        """Name what examples must have in common to be padded together; None: nothing, padding moves no answer."""
+        return None
 
     @abstractmethod
     def collate(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:

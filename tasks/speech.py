@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -72,6 +72,10 @@ class Speech(Labelled):
         if len(samples) > most:
             counts["cut_clips"] = counts.get("cut_clips", 0) + 1
         return {"samples": samples[:most], "length": min(len(samples), most)}
+
+    def mates(self, features: Features, processor: Any) -> Hashable:
+        """Pad a clip with others of its length alone where the network hears padding as silence."""
+        return features["length"] if processor.hears_padding else None
 
     def inputs(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
         return processor([f["samples"] for f in features])

@@ -12,21 +12,26 @@ import pytest
 import soundfile
 import torch
 import transformers
+from cells import run_cell
 from omegaconf import OmegaConf
 
 from benchmark import roles
 from benchmark.backbones.hearing import Hearing, reach
 from benchmark.backbones.speech import Speech
+from benchmark.batches import in_order, parted
 from benchmark.build import build
-from benchmark.compose import cell_of
+from benchmark.compose import cell_of, choices_of
 from benchmark.methods.houlsby import Bottleneck, Houlsby, add_bottleneck
+from benchmark.records import Record
+from benchmark.saved import CELL, load
+from benchmark.train import parts
 from benchmark.types import Bad, Example, Head, Kind, Unusable
 from tasks.audio_files import AudioFolder
 from tasks.embedded.espeak import Utterance, person, speak, variants
 from tasks.embedded.spoken_words import plain
 from tasks.embedded.voices import CAST, RATE, cast, phrases
 from tasks.sound import Wave, at_rate, clip, fault, noisy, recording
-from tasks.speech import SpeakerVerification, equal_error_rate
+from tasks.speech import SpeakerVerification, SpeechClassification, equal_error_rate
 
 ROOT = Path(__file__).resolve().parents[1]
 CONV = {"conv_dim": [8, 8], "conv_kernel": [10, 4], "conv_stride": [5, 4], "num_conv_pos_embeddings": 4}
@@ -127,7 +132,7 @@ def test_the_frame_mask_counts_real_frames(name):
 
 
 def test_a_padded_clip_is_heard_as_alone():
-    """With layer-normed convolutions and the mask; group-normed ones hear padding, and are known to differ."""
+    """With layer-normed convolutions and the mask; group-normed ones hear padding, and are padded with no other."""
     long, short = np.random.default_rng(1).standard_normal((2, 3000)).astype(np.float32)
     for name, same in (("wav2vec2 layered", True), ("wav2vec2", False)):
         model, prepare = hearing(name), extractor(name)
@@ -136,6 +141,69 @@ def test_a_padded_clip_is_heard_as_alone():
             alone = model(**prepare([short[:1700]], **options)).logits[0]
             padded = model(**prepare([long, short[:1700]], **options)).logits[1]
         assert torch.allclose(alone, padded, atol=1e-5) == same
+
+
+def unequal(folder):
+    """Record noise of three common lengths and a few of their own; return the words of a run on it."""
+    rng, rows = np.random.default_rng(0), []
+    for number, part in enumerate(["train"] * 24 + ["valid"] * 12 + ["test"] * 17):
+        length = 1500 + 40 * number if number % 7 == 0 else (1200, 1700, 3000)[number % 3]
+        soundfile.write(folder / f"{number}.wav", 0.3 * rng.standard_normal(length).clip(-3, 3), 8000)
+        rows.append(f"{number}.wav,{LABELS[number % 3]},,{part}")
+    write(folder, rows)
+    named = [f"+data.splits_of.{split}=[{split}]" for split in ("train", "valid", "test")]
+    return ["task=speech", "data=audio_folder", f"data.folder={folder}", "data.columns.split=part", *named]
+
+
+@pytest.mark.parametrize(("name", "apart"), [("wav2vec2", True), ("wav2vec2 layered", False)])
+def test_clips_are_padded_together_only_where_padding_moves_no_answer(name, apart, tmp_path, monkeypatch):
+    words = [*unequal(tmp_path), "backbone=speech_encoder", f"backbone.checkpoint={folder_of(name, tmp_path / 'n')}"]
+    cell, widths = cell_of([*words, "method=full", "method.lr=0.003", "budget=smoke"]), []
+    inputs = SpeechClassification.inputs
+
+    def spied(self, features, processor):
+        widths.append([f["length"] for f in features])
+        return inputs(self, features, processor)
+
+    monkeypatch.setattr(SpeechClassification, "inputs", spied)
+    (tmp_path / "kept").mkdir()
+    result = run_cell(cell, save=tmp_path / "kept")
+    record = Record(
+        run_id="", seed=0, config=choices_of(cell), task="speech", method="full", backbone="speech_encoder",
+        status="done", data=result.data,
+    )  # fmt: skip
+    (tmp_path / "kept" / CELL).write_text(record.to_json())
+    adapted = load(tmp_path / "kept", tmp_path / "n")
+    examples = cell.task.splits()["test"]
+    features = [cell.task.encode(e, adapted.processor, {}) for e in examples]
+    with torch.no_grad():
+        alone = [cell.task.predict(adapted.model, [f], adapted.processor)[0]["probabilities"] for f in features]
+        together = cell.task.predict(adapted.model, features, adapted.processor)
+    assert (widest(alone, [t["probabilities"] for t in together]) > 1e-3) == apart  # what padding would do
+    assert widest(alone, [row["probabilities"] for row in result.examples if row["split"] == "test"]) < 1e-5
+    assert result.data["counts"].get("test", {}) == ({"examples_padded_with_no_other": 3} if apart else {})
+
+    widths.clear()
+    monkeypatch.setattr(SpeechClassification, "answers", lambda self, output, *_: [
+        {"prediction": dict(zip(LABELS, row, strict=True))} for row in output.logits.softmax(-1).tolist()
+    ])  # fmt: skip
+    assert widest(alone, adapted.answer([e.source for e in examples])) < 1e-5
+    assert (max(len(set(batch)) for batch in widths) == 1) == apart
+    assert max(map(len, widths)) > 3  # equal ones do stand together
+
+
+def widest(some, others):
+    """Give the largest difference between probabilities of the same name."""
+    return max(abs(one[label] - other[label]) for one, other in zip(some, others, strict=True) for label in LABELS)
+
+
+def test_a_step_of_clips_that_cannot_be_padded_together_is_the_step_of_their_whole():
+    """Its examples stay those of every network; only the passes are more."""
+    lengths = [5, 3, 5, 9, 3, 5]
+    assert in_order(lengths, 2, lengths) == [[3], [0, 2], [5], [1, 4]]
+    assert parted([4, 0, 3, 5, 1], 2, lengths) == [[4, 1], [0, 5], [3]]
+    assert parted([4, 0, 3, 5, 1], 2) == [[4, 0], [3, 5], [1]]
+    assert parts(list("abcdef"), [4, 0, 5, 1], 1, lengths) == [["e", "b"], ["a", "f"]]
 
 
 def test_pooling_leaves_padding_out():

@@ -223,6 +223,9 @@ class Points:
     def length(self, feature):
         return 1
 
+    def mates(self, feature, processor):
+        return None
+
     def collate(self, features, processor):
         rows = torch.tensor(features, dtype=torch.float64)
         return {"x": rows[:, :1], "y": rows[:, 1:]}

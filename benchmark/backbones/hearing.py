@@ -24,8 +24,8 @@ class Hearing(Headed):
     def states(
         self, attention_mask: torch.Tensor, **inputs: torch.Tensor
     ) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor]:
-        """Encode; a checkpoint with group-normed convolutions never saw a mask and reads padding as silence."""
-        masked = getattr(self.config, "feat_extract_norm", None) == "layer"
+        """Encode; Whisper's clips are padded to one length, so that it has no mask either."""
+        masked = hasattr(self.config, "feat_extract_norm") and not hears_padding(self.config)
         output = self.encoder(
             **inputs, **({"attention_mask": attention_mask} if masked else {}), output_hidden_states=self.weighted
         )
@@ -41,6 +41,11 @@ class Hearing(Headed):
     def ends(self, read: torch.Tensor) -> torch.Tensor:
         """Count the frames made from so many samples, or columns of a spectrogram; at least one is real."""
         return self.encoder._get_feat_extract_output_lengths(read).clamp(min=1)
+
+
+def hears_padding(config: Any) -> bool:
+    """Whether padding is read as silence: group-normed convolutions average over it and never saw a mask."""
+    return getattr(config, "feat_extract_norm", None) == "group"
 
 
 def reach(config: Any) -> int:

@@ -27,6 +27,7 @@ class SpeechProcessor:
     head: Head
     shortest: int  # samples that one frame is made from
     ends: Callable[[torch.Tensor], torch.Tensor]  # the network's own count of frames
+    hears_padding: bool  # so that a clip's answer would depend on what it is padded with
 
     @property
     def rate(self) -> int:
@@ -82,7 +83,7 @@ class Speech(Checkpoint):
         import torch
         from transformers import AutoFeatureExtractor, AutoModel
 
-        from benchmark.backbones.hearing import Hearing, reach
+        from benchmark.backbones.hearing import Hearing, hears_padding, reach
 
         assert self.family, "the configuration is read first, for its error messages"
         config = self.configured(budget)
@@ -98,4 +99,4 @@ class Speech(Checkpoint):
         else:  # or it would ask for a gradient of the samples
             encoder.feature_extractor._requires_grad = False
         network = Hearing(encoder, head, self.layers == "weighted")
-        return network, SpeechProcessor(extractor, head, reach(config), network.ends)
+        return network, SpeechProcessor(extractor, head, reach(config), network.ends, hears_padding(config))
