@@ -12,8 +12,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-# Words for people, ranges for a tuner and the knob of a solver: none of them changes what a cell computes.
-NO_CHOICE = frozenset({"description", "search", "sized_by"})
+# Words for people, ranges for a tuner, the knob of a solver, what was measured of a task: none changes what a cell
+# computes.
+NO_CHOICE = frozenset({"description", "search", "sized_by", "across_processors"})
 
 
 def run_id(config: dict[str, Any], paths: Collection[str] = ()) -> str:

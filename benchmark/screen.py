@@ -93,16 +93,27 @@ def show(record: Record, store: Store, shipped: Store, path: Path | None = None)
     here = record.task, record.backbone, record.config.get("phase")
     related = [(r, s) for r, s in others if (r.task, r.backbone, r.config.get("phase")) == here]
     console.print(comparison(record, related))
-    stale = {r.data.get("fingerprint") for r, s in related if s == "shipped" and same_data(r, record)}
-    if stale and record.data.get("fingerprint") not in stale:
-        console.print(
-            "This data differs from that of the shipped results (other package versions?): they are not compared. "
-            "pip install with -c constraints.txt gives the same data.",
-            soft_wrap=True,
-        )
+    if said := beside_shipped(record, related):
+        console.print(said, soft_wrap=True, markup=False)
     if path:
         console.print(f"recorded in {path}", soft_wrap=True, markup=False)
     sys.stdout.flush()
+
+
+def beside_shipped(record: Record, related: Iterable[tuple[Record, str]]) -> str | None:
+    """Say what keeps a run apart from the shipped ones: other data, or the arithmetic of another processor."""
+    shipped = {r.data.get("fingerprint") for r, s in related if s == "shipped" and same_data(r, record)}
+    if not shipped:
+        return None
+    if record.data.get("fingerprint") not in shipped:
+        return (
+            "This data differs from that of the shipped results (other package versions?): they are not compared. "
+            "pip install with -c constraints.txt gives the same data."
+        )
+    if moved := record.config["task"].get("across_processors"):
+        most = ", ".join(f"{name} {number(value)}" for name, value in moved.items())
+        return f"Another processor's arithmetic moves one seed by as much as {most}: compare means over seeds."
+    return None
 
 
 def scores(record: Record) -> Table:

@@ -30,6 +30,7 @@ class Translation(TextToText):
     source_language: str
     target_language: str
     bleu_tokenizer: str | None  # one of sacrebleu's; null: what the target language's script takes
+    across_processors: dict[str, float] | None  # how far one seed's scores were seen to move; null: not measured
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,7 +31,7 @@ MAY = {
     "benchmark.wording": set(),
     "benchmark.roles": {"benchmark.wording"},
     "benchmark.hub": set(),
-    "benchmark.batches": set(),
+    "benchmark.batches": {"benchmark.types"},
     "benchmark.environment": set(),
     "benchmark.progress": set(),
     "benchmark.reuse": set(),
@@ -95,7 +95,7 @@ MAY = {
             "sharding",
         )
     },
-    "benchmark.saved": {"benchmark.types", "benchmark.build", "benchmark.records", "benchmark.identity"},
+    "benchmark.saved": {f"benchmark.{name}" for name in ("types", "batches", "build", "records", "identity")},
     "benchmark.methods": {f"benchmark.{name}" for name in ("types", "wording", "roles", "blocks", "methods")},
     "benchmark.methods.native": {"benchmark.types"},
     "benchmark.backbones": {
@@ -111,7 +111,7 @@ MAY = {
         for name in ("capabilities", "types", "wording", "build", "compose", "train", "progress", "backbones")
     }
     | {"benchmark.methods.peft_types"},
-    "benchmark.report": {f"benchmark.{name}" for name in ("records", "report", "trials")},
+    "benchmark.report": {f"benchmark.{name}" for name in ("identity", "records", "report", "trials")},
     "benchmark.compare": {"benchmark.report", "benchmark.wording"},
     "benchmark.advise": {
         f"benchmark.{name}" for name in ("advise", "report", "compose", "records", "trials", "types", "wording")

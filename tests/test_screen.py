@@ -1,10 +1,12 @@
 """What the comparison calls a row."""
 
+import re
+
 import pytest
 
 from benchmark import screen
 from benchmark.records import Measurement, Record
-from benchmark.screen import comparison, label, notes
+from benchmark.screen import beside_shipped, comparison, label, notes
 
 
 def record(method="lora", rank=16, weights="pretrained", steps=300, seed=0, budget="standard", **more):
@@ -39,6 +41,24 @@ def test_runs_of_another_budget_are_another_game():
     mine = record("lora")
     shown = comparison(mine, [(mine, "yours"), (record("full"), "shipped"), (record("ia3", budget="quick"), "shipped")])
     assert [cell.partition(",")[0] for cell in shown.columns[0].cells] == ["lora", "full"]
+
+
+@pytest.mark.parametrize(
+    ("source", "fingerprint", "said"),
+    [
+        ("shipped", "f", r"moves one seed by as much as bleu 3.25, perplexity 0.50: compare means over seeds"),
+        ("shipped", "g", r"data differs from that of the shipped results"),
+        ("yours", "f", None),
+    ],
+)
+def test_beside_shipped_runs_stands_how_far_a_processor_moves_a_seed(source, fingerprint, said):
+    mine, other = (record(data={"fingerprint": name}) for name in ("f", fingerprint))
+    for one in (mine, other):
+        one.config["task"] |= {"data": {}, "across_processors": {"bleu": 3.25, "perplexity": 0.5}}
+    told = beside_shipped(mine, [(mine, "yours"), (other, source)])
+    assert told is None if said is None else re.search(said, told)
+    mine.config["task"]["across_processors"] = None  # not measured
+    assert beside_shipped(mine, [(other, source)]) == (told if fingerprint == "g" else None)
 
 
 def test_a_time_of_which_one_seed_ran_beside_others_is_an_upper_bound():

@@ -30,7 +30,7 @@ def generation(**changes):
 
 
 def translation(**changes):
-    languages = {"source_language": "en", "target_language": "si", "bleu_tokenizer": "13a"}
+    languages = {"source_language": "en", "target_language": "si", "bleu_tokenizer": "13a", "across_processors": None}
     return Translation(**{"template": "{source}", **COMMON, **LIMITS, **languages, **changes})
 
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmark.identity import NO_CHOICE
 from benchmark.records import Record
 from benchmark.report import facts
 from benchmark.trials import draw, place
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-NOT_SAID = {"_target_", "name", "description", "search", "sized_by", "data"}  # no choice, or said by another word
+NOT_SAID = {"_target_", "name", "data", *NO_CHOICE}  # no choice, or said by another word
 SCALARS = ("phase", "trial", "until", "fraction", "seed_sample", "seed_init", "seed_order", "size", "size_of")
 SEEDS = ("seed=", "seed_")
 OF_ITS_KIND = "backbone.head_lr"  # a record holds that of its own kind of answer: the others are no choice
