@@ -16,6 +16,7 @@ from counts import COUNTS, TINY
 from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
 from benchmark.capabilities.probe import method_of, smallest
 from benchmark.compose import names_in
+from benchmark.roles import FAMILIES, _roles
 from benchmark.train import training_mode
 from benchmark.types import IGNORED, Category, Kind
 
@@ -191,6 +192,37 @@ def test_merged_is_the_same_network(name, network):
     close(logits(merged, network), expected, 1e-4)
     shapes = {key: tensor.shape for key, tensor in merged.state_dict().items()}
     assert shapes == {key: tensor.shape for key, tensor in fresh(network).state_dict().items()}
+
+
+ROLES = [(network, role) for network in (*ONE_PER_KIND, "gpt2", "t5") for role in sorted(_roles(NETWORKS[network][0]))]
+
+
+@pytest.mark.parametrize(("where", "role"), ROLES, ids=["-".join(pair) for pair in ROLES])
+def test_an_adapter_of_any_role_is_trained_and_merged_or_refused(where, role):
+    """Of tied weights one adapter would be merged into both, and what nobody calls has no gradient."""
+    peft_type = "LN_TUNING" if role == "norm" else "LORA"
+    fused = next((m.split() for m in FAMILIES[NETWORKS[where][0]].modules.values() if role in m.split()), [role])
+    on_role = replace(
+        method("lora"), peft_type=peft_type, rank=None if role == "norm" else 2, targets=fused, options={}
+    )
+    placed = cell(where, on_role, KINDS.get(where))
+    if reason := placed.conflict():
+        tied = where in ("mbart", "gpt2", "t5") and role in ("embedding", "head")
+        assert ("shares its weight with" if tied else "network has no module with the role") in reason
+        return
+    torch.manual_seed(0)
+    model = on_role.attach(fresh(where), placed)
+    training_mode(model, placed)
+    optimizer = torch.optim.AdamW(on_role.groups(model, 0.05), lr=0.05)
+    silent = {*trainable(model)}
+    for _, inputs in zip(range(3), stream(where), strict=False):
+        model(**inputs).loss.backward()
+        silent -= {key for key, p in trainable(model).items() if p.grad is not None and p.grad.abs().max() > 0}
+        optimizer.step()
+        optimizer.zero_grad()
+    assert silent == set()
+    expected = logits(model, where)
+    close(logits(on_role.merge(model), where), expected, 1e-4)
 
 
 def test_learns_without_its_head(name, network):

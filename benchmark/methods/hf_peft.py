@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import peft
 from peft.utils import ModulesToSaveWrapper
@@ -18,7 +18,7 @@ from benchmark.methods.peft_options import BLOCKS, CONFIGS, configuration, train
 from benchmark.methods.peft_prompts import fitted, mended
 from benchmark.methods.peft_shapes import refuse_misfits
 from benchmark.methods.peft_types import LEFT_OUT, UNREADABLE, WRAPS, Facts, facts
-from benchmark.methods.places import chosen
+from benchmark.methods.places import chosen, wrapped
 from benchmark.types import Category, Head, Kind, Method, Unusable
 from benchmark.wording import near
 
@@ -33,6 +33,8 @@ OWN = ("ADALORA", "BOFT", "CPT", "LILY", "SHADOW", "TRAINABLE_TOKENS")  # a file
 @dataclass(frozen=True, kw_only=True)
 class Peft(Method):
     """Whatever get_peft_model can build."""
+
+    ties: ClassVar[bool] = False  # what else holds a wrapped weight changes with it
 
     peft_type: str
     targets: list[str]  # roles; none for prompts
@@ -127,12 +129,12 @@ class Peft(Method):
         return configuration(self.peft_type, self.rank, self.options, cell, names)
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
-        """Find what is to be wrapped. Raises Unusable where a layer's shape forbids it."""
+        """Find what is to be wrapped. Raises Unusable where a layer's shape, or a weight that it shares, forbids it."""
         if self.peft_type in BLOCKS:
             return {name: model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)}
         if untargeted(self.peft_type):
             return {}
-        found = chosen(model, cell.backbone.family, self.targets)
+        found = (chosen if self.ties else wrapped)(model, cell.backbone.family, self.targets)
         found = {name: layer for name, layer in found.items() if next(layer.parameters(), None) is not None}
         refuse_misfits(self.peft_type, self.rank, self.options, found)
         return found
@@ -144,7 +146,7 @@ class Peft(Method):
             config = self.configuration(cell, names)
             config = fitted(config, getattr(model, "config", None), len(blocks_of(model, cell.backbone.family)))
             model = mended(peft.get_peft_model(model, config))
-        except ValueError as error:  # a shape that does not divide, an architecture that it does not know
+        except (ValueError, NotImplementedError) as error:  # a shape that does not divide, a network it does not know
             raise Unusable(f"{self.peft_type} does not fit this {cell.backbone.family} network: {error}") from error
         wrapped = set(getattr(model, "targeted_module_names", []))
         if wrapped != set(names) and not untargeted(self.peft_type):

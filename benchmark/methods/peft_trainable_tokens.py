@@ -30,6 +30,7 @@ class TrainableTokens(Peft):
     """Until the batches are counted, the first tokens of the vocabulary stand in."""
 
     calibrates: ClassVar[bool] = True
+    ties: ClassVar[bool] = True  # the library gives a tied head the same tokens
 
     tokens: int
     batches: int  # to count in

@@ -34,6 +34,26 @@ def chosen(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn
     return {name: modules[name] for name in found}
 
 
+def wrapped(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
+    """Find them, to change what they compute. Raises Unusable also where one shares its weight with another.
+
+    The other would not change with it until both are merged, and where nobody calls the one, nothing is trained.
+    """
+    found = chosen(model, family, wanted)
+    holders: dict[nn.Parameter, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        for parameter in module.parameters(recurse=False):
+            holders.setdefault(parameter, []).append(name)
+    for name, module in found.items():
+        for parameter in module.parameters(recurse=False):
+            if others := [other for other in holders[parameter] if other != name]:
+                raise Unusable(
+                    f"{name} shares its weight with {', '.join(others)}, which an adapter of it would not change until "
+                    f"it is merged into both: leave {', '.join(roles.of(name, module, family))} out of method.targets"
+                )
+    return found
+
+
 def bias_vectors(model: nn.Module, family: str) -> list[nn.Parameter]:
     """List the frozen bias vectors that a loss can reach."""
     # what is added to all keys alike, the softmax over them takes away; unless each is turned by its position

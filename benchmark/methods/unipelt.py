@@ -15,7 +15,7 @@ from torch import nn
 from benchmark import roles
 from benchmark.methods.bottleneck import Bottleneck, add_to_block, ends, unfit
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import chosen, inputs_of, width_of
+from benchmark.methods.places import inputs_of, width_of, wrapped
 from benchmark.methods.prefixes import DEPARTS, HEADS, Gate, add_prefixes
 from benchmark.types import Category
 
@@ -70,7 +70,7 @@ class UniPELT(Native):
         freeze(model)
         family = cell.backbone.family
         add_prefixes(model, family, self.length, self.prefix_bottleneck, gated=True)
-        for module in chosen(model, family, self.targets).values():
+        for module in wrapped(model, family, self.targets).values():
             inputs = inputs_of(module)
             module.update = Gated(inputs, low_rank(inputs, width_of(module), self.rank)).to(module.weight)
             module.register_forward_hook(add_update)
