@@ -18,6 +18,7 @@ from benchmark.records import Record, Store, run_id
 from benchmark.reuse import Reuse
 from benchmark.saved import CELL
 from benchmark.types import Cell, Impossible, Unusable
+from benchmark.wording import story
 
 KEPT: dict[str, Any] = {}  # by the cells that this process has run
 CELLS = 0  # that it has run
@@ -211,11 +212,3 @@ def attempt(
     if save and status == "done" and group.first:
         (save / CELL).write_text(record.to_json())
     return record, result.examples
-
-
-def story(error: Exception) -> str:
-    """Tell an error's kind and first line, without the places of this machine."""
-    first = next(iter(str(error).strip().splitlines()), "")
-    for place in (str(ROOT), str(Path.cwd()), str(Path.home())):
-        first = first.replace(place, "...") if len(place) > 1 else first
-    return f"{type(error).__name__}: {first}"

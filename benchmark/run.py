@@ -33,9 +33,10 @@ from benchmark.compose import (
 from benchmark.device import device_of
 from benchmark.ledger import Ledger
 from benchmark.outcome import status_of
-from benchmark.perform import RunFailed, Settings, perform, story
+from benchmark.perform import RunFailed, Settings, perform
 from benchmark.sweep import Records, Sweep, chunks, expand, is_sweep, known_as, lookup, packed, unpacked, waited_for
 from benchmark.types import Impossible, Unusable
+from benchmark.wording import story
 
 Words = tuple[str, ...]
 SHARE = 4  # cells per job of several workers: neighbours share data and network, fewer spread better

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from benchmark.batches import batches, in_order, mates_of, parted
+from benchmark.merging import time_merged
 from benchmark.meter import Meter
 from benchmark.optimiser import in_head
 from benchmark.parallel import here
@@ -74,8 +75,9 @@ def run(
     result.measurements.append(Measurement("cost", "checkpoint_bytes", weight))
     meter.join(here().gather(meter.ledger()))
     result.measurements += meter.measurements()
-    if cell.method.mergeable and cell.phase != TUNE and not cell.budget.shard:  # pieces can take nothing in
-        result.measurements += merging(model, cell, encoded["valid"], processor, device)
+    trained = any(p.requires_grad for p in model.parameters())
+    if trained and cell.method.mergeable and cell.phase != TUNE and not cell.budget.shard:  # pieces take nothing in
+        time_merged(model, cell, learnt.valid, processor, device, result)
 
 
 def learnable(encoded: dict[str, list[Features | None]]) -> Encoded:
@@ -122,20 +124,6 @@ def calibration(cell: Cell, train: Sequence[Features], processor: Any, device: s
         for part in parted(chosen, size, mates):
             batch = cell.task.collate([train[i] for i in part], processor)
             yield {name: tensor.to(device) for name, tensor in batch.items()}
-
-
-@torch.no_grad()
-def merging(
-    model: nn.Module, cell: Cell, features: Sequence[Features | None], processor: Any, device: str
-) -> Iterator[Measurement]:
-    """Time the same predictions before and after merging; the network is another one afterwards."""
-    known = [f for f in features if f is not None][: cell.budget.eval_batch_size]
-    for name in ("unmerged", "merged"):
-        network = model if name == "unmerged" else cell.method.merge(model).eval()
-        meter = Meter(device)
-        with meter.phase("predict"), precision(cell, torch.device(device)):
-            cell.task.predict(network, known, processor)
-        yield Measurement("cost", f"predict_seconds_per_example_{name}", meter.seconds["predict"] / len(known))
 
 
 @torch.no_grad()
@@ -204,14 +192,14 @@ def train(
     pause: Pause | None = None,
 ) -> None:
     """Fit, and keep the loss curves, thinned; those of a run that breaks tell how it came to it."""
-    curves: dict[str, list[Measurement]] = {"train": [], "valid": []}
+    curves: dict[str, list[Measurement]] = {"train": [], "valid": [], "cost": []}
 
     def steps() -> Iterator[Measurement]:
         for point in fit(model, cell, data, processor, meter, pause):
             curves[point.split].append(point)
             if point.split == "train":
                 yield point
-            else:
+            elif point.split == "valid":
                 watch.note(f"valid loss {point.value:.3f}")
 
     try:
@@ -219,7 +207,7 @@ def train(
             if point.step % 10 == 0:
                 watch.note(f"loss {point.value:.3f}, valid {curves['valid'][-1].value:.3f}")
     finally:
-        result.measurements += [*thin(curves["train"]), *thin(curves["valid"])]
+        result.measurements += [*thin(curves["train"]), *thin(curves["valid"]), *curves["cost"]]
     best = min(curves["valid"], key=lambda point: point.value)
     result.measurements += [best._replace(step=None), Measurement("valid", "selected_step", best.step)]
 

@@ -159,6 +159,9 @@ def notes(record: Record) -> str:
         said += [f"{edge}: the best may lie beyond" for edge in chosen["at_edge"]]
     if size := record.data.get("size"):
         said.append(f"{size['knob']}={size['value']} for {size['reached']:,} of {size['wanted']:,} {size['of']}")
+    if idle := record.value("cost", "params_without_gradient"):
+        said.append(f"{idle:,.0f} of the trained parameters never had a gradient")
+    said += [f"not timed {what}: {reason}" for what, reason in record.data.get("missing", {}).items()]
     if unpinned := record.data.get("unpinned"):
         said.append(f"unpinned: {', '.join(unpinned)}")
     return "; ".join(s for s in said if s)

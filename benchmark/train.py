@@ -37,7 +37,8 @@ def fit(
 ) -> Iterator[Measurement]:
     """Train; yield the loss of every step and of every look at valid; leave the best state by valid loss in place.
 
-    Where a paused run waits, go on from its step: what it had yielded is yielded again. Raises Paused, Diverged.
+    Last, where there are any, yield the number of parameters that were to be trained and never had a gradient. Where a
+    paused run waits, go on from its step: what it had yielded is yielded again. Raises Paused, Diverged.
     """
     budget, device = cell.budget, next(model.parameters()).device
     best = Best(model, cell)
@@ -78,6 +79,9 @@ def fit(
     if pause:
         pause.ended()
     best.restore()
+    # AdamW knows only what once had a gradient: the rest counts as trained, and no loss reached it
+    if idle := sum(p.numel() for g in optimizer.param_groups for p in g["params"] if p not in optimizer.state):
+        yield Measurement("cost", "params_without_gradient", idle)
 
 
 def mine(part: Sequence[Features], cell: Cell, processor: Any) -> tuple[dict[str, torch.Tensor], int]:

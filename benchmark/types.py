@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from benchmark.wording import story
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -417,7 +419,17 @@ class Cell:
         return (self.backbone.head_lr or {}).get(self.kind)
 
     def conflict(self) -> str | None:
-        """Give the reason why this cell cannot run, or None."""
+        """Give the reason why this cell cannot run, or None; whatever a library raises on the way is one."""
+        try:
+            return self.rehearse()
+        except (Unusable, OSError):  # of a file, not of the pair
+            raise
+        except Exception as error:
+            method = self.names.get("method", type(self.method).__name__)
+            return f"{method} cannot be attached to this {self.backbone.family} network: {story(error)}"
+
+    def rehearse(self) -> str | None:
+        """Give the same reason, or None; raise what a library raises."""
         task, backbone = self.names.get("task"), self.names.get("backbone")
         if self.backbone.reads != self.task.reads:
             return f"task {task} reads {self.task.reads}, backbone {backbone} reads {self.backbone.reads}"

@@ -290,6 +290,18 @@ def test_an_impossible_pair_is_a_skipped_record_of_a_sweep(call, results):
     assert (single.status, single.err.count("\n")) == (2, 1), "a skipped record excuses no single call"
 
 
+def test_a_pair_that_breaks_when_attached_ends_no_sweep(call, results, monkeypatch):
+    def attach(self, model, cell):
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setattr("benchmark.methods.houlsby.Houlsby.attach", attach)
+    assert call("causal_lm", "houlsby,lora", "-m").status == 0
+    assert {r["method"]: (r["status"], r["reason"]) for r in records(results)} == {
+        "houlsby": ("skipped", "houlsby cannot be attached to this llama network: RuntimeError: no such layer"),
+        "lora": ("done", None),
+    }
+
+
 def test_a_sweep_flag_may_stand_anywhere(call, results):
     assert call("method=frozen", "-m", "seed=0,1").status == 0
     assert [r["seed"] for r in records(results)] == [0, 1]

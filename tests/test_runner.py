@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import ClassVar
@@ -173,6 +174,97 @@ def test_what_does_not_fit_is_known_before_any_weights_are_loaded(toy_cell, monk
 
     monkeypatch.setattr(type(cell.method), "attach", refuse)
     assert cell.conflict() == "no room for it"
+
+
+def test_whatever_a_rehearsal_raises_is_the_reason_and_an_interrupt_is_none(toy_cell, monkeypatch):
+    cell = toy_cell("causal_lm", "houlsby")
+
+    def fail(error):
+        def attach(self, model, cell):
+            raise error
+
+        monkeypatch.setattr(type(cell.method), "attach", attach)
+
+    fail(RuntimeError("shapes (3, 4) and (5,)\n  at line 7"))
+    assert cell.conflict() == ("houlsby cannot be attached to this llama network: RuntimeError: shapes (3, 4) and (5,)")
+    with pytest.raises(RuntimeError):  # for a table of capabilities it is a crash, no refusal
+        cell.rehearse()
+    fail(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        cell.conflict()
+
+
+def test_what_a_library_cannot_wrap_is_refused_in_its_words():
+    words = ["task=medical_images", "backbone=resnet50", "backbone.weights=random"]
+    grouped = [*words, "backbone.checkpoint=timm/resnext50_32x4d"]
+    for method, said in (("hra", "HRA does not support"), ("boft", "BOFT does not support")):
+        assert cell_of([*grouped, f"method={method}"]).conflict() == (
+            f"{method.upper()} does not fit this resnet network: {said} Conv2d layers with groups > 1 (got groups=32)."
+        )
+        assert "groups" not in (cell_of([*words, f"method={method}"]).conflict() or "")
+
+
+def merged_as(cell, monkeypatch, merge):
+    """Run with another way of merging; give the costs and the data of the record."""
+    monkeypatch.setattr(type(cell.method), "merge", merge)
+    result = run_cell(cell)
+    return {m.name for m in result.measurements if m.name.endswith("merged")}, result.data.get("missing")
+
+
+def test_a_merged_network_that_is_another_one_is_not_timed_and_the_record_says_why(toy_cell, monkeypatch):
+    cell = toy_cell("causal_lm", "lora", "budget.steps=2")
+    merge = type(cell.method).merge
+    both = {"predict_seconds_per_example_unmerged", "predict_seconds_per_example_merged"}
+    assert merged_as(cell, monkeypatch, merge) == (both, None)
+
+    def off(method, model):
+        merged = merge(method, model)
+        merged.lm_head.weight.data *= 1.01
+        return merged
+
+    timed, missing = merged_as(cell, monkeypatch, off)
+    assert timed == set()
+    said = re.fullmatch(
+        r"Unfaithful: logits of the merged network differ by (\S+), where the largest is (\S+)", missing["merged"]
+    )
+    assert float(said[1]) == pytest.approx(0.01 * float(said[2]), rel=0.02)  # that of the largest logit is the largest
+
+    def broken(method, model):
+        raise NotImplementedError("Merging is not supported for groups > 1")
+
+    timed, missing = merged_as(cell, monkeypatch, broken)
+    assert (timed, missing) == (set(), {"merged": "NotImplementedError: Merging is not supported for groups > 1"})
+
+
+def test_what_trains_nothing_is_not_timed_merged(toy_cell):
+    measured = run_cell(toy_cell("causal_lm", "frozen")).measurements
+    assert not any(m.name.endswith("merged") for m in measured)
+
+
+def test_the_bytes_of_a_checkpoint_are_those_of_its_weights(toy_cell, tmp_path):
+    """Not of its configuration, which names paths and versions."""
+    cell = toy_cell("causal_lm", "lora", "budget.steps=1")
+    result = run_cell(cell, save=tmp_path)
+    (weights,) = tmp_path.glob("*.safetensors")
+    assert len(list(tmp_path.iterdir())) > 1
+    (found,) = (m.value for m in result.measurements if m.name == "checkpoint_bytes")
+    assert found == weights.stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["causal_lm", "seq2seq"])
+def test_nothing_is_dropped_while_tests_are_predicted(toy_cell, monkeypatch, kind):
+    """Nor at looks at valid: the answers are those of the network whose dropouts are all at zero."""
+    cell, modes = toy_cell(kind, "lora", "budget.steps=2", "budget.dropout=0.5"), []
+    predict = type(cell.task).predict
+
+    def watched(task, model, *rest):
+        modes.append({module.training for module in model.modules()})
+        return predict(task, model, *rest)
+
+    monkeypatch.setattr(type(cell.task), "predict", watched)
+    run_cell(cell)
+    assert modes
+    assert all(mode == {False} for mode in modes)
 
 
 @pytest.mark.parametrize("kind", ["causal_lm", "seq2seq"])

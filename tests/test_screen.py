@@ -98,3 +98,11 @@ def test_a_row_of_which_one_seed_is_untrained_is_marked():
     assert scores == {"lora": "3.00‡", "full": "3.00"}
     assert table.caption.startswith("‡ untrained")
     assert comparison(rows[0][0], rows[:2]).caption is None
+
+
+def test_what_was_not_reached_or_not_measured_is_said():
+    idle = (Measurement("cost", "params_without_gradient", 1234.0),)
+    said = notes(record(measurements=idle, data={"missing": {"merged": "Unfaithful: logits differ by 6"}}))
+    assert "1,234 of the trained parameters never had a gradient" in said
+    assert "not timed merged: Unfaithful: logits differ by 6" in said
+    assert notes(record()) == ""

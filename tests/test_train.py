@@ -330,6 +330,16 @@ def test_a_valid_loss_that_is_no_number_stops_the_run_too():
         list(fit(Line(), *cell_and_data(weighted_examples(16), valid), Meter("cpu")))
 
 
+def test_what_is_to_be_trained_and_has_no_gradient_is_counted():
+    """A part that nobody calls; without one there is nothing to count."""
+    train = weighted_examples(16)
+    assert not [point for point in fit(Line(), *cell_and_data(train, train[:4]), Meter("cpu")) if point.split == "cost"]
+    model = Line()
+    model.idle = nn.Linear(3, 5)
+    *_, last = fit(model, *cell_and_data(train, train[:4]), Meter("cpu"))
+    assert last == ("cost", "params_without_gradient", 3 * 5 + 5, None)
+
+
 def test_looks_at_valid_are_evenly_spaced_and_the_last_step_is_one_of_them():
     for evaluations, steps in ((1, [0, 10]), (4, [0, 2, 5, 8, 10]), (10, list(range(11))), (25, list(range(11)))):
         budget = dataclasses.replace(BUDGET, steps=10, evaluations=evaluations)
@@ -613,7 +623,7 @@ def test_the_memory_of_a_phase_is_its_peak_with_the_backbone_in_it():
 
 
 def test_only_the_work_of_a_step_is_on_its_clock(toy_cell, monkeypatch):
-    """Padding is no token, and neither a look at valid nor whoever reads the measurements costs step time."""
+    """Padding is no token, and neither collating nor a look at valid nor who reads the measurements costs step time."""
     cell = toy_cell("seq2seq", "lora", "budget.steps=3", "budget.evaluations=3")
     model, processor, data = prepared(cell, torch.float32)
     meter = Meter("cpu")
@@ -624,11 +634,19 @@ def test_only_the_work_of_a_step_is_on_its_clock(toy_cell, monkeypatch):
         clock.time += 1.0
         return forward(self, *args, **kwargs)
 
+    collate = type(cell.task).collate
+
+    def slow_too(self, *args):
+        clock.time += 20.0
+        return collate(self, *args)
+
     monkeypatch.setattr(type(model), "forward", slow)
+    monkeypatch.setattr(type(cell.task), "collate", slow_too)
     for _ in fit(model, cell, data, processor, meter):
         clock.time += 1000.0
     assert [seconds for seconds, _, _ in meter.steps] == [1.0, 1.0, 1.0]
-    assert meter.seconds == {"train": 3.0, "evaluate": 4.0}  # before the first step and after each: one batch of 16
+    # three steps; a look at valid before the first and after each, of one batch of 16
+    assert meter.seconds == {"train": 3 * 21.0, "evaluate": 4 * 21.0}
     order = batches([cell.task.length(f) for f in data.train], 8, cell.seed)
     by_hand = [sum(len(data.train[i]["source"]) + len(data.train[i]["target"]) for i in next(order)) for _ in range(3)]
     assert [tokens for _, tokens, _ in meter.steps] == by_hand

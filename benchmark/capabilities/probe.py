@@ -66,11 +66,11 @@ def probe(name: str, method: Method, network: str) -> Capability:
     What the method does not refuse must run.
     """
     kinds = NETWORKS[network][2]
-    if any(cell(network, method, kind).conflict() for kind in kinds):
+    if any(cell(network, method, kind).rehearse() for kind in kinds):
         small = smallest(method, name)
-        if any(cell(network, small, kind).conflict() is None for kind in kinds):
+        if any(cell(network, small, kind).rehearse() is None for kind in kinds):
             method = small
-    reasons = {kind: cell(network, method, kind).conflict() for kind in kinds}
+    reasons = {kind: cell(network, method, kind).rehearse() for kind in kinds}
     runs = [kind for kind, reason in reasons.items() if reason is None]
     reason = next((reason for reason in reasons.values() if reason), "")
     if not runs:
