@@ -295,7 +295,7 @@ def test_a_pair_that_breaks_when_attached_ends_no_sweep(call, results, monkeypat
         raise RuntimeError("no such layer")
 
     monkeypatch.setattr("benchmark.methods.houlsby.Houlsby.attach", attach)
-    assert call("causal_lm", "houlsby,lora", "-m").status == 0
+    assert call("-m", "method=houlsby,lora").status == 0
     assert {r["method"]: (r["status"], r["reason"]) for r in records(results)} == {
         "houlsby": ("skipped", "houlsby cannot be attached to this llama network: RuntimeError: no such layer"),
         "lora": ("done", None),
