@@ -65,7 +65,8 @@ class Case:
     attention: str = "eager"
 
 
-SMALL, COMPACT, INVERSE = {"bottleneck": 4}, {"bottleneck": 4, "rank": 2}, {"inversion": 8}
+SMALL, INVERSE = {"bottleneck": 4}, {"inversion": 8}
+COMPACT = {"bottleneck": 4, "rank": 2, "norms": False}
 BN, PHM, GELU = {"reduction_factor": 8}, {"phm_rank": 2}, {"non_linearity": "gelu"}
 CROSS, AFTER = {"cross_adapter": True}, "cross_adapter=True there"
 BESIDE, STREAM = {"before_norm": True}, "before_norm=true here"

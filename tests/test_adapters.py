@@ -6,6 +6,7 @@ import sys
 import pytest
 import timm
 import torch
+import transformers
 from torch import nn
 
 from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
@@ -131,6 +132,19 @@ def test_all_compact_adapters_share_one_rule_and_a_copy_shares_its_own():
     rules = [{id(m) for m in network.modules() if isinstance(m, Rule)} for network in (model, twin)]
     assert [len(found) for found in rules] == [1, 1]
     assert rules[0] != rules[1]
+
+
+def test_compacter_on_t5_base_is_as_large_as_published():
+    config = transformers.T5Config(d_model=768, d_ff=3072, num_layers=12, num_heads=12)
+    shares = {}
+    for name in ("compacter", "compacter_pp"):
+        method = method_of(name, {"bottleneck": 24})  # a reduction by 32, as in table 1
+        with torch.device("meta"):
+            model = method.attach(transformers.T5ForConditionalGeneration(config), cell("t5", method))
+        trained = [(n, p.numel()) for n, p in model.named_parameters() if p.requires_grad]
+        theirs = sum(count for n, count in trained if "EncDecAttention" not in n)  # nothing follows cross-attention
+        shares[name] = round(100 * theirs / 222_903_552, 3)
+    assert shares == {"compacter": 0.073, "compacter_pp": 0.047}
 
 
 def test_a_width_that_the_summands_do_not_divide_is_refused():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmark import roles
 from benchmark.methods.native import Native, freeze
-from benchmark.methods.places import chosen
+from benchmark.methods.places import train
 from benchmark.types import Category
 
 if TYPE_CHECKING:
@@ -29,6 +29,5 @@ class AttentionTuning(Native):
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)
-        for module in chosen(model, cell.backbone.family, ["attention"]).values():
-            module.requires_grad_(True)
+        train(model, cell.backbone.family, ["attention"])
         return model

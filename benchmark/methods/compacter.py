@@ -1,4 +1,8 @@
-"""Compacter (Mahabadi et al. 2021, arXiv 2106.04647): bottleneck adapters whose W = sum_i A_i kron (s_i t_i)."""
+"""Compacter (Mahabadi et al. 2021, arXiv 2106.04647): bottleneck adapters whose W = sum_i A_i kron (s_i t_i).
+
+In a decoder that attends twice, an adapter follows both, where the authors leave the attention to the encoder without:
+of T5-base's parameters they train 0.073 %, we 0.085 %. Compacter++ has no adapter there, and their size.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from transformers.activations import ACT2FN
 from benchmark import roles
 from benchmark.methods.bottleneck import add_bottleneck, add_to_block, add_to_map, ends, unfit
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import chosen, width_of
+from benchmark.methods.places import chosen, train, width_of
 from benchmark.types import Category, Unusable
 
 if TYPE_CHECKING:
@@ -75,6 +79,7 @@ class Compacter(Native):
     activation: str
     number: int  # of summands, n in the paper
     rank: int
+    norms: bool  # train the normalisation layers too, as the paper does
 
     def conflict(self, cell: Cell) -> str | None:
         widths = {"bottleneck": self.bottleneck, "number": self.number, "rank": self.rank}
@@ -82,7 +87,7 @@ class Compacter(Native):
             return reason
         if self.bottleneck % self.number:
             return f"method.bottleneck={self.bottleneck}: no multiple of method.number={self.number}"
-        return roles.refusal(cell.backbone.family, ("back",))
+        return roles.refusal(cell.backbone.family, ("back", "norm") if self.norms else ("back",))
 
     def places(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Give each module that an adapter follows, with the projection whose width it has."""
@@ -90,6 +95,8 @@ class Compacter(Native):
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)
+        if self.norms:
+            train(model, cell.backbone.family, ["norm"])
         rule = Rule(self.number)
         for place, back in self.places(model, cell.backbone.family):
             width = width_of(back)

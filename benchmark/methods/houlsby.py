@@ -11,7 +11,7 @@ from benchmark import roles
 from benchmark.methods.bottleneck import Bottleneck, add_bottleneck, add_to_map, unfit
 from benchmark.methods.invertible import Inversion
 from benchmark.methods.native import Native, freeze
-from benchmark.methods.places import chosen, width_of
+from benchmark.methods.places import chosen, train, width_of
 from benchmark.types import Category
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ class Houlsby(Native):
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)
         if self.norms:
-            for module in chosen(model, cell.backbone.family, ["norm"]).values():
-                module.requires_grad_(True)
+            train(model, cell.backbone.family, ["norm"])
         for module in chosen(model, cell.backbone.family, PLACES).values():
             module.adapter = Bottleneck(width_of(module), self.bottleneck, self.activation).to(module.weight)
             module.register_forward_hook(add_to_map if isinstance(module, nn.Conv2d) else add_bottleneck)

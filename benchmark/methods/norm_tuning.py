@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmark import roles
 from benchmark.methods.native import Native, freeze
-from benchmark.methods.places import chosen
+from benchmark.methods.places import train
 from benchmark.types import Category
 
 if TYPE_CHECKING:
@@ -34,6 +34,5 @@ class NormTuning(Native):
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)
-        for module in chosen(model, cell.backbone.family, ["norm"]).values():
-            module.requires_grad_(True)
+        train(model, cell.backbone.family, ["norm"])
         return model

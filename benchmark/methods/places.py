@@ -54,6 +54,12 @@ def wrapped(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, n
     return found
 
 
+def train(model: nn.Module, family: str, wanted: Sequence[str]) -> None:
+    """Let the modules that play these roles be trained. Raises Unusable where there are none."""
+    for module in chosen(model, family, wanted).values():
+        module.requires_grad_(True)
+
+
 def bias_vectors(model: nn.Module, family: str) -> list[nn.Parameter]:
     """List the frozen bias vectors that a loss can reach."""
     # what is added to all keys alike, the softmax over them takes away; unless each is turned by its position

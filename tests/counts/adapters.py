@@ -50,16 +50,16 @@ COUNTS = {
     **{("parallel", name): blocks * bottleneck(32, 128) for name, blocks in EACH.items()},
     **{("scaled_parallel", name): blocks * (bottleneck(32, 128) + 1) for name, blocks in EACH.items()},  # and a scale
     **{("adaptformer", name): blocks * bottleneck(32, 64) for name, blocks in EACH.items()},
-    **{("compacter", name): SUBLAYERS[name] * kronecker(32, 8) + 4**3 for name in EACH},  # the rule is shared
-    **{("compacter_pp", name): blocks * kronecker(32, 8) + 4**3 for name, blocks in EACH.items()},
+    **{("compacter", name): SUBLAYERS[name] * kronecker(32, 8) + 4**3 + NORMS[name] for name in EACH},  # one rule
+    **{("compacter_pp", name): blocks * kronecker(32, 8) + 4**3 + NORMS[name] for name, blocks in EACH.items()},
     **{("prefix_flat", name): ATTENTIONS[name] * 30 * 2 * KEYS.get(name, 32) for name in PREFIXED},
     **{("prefix_mlp", name): prefix(name, 30, 512) for name in PREFIXED},
     **{("mam", name): prefix(name, 30, 800) + EACH[name] * bottleneck(32, 128) for name in PREFIXED},
     **{("unipelt", name): unipelt(name) for name in PREFIXED if name != "gpt2"},
     ("houlsby", "resnet"): sum(bottleneck(width, 32) for width in RESNET) + NORMS["resnet"],
     ("pfeiffer", "resnet"): sum(bottleneck(width, 16) for width in RESNET),
-    ("compacter", "resnet"): sum(kronecker(width, 8) for width in RESNET) + 4**3,
-    ("compacter_pp", "resnet"): sum(kronecker(width, 8) for width in RESNET) + 4**3,
+    ("compacter", "resnet"): sum(kronecker(width, 8) for width in RESNET) + 4**3 + NORMS["resnet"],
+    ("compacter_pp", "resnet"): sum(kronecker(width, 8) for width in RESNET) + 4**3 + NORMS["resnet"],
 }
 COUNTS |= {
     (f"{method}_inv", name): COUNTS[method, name] + COUPLING
