@@ -1,5 +1,6 @@
 """Scores against hand counts, labels there and back, and what is no label."""
 
+import itertools
 import math
 
 import numpy as np
@@ -122,3 +123,55 @@ def test_numbers_are_sorted_as_numbers_and_a_label_of_the_test_alone_is_told():
     head = Classification().head(Kind.CLASSIFY, examples("b", "a", "b"))
     assert head.labels == ("a", "b")
     assert Classification().unknown(examples("c")[0], head) == "label 'c' is not among the training labels"
+
+
+def test_log_loss_by_hand_and_no_answer_holds_all_classes_for_equally_likely():
+    predictions = [
+        said("a", a=0.7, b=0.2, c=0.1),
+        said("b", a=0.1, b=0.9, c=0.0),
+        {"prediction": "", "probabilities": {}},
+        said("a", a=1.0, b=0.0, c=0.0),
+    ]
+    scores = Classification().score(predictions, [("a",), ("a",), ("b",), ("c",)])
+    # a class that was ruled out costs as much as half the last digit that is stored
+    expected = -(math.log(0.7) + math.log(0.1) + math.log(1 / 3) + math.log(5e-7)) / 4
+    assert scores[Classification.proper] == pytest.approx(expected)
+    assert "log_loss" not in Classification().score(predictions, [("a",), ("a",), ("b",), ("d",)])
+
+
+def test_squared_error_by_hand():
+    scores = Regression().score([{"prediction": v} for v in (10.0, 30.0)], [(1.0,), (2.0,)])
+    assert scores[Regression.proper] == pytest.approx((81 + 28**2) / 2)
+
+
+def test_residues_are_held_as_unlikely_as_the_softmax_says_where_they_count():
+    tags, head = Tagging(), Head(Kind.TAG, labels=("C", "E", "H"))
+    logits = torch.tensor(
+        [[[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [0.5, 0.0, 0.0]], [[0.0, 0.0, 4.0], [0, 0, 0], [0, 0, 0]]]
+    )
+    features = [{"length": 3, "label": [2, -100, 0]}, {"length": 1, "label": [1]}]
+    answers = tags.answers(ModelOutput(logits=logits), features, head)
+    odds = [math.exp(2) + 1 + math.e, math.exp(0.5) + 2, 2 + math.exp(4)]
+    losses = [math.log(odds[0]) - 1, math.log(odds[1]) - 0.5, math.log(odds[2]) - 0]
+    assert [a["nll"] for a in answers] == pytest.approx([losses[0] + losses[1], losses[2]])
+    scores = tags.score([*answers, tags.nothing()], [(("H", None, "C"),), (("E",),), (("E",),)])
+    assert scores[Tagging.proper] == pytest.approx(sum(losses) / 3)
+    assert "nll" not in tags.answers(ModelOutput(logits=logits), [{"length": 3}, {"length": 1}], head)[0]
+
+
+def test_a_text_is_as_likely_as_all_its_alignments_together():
+    head = Head(Kind.CTC, labels=("a", "b", "o"))
+    likely = torch.softmax(torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0)), -1)
+    output = ModelOutput(logits=likely.log(), mask=torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]))
+    features = [{"label": [1, 2, 2]}, {"label": [3, 3, 1]}]  # the second needs four frames and has three
+    answers = Transcription().answers(output, features, head)
+    paths = itertools.product(range(4), repeat=5)
+    right = sum(
+        math.prod(float(likely[0, frame, c]) for frame, c in enumerate(path))
+        for path in paths
+        if collapsed(path, head) == "abb"
+    )
+    assert answers[0]["nll"] == pytest.approx(-math.log(right), rel=1e-5)
+    assert [a["characters"] for a in answers] == [3, 0]
+    scores = Transcription().score([*answers, Transcription().nothing()], [("abb",), ("ooa",), ("a",)])
+    assert scores[Transcription.proper] == pytest.approx(-math.log(right) / 3, rel=1e-5)

@@ -48,6 +48,18 @@ def test_drawn_scores_vary_as_students_t_says_and_together() -> None:
     assert opposite + one == pytest.approx(np.full(len(one), 6.0))
 
 
+def test_all_methods_meet_the_same_drawn_examples() -> None:
+    hard = np.random.default_rng(3).normal(0, 1, 400)  # what a drawn test set does to every method
+    samples = {
+        method: Sample({0: level, 1: level}, dict.fromkeys(range(2), level + worth * hard), "same", 80)
+        for method, level, worth in (("lora", 3.0, 1.0), ("ia3", 5.0, 2.0))
+    }
+    groups = {method: Group("net", "pretrained", method, {}) for method in samples}
+    one, other = domains._drawn(Board("a", "net", groups, samples), list(samples), 500, np.random.default_rng(1))
+    assert one.std() > 0.8
+    assert other - 5 == pytest.approx(2 * (one - 3))
+
+
 @pytest.mark.parametrize(
     ("effects", "tries"), [([0, 0], 60), ([0, 0.01, 0.02, 0.04], 60), ([0.01 * i for i in range(8)], 40)]
 )
@@ -85,6 +97,13 @@ def test_wins_ties_and_losses_are_counted_by_task() -> None:
     ]
     assert domains.outcomes(boards, "lora") == {"ia3": Outcomes(1, 1, 1)}
     assert domains.outcomes(boards, "full") == {}
+
+
+def test_a_win_is_to_be_above_the_reference() -> None:
+    far, near = [10.0, 10.1, 9.9], [5.0, 5.1, 4.9]
+    boards = [board(task, lora=near, ia3=far) for task in "ab"] + [board("c", lora=far, ia3=near)]
+    assert domains.outcomes(boards, "lora") == {"ia3": Outcomes(win=2, tie=0, loss=1)}
+    assert domains.outcomes(boards, "ia3") == {"lora": Outcomes(win=1, tie=0, loss=2)}
 
 
 def test_gains_lie_between_the_head_and_full_fine_tuning() -> None:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmark.report.resampling import SCORES, counts, prepared
-from tasks.scores import by_class, by_edits, by_probability, by_value
+from benchmark.report.resampling import SCORES, counts, groups_of, prepared
+from tasks.scores import by_class, by_edits, by_probability, by_value, log_loss, unlikelihood
+from tasks.text import likelihood_scores
 
 RNG = np.random.default_rng(0)
 WORDS = ["a", "cat", "sat", "on", "the", "mat", "again", "quite"]
@@ -73,6 +74,55 @@ def test_probabilities_are_ranked_as_the_task_ranks_them():
         for w in drawn
     ]
     assert prepared("aupr", rows, {})(drawn) == pytest.approx(expected)
+
+
+def likelihoods(unit, n=25):
+    return [
+        {"target": ["x"], "prediction": "x", "nll": float(v), "tokens": 3, unit: int(k)}
+        for v, k in zip(RNG.gamma(2, 3, n), RNG.integers(1, 9, n), strict=True)
+    ]
+
+
+def classes(n=25):
+    rows = []
+    for _ in range(n):
+        odds = dict(zip("abc", RNG.dirichlet([1, 1, 1]).round(6).tolist(), strict=True))
+        rows.append({"target": [RNG.choice(list("abc"))], "prediction": max(odds, key=odds.get), "probabilities": odds})
+    return [*rows, {"target": ["b"], "prediction": "", "probabilities": {}}]
+
+
+PROPER = {  # metric -> stored rows, the score as the task computes it
+    "bits_per_byte": (likelihoods("bytes"), lambda rows: likelihood_scores(rows)["bits_per_byte"]),
+    "log_loss": (classes(), lambda rows: log_loss([row["target"][0] for row in rows], rows)["log_loss"]),
+    "nats_per_character": (likelihoods("characters"), lambda rows: unlikelihood("n", rows, "characters")["n"]),
+    "mse": (
+        [{"target": [float(t)], "prediction": float(p)} for t, p in zip(RNG.random(25), RNG.random(25), strict=True)],
+        lambda rows: by_value([r["target"][0] for r in rows], [r["prediction"] for r in rows])["mse"],
+    ),
+    "log_loss of residues": (likelihoods("positions"), lambda rows: unlikelihood("n", rows, "positions")["n"]),
+}
+
+
+@pytest.mark.parametrize("metric", PROPER)
+def test_a_drawn_proper_score_is_the_tasks_score_of_the_repeated_rows(metric):
+    rows, task_score = PROPER[metric]
+    drawn = np.vstack([np.ones(len(rows), int), counts([str(i) for i in range(len(rows))], 20)])
+    expected = [task_score([rows[i] for i in np.repeat(range(len(rows)), weights)]) for weights in drawn]
+    assert prepared(metric.split()[0], rows, {})(drawn) == pytest.approx(expected)
+    assert len(set(np.round(expected, 6))) > 15
+
+
+def test_whole_groups_are_drawn_and_an_example_without_one_is_its_own():
+    rows = [{"group": group} for group in ("ann", "bob", "ann", None, "bob", None, "ann")]
+    groups = groups_of(rows)
+    drawn = counts([str(i) for i in range(7)], 400, groups)
+    assert (drawn[:, 0] == drawn[:, 2]).all()
+    assert (drawn[:, 0] == drawn[:, 6]).all()
+    assert (drawn[:, 1] == drawn[:, 4]).all()
+    assert (drawn[:, [0, 1, 3, 5]].sum(1) == 4).all()  # as many groups as there are
+    assert np.unique(drawn[:, [0, 1, 3, 5]], axis=0).shape[0] > 30
+    assert drawn[:, [0, 1, 3, 5]].mean(0) == pytest.approx(np.ones(4), abs=0.15)
+    assert groups_of([{"id": "1"}, {"id": "2"}]) is None
 
 
 def test_positions_count_each_and_what_was_cut_off_is_wrong():

@@ -52,7 +52,7 @@ def coverage(seeds, seed_spread, item_spread, noise, tries=1500):
     ],
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(seeds, seed_spread, item_spread, noise):
-    assert 0.93 <= coverage(seeds, seed_spread, item_spread, noise) <= 0.97
+    assert 0.93 <= coverage(seeds, seed_spread, item_spread, noise) <= 0.985
 
 
 def test_intervals_are_wide_where_neither_examples_nor_seeds_differ():
