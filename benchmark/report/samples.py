@@ -93,7 +93,7 @@ def together(samples: Mapping[str, Sample]) -> dict[str, Sample]:
     noises = {name: of_examples(s)[0] for name, s in samples.items() if s.draws and len(s.draws) == len(s.scores)}
     freedom = {name: len(samples[name].scores) - 1 for name in noises}
     seen = {name: samples[name].variance() for name in noises}
-    moved = [name for name in noises if noises[name] or seen[name] or not freedom[name]]
+    moved = [n for n in noises if noises[n] or len(set(samples[n].scores.values())) > 1 or not freedom[n]]
     tiny = 1e-12 * max(seen.values(), default=0.0)  # a variance of nothing has no logarithm
     found = moderated([max(seen[n], noises[n] / 100, tiny) for n in moved], [freedom[n] for n in moved])
     if found is None:
