@@ -27,7 +27,7 @@ CARD = ["What", "Where from", "Licence", "Splits", "What is measured", "Known li
 MAY = {
     "benchmark.identity": set(),
     "benchmark.records": {"benchmark.identity"},
-    "benchmark.types": set(),
+    "benchmark.types": {"benchmark.wording"},
     "benchmark.wording": set(),
     "benchmark.roles": {"benchmark.wording"},
     "benchmark.hub": set(),
@@ -73,16 +73,19 @@ MAY = {
             "saved",
             "screen",
             "sharding",
+            "wording",
         )
     },
     "benchmark.outcome": {
         f"benchmark.{name}" for name in ("types", "claims", "compose", "parallel", "perform", "records")
     },
     "benchmark.status": {f"benchmark.{name}" for name in ("types", "claims", "ledger", "outcome", "records", "sweep")},
+    "benchmark.merging": {f"benchmark.{name}" for name in ("types", "wording", "records", "meter", "reading", "train")},
     "benchmark.runner": {
         f"benchmark.{name}"
         for name in (
             "types",
+            "merging",
             "records",
             "meter",
             "batches",
