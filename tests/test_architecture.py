@@ -42,7 +42,8 @@ MAY = {
     "benchmark.parallel": {"benchmark.types"},
     "benchmark.sharding": {"benchmark.types", "benchmark.parallel", "benchmark.blocks"},
     "benchmark.trials": {"benchmark.records"},
-    "benchmark.sizing": {"benchmark.types", "benchmark.build", "benchmark.trials"},
+    "benchmark.optimiser": {"benchmark.types"},
+    "benchmark.sizing": {"benchmark.types", "benchmark.build", "benchmark.trials", "benchmark.optimiser"},
     "benchmark.pause": {f"benchmark.{name}" for name in ("types", "records", "meter", "parallel")},
     "benchmark.sweep": {
         f"benchmark.{name}" for name in ("types", "compose", "device", "identity", "ledger", "records", "trials")
@@ -54,7 +55,9 @@ MAY = {
     "benchmark.meter": {"benchmark.records"},
     "benchmark.screen": {"benchmark.records"},
     "benchmark.reading": {f"benchmark.{name}" for name in ("types", "records", "reuse")},
-    "benchmark.train": {f"benchmark.{name}" for name in ("types", "records", "meter", "batches", "pause", "parallel")},
+    "benchmark.train": {
+        f"benchmark.{name}" for name in ("types", "records", "meter", "batches", "optimiser", "pause", "parallel")
+    },
     "benchmark.perform": {
         f"benchmark.{name}"
         for name in (
@@ -86,6 +89,7 @@ MAY = {
         for name in (
             "types",
             "merging",
+            "optimiser",
             "records",
             "meter",
             "batches",
@@ -115,7 +119,7 @@ MAY = {
     }
     | {"benchmark.methods.peft_types"},
     "benchmark.report": {f"benchmark.{name}" for name in ("identity", "records", "report", "trials")},
-    "benchmark.compare": {"benchmark.report", "benchmark.wording"},
+    "benchmark.compare": {"benchmark.report", "benchmark.records", "benchmark.wording"},
     "benchmark.advise": {
         f"benchmark.{name}" for name in ("advise", "report", "compose", "records", "trials", "types", "wording")
     },

@@ -250,7 +250,7 @@ def weighted_examples(count):
 def fitted(model, budget, train, valid=None, method=Everything, lr=0.1):
     """Fit, and return the network, the measurements, and the state seen with each of them."""
     chosen = method(description="", lr=lr, search={}, sized_by=None)
-    cell = SimpleNamespace(task=Points(), method=chosen, budget=budget, seed_of=lambda _: 0, lr=lr)
+    cell = SimpleNamespace(task=Points(), method=chosen, budget=budget, last=budget.steps, seed_of=lambda _: 0, lr=lr)
     points, states = [], []
     for point in fit(model, cell, Encoded(train, valid or train[:7]), None, Meter("cpu")):
         points.append(point)
@@ -320,7 +320,7 @@ def test_a_loss_that_is_no_number_stops_the_run_names_the_step_and_spares_the_we
 
 def cell_and_data(train, valid=None):
     method = Everything(description="", lr=0.1, search={}, sized_by=None)
-    cell = SimpleNamespace(task=Points(), method=method, budget=BUDGET, seed_of=lambda _: 0, lr=0.1)
+    cell = SimpleNamespace(task=Points(), method=method, budget=BUDGET, last=BUDGET.steps, seed_of=lambda _: 0, lr=0.1)
     return cell, Encoded(train, valid or train[:7]), None
 
 
