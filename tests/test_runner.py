@@ -1,6 +1,7 @@
 """What a cell looks at before anything is loaded: usable examples, and a share of them; and how long it may take."""
 
 import dataclasses
+import hashlib
 import itertools
 import re
 from dataclasses import dataclass
@@ -57,6 +58,17 @@ def test_a_share_reaches_training_alone_and_leaves_the_fingerprint(toy_cell):
     assert results[0].data["fingerprint"] == results[1].data["fingerprint"]
     assert results[0].data["sample"] != results[1].data["sample"]
     assert run_id(choices_of(whole)) != run_id(choices_of(tenth))
+
+
+def test_what_is_answered_of_a_split_is_drawn_by_ids_and_is_no_beginning_of_it(toy_cell):
+    everything = toy_cell("causal_lm", "lora").task.splits()
+    for method in ("lora", "full"):
+        cell = toy_cell("causal_lm", method, "budget.max_test=5", "budget.max_valid=3")
+        read = reading.read(cell, Result())
+        for name, most in (("valid", 3), ("test", 5)):
+            ids = [e.id for e in everything[name]]
+            by_hash = sorted(ids, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+            assert [e.id for e in read[name]] == by_hash[:most] != ids[:most]
 
 
 @pytest.mark.parametrize("fraction", ["0", "1.5", "-0.1"])

@@ -168,6 +168,8 @@ def test_clips_are_padded_together_only_where_padding_moves_no_answer(name, apar
     monkeypatch.setattr(SpeechClassification, "inputs", spied)
     (tmp_path / "kept").mkdir()
     result = run_cell(cell, save=tmp_path / "kept")
+    assert all(len(set(batch)) == 1 for batch in widths) == apart  # training, looks at valid, and predicting
+    assert max(map(len, widths)) > 3  # equal ones do stand together
     record = Record(
         run_id="", seed=0, config=choices_of(cell), task="speech", method="full", backbone="speech_encoder",
         status="done", data=result.data,
@@ -188,8 +190,7 @@ def test_clips_are_padded_together_only_where_padding_moves_no_answer(name, apar
         {"prediction": dict(zip(LABELS, row, strict=True))} for row in output.logits.softmax(-1).tolist()
     ])  # fmt: skip
     assert widest(alone, adapted.answer([e.source for e in examples])) < 1e-5
-    assert (max(len(set(batch)) for batch in widths) == 1) == apart
-    assert max(map(len, widths)) > 3  # equal ones do stand together
+    assert all(len(set(batch)) == 1 for batch in widths) == apart
 
 
 def widest(some, others):
