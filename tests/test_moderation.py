@@ -139,7 +139,7 @@ def test_intervals_end_where_the_score_does() -> None:
     assert (sure.low > 0.9, sure.high) == (True, 1.0)
     assert estimate(sampled(80, 0.01, scale=UNLIKELIHOOD)).low == 0.0
     one, other = (sampled(80, mean, scale=CORRELATION, groups=6) for mean in (0.99, -0.99))
-    wide = replace(one, draws={s: d * 30 for s, d in one.draws.items()}).paired(other)
+    wide = replace(one, draws={s: d * 300 for s, d in one.draws.items()}).paired(other)
     assert (estimate(wide).low, estimate(wide).high) == (-2.0, 2.0)
     assert estimate(wide.plus(0.5)).high == 2.5
     assert scale("bleu").within(104.0) == 100.0
