@@ -21,6 +21,7 @@ from benchmark.report import frame
 from benchmark.report.costs import Cost, front, unsteady
 from benchmark.report.drawing import lines, names, press, style
 from benchmark.report.drawing.material import Material, material
+from benchmark.report.drawing.trials import trials
 from benchmark.report.figures import best_of, critical_difference, curves, data_size, known, learning_rate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -195,6 +196,18 @@ def test_a_failed_trial_counts_as_the_worst_of_its_board() -> None:
     lora = table[table["method"] == "lora"]
     assert list(lora["expected"]) == pytest.approx([(0.6 + 0.8 + 0.2) / 3, (0.8 + 0.6 + 0.8) / 3, 0.8])
     assert set(lora["failed"]) == {1}
+
+
+def test_trials_that_went_on_stand_as_they_were_when_all_were_there() -> None:
+    def tried(trial: int, score: float, until: int | None) -> Record:
+        one = run("lora", score, phase="tune", trial=trial or None, lr=0.1 * (trial + 1))
+        config = one.config | {"until": until}
+        return replace(one, run_id=run_id(config), config=config)
+
+    first = [tried(trial, score, 30) for trial, score in enumerate((0.25, 0.5, 0.125))]
+    table = trials(of(*first, tried(1, 0.75, 60), tried(0, 0.625, 60), tried(1, 0.875, None)))
+    assert dict(zip(table["trial"], table["score"], strict=True)) == {0: 0.25, 1: 0.5, 2: 0.125}
+    assert set(table["board"]) == {"until=30"}
 
 
 def test_the_crossover_is_where_the_lines_meet_on_log_sizes() -> None:

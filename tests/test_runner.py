@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cells import run_cell
 
-from benchmark import reading
+from benchmark import reading, runner, train
 from benchmark.compose import cell_of, choices_of
 from benchmark.identity import run_id
 from benchmark.meter import TimeOut
@@ -152,6 +152,21 @@ class Looks(Native):
 
     def calibrate(self, model, batches):
         self.seen.append([batch["labels"].tolist() for batch in itertools.islice(batches, 3)])
+
+
+def test_valid_is_answered_as_far_as_a_test_and_looked_at_as_far_as_it_goes(toy_cell, monkeypatch):
+    answered, looked = {}, []
+    predict, valid_loss = runner.predict, train.valid_loss
+
+    def counting(model, cell, features, *rest):
+        answered[rest[3]] = len(features)
+        return predict(model, cell, features, *rest)
+
+    monkeypatch.setattr(runner, "predict", counting)
+    monkeypatch.setattr(train, "valid_loss", lambda *given: looked.append(len(given[2])) or valid_loss(*given))
+    run_cell(toy_cell("causal_lm", "lora", "budget.max_valid=12", "budget.max_test=5", "budget.steps=1"))
+    assert answered["valid"] == answered["test"] == 5
+    assert set(looked) == {12}
 
 
 def test_what_calibrates_sees_training_batches_the_same_each_time_and_its_time_is_counted(toy_cell):

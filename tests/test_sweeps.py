@@ -359,25 +359,38 @@ def test_without_its_state_a_trial_is_trained_again_to_the_same_numbers(halving,
     assert {r.value("cost", "inherited_steps") for r in ends} == {None}
 
 
-@pytest.mark.slow
-def test_several_workers_and_a_kill_leave_the_records_of_one(halving, tmp_path):
+@pytest.fixture
+def calm(halving, tmp_path):
+    """The results of two methods tuned by one process, and the command that tunes them elsewhere."""
     kept = [word for word in halving if not word.startswith(("method=", "results="))]
-    calm, wild = ([*kept, "method=lora,ia3", f"results={tmp_path / name}"] for name in ("calm", "wild"))
-    command = [sys.executable, "-m", "benchmark.run", "+sweep=tune"]
-    quiet = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    assert subprocess.run([*command, *calm], check=False, **quiet).returncode == 0
-    workers = [subprocess.Popen([*command, *wild], **quiet) for _ in range(2)]
+    command = [sys.executable, "-m", "benchmark.run", "+sweep=tune", *kept, "method=lora,ia3"]
+    assert subprocess.run([*command, f"results={tmp_path / 'calm'}"], cwd=ROOT, check=False).returncode == 0
+    return numbers(tmp_path / "calm"), [*command, f"results={tmp_path / 'wild'}"]
+
+
+@pytest.mark.slow
+def test_several_workers_and_a_kill_leave_the_records_of_one(calm, tmp_path):
+    expected, command = calm
+    workers = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
     while len(tuned(tmp_path / "wild").get((6, 0), ())) < 1:
         time.sleep(0.1)
     workers[0].kill()
+    workers[0].wait()
     assert workers[1].wait(300) == 0
-    assert subprocess.run([*command, *wild], check=False, **quiet).returncode == 0
-    assert numbers(tmp_path / "wild") == numbers(tmp_path / "calm")
-    assert (
-        subprocess.run([*command[:-1], "+sweep=final", *wild, "hydra/launcher=joblib"], check=False, **quiet).returncode
-        == 0
-    )
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    assert numbers(tmp_path / "wild") == expected
+    final = [word.replace("=tune", "=final") for word in command]
+    assert subprocess.run(final, cwd=ROOT, check=False).returncode == 0
     assert states(tmp_path / "wild") == []
+
+
+@pytest.mark.slow
+def test_a_launchers_workers_halve_as_one_process_does(calm, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    expected, command = calm
+    more = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "cells_per_job=2"]
+    assert subprocess.run([*command, *more], cwd=ROOT, check=False).returncode == 0
+    assert numbers(tmp_path / "wild") == expected
 
 
 def test_a_selected_trial_is_found_again_and_chosen_anew_after_more_tuning(words, tmp_path, capsys):
