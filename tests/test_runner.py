@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import itertools
-import re
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import ClassVar
@@ -244,17 +243,22 @@ def test_a_merged_network_that_is_another_one_is_not_timed_and_the_record_says_w
     both = {"predict_seconds_per_example_unmerged", "predict_seconds_per_example_merged"}
     assert merged_as(cell, monkeypatch, merge) == (both, None)
 
-    def off(method, model):
-        merged = merge(method, model)
-        merged.lm_head.weight.data *= 1.01
-        return merged
+    def moved(by):
+        def hook(network, given, answer):
+            answer.logits = answer.logits + by
 
-    timed, missing = merged_as(cell, monkeypatch, off)
+        def off(method, model):
+            merged = merge(method, model)
+            merged.register_forward_hook(hook)
+            return merged
+
+        return off
+
+    assert merged_as(cell, monkeypatch, moved(0.0005)) == (both, None)  # as rounding may
+    timed, missing = merged_as(cell, monkeypatch, moved(0.25))
     assert timed == set()
-    said = re.fullmatch(
-        r"Unfaithful: logits of the merged network differ by (\S+), where the largest is (\S+)", missing["merged"]
-    )
-    assert float(said[1]) == pytest.approx(0.01 * float(said[2]), rel=0.02)  # that of the largest logit is the largest
+    said = "Unfaithful: logits of the merged network differ by 0.25, where the largest is "
+    assert missing["merged"].startswith(said)
 
     def broken(method, model):
         raise NotImplementedError("Merging is not supported for groups > 1")
