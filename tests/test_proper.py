@@ -18,6 +18,7 @@ from benchmark.report import __main__ as report
 from benchmark.report.evidence import Evidence
 from benchmark.report.frame import load
 from benchmark.report.groups import grouped
+from benchmark.report.samples import together
 from benchmark.report.scales import scale
 from benchmark.report.statistics import estimate
 from benchmark.runner import rows as stored
@@ -110,6 +111,19 @@ def test_a_table_says_where_groups_are_too_few_for_a_verdict(tmp_path: Path) -> 
 
 
 EMBEDDED = ["nmt", "protein", "speech", "medical_images", "text_generation", "speech_recognition"]
+
+
+def test_seeds_of_all_methods_under_the_same_conditions_are_taken_together(tmp_path: Path) -> None:
+    for method, step in (("lora", 0), ("ia3", 5), ("full", 4), ("dora", 6)):
+        for seed in range(3):
+            Store(tmp_path / "reference").append(*answered(method, seed, 60 + step * seed))
+    (groups,) = grouped(load(tmp_path)).values()
+    evidence = Evidence(tmp_path)
+    found = {groups[place].method: sample for place, sample in evidence.beside(groups).items()}
+    assert found["ia3"].spreads == together({m: replace(s, spreads=()) for m, s in found.items()})["ia3"].spreads
+    assert found["ia3"].spreads[0][0] >= 0.05**2  # 0.60, 0.65, 0.70
+    (meeting,) = compare.meetings(load(tmp_path), evidence, "ia3", "full", None)
+    assert meeting.difference == estimate(found["ia3"].paired(found["full"]))
 
 
 @pytest.mark.parametrize("task", EMBEDDED)
