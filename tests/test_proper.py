@@ -121,7 +121,7 @@ def test_seeds_of_all_methods_under_the_same_conditions_are_taken_together(tmp_p
     evidence = Evidence(tmp_path)
     found = {groups[place].method: sample for place, sample in evidence.beside(groups).items()}
     assert found["ia3"].spreads == together({m: replace(s, spreads=()) for m, s in found.items()})["ia3"].spreads
-    assert found["ia3"].spreads[0][0] >= 0.05**2  # 0.60, 0.65, 0.70
+    assert found["ia3"].spreads[0][0] > 0.0024  # 0.60, 0.65 and 0.70 show 0.0025
     (meeting,) = compare.meetings(load(tmp_path), evidence, "ia3", "full", None)
     assert meeting.difference == estimate(found["ia3"].paired(found["full"]))
 
