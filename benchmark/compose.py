@@ -224,10 +224,10 @@ def entered(tree: dict[str, Any], names: dict[str, str], search: Mapping[str, An
         tuning = Tuning(names["method"], search, choices["budget"], known)
         found = {"rung": rung, "place": at, "trial": tuning.trial(rung, at), "until": tuning.stop(rung)}
         standing = tuning.standing(rung - 1) if rung else []
-    except Unselected as error:
+    except (Unselected, Vacant) as error:
         if reason := cell.conflict():  # it did not begin either
             raise Vacant(reason) from error
-        raise Unusable(str(error)) from error
+        raise (error if isinstance(error, Vacant) else Unusable(str(error))) from error
     return {**found, "standing": standing, "dropped": tuning.dropped(rung)}
 
 

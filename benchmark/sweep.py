@@ -134,6 +134,7 @@ class Records:
         self.shipped = Store(ROOT / "results" / "reference", read_only=True)
         self._folders: dict[tuple[str, str], dict[tuple[str, str | None], Record]] = {}
         self._tuned: dict[tuple[str, str], str] = {}
+        self.seen: dict[tuple[str, ...], Record] = {}  # by the words of a cell: a rung asks for those below again
 
     def of(self, entry: Entry) -> Record | None:
         """Return the record that an entry names; a place of tuning that no trial takes counts as skipped."""
@@ -165,10 +166,14 @@ def lookup(sweep: Sweep, ledger: Ledger, records: Records) -> Iterator[tuple[tup
 
 def recorded(words: Sequence[str], ledger: Ledger, records: Records) -> Record | None:
     """Look up a cell's record, unless its trial was chosen from other records than those there now."""
+    if (known := records.seen.get(tuple(words))) is not None:
+        return known
     entry = ledger.get(words)
     if entry is None or entry.tuned != chosen_from(words, entry, ledger, records):
         return None
-    return records.of(entry)
+    if (found := records.of(entry)) is not None:
+        records.seen[tuple(words)] = found
+    return found
 
 
 def chosen_from(words: Sequence[str], entry: Entry, ledger: Ledger, records: Records) -> str | None:

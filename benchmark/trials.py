@@ -141,7 +141,7 @@ def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequen
     kept = [r for r in compared if trial_of(r) == best and _given(r.choices) == given]
     steps, seconds = zip(*map(spent, compared), strict=True)
     return Selection(
-        trial=best, loss=loss, trials=len(set(map(trial_of, compared))), seeds=tuple(seeds),
+        trial=best, loss=loss, trials=len({trial_of(r) for r in compared if r.status != "skipped"}), seeds=tuple(seeds),
         budget=compared[0].config["budget"], fraction=compared[0].config.get("fraction"),
         runs=tuple(sorted(r.run_id for r in compared)), dropped=tuple(r.run_id for r in compared if r not in kept),
         steps=sum(steps), seconds=round(sum(seconds), 1),
@@ -184,13 +184,12 @@ def like(
     records: Iterable[Record], config: dict[str, Any], free: Collection[str], same_budget: bool = False
 ) -> list[Record]:
     """Leave the tuning records of config's method and task, of one budget. Raises Unselected where there are none."""
-    # a final run has no phase written down: nobody chose one
-    known = [r for r in records if r.config.get("phase") and r.status != "skipped"]
     own = choices(config)
     wanted = _like(own, free)
-    known = [
-        r for r in known if _like(r.choices, free) == wanted and not (same_budget and _given(r.choices) != _given(own))
-    ]
+    # a final run has no phase written down: nobody chose one
+    known = [r for r in records if r.config.get("phase") and _like(r.choices, free) == wanted]
+    if same_budget:
+        known = [r for r in known if _given(r.choices) == _given(own)]
     return _of_one_budget(known, own)
 
 

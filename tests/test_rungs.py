@@ -19,7 +19,7 @@ EXTRA = BEYOND + EDGE
 WORDS = ["task=nmt", "method=lora", "budget=reference", "phase=tune"]
 
 
-def record(trial, loss, until=None, seed=0, taken=None, size=10, **more):
+def record(trial, loss, until=None, seed=0, taken=None, size=10):
     """Make a tuning record that took so many steps itself, a quarter of a second each."""
     words = [*WORDS, f"seed={seed}", *([f"until={until}"] if until else [])]
     values = {f"method.{knob}": value for knob, value in draw("lora", SEARCH, trial).items()}
@@ -33,8 +33,8 @@ def record(trial, loss, until=None, seed=0, taken=None, size=10, **more):
         measured += [Measurement("cost", "inherited_seconds", (last - own) / 4)]
     names = {"task": "nmt", "method": "lora", "backbone": "mbart_cldr", "seed": seed}
     status = "done" if loss is not None else "failed"
-    told = {"reason": None if loss is not None else "Diverged: nan"} | more
-    return Record(run_id=run_id(config), status=status, config=config, measurements=measured, **names, **told)
+    reason = None if loss is not None else "Diverged: nan"
+    return Record(run_id=run_id(config), status=status, reason=reason, config=config, measurements=measured, **names)
 
 
 def first(losses=(5.0, 4.0, 3.0, 2.0, None, 6.0)):
@@ -121,6 +121,16 @@ def test_fewer_trials_than_places_leave_places_vacant():
     lost = tuning(first([None] * 6))
     with pytest.raises(Vacant, match="no trial is left"):
         lost.trial(1, 0)
+
+
+def test_a_draw_that_cannot_run_loses_as_one_that_fails():
+    records = first()
+    records[3] = dataclasses.replace(records[3], status="skipped", reason="rank 32 does not fit", measurements=())
+    assert tuning(records).entrants(1) == [2, 1, 0]
+    found = select(
+        [*records, *second(((2, 1.5), (1, 2.5), (0, 4.5))), *third(((2, (1, 1)), (1, (2, 2))))], final(), SEARCH
+    )
+    assert (found.trial, found.trials) == (2, 5)
 
 
 def test_an_edge_is_gone_beyond_once_and_by_a_quarter_of_the_range():

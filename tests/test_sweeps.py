@@ -347,6 +347,14 @@ def test_a_trial_that_fails_loses_and_the_others_go_on(halving, tmp_path, monkey
     assert final.config["trial"] in (1, 5, 1001, 1005)
 
 
+def test_a_pair_that_cannot_run_is_skipped_in_every_rung(halving, capsys):
+    words = ["+sweep=tune", *halving[:-1], "method=vpt_deep"]
+    assert run.main(words) == 2
+    assert "no cell of this sweep can run: " in capsys.readouterr().err
+    found = status.states(expand(words))
+    assert ({cell.state for cell in found}, len({cell.record.reason for cell in found})) == ({"skipped"}, 1)
+
+
 def test_without_its_state_a_trial_is_trained_again_to_the_same_numbers(halving, tmp_path):
     assert run.main(["+sweep=tune", *halving, "rung=0,1"]) == 0
     shutil.copytree(tmp_path / "runs", tmp_path / "moved" / "runs", ignore=shutil.ignore_patterns(".*"))
