@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,22 @@ with claim.held(), claim.started():
     with claim.held(), claim.started():
         pass
     assert claim.deaths() == 0
+
+
+def test_a_lease_of_another_machine_expires_a_minute_after_its_last_heartbeat(tmp_path, monkeypatch):
+    claim = Claim(tmp_path, "abc")
+    with claim.held():
+        left = claim.lease.read_text()
+    claim.lease.write_text(
+        re.sub(r"(?m)^host=.*$", "host=elsewhere", left)
+    )  # gone: nobody here can ask whether it lives
+    with pytest.raises(Taken, match="on elsewhere"), claim.held():
+        pytest.fail("its owner may live")
+    times = iter(range(0, 150, 10))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(times)))  # the clock of whoever watches the lease
+    with claim.held(wait=True):
+        assert 60 <= next(times) <= 100
+        assert "elsewhere" not in claim.owner()
 
 
 def test_what_a_worker_killed_right_after_recording_leaves_is_cleared(tiny_causal, tmp_path):

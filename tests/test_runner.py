@@ -10,14 +10,17 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from cells import run_cell
+from torch import nn
 
 from benchmark import reading, runner, train
 from benchmark.compose import cell_of, choices_of
 from benchmark.identity import run_id
-from benchmark.meter import TimeOut
+from benchmark.meter import Meter, TimeOut
 from benchmark.methods.native import Native
+from benchmark.progress import watching
 from benchmark.reading import Result, fingerprint, share, usable
 from benchmark.reuse import Reuse
+from benchmark.runner import predict, sizes
 from benchmark.types import Bad, Category, Example, Unusable
 
 TRAIN = [Example(f"t{i}", str(i), ("rare" if i % 10 == 0 else "common",)) for i in range(100)]
@@ -114,6 +117,37 @@ def test_a_run_that_takes_too_long_has_failed_and_says_where(toy_cell):
     assert run_cell(dataclasses.replace(cell, budget=dataclasses.replace(cell.budget, max_seconds=600.0))).examples
     with pytest.raises(Unusable, match=r"budget.max_seconds: -1.0 given, a positive number wanted, or null"):
         toy_cell("causal_lm", "lora", "budget.max_seconds=-1")
+
+
+class Repeating:
+    """A task whose answers are its examples; what cannot be read has none."""
+
+    def length(self, feature):
+        return len(feature)
+
+    def nothing(self):
+        return {"prediction": ""}
+
+    def predict(self, model, features, processor):
+        return [{"prediction": feature} for feature in features]
+
+
+def test_every_answer_stands_at_its_example():
+    words = ["one", None, "three", "eleven", None, "a", "seven", "two"]
+    cell = SimpleNamespace(task=Repeating(), budget=SimpleNamespace(eval_batch_size=3, shard=None, precision="fp32"))
+    meter = Meter("cpu")
+    with watching(quiet=True) as watch:
+        answers = predict(nn.Linear(1, 1), cell, words, None, meter, watch, "test")
+    assert [answer["prediction"] for answer in answers] == [word or "" for word in words]
+    assert meter.predicted == 6
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, lambda model: nn.ModuleDict({"wrapped": model})])
+def test_a_new_head_is_counted_within_what_is_trained_and_apart(wrap):
+    model = nn.ModuleDict({"encoder": nn.Linear(3, 4), "new_head": nn.Linear(4, 5), "old_head": nn.Linear(4, 2)})
+    model["encoder"].weight.requires_grad_(False)
+    found = {m.name: m.value for m in sizes(wrap(model))}
+    assert found == {"trainable_params": 4 + (4 * 5 + 5) + (4 * 2 + 2), "head_params": 4 * 5 + 5}
 
 
 def test_retention_of_an_untouched_network_is_exactly_zero_and_training_moves_it():

@@ -1,8 +1,11 @@
 """Equal sizes: the knob's value is the best there is, seen by trying all, and the run has what was promised."""
 
+from types import SimpleNamespace
+
 import pytest
 from cells import run_cell
 
+from benchmark import sizing
 from benchmark.compose import cell_of, names_in
 from benchmark.sizing import attached, solve, trainable, turned
 from benchmark.types import Unusable
@@ -22,6 +25,23 @@ def test_the_rank_of_lora_follows_its_formula():
     assert sized.notes["size"] == {
         "wanted": round(5.6 * per_rank), "of": "params", "knob": "rank", "value": 6, "reached": 6 * per_rank,
     }  # fmt: skip
+
+
+def test_of_all_values_the_one_is_taken_that_comes_closest(monkeypatch):
+    sizes = {value: 3 * value + value**2 // 10 for value in range(1, 60)}  # there is no larger one
+
+    def measured(cell, value):
+        if value not in sizes:
+            raise Unusable("larger than the layer")
+        return sizes[value]
+
+    monkeypatch.setattr(sizing, "turned", lambda method, knob, value: value)
+    monkeypatch.setitem(sizing.MEASURES, "params", measured)
+    method = SimpleNamespace(sized_by="rank", weightless=True)
+    for wanted in range(1, 600):
+        found = solve(SimpleNamespace(method=method, names={}, size=wanted, size_of="params"))
+        assert found.reached == sizes[found.value]
+        assert abs(found.reached - wanted) == min(abs(size - wanted) for size in sizes.values())
 
 
 @pytest.mark.parametrize("method", ["houlsby", "loha", "prefix_flat", "compacter", "fourierft", "unilora"])

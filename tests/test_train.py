@@ -353,6 +353,33 @@ def test_nothing_to_train_is_one_look_at_valid():
     assert [(point.split, point.step) for point in points] == [("valid", 0)]
 
 
+class Listening(Line):
+    """Notes whether it is training whenever it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def forward(self, x, y):
+        self.asked.append(self.training)
+        return super().forward(x, y)
+
+
+def test_dropout_is_on_in_every_step_and_off_in_every_look():
+    model, _, _ = fitted(Listening(), dataclasses.replace(BUDGET, steps=4, evaluations=2), [(1.0, 2.0)] * 12)
+    look = [False] * 3  # 7 examples, 3 at a time
+    assert model.asked == [*look, True, True, *look, True, True, *look]
+
+
+def test_the_order_of_a_run_is_that_of_its_seed_of_order():
+    losses = []
+    for order, init in ((1, 1), (2, 1), (1, 2)):
+        cell, *rest = cell_and_data(weighted_examples(40))
+        cell.seed_of = {"order": order, "init": init}.get
+        losses.append([point.value for point in fit(Line(), cell, *rest, Meter("cpu")) if point.split == "train"])
+    assert losses[0] == losses[2] != losses[1]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_valid_loss_is_the_mean_over_target_tokens_whatever_the_batches(kind, toy_cell):
     cell = toy_cell(kind, "frozen")
