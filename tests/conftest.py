@@ -33,7 +33,7 @@ def pytest_addoption(parser):
     parser.addoption("--families", default="one per kind", choices=["one per kind", "all"], help="of the gate")
 
 
-ASKED_FOR = ("slow", "chaos", "slurm", "browser")  # markers of tests that run only where -m names them
+ASKED_FOR = ("slow", "chaos", "slurm", "browser", "mutants")  # markers of tests that run only where -m names them
 
 
 def pytest_collection_modifyitems(config, items):
