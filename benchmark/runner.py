@@ -62,9 +62,7 @@ def run(
     here().agree(p for p in model.parameters() if p.requires_grad)
     for name in splits:
         if name != "train":
-            answered = slice(
-                cell.budget.max_test
-            )  # of valid as well: its loss decides, answers take a hundred times longer
+            answered = slice(cell.budget.max_test)  # of valid as well: it has its loss, and answers take much longer
             answers = predict(model, cell, encoded[name][answered], processor, meter, watch, name, pause)
             scored(cell, name, splits[name][answered], answers, result)
     if bare is not None:

@@ -36,21 +36,25 @@ MAY = {
     "benchmark.progress": set(),
     "benchmark.reuse": set(),
     "benchmark.blocks": {"benchmark.roles"},
-    "benchmark.claims": {"benchmark.types"},
+    "benchmark.claims": {"benchmark.types", "benchmark.identity"},
     "benchmark.ledger": set(),
     "benchmark.device": {"benchmark.types"},
     "benchmark.parallel": {"benchmark.types"},
     "benchmark.sharding": {"benchmark.types", "benchmark.parallel", "benchmark.blocks"},
     "benchmark.trials": {"benchmark.records"},
+    "benchmark.rungs": {"benchmark.types", "benchmark.records", "benchmark.trials"},
+    "benchmark.tried": {"benchmark.records", "benchmark.trials"},
     "benchmark.optimiser": {"benchmark.types"},
     "benchmark.sizing": {"benchmark.types", "benchmark.build", "benchmark.trials", "benchmark.optimiser"},
     "benchmark.pause": {f"benchmark.{name}" for name in ("types", "records", "meter", "parallel")},
     "benchmark.sweep": {
-        f"benchmark.{name}" for name in ("types", "compose", "device", "identity", "ledger", "records", "trials")
+        f"benchmark.{name}"
+        for name in ("types", "compose", "device", "identity", "ledger", "records", "rungs", "trials")
     },
     "benchmark.build": {"benchmark.types", "benchmark.wording"},
     "benchmark.compose": {
-        f"benchmark.{name}" for name in ("build", "types", "wording", "identity", "records", "trials", "sizing")
+        f"benchmark.{name}"
+        for name in ("build", "types", "wording", "identity", "records", "rungs", "trials", "sizing")
     },
     "benchmark.meter": {"benchmark.records"},
     "benchmark.screen": {"benchmark.records"},
@@ -82,7 +86,10 @@ MAY = {
     "benchmark.outcome": {
         f"benchmark.{name}" for name in ("types", "claims", "compose", "parallel", "perform", "records")
     },
-    "benchmark.status": {f"benchmark.{name}" for name in ("types", "claims", "ledger", "outcome", "records", "sweep")},
+    "benchmark.status": {
+        f"benchmark.{name}"
+        for name in ("types", "claims", "ledger", "outcome", "records", "rungs", "sweep", "trials", "tried")
+    },
     "benchmark.merging": {f"benchmark.{name}" for name in ("types", "wording", "records", "meter", "reading", "train")},
     "benchmark.runner": {
         f"benchmark.{name}"
