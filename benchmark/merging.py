@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmark.batches import mates_of, parted
 from benchmark.meter import Meter
 from benchmark.reading import Result
 from benchmark.records import Measurement
@@ -27,7 +28,8 @@ def time_merged(
 ) -> None:
     """Time merging, after all else: what it raises is why these measurements are missing, and fails no run."""
     try:
-        result.measurements += list(merging(model, cell, valid[: cell.budget.eval_batch_size], processor, device))
+        first, *_ = parted(range(len(valid)), cell.budget.eval_batch_size, mates_of(cell.task, valid, processor))
+        result.measurements += list(merging(model, cell, [valid[i] for i in first], processor, device))
     except Exception as error:
         result.data["missing"] = {"merged": story(error)}
 
