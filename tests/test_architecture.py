@@ -90,7 +90,9 @@ MAY = {
         f"benchmark.{name}"
         for name in ("types", "claims", "ledger", "outcome", "records", "rungs", "sweep", "trials", "tried")
     },
-    "benchmark.merging": {f"benchmark.{name}" for name in ("types", "wording", "records", "meter", "reading", "train")},
+    "benchmark.merging": {
+        f"benchmark.{name}" for name in ("types", "wording", "records", "meter", "batches", "reading", "train")
+    },
     "benchmark.runner": {
         f"benchmark.{name}"
         for name in (

@@ -125,6 +125,9 @@ class Repeating:
     def length(self, feature):
         return len(feature)
 
+    def mates(self, feature, processor):
+        return None
+
     def nothing(self):
         return {"prediction": ""}
 
