@@ -180,7 +180,7 @@ def test_the_lowest_mean_valid_loss_is_selected():
 
 def test_the_loss_decides_and_not_the_score_of_few_answers():
     assert (
-        select([record(0, 0, 1.5, bleu=10), record(1, 0, 1.25, bleu=3), record(2, 0, 4, bleu=99)], **FINAL).trial == 1
+        select([record(0, 0, 1.5, bleu=10), record(1, 0, 1.25, bleu=30), record(2, 0, 4, bleu=99)], **FINAL).trial == 1
     )
 
 
