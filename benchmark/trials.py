@@ -98,7 +98,7 @@ class Selection:
     """The trial that tuning chose, and what it was chosen from."""
 
     trial: int
-    loss: float  # on valid, of the state that was kept; the mean over the seeds
+    loss: float  # the lowest on valid after the first step; the mean over the seeds
     trials: int
     seeds: tuple[int, ...]
     budget: dict[str, Any]  # that the tuning runs were given
@@ -112,12 +112,12 @@ class Selection:
 def select(records: Iterable[Record], config: dict[str, Any], free: Collection[str]) -> Selection:
     """Choose the trial with the lowest mean valid loss over the tuning seeds.
 
-    The loss is that of the state which the run kept, the lowest of its looks: a final run of the trial answers with
-    that state. It is a proper score of every valid example, where a few answers' BLEU or accuracy move by chance. Ties
-    go to fewer trainable parameters, then to the lower trial. Compared are tuning records that differ from config in
-    free knobs, seed, trial, budget and fraction alone, and ran to the last step of their budget; where tuning had
-    several budgets, those of config's own. Raises Unselected where there are none, or where a trial lacks a seed that
-    another has: by hand that is an oversight, and where trials stopped on their way it is one of them.
+    The loss is the lowest of its looks after the first step: a final run of the trial answers with that state, unless
+    nothing was better than no training. It is a proper score of every valid example, where a few answers' BLEU or
+    accuracy move by chance. Ties go to fewer trainable parameters, then to the lower trial. Compared are tuning records
+    that differ from config in free knobs, seed, trial, budget and fraction alone, and ran to the last step of their
+    budget; where tuning had several budgets, those of config's own. Raises Unselected where there are none, or where a
+    trial lacks a seed that another has, unless it is one of those that stopped on their way.
     """
     compared = like(records, config, free)
     trials: dict[int, list[Record]] = {}

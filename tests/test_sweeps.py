@@ -393,10 +393,17 @@ def test_several_workers_and_a_kill_leave_the_records_of_one(calm, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_launchers_workers_halve_as_one_process_does(calm, tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "cells_per_job=2"],
+        ["hydra/launcher=submitit_local", "cells_per_job=8"],  # all jobs at once, those of the later rungs too
+    ],
+)
+def test_a_launchers_workers_halve_as_one_process_does(calm, tmp_path, launcher):
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher[0].partition('=')[2].partition('_')[0]}_launcher")
     expected, command = calm
-    more = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "cells_per_job=2"]
+    more = [*launcher, f"hydra.sweep.dir={tmp_path / 'logs'}"]
     assert subprocess.run([*command, *more], cwd=ROOT, check=False).returncode == 0
     assert numbers(tmp_path / "wild") == expected
 
