@@ -15,9 +15,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
 
-NODES = 50  # of the average, for each method
+NODES = 32  # of the average, for each method
 LARGEST = 1e6  # degrees of freedom: as good as any number
-AT_ONCE = 500  # tests
+AT_ONCE = 100  # tests
 
 
 @dataclass(frozen=True)
