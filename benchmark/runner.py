@@ -97,7 +97,7 @@ def attached(model: nn.Module, cell: Cell, learnt: Encoded, processor: Any, devi
             model = model.to(device)
     if cell.method.calibrates:
         with meter.phase("calibrate"):
-            cell.method.calibrate(model, calibration(cell, learnt.train, processor, device))
+            cell.method.calibrate(model, calibration(cell, learnt.train, processor, device), cell)
     model = sharded(model, pretrained, cell, device)
     if here().rank:
         seed_everything(cell.seed_of("init") + here().rank)  # dropout masks of its own

@@ -315,7 +315,7 @@ class Method(ABC):
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         """Return the network with requires_grad set on exactly what this method trains. Raises Unusable."""
 
-    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:  # noqa: B027  optional
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:  # noqa: B027  optional
         """Set what is attached by training batches, on the network's device; for methods that declare it."""
 
     def merge(self, model: nn.Module) -> nn.Module:

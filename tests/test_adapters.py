@@ -230,7 +230,7 @@ def test_a_decoder_s_gates_do_not_look_ahead():
         torch.testing.assert_close(model(input_ids=ids).logits[:, :-1], model(input_ids=other).logits[:, :-1])
 
 
-@pytest.mark.parametrize("method", ["parallel", "unipelt", "mam"])
+@pytest.mark.parametrize("method", ["parallel", "unipelt", "mam", "lst"])
 def test_a_network_in_training_can_be_copied(method):
     model = attached(method, "mbart")
     model(**batch("mbart")).loss.backward()

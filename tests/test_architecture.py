@@ -112,7 +112,9 @@ MAY = {
         )
     },
     "benchmark.saved": {f"benchmark.{name}" for name in ("types", "batches", "build", "records", "identity")},
-    "benchmark.methods": {f"benchmark.{name}" for name in ("types", "wording", "roles", "blocks", "methods")},
+    "benchmark.methods": {
+        f"benchmark.{name}" for name in ("types", "wording", "roles", "blocks", "optimiser", "methods")
+    },
     "benchmark.methods.native": {"benchmark.types"},
     "benchmark.backbones": {
         "benchmark.types",

@@ -92,7 +92,7 @@ def attached(name, network):
     where = place(name, network)
     model = where.method.attach(fresh(network), where)
     if where.method.calibrates:
-        where.method.calibrate(model, stream(network))
+        where.method.calibrate(model, stream(network), where)
     return model
 
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from benchmark.capabilities.networks import bare, batch, cell
+from benchmark.capabilities.networks import HEAD_LR, bare, batch, cell
 from benchmark.capabilities.probe import batches, method_of
 from benchmark.methods.hf_peft import OWN, Peft
 from benchmark.methods.peft_boft import Diagonal
@@ -118,7 +118,7 @@ def test_generates_what_the_forward_pass_says(name, network):
         return
     model = method.attach(bare(network), place)
     if method.calibrates:
-        method.calibrate(model, batches(network, None))
+        method.calibrate(model, batches(network, None), cell(network, method))
     model = train(method, model, network, 3)
     inputs = {key: batch(network)[key] for key in ("input_ids", "attention_mask")}
     whole = network in SEQ2SEQ
@@ -141,7 +141,7 @@ def test_generates_what_the_forward_pass_says(name, network):
 def test_a_deep_copy_trains_its_own_parts(name):
     method, model = attached(name, "mbart", **({"rank": 8} if name in ("lily", "lora_ga") else {}))
     if method.calibrates:
-        method.calibrate(model, batches("mbart", None))
+        method.calibrate(model, batches("mbart", None), cell("mbart", method))
     twin, inputs = copy.deepcopy(model), batch("mbart", seed=1)
     before = model.eval()(**inputs).logits
     after = train(method, twin, "mbart", 3)(**inputs).logits
@@ -207,7 +207,7 @@ def test_eva_begins_along_the_principal_directions_of_the_inputs():
         for inputs in itertools.islice(batches("llama", None), 2):
             model.eval()(**inputs)
     handle.remove()
-    method.calibrate(model, batches("llama", None))
+    method.calibrate(model, batches("llama", None), cell("llama", method))
     directions = torch.linalg.svd(torch.cat(seen))[2][:4]
     overlaps = (layer.lora_A["default"].weight[:4] @ directions.T).abs()
     torch.testing.assert_close(overlaps, torch.eye(4), atol=1e-3, rtol=0)
@@ -217,7 +217,7 @@ def test_lora_ga_begins_along_the_gradient_and_takes_its_start_off_the_weight():
     method, model = attached("lora_ga", "llama", rank=4, batches=1)
     plain = bare("llama")
     plain(**next(batches("llama", None))).loss.backward()
-    method.calibrate(model, batches("llama", None))
+    method.calibrate(model, batches("llama", None), cell("llama", method))
     gradient = plain.model.layers[0].mlp.up_proj.weight.grad
     left, _, right = torch.linalg.svd(gradient)
     layer = model.base_model.model.model.layers[0].mlp.up_proj
@@ -229,6 +229,25 @@ def test_lora_ga_begins_along_the_gradient_and_takes_its_start_off_the_weight():
     torch.testing.assert_close(whole, plain.model.layers[0].mlp.up_proj.weight)
 
 
+def test_lora_ga_looks_through_a_fitted_head_and_leaves_it_as_it_was():
+    method, model = attached("lora_ga", "esm", rank=4, batches=1)
+    plain, data = bare("esm"), batches("esm", None)
+    method.calibrate(model, batches("esm", None), cell("esm", method))
+    head = model.base_model.model.new_head.modules_to_save["default"]
+    assert torch.equal(head.project.weight, plain.new_head.project.weight)
+    optimizer = torch.optim.AdamW(plain.new_head.parameters(), lr=HEAD_LR[Kind.CLASSIFY], weight_decay=0.0)
+    for inputs in itertools.islice(data, 20):
+        optimizer.zero_grad()
+        plain(**inputs).loss.backward()
+        optimizer.step()
+    plain.zero_grad()
+    plain(**next(data)).loss.backward()
+    gradient = plain.encoder.encoder.layer[0].intermediate.dense.weight.grad
+    directions = torch.linalg.svd(gradient)[2][:4]
+    a = model.base_model.model.encoder.encoder.layer[0].intermediate.dense.lora_A["default"].weight
+    torch.testing.assert_close((a @ directions.T).abs(), 48**0.25 / 16**0.5 * torch.eye(4), atol=1e-2, rtol=0)
+
+
 def test_lora_plus_divides_the_rate_of_a():
     method, model = attached("lora_plus", "llama")
     slow, fast = method.groups(model, 0.16)
@@ -236,6 +255,14 @@ def test_lora_plus_divides_the_rate_of_a():
     assert {p.shape[0] for p in slow["params"]} == {16}
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert sum(p.numel() for group in (slow, fast) for p in group["params"]) == trained
+
+
+@pytest.mark.parametrize(("name", "strength"), [("lora", 12 / 4), ("rslora", 12 / 2)])
+def test_an_update_counts_alpha_over_the_rank_or_its_root(name, strength):
+    _, model = attached(name, "llama", rank=4, options={"lora_alpha": 12})
+    layer, x = model.base_model.model.model.layers[0].mlp.up_proj, torch.randn(3, 32)
+    a, b = layer.lora_A["default"].weight, nn.init.normal_(layer.lora_B["default"].weight)
+    torch.testing.assert_close(layer(x), x @ layer.base_layer.weight.T + strength * (x @ a.T) @ b.T)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +341,7 @@ def test_trainable_tokens_are_the_commonest():
         "attention_mask": torch.tensor([[1] * 4, [1] * 4]),
     }
     fixed["attention_mask"][1, 3] = 0
-    method.calibrate(model, itertools.repeat(fixed))
+    method.calibrate(model, itertools.repeat(fixed), cell("llama", method))
     assert sorted(model.peft_config["default"].token_indices) == [5, 7, 9]
 
 
@@ -325,7 +352,7 @@ def test_the_context_of_cpt_is_made_of_training_examples_whose_answers_stay():
         "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]),
         "labels": torch.tensor([[IGNORED, IGNORED, 6, 7], [IGNORED, 9, 10, IGNORED]]),
     }
-    method.calibrate(model, itertools.repeat(examples))
+    method.calibrate(model, itertools.repeat(examples), cell("llama", method))
     assert model.peft_config["default"].cpt_token_ids == [4, 5, 6, 7, 8, 9]
     loss = model(**examples).loss
     loss.backward()

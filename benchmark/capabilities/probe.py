@@ -86,7 +86,7 @@ def dead_parts(method: Method, network: str, kind: Kind) -> set[str]:
     place = cell(network, method, kind)
     model = method.attach(bare(network, kind), place)
     if method.calibrates:
-        method.calibrate(model, batches(network, kind))
+        method.calibrate(model, batches(network, kind), place)
     silent = {name for name, p in model.named_parameters() if p.requires_grad}
     if not silent:
         return silent

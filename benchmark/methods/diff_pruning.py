@@ -53,7 +53,7 @@ class DiffPruning(Sparse):
     paper: ClassVar[str] = "Guo et al. 2021, arXiv 2012.07463"
 
     penalty: float  # weight of the share of entries that are open
-    mask_lr: float
+    mask_lr: float  # of logits, whose scale is the same in every network: no backbone's factor applies
 
     def conflict(self, cell: Cell) -> str | None:
         for name in ("penalty", "mask_lr"):
@@ -61,13 +61,15 @@ class DiffPruning(Sparse):
                 return f"method.{name}={getattr(self, name)}: a positive number wanted"
         return super().conflict(cell)
 
-    def scores(self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]]) -> list[torch.Tensor]:
+    def scores(
+        self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]], cell: Cell
+    ) -> list[torch.Tensor]:
         trials = [Relaxed(matrix_of(weight, weight.original.detach())) for weight in weights]
         for weight, trial in zip(weights, trials, strict=True):
             weight[0].change.trial = trial
         optimizer = torch.optim.Adam(
             [
-                {"params": [trial.vector for trial in trials], "lr": self.lr},
+                {"params": [trial.vector for trial in trials], "lr": cell.lr},
                 {"params": [trial.log_alpha for trial in trials], "lr": self.mask_lr},
             ]
         )
@@ -77,7 +79,7 @@ class DiffPruning(Sparse):
             share = sum(trial.open() for trial in trials) / entries
             (model(**batch).loss + self.penalty * share).backward()
             optimizer.step()
-        model.zero_grad()  # a new head has gradients too, and waits for the training proper
+        model.zero_grad()  # a new head has gradients too, and stays as it is
         for weight in weights:
             weight[0].change.trial = None
         return [(trial.mask(trial.log_alpha) * trial.vector).detach().abs() for trial in trials]

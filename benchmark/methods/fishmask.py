@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 
 from benchmark.methods.sparse import Sparse, Weight, matrix_of
+
+if TYPE_CHECKING:
+    from benchmark.types import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,9 @@ class FishMask(Sparse):
 
     paper: ClassVar[str] = "Sung et al. 2021, arXiv 2111.09839"
 
-    def scores(self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]]) -> list[torch.Tensor]:
+    def scores(
+        self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]], cell: Cell
+    ) -> list[torch.Tensor]:
         frozen = [weight.original.requires_grad_(True) for weight in weights]
         information = [torch.zeros_like(weight) for weight in frozen]
         for batch in islice(batches, self.batches):

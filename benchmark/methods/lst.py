@@ -1,14 +1,15 @@
 """Ladder side tuning (Sung et al. 2022, arXiv 2206.06522): a small network beside the frozen one reads its states.
 
-Beside what Rung says, the paper's code differs in this: a gate is sigmoid(a / 0.1), here sigmoid(a); the ladder stands
-on the embeddings, here on the first block's state; the side network begins as a pruned copy of the backbone, here at
-random; and what it gives replaces the last state, to which it is added here.
+Beside an encoder-decoder stand two ladders, as in the paper: the decoder's attends to what the encoder's gives, at the
+side network's width. Beside what Rung says, the paper's code differs in this: a gate is sigmoid(a / 0.1), here
+sigmoid(a); a ladder stands on the embeddings, here on the first block's state; the side network begins as a pruned
+copy of the backbone, here at random; and what it gives replaces the last state, to which it is added here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -16,50 +17,94 @@ from torch.nn import functional as F
 
 from benchmark.methods import side
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.types import Category, Unusable
+from benchmark.types import Category, Kind, Unusable
 
 if TYPE_CHECKING:
     from benchmark.types import Cell
 
 
+class Sizes(NamedTuple):
+    """Widths of the network, of the side network, and inside a layer of that."""
+
+    width: int
+    inner: int
+    wide: int
+
+
+class Memory(NamedTuple):
+    """What an encoder's ladder gives, and where there is only padding."""
+
+    states: torch.Tensor
+    padding: torch.Tensor | None
+
+
 class Rung(Part):
     """Project a block's state to the side network's width, and its layer there.
 
-    The layer has no attention, unlike the paper's: the states it reads have attended already, and generating needs no
-    second cache.
+    The layer has no self-attention, unlike the paper's: the states it reads have attended already, and generating needs
+    no second cache. One that stands beside a decoder attends to the encoder's ladder, by one head without biases.
     """
 
-    def __init__(self, width: int, inner: int, expansion: int) -> None:
+    def __init__(self, sizes: Sizes, attends: bool) -> None:
         super().__init__()
+        width, inner, wide = sizes
         self.project = nn.Linear(width, inner)
         self.norm = nn.LayerNorm(inner)
-        self.up, self.down = nn.Linear(inner, expansion * inner), nn.Linear(expansion * inner, inner)
+        self.up, self.down = nn.Linear(inner, wide), nn.Linear(wide, inner)
+        if attends:
+            self.asks = nn.LayerNorm(inner)
+            self.attention = nn.MultiheadAttention(inner, 1, bias=False, batch_first=True)
         self.state: torch.Tensor | None = None
 
-    def forward(self, below: torch.Tensor | None, gate: torch.Tensor) -> torch.Tensor:
+    def forward(self, below: torch.Tensor | None, gate: torch.Tensor | None, memory: Memory | None) -> torch.Tensor:
         read, self.state = self.project(self.state), None
         s = read if below is None else gate * read + (1 - gate) * below
+        if memory:
+            states, padding = memory
+            s = s + self.attention(self.asks(s), states, states, key_padding_mask=padding, need_weights=False)[0]
         return s + self.down(F.gelu(self.up(self.norm(s))))
 
 
 class Ladder(Part):
-    """Climb the rungs, each gate between the state and what comes from below (section 3.2), and project back."""
+    """Climb the rungs, each gate between the state and what comes from below (section 3.2)."""
 
-    def __init__(self, width: int, inner: int, expansion: int, layers: int) -> None:
+    def __init__(self, sizes: Sizes, layers: int, attends: bool = False) -> None:
         super().__init__()
-        self.rungs = nn.ModuleList(Rung(width, inner, expansion) for _ in range(layers))
+        self.rungs = nn.ModuleList(Rung(sizes, attends) for _ in range(layers))
         self.gates = nn.Parameter(torch.zeros(layers - 1))
-        self.norm = nn.LayerNorm(inner)
-        self.back = nn.Linear(inner, width)
+        self.norm = nn.LayerNorm(sizes.inner)
+        self.given: Memory | None = None  # beside an encoder: what the decoder's ladder will read
+
+    def forward(self, memory: Memory | None = None) -> torch.Tensor:
+        s, gates = None, [None, *self.gates.sigmoid()]  # below the first rung is nothing
+        for rung, gate in zip(self.rungs, gates, strict=True):
+            s = rung(s, gate, memory)
+        return self.norm(s)
+
+
+class Top(Part):
+    """The ladder that ends where the network does, and the way back to the network's width."""
+
+    def __init__(self, sizes: Sizes, layers: int, encoder: Ladder | None) -> None:
+        super().__init__()
+        self.ladder, self.encoder = Ladder(sizes, layers, encoder is not None), encoder
+        self.back = nn.Linear(sizes.inner, sizes.width)
         for zero in (self.back.weight, self.back.bias):  # the side network starts by adding nothing
             nn.init.zeros_(zero)
 
-    def forward(self) -> torch.Tensor:
-        s, (first, *others) = None, self.rungs
-        s = first(s, self.gates)
-        for rung, gate in zip(others, self.gates.sigmoid(), strict=True):
-            s = rung(s, gate)
-        return self.back(self.norm(s))
+    def forward(self, rows: int) -> torch.Tensor:
+        """Give what is added to the last state of so many rows."""
+        return self.back(self.ladder(self.memory(rows) if self.encoder else None))
+
+    def memory(self, rows: int) -> Memory:
+        """Take what the encoder's ladder gave: once where there is a graph, which no copy of a network may hold.
+
+        While text is generated the encoder has run once for all words, and once for all beams of a row.
+        """
+        memory = self.encoder.given
+        if memory.states.requires_grad:
+            self.encoder.given = None
+        return Memory(*(part if part is None else part.repeat_interleave(rows // len(part), 0) for part in memory))
 
 
 def note(block: nn.Module, _: tuple, output: Any) -> None:
@@ -69,7 +114,13 @@ def note(block: nn.Module, _: tuple, output: Any) -> None:
 
 def add_ladder(end: nn.Module, _: tuple, output: Any) -> Any:
     """Climb the ladder that stands at the end."""
-    return side.added(output, end.ladder())
+    return side.added(output, end.top(len(side.last_state(output))))
+
+
+def give(encoder: nn.Module, _: tuple, kwargs: dict[str, Any], output: Any) -> None:
+    """Climb the encoder's ladder; the encoder's own states stay as they are, so that the decoder needs no gradient."""
+    mask = kwargs.get("attention_mask")
+    encoder.ladder.given = Memory(encoder.ladder(), None if mask is None else mask == 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +142,27 @@ class LadderSideTuning(Native):
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         """Raises Unusable where the side network would have no width."""
         freeze(model)
-        end, width = side.end_of(model, cell), side.width_in(model, cell)
-        blocks = side.blocks_before(end, model, cell)
+        width = side.width_in(model, cell)
         if self.reduction > width:
             raise Unusable(f"method.reduction={self.reduction}: the network is {width} wide")
-        ladder = Ladder(width, width // self.reduction, self.expansion, len(blocks))
-        end.ladder = ladder.to(next(blocks[0].parameters()))
-        for block, rung in zip(blocks, end.ladder.rungs, strict=True):
-            block.rung = rung
-            block.register_forward_hook(note)
+        inner = width // self.reduction
+        sizes, encoder = Sizes(width, inner, self.expansion * inner), None
+        if cell.kind == Kind.SEQ2SEQ:
+            end = model.get_encoder()
+            blocks = side.blocks_before(end, model, cell)
+            encoder = end.ladder = beside(blocks, Ladder(sizes, len(blocks)))
+            end.register_forward_hook(give, with_kwargs=True)
+        end = side.end_of(model, cell)
+        blocks = side.blocks_before(end, model, cell)
+        end.top = Top(sizes, len(blocks), encoder).to(next(blocks[0].parameters()))
+        beside(blocks, end.top.ladder)
         end.register_forward_hook(add_ladder)
         return model
+
+
+def beside(blocks: list[nn.Module], ladder: Ladder) -> Ladder:
+    """Give each block its rung."""
+    for block, rung in zip(blocks, ladder.rungs, strict=True):
+        block.rung = rung
+        block.register_forward_hook(note)
+    return ladder

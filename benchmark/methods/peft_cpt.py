@@ -52,7 +52,7 @@ class Cpt(Peft):
         return configuration(self.peft_type, self.rank, options, cell, names)
 
     @torch.no_grad()
-    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
         tokens, kinds = [], []
         while len(tokens) < self.tokens:
             batch = next(batches)

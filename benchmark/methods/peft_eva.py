@@ -42,7 +42,7 @@ class Eva(Peft):
         return found
 
     @torch.no_grad()
-    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
         """Set A to the right singular vectors of all inputs, found by their second moments; B is zero still."""
         layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
         for layer in layers:

@@ -16,6 +16,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from benchmark.methods.fitted import fitted_head
 from benchmark.methods.hf_peft import Peft
 from benchmark.methods.places import inputs_of, width_of
 from benchmark.types import Unusable
@@ -54,12 +55,13 @@ class LoraGa(Peft):
                 )
         return found
 
-    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
         layers = _layers(model)
-        weights = [layer.get_base_layer().weight.requires_grad_(True) for layer in layers.values()]
         model.eval()
-        for batch in itertools.islice(batches, self.batches):
-            model(**batch).loss.backward()
+        with fitted_head(model, batches, cell):
+            weights = [layer.get_base_layer().weight.requires_grad_(True) for layer in layers.values()]
+            for batch in itertools.islice(batches, self.batches):
+                model(**batch).loss.backward()
         starts = {}
         for (name, layer), weight in zip(layers.items(), weights, strict=True):
             gradient = weight.grad.T if layer.fan_in_fan_out else weight.grad  # GPT-2's weights are inputs x outputs

@@ -57,7 +57,7 @@ class TrainableTokens(Peft):
         return found
 
     @torch.no_grad()
-    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
         layers = [module for module in model.modules() if isinstance(module, TrainableTokensLayer)]
         counts: Counter[int] = Counter(dict.fromkeys(range(layers[0].base_layer.weight.shape[0]), 0))
         for batch in itertools.islice(batches, self.batches):

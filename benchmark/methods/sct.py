@@ -97,7 +97,7 @@ class SalientChannels(Native):
         return model
 
     @torch.no_grad()
-    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
         """Choose the channels of the largest norm, a mean over classes; answers that are no classes count as one.
 
         Every position counts, padding and special tokens among them; the paper leaves its class token out.

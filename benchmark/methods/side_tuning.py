@@ -1,4 +1,7 @@
-"""Side-tuning (Zhang et al. 2020, arXiv 1912.13503): (1 - a) B(x) + a S(x), B the frozen network, S a small copy."""
+"""Side-tuning (Zhang et al. 2020, arXiv 1912.13503): (1 - a) B(x) + a S(x), B the frozen network, S a small copy.
+
+The share a is a sigmoid, as in the authors' code, and begins at one half.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,14 @@ class Side(Part):
         super().__init__()
         self.block = copy.deepcopy(block).requires_grad_(True)
         self.norm = nn.LayerNorm(width)
-        self.share = nn.Parameter(torch.zeros(1))  # the paper begins with both networks mixed
+        self.share = nn.Parameter(torch.zeros(1))  # before the sigmoid
         self.read: tuple[tuple, dict[str, Any]] | None = None
 
     def forward(self, base: torch.Tensor) -> torch.Tensor:
         """Give what must be added to the base's state for the mixture of both."""
         (args, kwargs), self.read = self.read, None
         output = self.block(*args, **kwargs)
-        return self.share * (self.norm(output[0] if isinstance(output, tuple) else output) - base)
+        return self.share.sigmoid() * (self.norm(output[0] if isinstance(output, tuple) else output) - base)
 
 
 def note(block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -50,6 +53,7 @@ class SideTuning(Native):
 
     category: ClassVar[Category] = Category.ADDITIVE
     paper: ClassVar[str] = "Zhang et al. 2020, arXiv 1912.13503"
+    departs: ClassVar[str | None] = "half of the last state is the side network's from the first step on"
 
     def conflict(self, cell: Cell) -> str | None:
         if not cell.kind.new_head:

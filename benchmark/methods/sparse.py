@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn.utils import parametrize
 
+from benchmark.methods.fitted import fitted_head
 from benchmark.methods.native import Part
 from benchmark.methods.weights import Rewrite, Rewriting
 from benchmark.types import Category
@@ -67,13 +68,16 @@ class Sparse(Rewriting):
         return Entries(max(1, round(self.density * matrix.numel())))
 
     @abstractmethod
-    def scores(self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]]) -> list[torch.Tensor]:
+    def scores(
+        self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]], cell: Cell
+    ) -> list[torch.Tensor]:
         """Rate every entry of each weight, in the shape of its matrix; what is higher is trained."""
 
-    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
         model.eval()  # neither dropout nor running statistics may move what is chosen
         weights = list(sparse(model).values())
-        scores = [score.flatten().float() for score in self.scores(model, weights, batches)]
+        with fitted_head(model, batches, cell):
+            scores = [score.flatten().float() for score in self.scores(model, weights, batches, cell)]
         number = sum(len(weight[0].change.values) for weight in weights)
         best = torch.cat(scores).topk(number).indices.sort().values
         start = 0

@@ -1,0 +1,43 @@
+"""A random head tells nothing of the network behind it: methods that look through a head look through a fitted one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmark.optimiser import in_head
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.types import Cell
+
+STEPS = 64  # of the head alone, unless the training proper has fewer
+
+
+@contextmanager
+def fitted_head(model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> Iterator[None]:
+    """Fit a new head on the network as it stands, and put it back afterwards.
+
+    Every method that needs it gets the same head, from the same batches at the backbone's head_lr, and begins its
+    training with the head that all other methods begin with. A pretrained head is left alone.
+    """
+    head = [p for name, p in model.named_parameters() if p.requires_grad and in_head(name)]
+    start = [p.detach().clone() for p in head]
+    if head:
+        model.eval()
+        optimizer = torch.optim.AdamW(head, lr=cell.head_lr, weight_decay=0.0)
+        for batch in islice(batches, min(STEPS, cell.budget.steps)):
+            gradients = torch.autograd.grad(model(**batch).loss, head)
+            for parameter, gradient in zip(head, gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+        optimizer.zero_grad()
+    yield
+    with torch.no_grad():
+        for parameter, value in zip(head, start, strict=True):
+            parameter.copy_(value)
