@@ -184,7 +184,7 @@ def cell_of_sweep(words: Words, settings: Settings, wait: bool = False) -> None:
             taken.append(error)
     if taken:
         raise taken[0]
-    cell, entry = known_as(words, results, device)
+    cell, entry = known_as(words, results, records=Records(results, device))
     if cell is None:
         screen.vacant(words, entry.vacant)
     else:

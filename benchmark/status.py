@@ -87,7 +87,7 @@ def state(words: tuple[str, ...], results: Path, ledger: Ledger, records: Record
     entry = ledger.get(words)
     if entry is None or (entry.tuned is not None and recorded(words, ledger, records) is None):
         try:
-            entry = known_as(words, results, records.device)[1]
+            entry = known_as(words, results, ledger, records)[1]
         except Unusable as error:
             return State(words, named["task"], named["method"], "missing", note=str(error))
     record = records.of(entry)

@@ -207,9 +207,11 @@ def unpacked(text: str) -> list[list[str]]:
     return json.loads(unquote(text))
 
 
-def known_as(words: Sequence[str], results: Path, device: str | None = None) -> tuple[Cell | None, Entry]:
+def known_as(
+    words: Sequence[str], results: Path, ledger: Ledger | None = None, records: Records | None = None
+) -> tuple[Cell | None, Entry]:
     """Compose a cell of a sweep, and remember which one it is; None where no trial takes its place. Raises Unusable."""
-    ledger, records = Ledger(results), Records(results, device)
+    ledger, records = ledger or Ledger(results), records or Records(results, None)
     config, names = composed([*words, f"results={results}"])
     cell, entry = None, Entry(names["task"], names["method"], "", "")
     try:

@@ -56,8 +56,11 @@ def fate(trial: int, records: Sequence[Record]) -> str:
     order = dict(ranking(runs))
     place = [*order].index(trial) + 1
     how = f"valid loss {order[trial]:.4g}, {place} of {len(runs)}"
-    ended = last == max(map(stop, records)) == records[0].config["budget"]["steps"]
-    return f"{'chosen: ' if ended and place == 1 else ''}{how}" if ended else f"dropped after step {last}: {how}"
+    if last < max(map(stop, records)):
+        return f"dropped after step {last}: {how}"
+    if last < records[0].config["budget"]["steps"]:
+        return f"after step {last}: {how}"  # and nobody went on yet
+    return f"chosen: {how}" if place == 1 else how
 
 
 def stop(record: Record) -> int:

@@ -235,6 +235,7 @@ def test_what_became_of_each_trial_is_told():
         "failed: Diverged: nan",
         "dropped after step 30: valid loss 6, 5 of 6",
     ]
+    assert tried.fate(0, first()) == "after step 30: valid loss 5, 4 of 6"
     shown = list(tried.rows(records))
     assert [row[4] for row in shown] == [30, 60, 240, 240, 30, 30, 630]
     assert shown[1][3] == "lr=0.0259 rank=16"
