@@ -183,7 +183,7 @@ def test_clips_are_padded_together_only_where_padding_moves_no_answer(name, apar
         together = cell.task.predict(adapted.model, features, adapted.processor)
     assert (widest(alone, [t["probabilities"] for t in together]) > 1e-3) == apart  # what padding would do
     assert widest(alone, [row["probabilities"] for row in result.examples if row["split"] == "test"]) < 1e-5
-    assert result.data["counts"].get("test", {}) == ({"examples_padded_with_no_other": 3} if apart else {})
+    assert result.data["counts"].get("test", {}) == ({"examples_padded_with_no_other": 2} if apart else {})
 
     widths.clear()
     monkeypatch.setattr(SpeechClassification, "answers", lambda self, output, *_: [
