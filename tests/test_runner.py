@@ -186,7 +186,7 @@ class Looks(Native):
     def attach(self, model, cell):
         return model.requires_grad_(True)
 
-    def calibrate(self, model, batches):
+    def calibrate(self, model, batches, cell):
         self.seen.append([batch["labels"].tolist() for batch in itertools.islice(batches, 3)])
 
 
