@@ -1,188 +1,179 @@
-"""Train LoRA anew beside its records, without this benchmark's loop: python scripts/independent.py nmt protein.
+"""Train LoRA again by transformers' Trainer and peft: python scripts/independent.py [nmt] [protein] [results=DIR].
 
-Of the benchmark it takes the data and what the records say of settings and modules. Tokens, network, head, training and
-scores come from transformers, peft, torch, sacrebleu and scipy. Words: results=DIR, budget=NAME, seeds=3.
+The shipped records of LoRA give the settings and the scores to meet; the examples come from the task. All else is the
+two libraries' own: encoding, adapter, batches, optimiser, schedule, choice of the best state, answers. So the two
+programs share no order of examples and no initialisation, and agree within the spread over seeds, not to a digit.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import sacrebleu
 import torch
 from peft import LoraConfig, get_peft_model
+from sacrebleu.metrics import BLEU
 from scipy.stats import spearmanr, ttest_ind
 from torch import nn
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, EsmModel, get_cosine_schedule_with_warmup
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    EsmModel,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+    get_cosine_schedule_with_warmup,
+    set_seed,
+)
+from transformers.utils import logging
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.reading import draw, fingerprint  # noqa: E402
+from benchmark.compose import cell_of  # noqa: E402
+from benchmark.reading import Result, read  # noqa: E402
 from benchmark.records import Record, Store  # noqa: E402
-from benchmark.saved import task_of  # noqa: E402
-from benchmark.screen import key  # noqa: E402
+from benchmark.report.again import words  # noqa: E402
 from benchmark.types import Example  # noqa: E402
 
-EMBEDDED = ROOT / "benchmark" / "backbones" / "embedded"
-WORDS = {"results": "results/reference", "budget": "reference", "seeds": "3"}
+Row = dict[str, Any]
+CHECKPOINTS = ROOT / "benchmark" / "backbones" / "embedded"
+PROJECTIONS = {  # every linear layer of the blocks, by its own name
+    "nmt": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
+    "protein": r"encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|.*\.dense)",
+}
 
 
-@dataclass
-class Subject:
-    """A network with LoRA, how a batch of examples is learnt, and how a test is scored."""
+class Regressor(nn.Module):
+    """An ESM encoder, the average over its residues, and one linear output."""
 
-    model: nn.Module
-    loss: Callable[[Sequence[Example]], torch.Tensor]
-    score: Callable[[Sequence[Example]], float]
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, nn.Linear(encoder.config.hidden_size, 1)
 
-
-def main(arguments: list[str]) -> None:
-    """Print for each task what the records scored, and what the same settings score here."""
-    given = WORDS | dict(a.split("=", 1) for a in arguments if "=" in a)
-    for task in (a for a in arguments if "=" not in a):
-        store = Store(Path(given["results"]), read_only=True)
-        records = recorded(store, task, given["budget"])
-        metric = records[0].data["metric"]
-        data = splits_of(records[0], store)
-        scores = {
-            "records": [record.value("test", metric) for record in records],
-            "independent": [rerun(records[0], data, seed) for seed in range(int(given["seeds"]))],
-        }
-        print(f"{task} test {metric}, Welch's p = {ttest_ind(*scores.values(), equal_var=False).pvalue:.2f}")
-        for name, found in scores.items():
-            mean, spread = statistics.fmean(found), statistics.stdev(found)
-            print(
-                f"  {name:12} {mean:.4g} +- {spread:.2g} ({', '.join(f'{score:.4g}' for score in found)})", flush=True
-            )
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> Row:
+        """Return the squared error and the predictions; the first and the last token of a row are no residues."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        inside = attention_mask.clone()
+        inside[:, 0] = 0
+        inside[torch.arange(len(inside)), attention_mask.sum(1) - 1] = 0
+        mean = (states * inside.unsqueeze(-1)).sum(1) / inside.sum(1, keepdim=True)
+        answers = self.head(mean).squeeze(-1)
+        return {"loss": nn.functional.mse_loss(answers, labels), "logits": answers}
 
 
-def recorded(store: Store, task: str, budget: str) -> list[Record]:
-    """Find the setting of LoRA on pretrained weights and all training data that has most seeds."""
-    settings: dict[str, list[Record]] = {}
-    for record in store.of(task, "lora"):
-        config = record.config
-        whole = config.get("phase") != "tune" and config.get("fraction") is None and record.status == "done"
-        if whole and config["backbone"]["weights"] == "pretrained" and config["budget"]["name"] == budget:
-            settings.setdefault(key(record), []).append(record)
-    found = max(settings.values(), key=len, default=[])
-    if len(found) < 2:
-        raise SystemExit(f"no two seeds of LoRA on {task} under budget={budget} in {store.folder}: run them first")
-    return found
+def trained(model: nn.Module, head: list[nn.Parameter], config: Row, seed: int, rows: Row, collate: Callable) -> None:
+    """Train as the record's budget says; the state of the lowest valid loss is left in place."""
+    budget, steps = config["budget"], config["budget"]["steps"]
+    looks = steps // budget["evaluations"]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder, max_steps=steps, per_device_train_batch_size=budget["batch_size"], max_grad_norm=budget["clip"],
+            per_device_eval_batch_size=budget["eval_batch_size"], eval_strategy="steps", eval_steps=looks,
+            save_steps=looks, save_total_limit=2, load_best_model_at_end=True, metric_for_best_model="eval_loss",
+            seed=seed, report_to="none", disable_tqdm=True, remove_unused_columns=False, use_cpu=True,
+            logging_strategy="no", dataloader_num_workers=0,
+        )  # fmt: skip
+        rest = [p for p in model.parameters() if p.requires_grad and all(p is not own for own in head)]
+        groups = [{"params": rest, "lr": config["method"]["lr"] * config["backbone"]["lr_scale"]}]
+        groups += [{"params": head, "lr": config["backbone"]["head_lr"]["regress"]}] if head else []
+        optimizer = torch.optim.AdamW(groups, weight_decay=budget["weight_decay"])
+        schedule = get_cosine_schedule_with_warmup(optimizer, round(budget["warmup"] * steps), steps)
+        trainer = Trainer(
+            model, arguments, data_collator=collate, train_dataset=rows["train"], eval_dataset=rows["valid"],
+            optimizers=(optimizer, schedule),
+        )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
 
 
-def splits_of(record: Record, store: Store) -> dict[str, list[Example]]:
-    """Give the examples that the record's run trained on, looked at, and was tested on."""
-    splits, asked = task_of(record).splits(), {row["id"] for row in store.examples(record) if row["split"] == "test"}
-    if fingerprint(splits) != record.data["fingerprint"]:
-        raise SystemExit(f"the data of {record.task} differs from the records': pip install with -c constraints.txt")
-    valid = sorted(splits["valid"], key=lambda e: draw(e.id))[: record.config["budget"]["max_valid"]]
-    return {"train": list(splits["train"]), "valid": valid, "test": [e for e in splits["test"] if e.id in asked]}
+def adapter(config: Row, task: str) -> LoraConfig:
+    """Describe LoRA by the record's rank and alpha."""
+    method = config["method"]
+    options = {"r": method["rank"], "lora_alpha": method["options"]["lora_alpha"], "lora_dropout": 0.0}
+    return LoraConfig(**options, target_modules=PROJECTIONS[task])
 
 
-def adapted(record: Record, model: nn.Module, prefix: str = "") -> nn.Module:
-    """Put LoRA on the modules that the record names."""
-    method = record.config["method"]
-    modules = [name.removeprefix(prefix) for name in record.modules]
-    return get_peft_model(model, LoraConfig(r=method["rank"], target_modules=modules, **method["options"]))
+def translation(config: Row, splits: dict[str, Sequence[Example]], seed: int) -> float:
+    """Adapt the shipped mBART and return its BLEU on test."""
+    checkpoint = CHECKPOINTS / config["backbone"]["checkpoint"]["name"]
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = get_peft_model(
+        AutoModelForSeq2SeqLM.from_pretrained(checkpoint, dtype=torch.float32), adapter(config, "nmt")
+    )
+    tag = config["backbone"]["tag"].format(target=config["task"]["target_language"])
+
+    def sources(examples: Sequence[Example]) -> Any:
+        texts = [tag + e.source + tokenizer.eos_token for e in examples]
+        return tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
+
+    def collate(examples: Sequence[Example]) -> Row:
+        targets = tokenizer([e.targets[0] + tokenizer.eos_token for e in examples], padding=True, return_tensors="pt")
+        labels = targets["input_ids"].masked_fill(targets["attention_mask"] == 0, -100)
+        return {**sources(examples), "labels": labels}
+
+    trained(model, [], config, seed, splits, collate)
+    model.eval()
+    said: list[str] = []
+    for start in range(0, len(splits["test"]), 32):
+        written = model.generate(
+            **sources(splits["test"][start : start + 32]), num_beams=1, do_sample=False,
+            max_new_tokens=config["task"]["max_target_tokens"],
+        )  # fmt: skip
+        said += tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    references = [[e.targets[0] for e in splits["test"]]]
+    return BLEU(tokenize="13a").corpus_score([text.strip() for text in said], references).score
 
 
-def translation(record: Record, train: Sequence[Example]) -> Subject:
-    """An encoder-decoder; the source is pretraining's: `<si> text</s>`."""
-    task, folder = record.config["task"], EMBEDDED / record.config["backbone"]["checkpoint"]["name"]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = adapted(record, AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32))
+def stability(config: Row, splits: dict[str, Sequence[Example]], seed: int) -> float:
+    """Adapt the shipped ESM and return its rank correlation on test."""
+    checkpoint = CHECKPOINTS / config["backbone"]["checkpoint"]["name"]
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    encoder = EsmModel.from_pretrained(checkpoint, dtype=torch.float32, add_pooling_layer=False)
+    model = Regressor(get_peft_model(encoder, adapter(config, "protein")))
+    values = [e.targets[0] for e in splits["train"]]
+    centre, scale = statistics.fmean(values), statistics.pstdev(values)
 
-    def tokens(texts: Sequence[str]) -> Any:
-        return tokenizer([text + tokenizer.eos_token for text in texts], padding=True, return_tensors="pt")
+    def collate(examples: Sequence[Example]) -> Row:
+        rows = tokenizer([e.source for e in examples], padding=True, return_tensors="pt")
+        return {**rows, "labels": torch.tensor([(e.targets[0] - centre) / scale for e in examples])}
 
-    def source(examples: Sequence[Example]) -> Any:
-        read = tokens([f"<{task['target_language']}> {e.source}" for e in examples])
-        return {name: read[name] for name in ("input_ids", "attention_mask")}
-
-    def loss(examples: Sequence[Example]) -> torch.Tensor:
-        said = tokens([e.targets[0] for e in examples])
-        labels = said["input_ids"].masked_fill(said["attention_mask"] == 0, -100)
-        return model(**source(examples), labels=labels).loss
-
-    def score(examples: Sequence[Example]) -> float:
-        options = {"max_new_tokens": task["max_target_tokens"], "do_sample": False, "num_beams": 1}
-        written = model.generate(**source(examples), **options)
-        texts = tokenizer.batch_decode(written, skip_special_tokens=True)
-        return sacrebleu.corpus_bleu([t.strip() for t in texts], [[e.targets[0] for e in examples]]).score
-
-    return Subject(model, loss, score)
-
-
-def protein(record: Record, train: Sequence[Example]) -> Subject:
-    """An encoder under a linear head on the mean residue, which learns standardised targets."""
-    folder = EMBEDDED / record.config["backbone"]["checkpoint"]["name"]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), record.config["budget"]["dropout"])
-    encoder = EsmModel.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False, **rates)
-    head = nn.Linear(encoder.config.hidden_size, 1)
-    model = nn.ModuleDict({"encoder": adapted(record, encoder, "encoder."), "head": head})
-    known = [e.targets[0] for e in train]
-    centre, scale = statistics.fmean(known), statistics.pstdev(known)
-
-    def said(examples: Sequence[Example]) -> torch.Tensor:
-        read = tokenizer([e.source for e in examples], padding=True, return_tensors="pt")
-        states = model["encoder"](**read).last_hidden_state
-        special = sum(read["input_ids"] == i for i in (tokenizer.cls_token_id, tokenizer.eos_token_id))
-        residues = (read["attention_mask"] - special).unsqueeze(-1)
-        return model["head"]((states * residues).sum(1) / residues.sum(1)).squeeze(-1)
-
-    def loss(examples: Sequence[Example]) -> torch.Tensor:
-        wanted = torch.tensor([(e.targets[0] - centre) / scale for e in examples])
-        return nn.functional.mse_loss(said(examples), wanted)
-
-    def score(examples: Sequence[Example]) -> float:
-        return float(spearmanr(said(examples).tolist(), [e.targets[0] for e in examples]).statistic)
-
-    return Subject(model, loss, score)
-
-
-SUBJECTS = {"nmt": translation, "protein": protein}
-
-
-def rerun(record: Record, data: dict[str, list[Example]], seed: int) -> float:
-    """Train with the record's settings and a shuffle of its own; score the state of the lowest valid loss."""
-    torch.manual_seed(seed)
-    subject, budget = SUBJECTS[record.task](record, data["train"]), record.config["budget"]
-    trained = {name: p for name, p in subject.model.named_parameters() if p.requires_grad}
-    backbone = record.config["backbone"]
-    lr = record.config["method"]["lr"] * backbone["lr_scale"]
-    of_head = (backbone.get("head_lr") or {}).get("regress", lr)
-    groups = [{"params": [p], "lr": of_head if name.startswith("head.") else lr} for name, p in trained.items()]
-    optimizer = torch.optim.AdamW(groups, weight_decay=budget["weight_decay"])
-    steps, size = budget["steps"], budget["batch_size"]
-    schedule = get_cosine_schedule_with_warmup(optimizer, round(budget["warmup"] * steps), steps)
-    looks = {round(steps * (i + 1) / budget["evaluations"]) for i in range(budget["evaluations"])}
-    best, order = (math.inf, {}), []
-    for step in range(1, steps + 1):
-        order = order if len(order) >= size else torch.randperm(len(data["train"])).tolist()
-        chosen, order = order[:size], order[size:]
-        subject.model.train()
-        subject.loss([data["train"][i] for i in chosen]).backward()
-        nn.utils.clip_grad_norm_(trained.values(), budget["clip"])
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        if step in looks:
-            subject.model.eval()
-            with torch.no_grad():
-                loss = subject.loss(data["valid"]).item()
-            best = min(best, (loss, {n: p.detach().clone() for n, p in trained.items()}), key=lambda one: one[0])
+    trained(model, list(model.head.parameters()), config, seed, splits, collate)
     with torch.no_grad():
-        for name, parameter in trained.items():
-            parameter.copy_(best[1][name])
-        return subject.score(data["test"])
+        said = model.eval()(**collate(splits["test"]))["logits"]
+    return float(spearmanr(said, [e.targets[0] for e in splits["test"]]).statistic)
+
+
+def shipped(results: Path, task: str) -> list[Record]:
+    """Read the finished final records of LoRA, seed by seed. A missing comparison ends the program."""
+    found = Store(results / "reference", read_only=True).of(task, "lora")
+    kept = [r for r in found if r.status == "done" and r.config.get("phase") is None]
+    if not kept:
+        raise SystemExit(f"{results}/reference/{task}/lora holds no finished final record: nothing to compare with")
+    return sorted(kept, key=lambda record: record.seed)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print both programs' scores, seed by seed, and their means with the standard deviation over seeds."""
+    logging.disable_progress_bar()
+    results = Path(dict(a.split("=", 1) for a in arguments if "=" in a).get("results", ROOT / "results"))
+    for task, run in (("nmt", translation), ("protein", stability)):
+        if (chosen := [a for a in arguments if "=" not in a]) and task not in chosen:
+            continue
+        ours, theirs = [], []
+        for record in shipped(results, task):
+            set_seed(record.seed)
+            splits = read(cell_of(words(record)), Result())
+            ours.append(record.value("test", record.data["metric"]))
+            theirs.append(run(record.config, splits, record.seed))
+            print(f"{task} seed {record.seed}: record {ours[-1]:.4g}, transformers and peft {theirs[-1]:.4g}")
+        for name, found in (("record", ours), ("transformers and peft", theirs)):
+            print(f"{task} {name}: {statistics.fmean(found):.4g} ± {statistics.stdev(found):.2g}")
+        print(f"{task}: p = {ttest_ind(ours, theirs, equal_var=False).pvalue:.2f} (Welch's test over seeds)")
 
 
 if __name__ == "__main__":
