@@ -10,11 +10,12 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from sacrebleu.metrics import BLEU
 from scipy.stats import spearmanr, ttest_ind
@@ -76,7 +77,7 @@ def trained(model: nn.Module, head: list[nn.Parameter], config: Row, seed: int, 
             per_device_eval_batch_size=budget["eval_batch_size"], eval_strategy="steps", eval_steps=looks,
             save_steps=looks, save_total_limit=2, load_best_model_at_end=True, metric_for_best_model="eval_loss",
             seed=seed, report_to="none", disable_tqdm=True, remove_unused_columns=False, use_cpu=True,
-            logging_strategy="no", dataloader_num_workers=0,
+            logging_strategy="no", train_sampling_strategy="group_by_length", length_column_name="length",
         )  # fmt: skip
         rest = [p for p in model.parameters() if p.requires_grad and all(p is not own for own in head)]
         groups = [{"params": rest, "lr": config["method"]["lr"] * config["backbone"]["lr_scale"]}]
@@ -98,7 +99,20 @@ def adapter(config: Row, task: str) -> LoraConfig:
     return LoraConfig(**options, target_modules=PROJECTIONS[task])
 
 
-def translation(config: Row, splits: dict[str, Sequence[Example]], seed: int) -> float:
+def tables(splits: Mapping[str, Sequence[Example]]) -> dict[str, Dataset]:
+    """Lay out source, target and length: batches of like length are part of the recipe, and matter on `nmt`."""
+    return {
+        name: Dataset.from_list(
+            [
+                {"source": e.source, "target": e.targets[0], "length": len(e.source) + len(str(e.targets[0]))}
+                for e in split
+            ]
+        )
+        for name, split in splits.items()
+    }
+
+
+def translation(config: Row, rows: dict[str, Dataset], seed: int) -> float:
     """Adapt the shipped mBART and return its BLEU on test."""
     checkpoint = CHECKPOINTS / config["backbone"]["checkpoint"]["name"]
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -107,45 +121,45 @@ def translation(config: Row, splits: dict[str, Sequence[Example]], seed: int) ->
     )
     tag = config["backbone"]["tag"].format(target=config["task"]["target_language"])
 
-    def sources(examples: Sequence[Example]) -> Any:
-        texts = [tag + e.source + tokenizer.eos_token for e in examples]
+    def sources(texts: Sequence[str]) -> Any:
+        texts = [tag + text + tokenizer.eos_token for text in texts]
         return tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
 
-    def collate(examples: Sequence[Example]) -> Row:
-        targets = tokenizer([e.targets[0] + tokenizer.eos_token for e in examples], padding=True, return_tensors="pt")
+    def collate(examples: Sequence[Row]) -> Row:
+        targets = tokenizer([e["target"] + tokenizer.eos_token for e in examples], padding=True, return_tensors="pt")
         labels = targets["input_ids"].masked_fill(targets["attention_mask"] == 0, -100)
-        return {**sources(examples), "labels": labels}
+        return {**sources([e["source"] for e in examples]), "labels": labels}
 
-    trained(model, [], config, seed, splits, collate)
+    trained(model, [], config, seed, rows, collate)
     model.eval()
     said: list[str] = []
-    for start in range(0, len(splits["test"]), 32):
+    for start in range(0, len(rows["test"]), 32):
         written = model.generate(
-            **sources(splits["test"][start : start + 32]), num_beams=1, do_sample=False,
+            **sources(rows["test"][start : start + 32]["source"]), num_beams=1, do_sample=False,
             max_new_tokens=config["task"]["max_target_tokens"],
         )  # fmt: skip
         said += tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    references = [[e.targets[0] for e in splits["test"]]]
+    references = [list(rows["test"]["target"])]
     return BLEU(tokenize="13a").corpus_score([text.strip() for text in said], references).score
 
 
-def stability(config: Row, splits: dict[str, Sequence[Example]], seed: int) -> float:
+def stability(config: Row, rows: dict[str, Dataset], seed: int) -> float:
     """Adapt the shipped ESM and return its rank correlation on test."""
     checkpoint = CHECKPOINTS / config["backbone"]["checkpoint"]["name"]
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     encoder = EsmModel.from_pretrained(checkpoint, dtype=torch.float32, add_pooling_layer=False)
     model = Regressor(get_peft_model(encoder, adapter(config, "protein")))
-    values = [e.targets[0] for e in splits["train"]]
+    values = rows["train"]["target"]
     centre, scale = statistics.fmean(values), statistics.pstdev(values)
 
-    def collate(examples: Sequence[Example]) -> Row:
-        rows = tokenizer([e.source for e in examples], padding=True, return_tensors="pt")
-        return {**rows, "labels": torch.tensor([(e.targets[0] - centre) / scale for e in examples])}
+    def collate(examples: Sequence[Row]) -> Row:
+        read = tokenizer([e["source"] for e in examples], padding=True, return_tensors="pt")
+        return {**read, "labels": torch.tensor([(e["target"] - centre) / scale for e in examples])}
 
-    trained(model, list(model.head.parameters()), config, seed, splits, collate)
+    trained(model, list(model.head.parameters()), config, seed, rows, collate)
     with torch.no_grad():
-        said = model.eval()(**collate(splits["test"]))["logits"]
-    return float(spearmanr(said, [e.targets[0] for e in splits["test"]]).statistic)
+        said = model.eval()(**collate(list(rows["test"])))["logits"]
+    return float(spearmanr(said, rows["test"]["target"]).statistic)
 
 
 def shipped(results: Path, task: str) -> list[Record]:
@@ -167,9 +181,9 @@ def main(arguments: Sequence[str]) -> None:
         ours, theirs = [], []
         for record in shipped(results, task):
             set_seed(record.seed)
-            splits = read(cell_of(words(record)), Result())
+            rows = tables(read(cell_of(words(record)), Result()))
             ours.append(record.value("test", record.data["metric"]))
-            theirs.append(run(record.config, splits, record.seed))
+            theirs.append(run(record.config, rows, record.seed))
             print(f"{task} seed {record.seed}: record {ours[-1]:.4g}, transformers and peft {theirs[-1]:.4g}")
         for name, found in (("record", ours), ("transformers and peft", theirs)):
             print(f"{task} {name}: {statistics.fmean(found):.4g} ± {statistics.stdev(found):.2g}")
