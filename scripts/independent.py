@@ -10,16 +10,18 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from sacrebleu.metrics import BLEU
 from scipy.stats import spearmanr, ttest_ind
 from torch import nn
+from torch.utils.data import Sampler
 from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
@@ -67,6 +69,34 @@ class Regressor(nn.Module):
         return {"loss": nn.functional.mse_loss(answers, labels), "logits": answers}
 
 
+class LikeLength(Sampler[int]):
+    """Draw each epoch anew: of every 20 batches of examples those of like length stand together, in random order."""
+
+    def __init__(self, lengths: Sequence[int], size: int, seed: int) -> None:
+        self.lengths, self.size, self.draws = lengths, size, np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.draws.permutation(len(self.lengths))
+        batches: list[np.ndarray] = []
+        for start in range(0, len(order), 20 * self.size):
+            window = order[start : start + 20 * self.size]
+            window = window[np.argsort(np.take(self.lengths, window), kind="stable")]
+            batches += np.split(window, range(self.size, len(window), self.size))
+        for place in self.draws.permutation(len(batches)):
+            yield from batches[place].tolist()
+
+
+class Shuffled(Trainer):
+    """A Trainer with batches of like length; its own `group_by_length` sorts them, so that short ones come last."""
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        return LikeLength(rows["length"], self.args.train_batch_size, self.args.seed)
+
+
 def trained(model: nn.Module, head: list[nn.Parameter], config: Row, seed: int, rows: Row, collate: Callable) -> None:
     """Train as the record's budget says; the state of the lowest valid loss is left in place."""
     budget, steps = config["budget"], config["budget"]["steps"]
@@ -77,14 +107,14 @@ def trained(model: nn.Module, head: list[nn.Parameter], config: Row, seed: int, 
             per_device_eval_batch_size=budget["eval_batch_size"], eval_strategy="steps", eval_steps=looks,
             save_steps=looks, save_total_limit=2, load_best_model_at_end=True, metric_for_best_model="eval_loss",
             seed=seed, report_to="none", disable_tqdm=True, remove_unused_columns=False, use_cpu=True,
-            logging_strategy="no", train_sampling_strategy="group_by_length", length_column_name="length",
+            logging_strategy="no",
         )  # fmt: skip
         rest = [p for p in model.parameters() if p.requires_grad and all(p is not own for own in head)]
         groups = [{"params": rest, "lr": config["method"]["lr"] * config["backbone"]["lr_scale"]}]
         groups += [{"params": head, "lr": config["backbone"]["head_lr"]["regress"]}] if head else []
         optimizer = torch.optim.AdamW(groups, weight_decay=budget["weight_decay"])
         schedule = get_cosine_schedule_with_warmup(optimizer, round(budget["warmup"] * steps), steps)
-        trainer = Trainer(
+        trainer = Shuffled(
             model, arguments, data_collator=collate, train_dataset=rows["train"], eval_dataset=rows["valid"],
             optimizers=(optimizer, schedule),
         )  # fmt: skip
@@ -100,7 +130,7 @@ def adapter(config: Row, task: str) -> LoraConfig:
 
 
 def tables(splits: Mapping[str, Sequence[Example]]) -> dict[str, Dataset]:
-    """Lay out source, target and length: batches of like length are part of the recipe, and matter on `nmt`."""
+    """Lay out source, target and length: batches of like length are part of the recipe."""
     return {
         name: Dataset.from_list(
             [
