@@ -83,7 +83,7 @@ LOOKS = ["budget.evaluations=5", "budget.dropout=0.1", "budget.eval_batch_size=4
 
 
 @pytest.mark.parametrize(
-    ("method", "rate"), [("lora", 0.5), ("adalora", 1e-2), ("full", 1e-3), ("diff_pruning", 1e-2), ("prefix_mlp", 1e-2)]
+    ("method", "rate"), [("lora", 2.0), ("adalora", 1e-2), ("full", 1e-3), ("diff_pruning", 1e-2), ("prefix_mlp", 1e-2)]
 )
 def test_tuning_that_stops_on_its_way_ends_with_the_numbers_of_a_run_that_does_not(
     toy_cell, tmp_path, monkeypatch, method, rate
