@@ -385,7 +385,7 @@ def test_several_workers_and_a_kill_leave_the_records_of_one(calm, tmp_path):
         time.sleep(0.1)
     workers[0].kill()
     workers[0].wait()
-    assert workers[1].wait(300) == 0
+    assert workers[1].wait(1800) == 0  # on a busy machine
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
     assert numbers(tmp_path / "wild") == expected
     final = [word.replace("=tune", "=final") for word in command]
