@@ -22,7 +22,7 @@ SETTINGS = [  # OPENBLAS_CORETYPE, threads, ATEN_CPU_CAPABILITY, NPY_DISABLE_CPU
     ("Haswell", 2, "avx2", ""),
     ("Sandybridge", 1, "default", ""),
     ("Haswell", 1, "default", NO_VECTORS),
-    ("Prescott", 2, "default", NO_VECTORS),
+    ("Katmai", 2, "default", NO_VECTORS),  # OpenBLAS has one set of kernels for this and Prescott
     (None, 1, None, ""),  # the machine's own
 ]
 NAMES = ("OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES")
