@@ -236,7 +236,8 @@ def test_lora_ga_looks_through_a_fitted_head_and_leaves_it_as_it_was():
     head = model.base_model.model.new_head.modules_to_save["default"]
     assert torch.equal(head.project.weight, plain.new_head.project.weight)
     optimizer = torch.optim.AdamW(plain.new_head.parameters(), lr=HEAD_LR[Kind.CLASSIFY], weight_decay=0.0)
-    for inputs in itertools.islice(data, 20):
+    for step, inputs in enumerate(itertools.islice(data, 20)):
+        optimizer.param_groups[0]["lr"] = HEAD_LR[Kind.CLASSIFY] * (1 - step / 20)
         optimizer.zero_grad()
         plain(**inputs).loss.backward()
         optimizer.step()

@@ -86,7 +86,8 @@ def test_sct_refuses_a_network_that_norms_last():
 def fitted_by_hand(plain, batches, lr, steps):
     """Train the head alone, the slow way: all gradients, one part of them used."""
     optimizer = torch.optim.AdamW(plain.new_head.parameters(), lr=lr, weight_decay=0.0)
-    for _ in range(steps):
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
         plain.zero_grad()
         plain(**next(batches)).loss.backward()
         optimizer.step()

@@ -23,19 +23,23 @@ STEPS = 64  # of the head alone, unless the training proper has fewer
 def fitted_head(model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> Iterator[None]:
     """Fit a new head on the network as it stands, and put it back afterwards.
 
-    Every method that needs it gets the same head, from the same batches at the backbone's head_lr, and begins its
-    training with the head that all other methods begin with. A pretrained head is left alone.
+    Every method that needs it gets the same head, from the same batches at the backbone's head_lr, which falls to zero
+    in a line: a constant rate leaves a head that depends on its last batches. All methods begin their training with the
+    same untrained head. A pretrained head is left alone.
     """
     head = [p for name, p in model.named_parameters() if p.requires_grad and in_head(name)]
     start = [p.detach().clone() for p in head]
     if head:
         model.eval()
+        steps = min(STEPS, cell.budget.steps)
         optimizer = torch.optim.AdamW(head, lr=cell.head_lr, weight_decay=0.0)
-        for batch in islice(batches, min(STEPS, cell.budget.steps)):
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=steps)
+        for batch in islice(batches, steps):
             gradients = torch.autograd.grad(model(**batch).loss, head)
             for parameter, gradient in zip(head, gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()
+            schedule.step()
         optimizer.zero_grad()
     yield
     with torch.no_grad():
