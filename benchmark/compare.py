@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmark.errors import near
 from benchmark.records import MARK, UNTRAINED
 from benchmark.report import frame
 from benchmark.report.costs import MEMORY, STEP, Costs
@@ -23,7 +24,6 @@ from benchmark.report.samples import FEWEST, Sample
 from benchmark.report.statistics import LEVEL, Estimate, estimate, holm
 from benchmark.report.tables import METHOD, significant
 from benchmark.report.views import MEASURING
-from benchmark.wording import near
 
 USAGE = """usage: python -m benchmark.compare A B [task=T] [results=DIR]
 

@@ -19,10 +19,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmark import parallel, screen
-from benchmark.build import typed
-from benchmark.claims import Claim, Taken
-from benchmark.compose import (
+from benchmark.config.build import typed
+from benchmark.config.compose import (
     CONFIGS,
     NOUNS,
     assemble,
@@ -30,13 +28,26 @@ from benchmark.compose import (
     usage,
     whole,
 )
-from benchmark.device import device_of
-from benchmark.ledger import Ledger
-from benchmark.outcome import status_of
-from benchmark.perform import RunFailed, Settings, perform
-from benchmark.sweep import Records, Sweep, chunks, expand, is_sweep, known_as, lookup, packed, unpacked, waited_for
-from benchmark.types import Impossible, Unusable
-from benchmark.wording import story
+from benchmark.engine import distributed
+from benchmark.engine.device import device_of
+from benchmark.errors import IncompatibleError, InputError, LeaseHeldError, RunFailedError, story
+from benchmark.sweeps import screen
+from benchmark.sweeps.execute import Settings, perform
+from benchmark.sweeps.exit_status import status_of
+from benchmark.sweeps.grid import (
+    Records,
+    Sweep,
+    chunks,
+    expand,
+    is_sweep,
+    known_as,
+    lookup,
+    packed,
+    unpacked,
+    waited_for,
+)
+from benchmark.sweeps.lease import Claim
+from benchmark.sweeps.override_cache import Ledger
 
 Words = tuple[str, ...]
 SHARE = 4  # cells per job of several workers: neighbours share data and network, fewer spread better
@@ -50,7 +61,7 @@ def main(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries talking to each other
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, to be told in one line
     statuses: list[int] = []
-    if not parallel.speaks():
+    if not distributed.speaks():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  as long as the process
     work = sweep if is_sweep(arguments) else single
     return max([status_of(lambda: work(arguments, statuses), arguments), *statuses])
@@ -64,14 +75,14 @@ def single(arguments: list[str], statuses: list[int]) -> None:
 
 def sweep(arguments: list[str], statuses: list[int]) -> None:
     """Run what is not recorded of a grid, in as many jobs as the launcher is given."""
-    parallel.alone_only("a sweep")
+    distributed.alone_only("a sweep")
     grid = expand(arguments)
     config = whole([*grid.cells[0], *grid.settings])
     check_launcher(config.hydra.launcher["_target_"])
     settings = settings_of(config)
     check_writable(Path(settings.results))
     if settings.save and len(grid.cells) > 1:
-        raise Unusable("save=: the runs of a sweep would overwrite each other; save each by a run of its own")
+        raise InputError("save=: the runs of a sweep would overwrite each other; save each by a run of its own")
     before = recorded(grid, settings)
     left = [words for words, record in before if record is None or settings.again(record)]
     screen.plan(before, left)
@@ -90,7 +101,9 @@ def sweep(arguments: list[str], statuses: list[int]) -> None:
         before = recorded(grid, settings)
         screen.plan(before, [words for words, record in before if record is None])
     if all(record is not None and record.status == "skipped" for _, record in before):
-        raise Impossible(f"no cell of this sweep can run: {before[0][1].reason}; docs/methods.md has what runs where")
+        raise IncompatibleError(
+            f"no cell of this sweep can run: {before[0][1].reason}; docs/methods.md has what runs where"
+        )
     if any(record is None or record.status == "failed" for _, record in before):
         statuses.append(1)
 
@@ -105,19 +118,19 @@ def recorded(grid: Sweep, settings: Settings) -> list[tuple[Words, Any]]:
 
 
 def check_writable(results: Path) -> None:
-    """Write something before hours are spent: some places refuse what their permissions allow. Raises Unusable."""
+    """Write something before hours are spent: some places refuse what their permissions allow. Raises InputError."""
     try:
         results.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=results) as file:
             file.write(b"?")
     except OSError as error:
-        raise Unusable(f"results={results}: nothing can be written there ({error.strerror})") from error
+        raise InputError(f"results={results}: nothing can be written there ({error.strerror})") from error
 
 
 def check_launcher(target: str) -> None:
-    """Refuse a launcher that this machine lacks. Raises Unusable."""
+    """Refuse a launcher that this machine lacks. Raises InputError."""
     if "submitit" in target and "Slurm" in target and not shutil.which("sbatch"):
-        raise Unusable("sbatch not found: no Slurm jobs from here; hydra/launcher=joblib uses this machine's cores")
+        raise InputError("sbatch not found: no Slurm jobs from here; hydra/launcher=joblib uses this machine's cores")
 
 
 def launch(arguments: list[str], statuses: list[int]) -> None:
@@ -159,7 +172,7 @@ def job_of(config: DictConfig) -> Iterable[Callable[[], Any]]:
     def attempt(words: Words) -> None:
         try:
             cell_of_sweep(words, settings_of(config))
-        except Taken:
+        except LeaseHeldError:
             taken.append(words)
 
     for words in unpacked(config.cells):
@@ -171,16 +184,16 @@ def job_of(config: DictConfig) -> Iterable[Callable[[], Any]]:
 def cell_of_sweep(words: Words, settings: Settings, wait: bool = False) -> None:
     """Compose a cell, remember which one it is, and perform it.
 
-    Where the rung below it is not complete, complete that first. Raises Taken where others are at work on that, unless
-    told to wait: nobody waits for a cell while holding another, so that no two wait for each other.
+    Where the rung below it is not complete, complete that first. Raises LeaseHeldError where others are at work on
+    that, unless told to wait: nobody waits for a cell while holding another, so that no two wait for each other.
     """
     results, device = Path(settings.results), device_of(settings.device)
     taken = []
     for lower in waited_for(words, Ledger(results), Records(results, device)):
         try:
-            with suppress(RunFailed):  # recorded: a trial that fails loses
+            with suppress(RunFailedError):  # recorded: a trial that fails loses
                 cell_of_sweep(lower, settings, wait)
-        except Taken as error:
+        except LeaseHeldError as error:
             taken.append(error)
     if taken:
         raise taken[0]
@@ -192,7 +205,7 @@ def cell_of_sweep(words: Words, settings: Settings, wait: bool = False) -> None:
 
 
 def settings_of(config: DictConfig) -> Settings:
-    """Read what a user says beside the cell. Raises Unusable."""
+    """Read what a user says beside the cell. Raises InputError."""
     hints = get_type_hints(Settings)
     return Settings(**{key: typed(config[key], hint, key) for key, hint in hints.items()})
 

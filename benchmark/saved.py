@@ -11,11 +11,13 @@ from typing import Any, get_args, get_type_hints
 
 from hydra.utils import get_class
 
-from benchmark.batches import in_order, mates_of
-from benchmark.build import build
+from benchmark.cell import Cell
+from benchmark.config.build import build
+from benchmark.engine.batches import in_order, mates_of
+from benchmark.errors import InputError
 from benchmark.identity import content_hash
 from benchmark.records import Record
-from benchmark.types import Cell, Example, Head, Task, Unusable
+from benchmark.types import Example, Head, Task
 
 CELL = "cell.json"  # the run's record, beside the adapter
 EMBEDDED = Path(__file__).parent / "backbones" / "embedded"
@@ -48,10 +50,10 @@ class Adapted:
 
 
 def load(folder: str | Path, checkpoint: str | Path | None = None) -> Adapted:
-    """Put a saved adapter onto its backbone; a backbone of your own is named by its folder. Raises Unusable."""
+    """Put a saved adapter onto its backbone; a backbone of your own is named by its folder. Raises InputError."""
     folder = Path(folder)
     if not (folder / CELL).is_file():
-        raise Unusable(f"no {CELL} in {str(folder)!r}: give the folder that save=DIR wrote")
+        raise InputError(f"no {CELL} in {str(folder)!r}: give the folder that save=DIR wrote")
     record = Record.from_json((folder / CELL).read_bytes())
     config = {noun: _words(part) for noun, part in record.config.items()}
     config["backbone"]["checkpoint"] = _found(record.config["backbone"]["checkpoint"], checkpoint)
@@ -74,11 +76,11 @@ def _found(wanted: Any, given: str | Path | None) -> str:
         return str(given or wanted)
     place = Path(given) if given else EMBEDDED / wanted["name"]
     if not place.is_dir():
-        raise Unusable(
+        raise InputError(
             f"the adapter belongs to a local backbone {wanted['name']!r}: load(folder, checkpoint=its folder)"
         )
     if content_hash(place.absolute()) != wanted["sha256"]:
-        raise Unusable(f"{str(place)!r} is not the backbone that the adapter was trained on: its files differ")
+        raise InputError(f"{str(place)!r} is not the backbone that the adapter was trained on: its files differ")
     return str(place)
 
 

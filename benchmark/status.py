@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from benchmark.claims import LEASE_SECONDS, Claim
-from benchmark.ledger import Ledger
-from benchmark.outcome import status_of
+from benchmark.config.halving import number
+from benchmark.config.trials import spent
+from benchmark.errors import InputError
 from benchmark.records import Record
-from benchmark.rungs import number
-from benchmark.sweep import Records, Sweep, expand, known_as, recorded, waited_for
-from benchmark.trials import spent
-from benchmark.tried import tried
-from benchmark.types import Unusable
+from benchmark.sweeps.exit_status import status_of
+from benchmark.sweeps.grid import Records, Sweep, expand, known_as, recorded, waited_for
+from benchmark.sweeps.lease import LEASE_SECONDS, Claim
+from benchmark.sweeps.override_cache import Ledger
+from benchmark.sweeps.trial_table import tried
 
 STATES = ("done", "skipped", "failed", "running", "missing")
 MISSING, TRIALS = "--missing", "--trials"
@@ -88,7 +88,7 @@ def state(words: tuple[str, ...], results: Path, ledger: Ledger, records: Record
     if entry is None or (entry.tuned is not None and recorded(words, ledger, records) is None):
         try:
             entry = known_as(words, results, ledger, records)[1]
-        except Unusable as error:
+        except InputError as error:
             return State(words, named["task"], named["method"], "missing", note=str(error))
     record = records.of(entry)
     if record:

@@ -1,38 +1,28 @@
-"""The five nouns: a cell is one task, method, backbone, budget and seed."""
+"""What a cell is made of: task, method, backbone and budget."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from benchmark.wording import story
+from benchmark.errors import InputError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from benchmark.cell import Cell
 
 
 TUNE = "tune"
 PHASES = (TUNE, "final")
 SIZES = ("params", "bytes")
 IGNORED = -100  # label of what no loss counts
-
-
-class Impossible(Exception):
-    """A cell that cannot run, for a reason known before anything is loaded."""
-
-
-class Vacant(Impossible):
-    """A place of tuning that no trial takes; why."""
-
-
-class Unusable(Exception):
-    """Input that cannot be used (file, checkpoint, configuration): what, where, what now."""
 
 
 class Input(StrEnum):
@@ -168,7 +158,7 @@ class Task(ABC):
         """Count the input and target positions that are not padding; 0 where there are none to count."""
 
     def source(self, given: Any) -> Any:
-        """Turn what a user hands over, such as a file's name, into a source. Raises Unusable."""
+        """Turn what a user hands over, such as a file's name, into a source. Raises InputError."""
         return given
 
     def nothing(self) -> Prediction:
@@ -220,16 +210,16 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "micro_batches", "evaluations", "eval_batch_size", "max_valid"):
             if getattr(self, name) < 1:
-                raise Unusable(f"budget.{name}: {getattr(self, name)} given, at least 1 wanted")
+                raise InputError(f"budget.{name}: {getattr(self, name)} given, at least 1 wanted")
         if self.max_test is not None and self.max_test < 1:
-            raise Unusable(f"budget.max_test: {self.max_test} given, at least 1 wanted, or null for all")
+            raise InputError(f"budget.max_test: {self.max_test} given, at least 1 wanted, or null for all")
         if self.max_seconds is not None and self.max_seconds <= 0:
-            raise Unusable(f"budget.max_seconds: {self.max_seconds} given, a positive number wanted, or null")
+            raise InputError(f"budget.max_seconds: {self.max_seconds} given, a positive number wanted, or null")
         for name in ("warmup", "dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise Unusable(f"budget.{name}: {getattr(self, name)} given, a fraction from 0 to 1 wanted")
+                raise InputError(f"budget.{name}: {getattr(self, name)} given, a fraction from 0 to 1 wanted")
         if self.precision not in ("fp32", "bf16"):
-            raise Unusable(f"budget.precision: {self.precision!r} given, fp32 or bf16 wanted")
+            raise InputError(f"budget.precision: {self.precision!r} given, fp32 or bf16 wanted")
 
     @property
     def looks(self) -> list[int]:
@@ -251,14 +241,14 @@ class Backbone(ABC):
         for kind, lr in (self.head_lr or {}).items():
             if kind not in [known for known in Kind if known.new_head]:
                 known = ", ".join(known for known in Kind if known.new_head)
-                raise Unusable(f"backbone.head_lr.{kind}: no such kind of new head (known: {known})")
+                raise InputError(f"backbone.head_lr.{kind}: no such kind of new head (known: {known})")
             if not 0 < lr < math.inf:
-                raise Unusable(f"backbone.head_lr.{kind}: {lr} given, a positive number wanted")
+                raise InputError(f"backbone.head_lr.{kind}: {lr} given, a positive number wanted")
 
     @property
     @abstractmethod
     def family(self) -> str:
-        """Name the architecture: a key of roles.FAMILIES. Raises Unusable where no checkpoint can be read."""
+        """Name the architecture: a key of roles.FAMILIES. Raises InputError where no checkpoint can be read."""
 
     def unpinned(self) -> list[str]:
         """Name what may change under the same configuration: an id of the hub without a commit."""
@@ -313,14 +303,14 @@ class Method(ABC):
 
     @abstractmethod
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Return the network with requires_grad set on exactly what this method trains. Raises Unusable."""
+        """Return the network with requires_grad set on exactly what this method trains. Raises InputError."""
 
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:  # noqa: B027  optional
         """Set what is attached by training batches, on the network's device; for methods that declare it."""
 
     def merge(self, model: nn.Module) -> nn.Module:
         """Fold what was trained into the bare network's own parameters, and return that network."""
-        raise Unusable(f"{type(self).__name__} cannot be merged")
+        raise InputError(f"{type(self).__name__} cannot be merged")
 
     def groups(self, model: nn.Module, lr: float) -> list[dict]:
         """Split the trainable parameters into optimiser groups."""
@@ -347,117 +337,3 @@ class Method(ABC):
     @abstractmethod
     def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
         """Put what save() wrote onto a freshly loaded backbone."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One square of the grid."""
-
-    task: Task
-    method: Method
-    backbone: Backbone
-    budget: Budget
-    seed: int
-    fraction: float | None = None  # share of the training examples; the smaller ones are contained in the larger
-    seed_sample: int | None = None  # draws that share; without it the seed does
-    seed_init: int | None = None  # draws what is new in the network; likewise
-    seed_order: int | None = None  # draws the order of the examples; likewise
-    phase: str = "final"  # or tune: no test split is looked at
-    trial: int = 0  # which draw from the method's search range; 0: its defaults
-    until: int | None = None  # the step after which tuning stops for now; the schedule is that of the whole budget
-    size: int | None = None  # that a knob was solved for
-    size_of: str = "params"  # trainable parameters, or bytes of the adapter's files
-    names: Mapping[str, str] = field(default_factory=dict)  # option chosen per group: {"task": "nmt", ...}
-    notes: Mapping[str, Any] = field(default_factory=dict)  # how its choices came about: recorded, but no choices
-
-    def __post_init__(self) -> None:
-        if self.fraction is not None and not 0 < self.fraction <= 1:
-            raise Unusable(f"fraction: {self.fraction} given, a share from 0 to 1 wanted, or null for all")
-        if self.fraction == 1:
-            object.__setattr__(self, "fraction", None)  # one name for the whole
-        if self.phase not in PHASES:
-            raise Unusable(f"phase: {self.phase!r} given, {' or '.join(PHASES)} wanted")
-        if self.size is not None and self.size < 1:
-            raise Unusable(f"size: {self.size} given, at least 1 wanted, or null")
-        if self.size_of not in SIZES:
-            raise Unusable(f"size_of: {self.size_of!r} given, {' or '.join(SIZES)} wanted")
-        if self.trial < 0:
-            raise Unusable(f"trial: {self.trial} given, 0 (the defaults) or more wanted, or selected")
-        if self.until == self.budget.steps:
-            object.__setattr__(self, "until", None)  # one name for the whole
-        if self.until is not None and self.phase != TUNE:
-            raise Unusable(f"until: {self.until} given, but only tuning stops before its last step: phase=tune")
-        if self.until is not None and self.until not in self.budget.looks:
-            looks = ", ".join(map(str, self.budget.looks))
-            raise Unusable(
-                f"until: {self.until} given, but valid is looked at after steps {looks}: stop at one of them"
-            )
-
-    @property
-    def last(self) -> int:
-        """The step after which its training ends, or stops for now."""
-        return self.until or self.budget.steps
-
-    @property
-    def kind(self) -> Kind:
-        """The shape of answer that both task and backbone know."""
-        return next(kind for kind in self.task.kinds if kind in self.backbone.kinds)
-
-    def seed_of(self, part: str) -> int:
-        """Give the seed of one source of chance: sample, init or order."""
-        own = getattr(self, f"seed_{part}")
-        return self.seed if own is None else own
-
-    @property
-    def lr(self) -> float:
-        """The method's learning rate on this backbone."""
-        return self.method.lr * self.backbone.lr_scale
-
-    @property
-    def head_lr(self) -> float | None:
-        """The learning rate of the task's new head on this backbone, whatever the method; None: none is known."""
-        return (self.backbone.head_lr or {}).get(self.kind)
-
-    def conflict(self) -> str | None:
-        """Give the reason why this cell cannot run, or None; whatever a library raises on the way is one."""
-        try:
-            return self.rehearse()
-        except (Unusable, OSError):  # of a file, not of the pair
-            raise
-        except Exception as error:
-            method = self.names.get("method", type(self.method).__name__)
-            return f"{method} cannot be attached to this {self.backbone.family} network: {story(error)}"
-
-    def rehearse(self) -> str | None:
-        """Give the same reason, or None; raise what a library raises."""
-        task, backbone = self.names.get("task"), self.names.get("backbone")
-        if self.backbone.reads != self.task.reads:
-            return f"task {task} reads {self.task.reads}, backbone {backbone} reads {self.backbone.reads}"
-        if not set(self.backbone.kinds) & set(self.task.kinds):
-            wanted, offered = (" or ".join(kinds) for kinds in (self.task.kinds, self.backbone.kinds))
-            return f"task {task} needs a {wanted} backbone, {backbone} is {offered}"
-        if self.kind.new_head and self.head_lr is None:
-            return f"backbone.head_lr has no learning rate for a {self.kind} head: +backbone.head_lr.{self.kind}=0.01"
-        return self.method.conflict(self) or self._crowded() or self._rehearsed()
-
-    def _crowded(self) -> str | None:
-        """Say where the longest sequence has more positions than the network."""
-        read, virtual, most = self.task.longest(self.kind), self.method.prepended, self.backbone.positions
-        if not read or most is None or read + virtual <= most:
-            return None
-        more = f" behind {virtual:,} virtual ones of the method" if virtual else ""
-        return (
-            f"task {self.names.get('task')} reads up to {read:,} tokens{more}, backbone {self.names.get('backbone')} "
-            f"has {most:,} positions: lower task.max_source_tokens or task.max_target_tokens{' or these' * bool(more)}"
-        )
-
-    def _rehearsed(self) -> str | None:
-        """Attach to a network without weights: what does not fit is known before any are loaded."""
-        if not self.method.weightless:
-            return None
-        skeleton = self.backbone.skeleton(self.budget, Head(self.kind, labels=("", " ")))
-        try:
-            self.method.attach(skeleton, self)
-        except Unusable as error:
-            return str(error)
-        return None

@@ -37,8 +37,8 @@ from transformers.utils import logging
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.compose import cell_of  # noqa: E402
-from benchmark.reading import Result, read  # noqa: E402
+from benchmark.config.compose import cell_of  # noqa: E402
+from benchmark.engine.data import Result, read  # noqa: E402
 from benchmark.records import Record, Store  # noqa: E402
 from benchmark.report.again import words  # noqa: E402
 from benchmark.types import Example  # noqa: E402

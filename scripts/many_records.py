@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.records import Measurement, Record, run_id
-from benchmark.records import _pack as pack  # the store itself waits for the disk after every file
+from benchmark.identity import run_id
+from benchmark.records import Measurement, Record
+from benchmark.records.store import _pack as pack  # the store itself waits for the disk after every file
 from benchmark.report import __main__ as report
 from benchmark.report import across, domains, frame, overview, tables, verdicts
 from benchmark.report.drawing import material, press

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmark.records import Record, Store  # noqa: E402
 from benchmark.saved import task_of  # noqa: E402
-from benchmark.screen import key  # noqa: E402
+from benchmark.sweeps.screen import key  # noqa: E402
 
 DRAWS = 1000
 

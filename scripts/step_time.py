@@ -19,11 +19,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmark.batches import batches
-from benchmark.compose import cell_of
-from benchmark.meter import Meter
-from benchmark.runner import seed_everything
-from benchmark.train import Encoded, fit
+from benchmark.config.compose import cell_of
+from benchmark.engine.batches import batches
+from benchmark.engine.meter import Meter
+from benchmark.engine.runner import seed_everything
+from benchmark.engine.train import Encoded, fit
 
 WARM = 10  # steps left out
 

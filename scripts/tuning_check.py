@@ -16,15 +16,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmark.compose import cell_of
-from benchmark.meter import Meter
-from benchmark.perform import Settings, perform
-from benchmark.reading import Result, read
+from benchmark.config.compose import cell_of
+from benchmark.config.trials import ranking, select, trial_of
+from benchmark.engine.data import Result, read
+from benchmark.engine.meter import Meter
+from benchmark.engine.train import valid_loss
 from benchmark.records import Record, Store
 from benchmark.report.again import words
 from benchmark.saved import load
-from benchmark.train import valid_loss
-from benchmark.trials import ranking, select, trial_of
+from benchmark.sweeps.execute import Settings, perform
 
 
 def main(arguments: list[str]) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from benchmark.types import IGNORED, Example, Head, Kind, Prediction, Unusable
+from benchmark.errors import InputError
+from benchmark.types import IGNORED, Example, Head, Kind, Prediction
 from tasks.scores import by_class, by_edits, by_probability, by_value, log_loss, unlikelihood
 
 if TYPE_CHECKING:
@@ -76,11 +77,11 @@ class Regression:
     pair: ClassVar[bool] = False
 
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
-        """Raises Unusable where the training targets do not differ."""
+        """Raises InputError where the training targets do not differ."""
         values = [float(e.targets[0]) for e in train]
         centre, scale = float(np.mean(values)), float(np.std(values))
         if not scale > 0:
-            raise Unusable(f"all {len(values)} training targets are {centre:g}: nothing to learn (data.columns)")
+            raise InputError(f"all {len(values)} training targets are {centre:g}: nothing to learn (data.columns)")
         return Head(kind, centre=centre, scale=scale, pair=self.pair)
 
     def stratum(self, example: Example) -> None:

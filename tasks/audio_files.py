@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.types import Bad, Example, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Bad, Example, Splits
 from tasks.common import Data, unit_hash
 from tasks.sound import recording
 from tasks.tables import SPLITS, HubData, check, rows, text
@@ -39,7 +40,7 @@ class AudioFolder(Data):
         """Read every recording once; a row whose recording cannot be used becomes Bad."""
         folder = Path(self.folder).expanduser()
         if not folder.is_dir():
-            raise Unusable(f"no folder {str(folder)!r} (data.folder)")
+            raise InputError(f"no folder {str(folder)!r} (data.folder)")
         table = rows(str(folder / self.metadata))
         splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *self.splits_of)}
         for number, (row, split) in enumerate(zip(table, self._dealt(table), strict=True), 1):
@@ -67,7 +68,7 @@ class AudioFolder(Data):
         named = {str(word): split for split, words in self.splits_of.items() for word in words}
         if unknown := sorted(set(named) - set(units)):
             held = ", ".join(sorted(set(units))[:8])
-            raise Unusable(f"data.splits_of: no {column} {unknown[0]!r} in {self.metadata} (it holds {held})")
+            raise InputError(f"data.splits_of: no {column} {unknown[0]!r} in {self.metadata} (it holds {held})")
         if column == "split":
             splits = [named.get(unit) for unit in units]
         else:

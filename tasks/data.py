@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from benchmark.types import Example, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Example, Splits
 from tasks.common import Data
 from tasks.tables import HubData, check, rows
 
@@ -44,7 +45,7 @@ class Hub(HubData):
     )
 
     def splits(self) -> Splits:
-        """Load every split. Raises Unusable within seconds where the hub cannot be reached."""
+        """Load every split. Raises InputError within seconds where the hub cannot be reached."""
         return {
             name: examples(self.load(part), part["columns"], name, f"{part['id']} ({part['split']})")
             for name, part in self.parts().items()
@@ -70,7 +71,9 @@ def _cell(row: Mapping[str, Any], column: str, where: str) -> str:
         if value is None:  # a nested column that this row leaves out
             return ""
         if not isinstance(value, Mapping) or part not in value:
-            raise Unusable(f"{where}: no column {column!r}; it has {', '.join(_columns(row))} (data.columns maps them)")
+            raise InputError(
+                f"{where}: no column {column!r}; it has {', '.join(_columns(row))} (data.columns maps them)"
+            )
         value = value[part]
     return "" if value is None else str(value)
 

@@ -10,7 +10,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from benchmark.types import Bad, Example, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Bad, Example, Splits
 from tasks.common import Data, unit_hash
 from tasks.pictures import Picture
 from tasks.tables import SPLITS, HubData, check, rows, text
@@ -40,7 +41,7 @@ class ImageFolder(Data):
     def _examples(self, split: str, folder: Path) -> Iterator[Example]:
         classes = sorted(f for f in folder.iterdir() if f.is_dir()) if folder.is_dir() else []
         if not classes:
-            raise Unusable(f"{str(folder)!r}: no folder with a folder per class (data.folder, data.splits_of)")
+            raise InputError(f"{str(folder)!r}: no folder with a folder per class (data.folder, data.splits_of)")
         for place in classes:
             for file in sorted(f for f in place.rglob("*") if f.suffix.lower() in SUFFIXES):
                 name = file.relative_to(folder).as_posix()
@@ -106,26 +107,26 @@ class ImageArchive(Data):
         """Read the arrays; nothing in them is ever unpickled."""
         file = Path(self.file).expanduser()
         if not file.is_file():
-            raise Unusable(f"no file {str(file)!r} (data.file names an npz)")
+            raise InputError(f"no file {str(file)!r} (data.file names an npz)")
         try:
             with np.load(file, allow_pickle=False) as stored:
                 arrays = dict(stored)
         except (OSError, ValueError, BadZipFile) as error:
-            raise Unusable(f"{str(file)!r} cannot be read as npz: {error}") from error
+            raise InputError(f"{str(file)!r} cannot be read as npz: {error}") from error
         return {split: list(self._examples(split, *self._pair(arrays, word))) for split, word in NPZ.items()}
 
     def _pair(self, arrays: Mapping[str, np.ndarray], word: str) -> tuple[np.ndarray, np.ndarray]:
         missing = [key for key in (f"{word}_images", f"{word}_labels") if key not in arrays]
         if missing:
-            raise Unusable(f"{self.file!r}: no array {missing[0]!r}; it has {', '.join(arrays)}")
+            raise InputError(f"{self.file!r}: no array {missing[0]!r}; it has {', '.join(arrays)}")
         images, labels = arrays[f"{word}_images"], arrays[f"{word}_labels"]
         grey_or_colour = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)
         if images.dtype != np.uint8 or not grey_or_colour:
-            raise Unusable(
+            raise InputError(
                 f"{self.file!r}: {word}_images is {images.dtype} {images.shape}, uint8 (N, H, W) or (N, H, W, 3) wanted"
             )
         if labels.size != len(images):
-            raise Unusable(
+            raise InputError(
                 f"{self.file!r}: {word}_labels is {labels.shape}, one class per image ({len(images)}) wanted"
             )
         return images, labels.reshape(-1)
@@ -167,16 +168,18 @@ class ImageHub(HubData):
 
 
 def check_splits(named: Mapping[str, Any], shares: Mapping[str, float]) -> None:
-    """Refuse splits that are missing, unknown, or both named and drawn. Raises Unusable."""
+    """Refuse splits that are missing, unknown, or both named and drawn. Raises InputError."""
     for name in [*named, *shares]:
         if name not in SPLITS and not name.startswith("test/"):
-            raise Unusable(f"data.splits: no split {name!r} ({', '.join(SPLITS)} or test/<name> wanted)")
+            raise InputError(f"data.splits: no split {name!r} ({', '.join(SPLITS)} or test/<name> wanted)")
     for name in SPLITS:
         if (name in named) + (name in shares) != 1 or (name == "train" and name in shares):
             others = "" if name == "train" else f", or drawn from train: data.shares.{name}=0.1"
-            raise Unusable(f"split {name}: its rows wanted once (a file or folder, or words of a split column){others}")
+            raise InputError(
+                f"split {name}: its rows wanted once (a file or folder, or words of a split column){others}"
+            )
     if not all(0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
-        raise Unusable(f"data.shares: {dict(shares)} given, fractions that leave something to train wanted")
+        raise InputError(f"data.shares: {dict(shares)} given, fractions that leave something to train wanted")
 
 
 def shared(splits: Mapping[str, Sequence[Example]], shares: Mapping[str, float]) -> Splits:

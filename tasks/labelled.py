@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmark.types import IGNORED, Bad, Example, Features, Head, Prediction, Splits, Task, Unusable
+from benchmark.errors import InputError
+from benchmark.types import IGNORED, Bad, Example, Features, Head, Prediction, Splits, Task
 from tasks.common import Data
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Labelled(Task):
     def splits(self) -> Splits:
         """Read the data; an example whose label training cannot know becomes Bad.
 
-        Raises Unusable where the headline cannot be computed on a test.
+        Raises InputError where the headline cannot be computed on a test.
         """
         splits = self.read()
         train = [e for e in splits.get("train", ()) if not isinstance(e.source, Bad)]
@@ -100,7 +101,7 @@ class Labelled(Task):
         if not known or (len(known) < len(examples) and not self.skip_bad):  # told first, by its row
             return
         if reason := self.lacking(known, head):
-            raise Unusable(
+            raise InputError(
                 f"split {split} has {reason}, so that no {self.metric} can be computed: give it such rows "
                 f"(the settings under data. say which rows it has)"
             )

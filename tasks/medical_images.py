@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from benchmark.types import Bad, Example, Features, Input, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Bad, Example, Features, Input, Splits
 from tasks.answers import Classification
 from tasks.labelled import Labelled
 from tasks.pictures import Picture, rescanned, square
@@ -32,7 +33,7 @@ class MedicalImages(Classification, Labelled):
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise Unusable(f"task.size: {self.size} given, at least 1 pixel wanted")
+            raise InputError(f"task.size: {self.size} given, at least 1 pixel wanted")
 
     def read(self) -> Splits:
         """Decode every image; one that cannot be becomes Bad."""
@@ -42,12 +43,12 @@ class MedicalImages(Classification, Labelled):
         return splits
 
     def source(self, given: str | Path | np.ndarray) -> np.ndarray:
-        """Decode a file; an 8-bit array is taken as it is. Raises Unusable for what is no image."""
+        """Decode a file; an 8-bit array is taken as it is. Raises InputError for what is no image."""
         if isinstance(given, np.ndarray):
             return given
         image = Picture(f"image {given}", Path(given)).read(self.size)
         if isinstance(image, Bad):
-            raise Unusable(image.reason)
+            raise InputError(image.reason)
         return image
 
     def features(self, source: np.ndarray, processor: Any, counts: dict[str, int]) -> Features:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from benchmark.types import Prediction, Unusable
-from benchmark.wording import near
+from benchmark.errors import InputError, near
+from benchmark.types import Prediction
 from tasks.text import TextToText, bleu, likelihood_scores, signature, streams
 
 TOKENIZERS = {  # languages written without blanks between words, by their two and their three letters -> sacrebleu's
@@ -38,15 +38,15 @@ class Translation(TextToText):
 
         name, where = self.tokenizer, "task.bleu_tokenizer"
         if name not in BLEU.TOKENIZERS:
-            raise Unusable(f"{where}: no tokenizer {name!r} of sacrebleu{near(name, BLEU.TOKENIZERS)}")
+            raise InputError(f"{where}: no tokenizer {name!r} of sacrebleu{near(name, BLEU.TOKENIZERS)}")
         language = self.target_language
         if name in WORDS and (fits := TOKENIZERS.get(plain(language))) and fits != "ko-mecab":
-            raise Unusable(f"{where}: {name} takes words between blanks, {language} has none: {fits}, or null")
+            raise InputError(f"{where}: {name} takes words between blanks, {language} has none: {fits}, or null")
         try:
             bleu(name if name.endswith("mecab") else "13a")  # others need nothing, or are fetched when they score
         except RuntimeError as error:  # a dictionary that is not installed
             extra = name.partition("-")[0]
-            raise Unusable(
+            raise InputError(
                 f"{where}: {name}, for {language}, is not installed: pip install 'sacrebleu[{extra}]', or {where}=char"
             ) from error
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmark.types import Bad, Example, Features, Head, Input, Kind, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Bad, Example, Features, Head, Input, Kind, Splits
 from tasks.answers import Classification, Regression, Tagging
 from tasks.labelled import Labelled
 
@@ -28,9 +29,9 @@ class Proteins(Labelled):
 
     def __post_init__(self) -> None:
         if self.fragment is not None and not 0 < self.fragment < 1:
-            raise Unusable(f"task.fragment: {self.fragment} given, a share between 0 and 1 wanted, or null")
+            raise InputError(f"task.fragment: {self.fragment} given, a share between 0 and 1 wanted, or null")
         if self.max_residues < 1:
-            raise Unusable(f"task.max_residues: {self.max_residues} given, at least 1 wanted")
+            raise InputError(f"task.max_residues: {self.max_residues} given, at least 1 wanted")
 
     def read(self) -> Splits:
         """Read the data; what is no sequence or no target becomes Bad, naming file and row."""
@@ -46,11 +47,11 @@ class Proteins(Labelled):
         return str(value)
 
     def source(self, given: Any) -> Any:
-        """Read a sequence, or two. Raises Unusable for what is none."""
+        """Read a sequence, or two. Raises InputError for what is none."""
         try:
             return tuple(map(residues, given)) if self.pair else residues(given)
         except ValueError as error:
-            raise Unusable(f"{given!r}: {error}") from error
+            raise InputError(f"{given!r}: {error}") from error
 
     def features(self, source: Any, processor: Any, counts: dict[str, int]) -> Features:
         sequences = source if isinstance(source, tuple | list) else (source,)
@@ -90,7 +91,7 @@ class Proteins(Labelled):
             return example
         if isinstance(example.source, tuple) != self.pair:
             wanted = "two sequences (data.columns.partner)" if self.pair else "one sequence"
-            raise Unusable(f"{example.id}: this task reads {wanted}")
+            raise InputError(f"{example.id}: this task reads {wanted}")
         try:
             source = tuple(map(residues, example.source)) if self.pair else residues(example.source)
             targets = tuple(self.target(target, source) for target in example.targets)

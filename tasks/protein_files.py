@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.types import Bad, Example, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Bad, Example, Splits
 from tasks.common import Data
 from tasks.tables import SPLITS, HubData, cell, check, rows
 
@@ -63,7 +64,7 @@ class ProteinFasta(Data):
             records = named(file)
             if joined and records.keys() != joined.keys():
                 name = min(records.keys() ^ joined.keys())
-                raise Unusable(f"record {name!r} is in one of {', '.join(self.files.values())} only")
+                raise InputError(f"record {name!r} is in one of {', '.join(self.files.values())} only")
             for name, (attributes, text) in records.items():
                 joined.setdefault(name, {}).update({**attributes, column: text})
         wanted = self.splits_of | shifted(self.shifts)
@@ -78,7 +79,7 @@ class ProteinHub(HubData):
     known: ClassVar[tuple[str, ...]] = COLUMNS
 
     def splits(self) -> Splits:
-        """Load every split. Raises Unusable within seconds where the hub cannot be reached."""
+        """Load every split. Raises InputError within seconds where the hub cannot be reached."""
         return {
             name: list(_examples(f"{part['id']} ({part['split']})", self.load(part), part["columns"]))
             for name, part in self.parts().items()
@@ -111,17 +112,17 @@ def divided(
         seen = {
             c: sorted({str(cell(row, c, file)) for row in table})[:5] for words in splits_of.values() for c in words
         }
-        raise Unusable(f"{file}: no row belongs to any split; data.splits_of wants {splits_of}, found {seen}")
+        raise InputError(f"{file}: no row belongs to any split; data.splits_of wants {splits_of}, found {seen}")
     splits["train"] += stray
     return splits
 
 
 def named(file: str) -> dict[str, tuple[dict[str, str], str]]:
-    """Read records by name. Raises Unusable where two have the same."""
+    """Read records by name. Raises InputError where two have the same."""
     records: dict[str, tuple[dict[str, str], str]] = {}
     for name, record in fasta(file):
         if name in records:
-            raise Unusable(f"{file}: two records are called {name!r}: give each a name of its own")
+            raise InputError(f"{file}: two records are called {name!r}: give each a name of its own")
         records[name] = record
     return records
 
@@ -130,13 +131,13 @@ def fasta(name: str) -> Iterator[tuple[str, tuple[dict[str, str], str]]]:
     """Read records: (name, (what the header says as KEY=value, text on one line))."""
     file = Path(name).expanduser()
     if not file.is_file():
-        raise Unusable(f"no file {str(file)!r} (data.files names files)")
+        raise InputError(f"no file {str(file)!r} (data.files names files)")
     header, lines = "", []
     for number, line in enumerate([*file.read_text(encoding="utf-8").splitlines(), ">"], 1):
         if not line.startswith(">"):
             lines.append(line.strip())
             if line.strip() and not header:
-                raise Unusable(f"{name}, line {number}: a FASTA file begins with a header line (>name)")
+                raise InputError(f"{name}, line {number}: a FASTA file begins with a header line (>name)")
             continue
         if header:
             first, *words = header.split()

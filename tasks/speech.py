@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from benchmark.types import IGNORED, Bad, Example, Features, Head, Input, Prediction, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import IGNORED, Bad, Example, Features, Head, Input, Prediction, Splits
 from tasks.answers import Classification, Transcription
 from tasks.labelled import Labelled
 from tasks.sound import Clip, Wave, at_rate, noisy, recording
@@ -32,7 +33,7 @@ class Speech(Labelled):
 
     def __post_init__(self) -> None:
         if not self.max_seconds > 0:
-            raise Unusable(f"task.max_seconds: {self.max_seconds} given, a positive number wanted")
+            raise InputError(f"task.max_seconds: {self.max_seconds} given, a positive number wanted")
 
     def read(self) -> Splits:
         """Read the data; where it brings no shifted test, add its test in noise."""
@@ -53,12 +54,12 @@ class Speech(Labelled):
         return heard._replace(source=Clip(f"{example.source.digest} {number} {self.noise} dB", read))
 
     def source(self, given: str | Path | Clip) -> Clip:
-        """Read a recording. Raises Unusable for what is none."""
+        """Read a recording. Raises InputError for what is none."""
         if isinstance(given, Clip):
             return given
         heard = recording(Path(given), f"recording {given}")
         if isinstance(heard, Bad):
-            raise Unusable(heard.reason)
+            raise InputError(heard.reason)
         return heard
 
     def features(self, source: Clip, processor: Any, counts: dict[str, int]) -> Features:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.hub import offline, pinned
-from benchmark.types import Unusable
-from benchmark.wording import near
+from benchmark.backbones.hub import offline, pinned
+from benchmark.errors import InputError, near
 from tasks.common import Data
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".json": "", ".jsonl": "", ".parquet": ""}  # -> what stands between cells
@@ -42,7 +41,7 @@ class HubData(Data):
             check(shift.get("columns", self.columns), f"data.shifts.{name}.columns", self.wanted, self.known)
 
     def check_splits(self) -> None:
-        """Refuse splits that are missing or unknown. Raises Unusable."""
+        """Refuse splits that are missing or unknown. Raises InputError."""
         check(self.splits_of, "data.splits_of", SPLITS)
 
     def unpinned(self) -> list[str]:
@@ -58,7 +57,7 @@ class HubData(Data):
         return wanted
 
     def load(self, part: Mapping[str, Any]) -> Any:
-        """Load one split. Raises Unusable within seconds where the hub cannot be reached."""
+        """Load one split. Raises InputError within seconds where the hub cannot be reached."""
         import datasets
 
         # a setting, since there is no argument for it: what was fetched before is found, the rest refused at once
@@ -68,7 +67,7 @@ class HubData(Data):
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             # unreachable, unknown, gated, not parquet, or broken off
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise Unusable(
+            raise InputError(
                 f"the data set {part['id']!r} cannot be had from the hub: {first} - fetch it where there is a network, "
                 f"or give {self.instead}"
             ) from error
@@ -81,7 +80,7 @@ class HubData(Data):
         columns, table = part["columns"], self.load(part)
         for column in columns.values():
             if column not in table.column_names:
-                raise Unusable(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")
+                raise InputError(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")
         media, label = self.wanted
         names = getattr(table.features[columns[label]], "names", None)  # classes are stored by number
         for number, row in enumerate(table.cast_column(columns[media], feature)):
@@ -90,20 +89,20 @@ class HubData(Data):
 
 
 def check(given: Mapping[str, Any], where: str, needed: Collection[str], known: Collection[str] | None = None) -> None:
-    """Refuse a key that is missing or that means nothing. Raises Unusable."""
+    """Refuse a key that is missing or that means nothing. Raises InputError."""
     known = needed if known is None else known
     for key in given:
         if key not in known:
-            raise Unusable(f"{where}.{key}: no such key{near(key, known)}")
+            raise InputError(f"{where}.{key}: no such key{near(key, known)}")
     for key in needed:
         if key not in given:
-            raise Unusable(f"{where}.{key}: required, and not given")
+            raise InputError(f"{where}.{key}: required, and not given")
 
 
 def cell(row: Mapping[str, Any], column: str, where: str) -> Any:
-    """Look a column up. Raises Unusable, naming the columns that there are."""
+    """Look a column up. Raises InputError, naming the columns that there are."""
     if column not in row:
-        raise Unusable(f"{where}: no column {column!r}; it has {', '.join(row)} (data.columns maps them)")
+        raise InputError(f"{where}: no column {column!r}; it has {', '.join(row)} (data.columns maps them)")
     return row[column]
 
 
@@ -121,13 +120,15 @@ def class_of(value: Any, names: list[str] | None) -> str | None:
 
 
 def rows(name: str) -> list[dict[str, Any]]:
-    """Read a file's rows; what cannot be read is named by file and line. Raises Unusable."""
+    """Read a file's rows; what cannot be read is named by file and line. Raises InputError."""
     file = Path(name).expanduser()
     if not file.is_file():
-        raise Unusable(f"no file {str(file)!r} (a setting under data. names it)")
+        raise InputError(f"no file {str(file)!r} (a setting under data. names it)")
     kind = file.suffix.lower()
     if kind not in SUFFIXES:
-        raise Unusable(f"{str(file)!r}: cannot read {kind or 'a file without a suffix'}; {', '.join(SUFFIXES)} can be")
+        raise InputError(
+            f"{str(file)!r}: cannot read {kind or 'a file without a suffix'}; {', '.join(SUFFIXES)} can be"
+        )
     try:
         if kind == ".parquet":
             from pyarrow.parquet import read_table
@@ -136,7 +137,7 @@ def rows(name: str) -> list[dict[str, Any]]:
         with open(file, encoding="utf-8-sig", newline="") as lines:
             return list(_objects(lines) if kind in (".json", ".jsonl") else _table(lines, SUFFIXES[kind]))
     except (ValueError, csv.Error) as error:
-        raise Unusable(f"{str(file)!r} cannot be read as {kind[1:]}: {error}") from error
+        raise InputError(f"{str(file)!r} cannot be read as {kind[1:]}: {error}") from error
 
 
 def _table(lines: Iterable[str], delimiter: str) -> Iterator[dict[str, str]]:

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmark.types import IGNORED, Example, Features, Kind, Prediction, Splits, Task, Unusable
+from benchmark.errors import InputError
+from benchmark.types import IGNORED, Example, Features, Kind, Prediction, Splits, Task
 from tasks.common import Data
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ class TextToText(Task):
 
     def __post_init__(self) -> None:
         if self.template.count("{source}") != 1:
-            raise Unusable(f"task.template: {self.template!r} given, a text with one {{source}} wanted")
+            raise InputError(f"task.template: {self.template!r} given, a text with one {{source}} wanted")
         for name in self.metrics:
             if not Path(name).exists() and not (self.allow_metric_code and "@" in name):
-                raise Unusable(
+                raise InputError(
                     f"task.metrics: {name!r} is no local folder; from the hub it executes code, which takes "
                     f"name@revision and task.allow_metric_code=true"
                 )
@@ -167,7 +168,7 @@ class TextToText(Task):
             try:
                 found[Path(path).name] = evaluate.load(path, **({"revision": revision} if revision else {}))
             except (OSError, ImportError, ValueError) as error:
-                raise Unusable(
+                raise InputError(
                     f"task.metrics: {name!r} cannot be loaded: {str(error).strip().splitlines()[0]}"
                 ) from error
         return found

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import ClassVar
 
-from benchmark.types import Example, Prediction, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Example, Prediction, Splits
 from tasks.common import unit_hash
 from tasks.text import TextToText, bleu, likelihood_scores, signature, streams
 
@@ -67,10 +68,10 @@ class TextGeneration(TextToText):
 
 
 def in_parts(example: Example) -> list[str]:
-    """Take a meaning representation apart, `name[The Vaults], eatType[pub]`. Raises Unusable for what is none."""
+    """Take a meaning representation apart, `name[The Vaults], eatType[pub]`. Raises InputError for what is none."""
     attributes = [found.strip() for found in ATTRIBUTE.findall(example.source)]
     if ", ".join(attributes) != example.source.strip():
-        raise Unusable(
+        raise InputError(
             f"example {example.id}: {example.source!r} is no list like 'name[The Vaults], eatType[pub]', "
             f"so that it has no other order: task.order=null"
         )

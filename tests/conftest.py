@@ -114,7 +114,7 @@ def tiny_seq2seq(toy_tokenizer, tmp_path_factory):
 @pytest.fixture(scope="session")
 def toy_cell(tiny_causal, tiny_seq2seq):
     """Build a cell on the toy data: toy_cell("causal_lm", "lora", "budget.steps=2")."""
-    from benchmark.compose import cell_of
+    from benchmark.config.compose import cell_of
 
     backbones = {"causal_lm": (tiny_causal, "text_generation"), "seq2seq": (tiny_seq2seq, "nmt")}
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
 from benchmark.capabilities.probe import method_of
+from benchmark.errors import InputError
 from benchmark.methods.compacter import Kronecker, Rule
 from benchmark.methods.invertible import Coupling
 from benchmark.methods.prefixes import attend
-from benchmark.types import Unusable
 
 INTERFACE = ("llama", "qwen3", "gpt2", "mbart", "m2m_100", "t5", "mt5", "esm", "t5 encoder", "wav2vec2", "whisper")
 
@@ -103,7 +103,7 @@ def test_embeddings_without_halves_are_refused():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config(n_embd=33, n_layer=1, n_head=1, n_positions=16, vocab_size=9))
-    with pytest.raises(Unusable, match="width 33 have no halves"):
+    with pytest.raises(InputError, match="width 33 have no halves"):
         method_of("pfeiffer_inv").attach(model, cell("gpt2", method_of("pfeiffer_inv")))
 
 

@@ -14,12 +14,13 @@ import pytest
 from hydra.utils import get_class
 
 from benchmark.advise import __main__ as advise
-from benchmark.build import build
-from benchmark.compose import cell_of, choices_of
-from benchmark.records import Measurement, Record, Store, run_id
+from benchmark.config.build import build
+from benchmark.config.compose import cell_of, choices_of
+from benchmark.identity import run_id
+from benchmark.records import Measurement, Record, Store
 from benchmark.report import runnable
 from benchmark.report.again import setting
-from benchmark.sweep import expand
+from benchmark.sweeps.grid import expand
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ["cnn_textures", "esm_lattice", "llama_docstrings", "mbart_cldr", "vit_textures", "wav2vec2_words"]

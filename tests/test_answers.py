@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers.utils import ModelOutput
 
-from benchmark.types import Example, Head, Kind, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Example, Head, Kind
 from tasks.answers import (
     Classification,
     Regression,
@@ -87,7 +88,7 @@ def test_rank_correlation_by_hand_and_a_constant_answer_has_none():
 
 
 def test_targets_that_do_not_differ_are_nothing_to_learn():
-    with pytest.raises(Unusable, match=r"all 2 training targets are 3: nothing to learn"):
+    with pytest.raises(InputError, match=r"all 2 training targets are 3: nothing to learn"):
         Regression().head(Kind.REGRESS, examples(3.0, 3.0))
 
 

@@ -15,8 +15,8 @@ pytest.importorskip("skimage", reason='the embedded data needs pip install -e ".
 from omegaconf import OmegaConf
 from transformers import AutoTokenizer
 
-from benchmark.build import build
-from benchmark.compose import CONFIGS, cell_of
+from benchmark.config.build import build
+from benchmark.config.compose import CONFIGS, cell_of
 from benchmark.types import Example, Head
 from scripts.pretraining import images, proteins, speech, text
 from tasks.embedded import cldr

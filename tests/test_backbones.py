@@ -18,8 +18,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import nn
 
 from benchmark import run
-from benchmark.compose import cell_of
-from benchmark.types import Cell, Example, Head, Kind, Unusable
+from benchmark.cell import Cell
+from benchmark.config.compose import cell_of
+from benchmark.errors import InputError
+from benchmark.types import Example, Head, Kind
 from tasks.toy import DIGITS, Toy
 
 CORPUS = [*DIGITS, "translate en to sw: ", *(" ".join(DIGITS[i:] + DIGITS[:i]) for i in range(10)), "0123456789 " * 3]
@@ -447,7 +449,7 @@ def test_weights_that_run_code_when_loaded_are_refused(checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint("llama_3_2_1b"), tmp_path / "pickled")
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(Unusable, match=r"safetensors") as refusal:
+    with pytest.raises(InputError, match=r"safetensors") as refusal:
         loaded("llama_3_2_1b", folder)
     assert str(folder) in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -458,7 +460,7 @@ def test_a_folder_without_a_tokenizer_is_refused(name, checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint(name), tmp_path / "mute")
     for file in folder.glob("*token*"):
         file.unlink()
-    with pytest.raises(Unusable, match="tokenizer") as refusal:
+    with pytest.raises(InputError, match="tokenizer") as refusal:
         loaded(name, folder)
     assert "\n" not in str(refusal.value)
 
@@ -467,7 +469,7 @@ def test_a_tokenizer_without_an_end_token_is_refused(checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint("llama_3_2_1b"), tmp_path / "endless")
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in settings.items() if k != "eos_token"}))
-    with pytest.raises(Unusable, match="no end token"):
+    with pytest.raises(InputError, match="no end token"):
         loaded("llama_3_2_1b", folder)
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from benchmark.build import build, plain, typed
-from benchmark.types import Unusable
-from benchmark.wording import near
+from benchmark.config.build import build, plain, typed
+from benchmark.errors import InputError, near
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ def without(node, key):
 
 
 def message(node):
-    with pytest.raises(Unusable) as refusal:
+    with pytest.raises(InputError) as refusal:
         build(node, "car")
     text = str(refusal.value)
     assert "\n" not in text
@@ -152,7 +151,7 @@ def test_a_target_that_does_not_exist_is_named(path):
 
 def test_a_single_value_is_typed_as_a_field_is():
     assert typed("3", int, "seed") == 3
-    with pytest.raises(Unusable, match="seed: 'x' given, int wanted"):
+    with pytest.raises(InputError, match="seed: 'x' given, int wanted"):
         typed("x", int, "seed")
 
 

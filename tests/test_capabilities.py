@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
+from benchmark.backbones.roles import FAMILIES
 from benchmark.capabilities import __main__ as command
 from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
 from benchmark.capabilities.page import page
 from benchmark.capabilities.probe import TINY, method_of, probe
-from benchmark.compose import names_in
+from benchmark.config.compose import names_in
 from benchmark.report import runnable
 from benchmark.report.figures import capability
-from benchmark.roles import FAMILIES
 
 ROWS = {(row.method, row.network): row for row in command.read(command.TABLE)}
 CARRIERS = {"lora": {"vision_transformer", "mbart"}, "frozen": {"esm", "llama"}, "bitfit": {"llama", "gpt2"}}

@@ -13,9 +13,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark.claims import Claim, Taken
+from benchmark.errors import LeaseHeldError
 from benchmark.records import Store
 from benchmark.report import __main__ as report_command
+from benchmark.sweeps.lease import Claim
 
 ROOT = Path(__file__).parents[1]
 KILLS = 50
@@ -79,7 +80,7 @@ def test_fifty_kills_leave_the_table_of_an_undisturbed_sweep(tiny_causal, tmp_pa
 def test_one_cell_is_one_workers(tmp_path):
     one, other = Claim(tmp_path, "abc"), Claim(tmp_path, "abc")
     with one.held():
-        with pytest.raises(Taken, match=rf"process {os.getpid()} on .* is at work on this cell"), other.held():
+        with pytest.raises(LeaseHeldError, match=rf"process {os.getpid()} on .* is at work on this cell"), other.held():
             pytest.fail("both have it")
         assert other.owner() == one.owner()
     with other.held():
@@ -92,7 +93,7 @@ def test_a_dead_workers_cell_is_taken_over_at_once_and_its_death_is_counted(tmp_
     code = """
 import os, signal, sys
 from pathlib import Path
-from benchmark.claims import Claim
+from benchmark.sweeps.lease import Claim
 claim = Claim(Path(sys.argv[1]), "abc")
 with claim.held(), claim.started():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -119,7 +120,7 @@ def test_a_lease_of_another_machine_expires_a_minute_after_its_last_heartbeat(tm
     claim.lease.write_text(
         re.sub(r"(?m)^host=.*$", "host=elsewhere", left)
     )  # gone: nobody here can ask whether it lives
-    with pytest.raises(Taken, match="on elsewhere"), claim.held():
+    with pytest.raises(LeaseHeldError, match="on elsewhere"), claim.held():
         pytest.fail("its owner may live")
     times = iter(range(0, 150, 10))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(times)))  # the clock of whoever watches the lease
@@ -140,8 +141,8 @@ def test_what_a_worker_killed_right_after_recording_leaves_is_cleared(tiny_causa
     die = """
 import os, signal, sys
 from pathlib import Path
-from benchmark.claims import Claim
-from benchmark.records import _temporary
+from benchmark.sweeps.lease import Claim
+from benchmark.records.store import _temporary
 folder, run_id = Path(sys.argv[1]), sys.argv[2]
 with Claim(folder, run_id).held(), Claim(folder, run_id).started(), _temporary(folder / f"{run_id}.json", b"half"):
     os.kill(os.getpid(), signal.SIGKILL)

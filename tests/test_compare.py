@@ -10,7 +10,8 @@ import pytest
 from test_report import answered, lost, record, untrained
 
 from benchmark import compare
-from benchmark.records import Measurement, Store, run_id
+from benchmark.identity import run_id
+from benchmark.records import Measurement, Store
 from benchmark.report.evidence import Evidence
 from benchmark.report.frame import load
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from test_report import lost, record, rows, shipped
 
-from benchmark.records import Measurement, Record, Store, run_id
+from benchmark.identity import run_id
+from benchmark.records import Measurement, Record, Store
 from benchmark.report import groups
 from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.frame import load

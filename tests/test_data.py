@@ -22,10 +22,11 @@ import pytest
 from huggingface_hub import constants
 from pyarrow import parquet
 
-from benchmark import hub, run
-from benchmark.compose import cell_of
-from benchmark.reading import Result, read
-from benchmark.types import Unusable
+from benchmark import run
+from benchmark.backbones import hub
+from benchmark.config.compose import cell_of
+from benchmark.engine.data import Result, read
+from benchmark.errors import InputError
 from tasks.data import Files, Hub
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -122,7 +123,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(name, tmp_path):
     content, wanted = WRONG[name]
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(Unusable) as refusal:
+    with pytest.raises(InputError) as refusal:
         files(write(tmp_path / "good.csv", ROWS), test=path).splits()
     for word in [str(path), *wanted]:
         assert word in str(refusal.value)
@@ -258,7 +259,7 @@ def test_a_shift_takes_from_its_own_set_what_it_does_not_name(asked):
     ],
 )
 def test_a_hub_node_with_a_wrong_key_is_refused(key, wanted):
-    with pytest.raises(Unusable) as refusal:
+    with pytest.raises(InputError) as refusal:
         cell_of(["task=opus100_ta", "method=frozen", key])
     assert wanted in str(refusal.value)
 
@@ -277,7 +278,7 @@ def test_what_the_hub_cannot_give_is_refused_with_what_to_do_instead(error, monk
         raise error
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(Unusable) as refusal:
+    with pytest.raises(InputError) as refusal:
         cell_of(["task=e2e_nlg", "method=frozen"]).task.splits()
     line = str(refusal.value)
     reason = str(error).partition("\n")[0] or type(error).__name__

@@ -12,7 +12,8 @@ from scipy import stats
 from test_report import answered, shipped
 from test_statistics import sample, world
 
-from benchmark.records import Store, run_id
+from benchmark.identity import run_id
+from benchmark.records import Store
 from benchmark.report import __main__ as report
 from benchmark.report import across, domains
 from benchmark.report.domains import Board, Outcomes

@@ -11,9 +11,9 @@ pytest.importorskip("skimage", reason='the embedded data needs pip install -e ".
 
 from omegaconf import OmegaConf
 
-from benchmark.build import build
-from benchmark.compose import CONFIGS, cell_of
-from benchmark.types import Unusable
+from benchmark.config.build import build
+from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.errors import InputError
 from tasks.embedded import cldr
 from tasks.embedded.docstrings import Function, functions
 
@@ -131,9 +131,9 @@ def test_a_docstring_is_read_as_python_reads_it():
 
 
 def test_unknown_locale_and_missing_package_are_named():
-    with pytest.raises(Unusable, match=r"CLDR has no locale 'sinhala' .near: "):
+    with pytest.raises(InputError, match=r"CLDR has no locale 'sinhala' .near: "):
         splits_of("task=nmt", "task.target_language=sinhala")
-    with pytest.raises(Unusable, match=r"the package 'nothere' is not installed"):
+    with pytest.raises(InputError, match=r"the package 'nothere' is not installed"):
         splits_of("task=text_generation", "data.packages=[nothere]")
 
 

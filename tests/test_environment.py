@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import environment as module
-from benchmark.environment import environment
+from benchmark.engine import environment as module
+from benchmark.engine.environment import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,8 +31,8 @@ def git(folder: Path, *arguments: str) -> str:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A source tree of its own with one commit, which the module takes for its home."""
     module.code.cache_clear()
-    (tmp_path / "benchmark").mkdir()
-    home = tmp_path / "benchmark" / "environment.py"
+    (tmp_path / "benchmark" / "engine").mkdir(parents=True)
+    home = tmp_path / "benchmark" / "engine" / "environment.py"
     shutil.copy(module.__file__, home)
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
@@ -52,7 +52,7 @@ def test_commit_and_dirty_flag_are_those_of_git(checkout: Path) -> None:
 
 
 def test_a_repository_further_up_is_not_ours(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = checkout / "site-packages" / "benchmark" / "environment.py"
+    installed = checkout / "site-packages" / "benchmark" / "engine" / "environment.py"
     monkeypatch.setattr(module, "__file__", str(installed))
     assert (environment("cpu")["commit"], environment("cpu")["dirty"]) == (None, None)
 
@@ -81,7 +81,7 @@ def test_no_person_host_or_folder_is_named() -> None:
 def test_the_device_is_a_type_and_torch_is_not_loaded_for_it() -> None:
     code = """
 import json, sys
-from benchmark.environment import environment
+from benchmark.engine.environment import environment
 print(json.dumps([environment("cpu:0"), "torch" in sys.modules]))
 """
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.records import Measurement, Record, Store, run_id
+from benchmark.identity import run_id
+from benchmark.records import Measurement, Record, Store
 from benchmark.report import frame
 from benchmark.report.costs import Cost, front, unsteady
 from benchmark.report.drawing import lines, names, press, style

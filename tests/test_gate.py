@@ -13,11 +13,11 @@ import pytest
 import torch
 from counts import COUNTS, TINY
 
+from benchmark.backbones.roles import FAMILIES, _roles
 from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
 from benchmark.capabilities.probe import method_of, smallest
-from benchmark.compose import names_in
-from benchmark.roles import FAMILIES, _roles
-from benchmark.train import training_mode
+from benchmark.config.compose import names_in
+from benchmark.engine.train import training_mode
 from benchmark.types import IGNORED, Category, Kind
 
 pytestmark = pytest.mark.gate

@@ -8,15 +8,16 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from benchmark.build import build
 from benchmark.capabilities.networks import NETWORKS, bare, cell
 from benchmark.capabilities.probe import method_of
-from benchmark.compose import cell_of, choices_of
+from benchmark.config.build import build
+from benchmark.config.compose import cell_of, choices_of
+from benchmark.engine.meter import Meter
+from benchmark.engine.optimiser import groups
+from benchmark.engine.train import Encoded, fit
+from benchmark.errors import InputError
 from benchmark.identity import run_id
-from benchmark.meter import Meter
-from benchmark.optimiser import groups
-from benchmark.train import Encoded, fit
-from benchmark.types import Backbone, Kind, Unusable
+from benchmark.types import Backbone, Kind
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 METHODS = sorted(f.stem for f in (CONFIGS / "method").glob("*.yaml"))
@@ -190,7 +191,7 @@ def test_a_kind_without_a_rate_is_refused_before_anything_is_loaded(protein, mon
     ],
 )
 def test_a_rate_that_is_none_is_refused(rates, said, protein):
-    with pytest.raises(Unusable) as error:
+    with pytest.raises(InputError) as error:
         dataclasses.replace(protein("lora").backbone, head_lr=rates)
     assert str(error.value).startswith(said)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from benchmark.compose import cell_of, choices_of
+from benchmark.config.compose import cell_of, choices_of
 from benchmark.identity import run_id
 
 CONFIGS = Path(__file__).parents[1] / "configs"

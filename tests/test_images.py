@@ -25,13 +25,13 @@ from torch.nn import functional as F
 
 pytest.importorskip("skimage", reason='the embedded data needs pip install -e ".[embedded]"')
 
-from benchmark import roles
-from benchmark.backbones import vision
+from benchmark.backbones import roles, vision
 from benchmark.backbones.headed import recall
-from benchmark.build import build
-from benchmark.compose import CONFIGS, cell_of
+from benchmark.config.build import build
+from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.errors import InputError
 from benchmark.methods import hf_peft, houlsby
-from benchmark.types import Bad, Head, Kind, Unusable
+from benchmark.types import Bad, Head, Kind
 from tasks.embedded import histology, textures
 from tasks.image_files import ImageHub, ImageTable, shared
 from tasks.pictures import Picture, square
@@ -160,7 +160,7 @@ def test_a_hub_network_is_known_and_drawn_at_random_without_the_hub(name):
     with torch.device("meta"):
         network = timm.create_model(cell.backbone._architecture, num_classes=0)
     assert roles.resolve(dict(network.named_modules(prefix="encoder")), cell.backbone.family, ["default"])
-    with pytest.raises(Unusable, match="cannot be had from the hub"):
+    with pytest.raises(InputError, match="cannot be had from the hub"):
         cell_of(["task=medical_images", "method=lora", f"backbone={name}"]).backbone.load(cell.budget, THREE)
 
 
@@ -301,7 +301,7 @@ def test_frozen_running_statistics_stay(image_cell):
     bare = cell.backbone.load(cell.budget, THREE)[0]
     before = {n: b.clone() for n, b in bare.named_buffers() if "running" in n}
     model = cell.method.attach(bare, cell)
-    from benchmark.train import training_mode
+    from benchmark.engine.train import training_mode
 
     training_mode(model, cell)
     model(pixels=pixels_for())
@@ -330,20 +330,20 @@ def test_a_folder_that_timm_cannot_use_is_refused(tiny, tmp_path):
     def backbone(folder):
         return cell_of(["task=medical_images", "method=head", "backbone=timm_network", f"backbone.checkpoint={folder}"])
 
-    with pytest.raises(Unusable, match=r"no config.json file in .* timm's layout"):
+    with pytest.raises(InputError, match=r"no config.json file in .* timm's layout"):
         backbone(tmp_path).backbone.family  # noqa: B018
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(Unusable, match="no safetensors file"):
+    with pytest.raises(InputError, match="no safetensors file"):
         backbone(tmp_path).backbone.family  # noqa: B018
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(Unusable, match="names no architecture"):
+    with pytest.raises(InputError, match="names no architecture"):
         backbone(tmp_path).backbone.family  # noqa: B018
     (tmp_path / "config.json").write_text('{"architecture": "efficientnet_b0"}')
-    with pytest.raises(Unusable, match=r"efficientnet_b0 is of timm's efficientnet, one of vision_transformer"):
+    with pytest.raises(InputError, match=r"efficientnet_b0 is of timm's efficientnet, one of vision_transformer"):
         backbone(tmp_path).backbone.family  # noqa: B018
     (tmp_path / "config.json").write_text('{"architecture": "resnet51"}')
-    with pytest.raises(Unusable, match="timm has no architecture 'resnet51'"):
+    with pytest.raises(InputError, match="timm has no architecture 'resnet51'"):
         backbone(tmp_path).backbone.family  # noqa: B018
 
 
@@ -443,7 +443,7 @@ def test_a_scanner_is_drawn_once_by_its_seed():
 
 
 def test_a_patch_that_no_tile_holds_is_refused():
-    with pytest.raises(Unusable, match="8 to 120 pixels fit"):
+    with pytest.raises(InputError, match="8 to 120 pixels fit"):
         cell_of(["task=medical_images", "method=head", "task.size=121"])
 
 
@@ -469,7 +469,7 @@ def test_pretraining_reads_no_medical_image_and_holds_a_part_out(name):
         assert joined.shape == whole.shape  # side by side: no pixel in both
         assert np.allclose(joined, (whole - whole.mean()) / whole.std(), atol=1e-4)
         assert right.shape[1] >= 40  # the largest crop
-    with pytest.raises(Unusable, match="ihc is medical"):
+    with pytest.raises(InputError, match="ihc is medical"):
         textures.Textures(images=["grass", "ihc"])
 
 
@@ -523,7 +523,7 @@ def test_a_folder_of_classes_is_read(folders):
     assert {name: len(examples) for name, examples in splits.items()} == {"train": 8, "valid": 4, "test": 4}
     assert all(e.source.shape == (8, 8) for examples in splits.values() for e in examples)
     assert {(e.targets[0], int(e.source[0, 0])) for e in splits["test"]} == {("benign", 40), ("malignant", 200)}
-    with pytest.raises(Unusable, match=r"nothere.*no folder with a folder per class"):
+    with pytest.raises(InputError, match=r"nothere.*no folder with a folder per class"):
         image_task("data=image_folder", f"data.folder={folders}/nothere").splits()
 
 
@@ -533,7 +533,7 @@ def test_a_share_of_train_becomes_a_split_that_has_no_folder(folders):
     splits = task.splits()
     assert len(splits["train"]) + len(splits["valid"]) == 8
     assert not {e.id for e in splits["train"]} & {e.id for e in splits["valid"]}
-    with pytest.raises(Unusable, match="split valid: its rows wanted once"):
+    with pytest.raises(InputError, match="split valid: its rows wanted once"):
         image_task(*words)
 
 
@@ -543,7 +543,7 @@ def test_a_broken_image_is_named_and_may_be_skipped(folders):
     words = ["task=medical_images", "data=image_folder", f"data.folder={folders}", "task.size=8", "budget=smoke"]
     words += ["method=head", "backbone.weights=random"]
     with pytest.raises(
-        Unusable, match=r"image train/benign/0.png cannot be decoded \(.*and 1 more.*task.skip_bad=true"
+        InputError, match=r"image train/benign/0.png cannot be decoded \(.*and 1 more.*task.skip_bad=true"
     ):
         run_cell(cell_of(words))
     counts = run_cell(cell_of([*words, "task.skip_bad=true"])).data["counts"]
@@ -580,7 +580,7 @@ def test_a_table_of_paths_names_file_and_row_of_what_is_missing(tmp_path):
     ]
     splits = image_task("data=image_table", *words, "+data.shares.valid=0.5").splits()
     assert not isinstance((splits["train"] + splits["valid"])[0].source, Bad)
-    with pytest.raises(Unusable, match="no column 'image'; it has path, dx, part, patient"):
+    with pytest.raises(InputError, match="no column 'image'; it has path, dx, part, patient"):
         image_task("data=image_table", f"data.train={file}", f"data.valid={file}", f"data.test={file}").splits()
 
 
@@ -626,13 +626,13 @@ def test_an_npz_is_read_and_a_wrong_one_refused(archive, tmp_path):
         ({"test_images": None}, "cannot be read as npz"),  # an object, which would be unpickled
     ):
         np.savez(tmp_path / "wrong.npz", **{**arrays, **change})
-        with pytest.raises(Unusable, match=words):
+        with pytest.raises(InputError, match=words):
             image_task("data=image_npz", f"data.file={tmp_path}/wrong.npz").splits()
     del arrays["val_images"]
     np.savez(tmp_path / "less.npz", **arrays)
-    with pytest.raises(Unusable, match=r"no array 'val_images'; it has train_images"):
+    with pytest.raises(InputError, match=r"no array 'val_images'; it has train_images"):
         image_task("data=image_npz", f"data.file={tmp_path}/less.npz").splits()
-    with pytest.raises(Unusable, match=r"no file .*nothere.npz"):
+    with pytest.raises(InputError, match=r"no file .*nothere.npz"):
         image_task("data=image_npz", "data.file=nothere.npz").splits()
 
 
@@ -684,7 +684,7 @@ def test_a_set_of_the_hub_is_decoded_here_and_named_classes_are_read(monkeypatch
     assert bad[2].startswith(f"{where} 7 cannot be decoded")
     assert len(bad) == 3
     assert {e.targets[0] for examples in splits.values() for e in examples} == {"no", "yes"}
-    with pytest.raises(Unusable, match="no column 'dx'; it has image, label, lesion, key"):
+    with pytest.raises(InputError, match="no column 'dx'; it has image, label, lesion, key"):
         image_task("data=skin_lesions").splits()
 
 
@@ -713,7 +713,7 @@ def test_rows_without_an_id_are_all_different(monkeypatch):
 def test_the_hub_sets_say_how_to_do_without_a_network(name):
     task = cell_of([f"task={name}", "method=head"]).task
     assert task.unpinned() == [task.data.id]
-    with pytest.raises(Unusable, match=re.escape(f"the data set {task.data.id!r} cannot be had from the hub")):
+    with pytest.raises(InputError, match=re.escape(f"the data set {task.data.id!r} cannot be had from the hub")):
         task.splits()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import importer
+from benchmark.importer import __main__ as importer
 from benchmark.report import quoted
 
 ROOT = Path(__file__).resolve().parents[1]

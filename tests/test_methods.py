@@ -13,7 +13,8 @@ from tiny_networks import SEQ2SEQ, batch, cell, network
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmark import roles
+from benchmark.backbones import roles
+from benchmark.errors import InputError
 from benchmark.methods import native
 from benchmark.methods.bitfit import BitFit
 from benchmark.methods.frozen import Frozen
@@ -23,7 +24,6 @@ from benchmark.methods.houlsby import Houlsby
 from benchmark.methods.norm_tuning import NormTuning
 from benchmark.methods.peft_options import CONFIGS
 from benchmark.methods.peft_types import LEFT_OUT
-from benchmark.types import Unusable
 
 FOLDER = Path(__file__).parents[1] / "configs" / "method"
 
@@ -219,21 +219,21 @@ def test_running_statistics_are_saved_by_methods_that_train_them(tmp_path):
 
 def test_a_native_file_of_another_method_or_size_is_refused(tmp_path):
     NORM.save(attached(NORM, "gpt2"), tmp_path)
-    with pytest.raises(Unusable, match=r"adapter.safetensors lacks transformer.h.0.attn.c_attn.bias"):
+    with pytest.raises(InputError, match=r"adapter.safetensors lacks transformer.h.0.attn.c_attn.bias"):
         BITFIT.restore(network("gpt2"), tmp_path, cell("gpt2"))
-    with pytest.raises(Unusable, match=r"has shape \(16,\), this network needs \(32,\)"):
+    with pytest.raises(InputError, match=r"has shape \(16,\), this network needs \(32,\)"):
         NORM.restore(network("gpt2", n_embd=32), tmp_path, cell("gpt2"))
-    with pytest.raises(Unusable, match=r"no adapter.safetensors; give the folder"):
+    with pytest.raises(InputError, match=r"no adapter.safetensors; give the folder"):
         NORM.restore(network("gpt2"), tmp_path / "none", cell("gpt2"))
 
 
 def test_a_peft_folder_that_does_not_fit_is_refused(tmp_path):
     LORA.save(attached(LORA, "llama"), tmp_path)
-    with pytest.raises(Unusable, match="holds a LORA adapter, not IA3"):
+    with pytest.raises(InputError, match="holds a LORA adapter, not IA3"):
         IA3.restore(network("llama"), tmp_path, cell("llama"))
-    with pytest.raises(Unusable, match="does not fit this backbone"):
+    with pytest.raises(InputError, match="does not fit this backbone"):
         LORA.restore(network("llama", intermediate_size=32), tmp_path, cell("llama"))
-    with pytest.raises(Unusable, match=r"no adapter_config.json"):
+    with pytest.raises(InputError, match=r"no adapter_config.json"):
         LORA.restore(network("llama"), tmp_path / "none", cell("llama"))
 
 
@@ -277,7 +277,7 @@ def test_modules_are_those_that_are_wrapped_or_own_what_is_trained():
         (hf("LORA", 4, target_modules="q"), "llama", "method.options.target_modules: set method.targets instead"),
         (hf("IA3", 4), "llama", "method.rank=4: IA3 has no rank, set it to null"),
         (hf("LORA", 4, ["query"]), "gpt2", "gpt2 fuses query, key, value in attn.c_attn: query needs key, value too"),
-        (hf("LORA", 4, ["query"]), "falcon", "no roles for 'falcon': add it to benchmark/roles.py"),
+        (hf("LORA", 4, ["query"]), "falcon", "no roles for 'falcon': add it to benchmark/backbones/roles.py"),
         (hf("LORA", 4, []), "llama", "LORA needs method.targets, for example [default]"),
         (hf("LORA", 4, ["norm"]), "llama", "LORA cannot wrap norm layers, which llama has at norm"),
         (hf("LOHA", 4), "gpt2", "LOHA cannot wrap Conv1D layers, which gpt2 has at default"),

@@ -10,10 +10,10 @@ import pytest
 from cells import run_cell
 from safetensors.torch import load_file
 
-from benchmark import parallel, sharding
-from benchmark.compose import cell_of, choices_of
+from benchmark.config.compose import cell_of, choices_of
+from benchmark.engine import distributed, sharding
+from benchmark.engine.distributed import ALONE, Group
 from benchmark.identity import run_id
-from benchmark.parallel import ALONE, Group
 
 HERE = Path(__file__).parent
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -174,10 +174,10 @@ def test_what_cannot_lie_in_pieces_is_refused_before_it_is_loaded(processes, cho
 def test_running_statistics_are_refused_to_several_processes(monkeypatch):
     words = ["task=medical_images", "backbone=cnn_textures"]
     cells = {name: cell_of([*words, f"method={name}"]) for name in ("full", "lora")}
-    assert parallel.refusal(cells["full"]) is None
+    assert distributed.refusal(cells["full"]) is None
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "trains the running statistics of resnet" in parallel.refusal(cells["full"])
-    assert parallel.refusal(cells["lora"]) is None
+    assert "trains the running statistics of resnet" in distributed.refusal(cells["full"])
+    assert distributed.refusal(cells["lora"]) is None
 
 
 def test_a_choice_that_nobody_makes_names_no_other_cell(words_of):

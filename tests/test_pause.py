@@ -12,15 +12,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmark import pause as module
-from benchmark import reading, runner, train
-from benchmark.compose import cell_of
+from benchmark.config.compose import cell_of
+from benchmark.engine import checkpoint as module
+from benchmark.engine import data, runner, train
+from benchmark.engine.checkpoint import Pause, Paused, leave, listening
+from benchmark.engine.progress import watching
+from benchmark.errors import InputError
 from benchmark.identity import training_id
-from benchmark.pause import Pause, Paused, leave, listening
-from benchmark.perform import Settings, perform
-from benchmark.progress import watching
 from benchmark.records import Record, Store
-from benchmark.types import Unusable
+from benchmark.sweeps.execute import Settings, perform
 
 ROOT = Path(__file__).parents[1]
 METHODS = ["lora", "adalora", "full", "lora_plus", "fishmask", "prefix_mlp", "dora", "pvera", "diff_pruning"]
@@ -28,8 +28,8 @@ METHODS = ["lora", "adalora", "full", "lora_plus", "fishmask", "prefix_mlp", "do
 
 def run(cell, pause=None):
     """Run a cell; the numbers that are no cost, and the answers."""
-    result = reading.Result()
-    splits = reading.read(cell, result)
+    result = data.Result()
+    splits = data.read(cell, result)
     with watching() as watch:
         runner.run(cell, splits, "cpu", watch, result, pause=pause)
     costs = {m.name: m.value for m in result.measurements if m.split == "cost"}
@@ -162,7 +162,7 @@ def test_a_state_is_kept_for_whoever_goes_on_and_goes_with_the_final_run(toy_cel
     ],
 )
 def test_a_stop_where_nobody_looks_is_refused(toy_cell, words, reason):
-    with pytest.raises(Unusable, match=reason):
+    with pytest.raises(InputError, match=reason):
         toy_cell("causal_lm", "lora", *LOOKS, *words)
 
 
@@ -197,7 +197,7 @@ def test_a_signal_only_asks_and_the_handler_it_had_is_called_in_the_end(tmp_path
 
 def told_to_stop(monkeypatch, place, cell, results):
     """Run a cell that gets the launcher's signal where it calls a function; count the handler's calls."""
-    owner = reading if place == "read" else runner
+    owner = data if place == "read" else runner
     called, real = [], getattr(owner, place)
 
     def signalled(*given):

@@ -12,7 +12,8 @@ import pytest
 from test_report import answered, rows
 
 from benchmark import compare
-from benchmark.compose import task_of
+from benchmark.config.compose import task_of
+from benchmark.engine.runner import rows as stored
 from benchmark.records import Measurement, Record, Store
 from benchmark.report import __main__ as report
 from benchmark.report.evidence import Evidence
@@ -21,7 +22,6 @@ from benchmark.report.groups import grouped
 from benchmark.report.samples import together
 from benchmark.report.scales import scale
 from benchmark.report.statistics import estimate
-from benchmark.runner import rows as stored
 from benchmark.types import Example
 
 

@@ -12,11 +12,13 @@ import transformers
 from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, processors
 
-from benchmark import reading, roles
+from benchmark.backbones import roles
 from benchmark.backbones.protein import STANDARD, ProteinEncoder
-from benchmark.build import build
-from benchmark.compose import CONFIGS, cell_of
-from benchmark.types import Bad, Example, Kind, Unusable
+from benchmark.config.build import build
+from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.engine import data
+from benchmark.errors import InputError
+from benchmark.types import Bad, Example, Kind
 from tasks.embedded.evolution import evolve, identity, lattice, mutated
 from tasks.embedded.lattice import RESIDUES, UNITS, compact_folds, contact_energies, contacts
 from tasks.protein import residues
@@ -236,10 +238,10 @@ def test_a_bad_row_stops_the_run_unless_it_may_be_skipped(tmp_path, esm):
     written(tmp_path, all__csv=TABLE + "MK1A,1.0,test,\n")
     words = ["task=protein_regression", "method=head", "backbone=protein_encoder", f"backbone.checkpoint={esm}"]
     words += [f"data.files.all={tmp_path / 'all.csv'}"]
-    with pytest.raises(Unusable, match=r"all.csv, row 5: '1' at position 3 is no residue.*task.skip_bad=true"):
-        reading.read(cell_of(words), reading.Result())
-    result = reading.Result()
-    assert len(reading.read(cell_of([*words, "task.skip_bad=true"]), result)["test"]) == 1
+    with pytest.raises(InputError, match=r"all.csv, row 5: '1' at position 3 is no residue.*task.skip_bad=true"):
+        data.read(cell_of(words), data.Result())
+    result = data.Result()
+    assert len(data.read(cell_of([*words, "task.skip_bad=true"]), result)["test"]) == 1
     assert result.data["counts"] == {"test": {"bad_examples": 1}}
 
 
@@ -260,12 +262,12 @@ def test_a_class_that_training_lacks_is_a_bad_row(tmp_path):
     ],
 )  # fmt: skip
 def test_a_table_that_does_not_fit_is_refused_with_what_it_has(tmp_path, words, message):
-    with pytest.raises(Unusable, match=message):
+    with pytest.raises(InputError, match=message):
         table_splits(written(tmp_path, all__csv=TABLE), *words)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(Unusable, match=r"no file .*all.csv"):
+    with pytest.raises(InputError, match=r"no file .*all.csv"):
         table_splits(tmp_path)
 
 
@@ -309,9 +311,9 @@ def test_labels_that_do_not_match_their_sequence_are_a_bad_row(tmp_path):
 
 def test_a_record_without_labels_and_a_file_that_is_no_fasta_are_refused(tmp_path):
     lost = {**FASTA, "l__fasta": FASTA["l__fasta"].replace(">p3", ">p4")}
-    with pytest.raises(Unusable, match="record 'p3' is in one of"):
+    with pytest.raises(InputError, match="record 'p3' is in one of"):
         fasta_splits(written(tmp_path, **lost))
-    with pytest.raises(Unusable, match=r"s.fasta, line 1: a FASTA file begins with a header line"):
+    with pytest.raises(InputError, match=r"s.fasta, line 1: a FASTA file begins with a header line"):
         fasta_splits(written(tmp_path, **{**FASTA, "s__fasta": "MKT\n>p1\nM\n"}))
 
 
@@ -321,7 +323,7 @@ def test_a_header_may_hold_the_target(tmp_path):
     text = "".join(f">{header}\n{sequence}\n" for header, sequence in records.items())
     written(tmp_path, s__fasta=text)
     words = ["task=protein_regression", "data=protein_fasta", "method=head", "backbone=protein_encoder"]
-    with pytest.raises(Unusable, match="no column 'VALIDATION'"):
+    with pytest.raises(InputError, match="no column 'VALIDATION'"):
         cell_of([*words, "backbone.checkpoint=a/b", f"data.files.sequence={tmp_path / 's.fasta'}"]).task.splits()
     written(
         tmp_path,
@@ -683,17 +685,17 @@ def test_what_a_tokenizer_lacks_is_read_as_unknown(make):
     _, processor, _ = loaded(make("prot_t5", "head", "protein_regression"))
     assert len(set(processor.ids("XUZOBJ"))) == 1  # as ProtT5 was pretrained
     assert len(set(processor.ids(STANDARD))) == 20
-    with pytest.raises(Unusable, match=r"'1' in 'M1'... is no residue of this backbone"):
+    with pytest.raises(InputError, match=r"'1' in 'M1'... is no residue of this backbone"):
         processor.ids("M1")
 
 
 @pytest.mark.parametrize(("backbone", "spelling"), [("prot_t5", "letters"), ("protein_encoder", "letters")])
 def test_a_spelling_that_the_tokenizer_does_not_know_is_refused(make, backbone, spelling):
     with pytest.raises(
-        Unusable, match=r"no token for each residue spelt 'letters'.*try backbone.spelling=spaced or split"
+        InputError, match=r"no token for each residue spelt 'letters'.*try backbone.spelling=spaced or split"
     ):
         loaded(make(backbone, "head", "protein_regression", f"backbone.spelling={spelling}"))
-    with pytest.raises(Unusable, match="letters or spaced or split wanted"):
+    with pytest.raises(InputError, match="letters or spaced or split wanted"):
         make(backbone, "head", "protein_regression", "backbone.spelling=runes")
 
 
@@ -717,7 +719,7 @@ def test_long_sequences_are_cut_and_counted_where_the_task_or_the_positions_end(
 
 def test_a_network_of_text_is_refused_and_so_is_a_protein_task_on_one(tiny_causal, make):
     cell = make("protein_encoder", "lora", "protein_regression", f"backbone.checkpoint={tiny_causal}")
-    with pytest.raises(Unusable, match="is a llama network, esm or t5 wanted"):
+    with pytest.raises(InputError, match="is a llama network, esm or t5 wanted"):
         cell.conflict()
     words = ["task=protein", "method=lora", "backbone=causal_lm", f"backbone.checkpoint={tiny_causal}"]
     assert cell_of(words).conflict() == "task protein reads protein, backbone causal_lm reads text"
@@ -778,7 +780,7 @@ def test_flip_is_read_in_its_published_sizes():
 
 
 def test_the_protein_encoder_reads_no_hub_where_a_folder_is_meant():
-    with pytest.raises(Unusable, match="no folder 'embedded/nothing'"):
+    with pytest.raises(InputError, match="no folder 'embedded/nothing'"):
         ProteinEncoder(
             description="", lr_scale=1.0, head_lr=None, checkpoint="embedded/nothing", revision=None,
             weights="pretrained", spelling="letters", as_unknown="",

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from benchmark.errors import MalformedError
 from benchmark.report import claimed, quoted
-from benchmark.report.facts import Malformed
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -83,7 +83,7 @@ def test_what_looks_like_code_or_a_reference_is_text(tmp_path: Path) -> None:
 )
 def test_a_malformed_file_is_refused_by_name(tmp_path: Path, text: str, reason: str) -> None:
     path = written(tmp_path, text)
-    with pytest.raises(Malformed) as error:
+    with pytest.raises(MalformedError) as error:
         quoted.load(tmp_path)
     assert str(error.value).startswith(str(path))
     assert reason in str(error.value)
@@ -238,14 +238,14 @@ def test_what_nothing_here_can_test_is_not_tested() -> None:
 )
 def test_a_malformed_claim_is_refused_by_name(tmp_path: Path, check: dict[str, Any], reason: str) -> None:
     OmegaConf.save({"claims": [CLAIM | {"check": check}]}, tmp_path / "claims.yaml")
-    with pytest.raises(Malformed, match=rf"claims\.yaml, claim one: .*({reason})"):
+    with pytest.raises(MalformedError, match=rf"claims\.yaml, claim one: .*({reason})"):
         claimed.load(tmp_path)
 
 
 def test_two_claims_of_one_name_are_refused(tmp_path: Path) -> None:
     entry = CLAIM | {"check": {"untested": "A cost."}}
     OmegaConf.save({"claims": [entry, entry]}, tmp_path / "claims.yaml")
-    with pytest.raises(Malformed, match="one stands there twice"):
+    with pytest.raises(MalformedError, match="one stands there twice"):
         claimed.load(tmp_path)
 
 

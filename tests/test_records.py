@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.records import Measurement, Newer, Record, Store, content_hash, fingerprinted, run_id, thin
+from benchmark.errors import NewerSchemaError
+from benchmark.identity import content_hash, fingerprinted, run_id
+from benchmark.records import Measurement, Record, Store, thin
 
 CONFIG = {"task": {"_target_": "tasks.nmt.Nmt", "locale": "si"}, "method": {"rank": 8, "lr": 0.01}, "seed": 1}
 ROWS = [{"id": "a", "prediction": "ව", "target": ["වම"]}, {"id": "b", "prediction": "", "target": ["x", "y"]}]
@@ -343,7 +345,7 @@ def test_a_newer_record_is_refused_by_name_and_stays(tmp_path: Path) -> None:
     path = store.append(record(), None)
     later = path.read_text().replace('"schema": 1', '"schema": 2')
     path.write_text(later)
-    with pytest.raises(Newer, match=rf"{path.name}: schema 2 is newer than 1: .*another results folder"):
+    with pytest.raises(NewerSchemaError, match=rf"{path.name}: schema 2 is newer than 1: .*another results folder"):
         store.find("nmt", "lora", path.stem, "cpu")
     with pytest.warns(UserWarning, match=rf"{path.name} is left out and kept, a newer .*: read it with") as told:
         assert list(store.records()) == []

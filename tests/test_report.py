@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from matplotlib.testing.compare import compare_images
 
-from benchmark.records import Measurement, Record, Store, run_id
+from benchmark.identity import run_id
+from benchmark.records import Measurement, Record, Store
 from benchmark.report import __main__ as report
 from benchmark.report import groups
 from benchmark.report.frame import load, measurements, tidy

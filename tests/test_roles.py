@@ -5,7 +5,7 @@ from tiny_networks import CONFIGS, network
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from benchmark import roles
+from benchmark.backbones import roles
 
 VARIANTS = [(family, {}) for family in CONFIGS] + [
     ("t5", {"feed_forward_proj": "gated-gelu"}),  # T5 1.1
@@ -77,7 +77,10 @@ def test_a_fused_projection_is_taken_whole_or_not_at_all():
         (
             "falcon",
             ["query"],
-            f"no roles for 'falcon': add it to benchmark/roles.py (known: {', '.join(sorted(roles.FAMILIES))})",
+            (
+                "no roles for 'falcon': add it to benchmark/backbones/roles.py "
+                f"(known: {', '.join(sorted(roles.FAMILIES))})"
+            ),
         ),
         (
             "llama",

@@ -55,7 +55,7 @@ def call(words, tmp_path, monkeypatch, capfd) -> Callable[..., Outcome]:
     place = tmp_path / "elsewhere"
     place.mkdir()
     monkeypatch.chdir(place)
-    monkeypatch.setattr("benchmark.perform.ROOT", tmp_path / "installed")
+    monkeypatch.setattr("benchmark.sweeps.execute.ROOT", tmp_path / "installed")
 
     def perform(*more: str) -> Outcome:
         capfd.readouterr()
@@ -420,13 +420,13 @@ def test_an_adapter_saved_before_a_choice_existed_is_loaded(call, tiny_causal, t
 
 def test_a_saved_adapter_refuses_another_backbone(call, tiny_causal, tmp_path):
     call(f"save={tmp_path / 'adapter'}")
-    with pytest.raises(saved.Unusable, match=Path(tiny_causal).name):
+    with pytest.raises(saved.InputError, match=Path(tiny_causal).name):
         saved.load(tmp_path / "adapter")
     other = shutil.copytree(tiny_causal, tmp_path / "other")
     (other / "config.json").write_text((other / "config.json").read_text() + " ")
-    with pytest.raises(saved.Unusable, match="differ"):
+    with pytest.raises(saved.InputError, match="differ"):
         saved.load(tmp_path / "adapter", checkpoint=other)
-    with pytest.raises(saved.Unusable, match=r"cell\.json"):
+    with pytest.raises(saved.InputError, match=r"cell\.json"):
         saved.load(tmp_path)
 
 

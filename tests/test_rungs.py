@@ -5,13 +5,14 @@ import dataclasses
 import pytest
 from test_trials import FINAL
 
-from benchmark import compose, tried
-from benchmark.compose import cell_of, choices_of
+from benchmark.config import compose
+from benchmark.config.compose import cell_of, choices_of
+from benchmark.config.halving import Tuning, below, places, rungs, stops
+from benchmark.config.trials import BEYOND, draw, edges, moved, select, spent
+from benchmark.errors import InputError, NoSelectionError, VacantPlaceError
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
-from benchmark.rungs import Tuning, below, places, rungs, stops
-from benchmark.trials import BEYOND, Unselected, draw, edges, moved, select, spent
-from benchmark.types import Unusable, Vacant
+from benchmark.sweeps import trial_table
 
 SEARCH = cell_of(["task=nmt", "method=lora"]).method.search
 EDGE, MIDDLE = 1, 5  # trials of LoRA: one of the highest rates, and one within the range
@@ -33,7 +34,7 @@ def record(trial, loss, until=None, seed=0, taken=None, size=10):
         measured += [Measurement("cost", "inherited_seconds", (last - own) / 4)]
     names = {"task": "nmt", "method": "lora", "backbone": "mbart_cldr", "seed": seed}
     status = "done" if loss is not None else "failed"
-    reason = None if loss is not None else "Diverged: nan"
+    reason = None if loss is not None else "DivergedError: nan"
     return Record(run_id=run_id(config), status=status, reason=reason, config=config, measurements=measured, **names)
 
 
@@ -76,7 +77,7 @@ def test_the_rungs_and_the_winners_seeds_take_at_most_one_and_a_half_times_the_s
 
 def test_a_rung_stops_at_the_look_nearest_to_its_share_of_two_at_the_later():
     assert stops({"steps": 300, "evaluations": 5}) == [60, 180, 300, 300]
-    with pytest.raises(Unusable, match=r"evaluations: 2 given, but tuning stops after 0.25, 0.5, 1 of the steps"):
+    with pytest.raises(InputError, match=r"evaluations: 2 given, but tuning stops after 0.25, 0.5, 1 of the steps"):
         stops({"steps": 40, "evaluations": 2})
 
 
@@ -90,7 +91,7 @@ def test_cells_are_laid_out_and_know_what_they_wait_for():
         ("rung=1", "task=nmt", "seed=0", f"place={place}") for place in (0, 1, 2)
     ]
     assert places(("trial=3", "task=nmt")) == [("trial=3", "task=nmt")]
-    with pytest.raises(Unusable, match="rung: 4 given, 0 to 3 wanted"):
+    with pytest.raises(InputError, match="rung: 4 given, 0 to 3 wanted"):
         below(("rung=4",))
 
 
@@ -98,16 +99,16 @@ def test_the_better_half_goes_on_and_one_that_failed_loses():
     assert tuning([]).entrants(0) == [0, 1, 2, 3, 4, 5]
     assert tuning(first()).entrants(1) == [3, 2, 1]
     assert tuning([*first(), *second()]).entrants(2) == [2, 3]
-    with pytest.raises(Unselected, match="rung 0 of tuning is not complete: trial 4 lacks seed 0"):
+    with pytest.raises(NoSelectionError, match="rung 0 of tuning is not complete: trial 4 lacks seed 0"):
         tuning(first()[:4]).entrants(1)
-    with pytest.raises(Unselected, match="rung 1 of tuning is not complete: trial 1 lacks seed 0"):
+    with pytest.raises(NoSelectionError, match="rung 1 of tuning is not complete: trial 1 lacks seed 0"):
         tuning([*first(), *second()[:2]]).entrants(2)
 
 
 def test_the_finalists_are_compared_by_the_mean_of_their_seeds():
     found = tuning([*first(), *second(), *third()])
     assert found.standing(2) == [(3, 1.625), (2, 2.0)]
-    with pytest.raises(Unselected, match="trial 3 lacks seed 1"):
+    with pytest.raises(NoSelectionError, match="trial 3 lacks seed 1"):
         tuning([*first(), *second(), *third()[:3]]).standing(2)
 
 
@@ -116,10 +117,10 @@ def test_fewer_trials_than_places_leave_places_vacant():
     one = tuning(alone, search={})
     assert [one.trial(rung, 0) for rung in (0, 1, 2)] == [0, 0, 0]
     for rung, reason in ((0, "its default is its only trial"), (1, "1 trial is left"), (2, "1 trial is left")):
-        with pytest.raises(Vacant, match=reason):
+        with pytest.raises(VacantPlaceError, match=reason):
             one.trial(rung, 1)
     lost = tuning(first([None] * 6))
-    with pytest.raises(Vacant, match="no trial is left"):
+    with pytest.raises(VacantPlaceError, match="no trial is left"):
         lost.trial(1, 0)
 
 
@@ -144,7 +145,9 @@ def test_an_edge_is_gone_beyond_once_and_by_a_quarter_of_the_range():
         assert moved("lora", {"lr": space}, BEYOND + one) == {}
     assert draw("lora", SEARCH, EXTRA)["rank"] == draw("lora", SEARCH, EDGE)["rank"]
     assert moved("lora", {"rank": [4, 8, 16, 32]}, 1) == {}  # a list has nothing beyond its ends
-    with pytest.raises(Unusable, match=f"trial: {BEYOND + MIDDLE} given, but trial {MIDDLE} does not lie at the edge"):
+    with pytest.raises(
+        InputError, match=f"trial: {BEYOND + MIDDLE} given, but trial {MIDDLE} does not lie at the edge"
+    ):
         cell_of(["task=nmt", "method=lora", f"trial={BEYOND + MIDDLE}"])
 
 
@@ -153,9 +156,9 @@ def test_only_a_winner_at_an_edge_has_a_trial_beyond_it():
     edge = tuning([*before, *third({EDGE: (1, 1), MIDDLE: (2, 2)})])
     assert edge.trial(3, 0) == EXTRA
     middle = tuning([*before, *third({EDGE: (2, 2), MIDDLE: (1, 1)})])
-    with pytest.raises(Vacant, match="the best trial does not lie at the edge of its range"):
+    with pytest.raises(VacantPlaceError, match="the best trial does not lie at the edge of its range"):
         middle.trial(3, 0)
-    with pytest.raises(Unselected, match=f"rung 3 of tuning is not complete: trial {EXTRA} lacks seed 0"):
+    with pytest.raises(NoSelectionError, match=f"rung 3 of tuning is not complete: trial {EXTRA} lacks seed 0"):
         edge.standing(3)
     beyond = [record(EXTRA, loss, seed=seed) for seed, loss in enumerate((0.5, 0.75))]
     assert select([*edge.records, *beyond], final(), SEARCH).trial == EXTRA
@@ -171,7 +174,7 @@ def test_a_lower_loss_on_the_way_is_no_reason_to_choose_a_trial_that_was_dropped
     assert found.seconds == found.steps / 4
     stay = {r.run_id for r in records if r.config["trial"] == 3}
     assert set(found.dropped) == {r.run_id for r in records} - stay
-    with pytest.raises(Unselected, match="no trial has the whole budget"):
+    with pytest.raises(NoSelectionError, match="no trial has the whole budget"):
         select([*first(), *second()], final(), SEARCH)
 
 
@@ -201,12 +204,12 @@ def test_a_place_is_resolved_from_the_records_and_is_the_same_cell_as_by_hand(tm
     assert (half.trial, half.until, half.lr) == (3, 60, cell.lr)
     gone = {r.run_id for r in first() if r.config["trial"] not in (1, 2, 3)}
     assert set(half.notes["tuning"]["dropped"]) == gone
-    with pytest.raises(Unusable, match="rung 2 of tuning is not complete: trial 2 lacks seed 0"):
+    with pytest.raises(InputError, match="rung 2 of tuning is not complete: trial 2 lacks seed 0"):
         cell_of([*given, "rung=3", "place=0", "seed=0"])
-    with pytest.raises(Unusable, match="only tuning has rungs: phase=tune"):
+    with pytest.raises(InputError, match="only tuning has rungs: phase=tune"):
         cell_of([*given, "phase=final", "rung=1", "place=0"])
     other = [word for word in given if word != "budget=reference"]
-    with pytest.raises(Unusable, match="no tuning record"):
+    with pytest.raises(InputError, match="no tuning record"):
         cell_of([*other, "rung=1", "place=0", "seed=0"])  # those there had another budget
 
 
@@ -214,10 +217,10 @@ def test_the_final_run_waits_for_all_rungs(tmp_path):
     given = ["task=nmt", "method=lora", "budget=reference", "trial=selected", f"results={tmp_path}"]
     stored(tmp_path, [*first((9, 1, 9, 9, 9, 2)), *second({EDGE: 1, MIDDLE: 2, 0: 5})])
     stored(tmp_path, third({EDGE: (1, 1)}))
-    with pytest.raises(Unusable, match=f"rung 2 of tuning is not complete: trial {MIDDLE} lacks seed 0"):
+    with pytest.raises(InputError, match=f"rung 2 of tuning is not complete: trial {MIDDLE} lacks seed 0"):
         cell_of(given)
     stored(tmp_path, third({MIDDLE: (2, 2)}))
-    with pytest.raises(Unusable, match=f"rung 3 of tuning is not complete: trial {EXTRA} lacks seed 0"):
+    with pytest.raises(InputError, match=f"rung 3 of tuning is not complete: trial {EXTRA} lacks seed 0"):
         cell_of(given)
     stored(tmp_path, [record(EXTRA, 3.0, seed=seed) for seed in (0, 1)])
     chosen = cell_of(given)
@@ -227,21 +230,21 @@ def test_the_final_run_waits_for_all_rungs(tmp_path):
 
 def test_a_pair_that_cannot_run_has_no_places(tmp_path):
     words = ["task=text_generation", "method=head", "budget=reference", "phase=tune", f"results={tmp_path}"]
-    with pytest.raises(Vacant, match="comes pretrained"):
+    with pytest.raises(VacantPlaceError, match="comes pretrained"):
         cell_of([*words, "rung=1", "place=0"])
 
 
 def test_what_became_of_each_trial_is_told():
     records = [*first(), *second(), *third()]
-    assert [tried.fate(trial, records) for trial in range(6)] == [
+    assert [trial_table.fate(trial, records) for trial in range(6)] == [
         "dropped after step 30: valid loss 5, 4 of 6",
         "dropped after step 60: valid loss 4.5, 3 of 3",
         "valid loss 2, 2 of 2",
         "chosen: valid loss 1.625, 1 of 2",
-        "failed: Diverged: nan",
+        "failed: DivergedError: nan",
         "dropped after step 30: valid loss 6, 5 of 6",
     ]
-    assert tried.fate(0, first()) == "after step 30: valid loss 5, 4 of 6"
-    shown = list(tried.rows(records))
+    assert trial_table.fate(0, first()) == "after step 30: valid loss 5, 4 of 6"
+    shown = list(trial_table.rows(records))
     assert [row[4] for row in shown] == [30, 60, 240, 240, 30, 30, 630]
     assert shown[1][3] == "lr=0.0259 rank=16"

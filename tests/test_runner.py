@@ -12,16 +12,17 @@ import pytest
 from cells import run_cell
 from torch import nn
 
-from benchmark import reading, runner, train
-from benchmark.compose import cell_of, choices_of
+from benchmark.config.compose import cell_of, choices_of
+from benchmark.engine import data, runner, train
+from benchmark.engine.data import Result, fingerprint, share, usable
+from benchmark.engine.meter import Meter
+from benchmark.engine.progress import watching
+from benchmark.engine.reuse import Reuse
+from benchmark.engine.runner import predict, sizes
+from benchmark.errors import InputError, TimeLimitError
 from benchmark.identity import run_id
-from benchmark.meter import Meter, TimeOut
 from benchmark.methods.native import Native
-from benchmark.progress import watching
-from benchmark.reading import Result, fingerprint, share, usable
-from benchmark.reuse import Reuse
-from benchmark.runner import predict, sizes
-from benchmark.types import Bad, Category, Example, Unusable
+from benchmark.types import Bad, Category, Example
 
 TRAIN = [Example(f"t{i}", str(i), ("rare" if i % 10 == 0 else "common",)) for i in range(100)]
 
@@ -54,7 +55,7 @@ def test_the_sample_has_a_seed_of_its_own():
 def test_a_share_reaches_training_alone_and_leaves_the_fingerprint(toy_cell):
     whole, tenth = toy_cell("causal_lm", "lora"), toy_cell("causal_lm", "lora", "fraction=0.1")
     results = Result(), Result()
-    splits = [reading.read(cell, result) for cell, result in zip((whole, tenth), results, strict=True)]
+    splits = [data.read(cell, result) for cell, result in zip((whole, tenth), results, strict=True)]
     assert (len(splits[0]["train"]), len(splits[1]["train"])) == (64, 7)
     assert splits[0]["test"] == splits[1]["test"]
     assert results[0].data["fingerprint"] == results[1].data["fingerprint"]
@@ -66,7 +67,7 @@ def test_what_is_answered_of_a_split_is_drawn_by_ids_and_is_no_beginning_of_it(t
     everything = toy_cell("causal_lm", "lora").task.splits()
     for method in ("lora", "full"):
         cell = toy_cell("causal_lm", method, "budget.max_test=5", "budget.max_valid=3")
-        read = reading.read(cell, Result())
+        read = data.read(cell, Result())
         for name, most in (("valid", 3), ("test", 5)):
             ids = [e.id for e in everything[name]]
             by_hash = sorted(ids, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
@@ -75,7 +76,7 @@ def test_what_is_answered_of_a_split_is_drawn_by_ids_and_is_no_beginning_of_it(t
 
 @pytest.mark.parametrize("fraction", ["0", "1.5", "-0.1"])
 def test_a_share_that_is_none_is_refused(fraction):
-    with pytest.raises(Unusable, match=r"fraction: .* given, a share from 0 to 1 wanted, or null for all"):
+    with pytest.raises(InputError, match=r"fraction: .* given, a share from 0 to 1 wanted, or null for all"):
         cell_of(["task=nmt", "method=lora", f"fraction={fraction}"])
 
 
@@ -85,7 +86,7 @@ def test_a_bad_row_refuses_the_run_or_is_counted():
         "valid": [TRAIN[2]._replace(source=Bad("a.csv, row 9: empty"))],
     }
     strict = SimpleNamespace(task=SimpleNamespace(skips_bad=lambda: False))
-    with pytest.raises(Unusable, match=r"^a.csv, row 3: no image x.png \(and 1 more\): mend it, or .*skip_bad=true$"):
+    with pytest.raises(InputError, match=r"^a.csv, row 3: no image x.png \(and 1 more\): mend it, or .*skip_bad=true$"):
         usable(strict, splits, Result())
     result = Result()
     kept = usable(SimpleNamespace(task=SimpleNamespace(skips_bad=lambda: True)), splits, result)
@@ -112,10 +113,12 @@ def test_a_choice_that_nobody_makes_names_no_other_cell():
 
 def test_a_run_that_takes_too_long_has_failed_and_says_where(toy_cell):
     cell = toy_cell("causal_lm", "lora", "budget.max_seconds=0.001")
-    with pytest.raises(TimeOut, match=r"seconds spent after 1 steps, budget.max_seconds=0.001: allow more, or take"):
+    with pytest.raises(
+        TimeLimitError, match=r"seconds spent after 1 steps, budget.max_seconds=0.001: allow more, or take"
+    ):
         run_cell(cell)
     assert run_cell(dataclasses.replace(cell, budget=dataclasses.replace(cell.budget, max_seconds=600.0))).examples
-    with pytest.raises(Unusable, match=r"budget.max_seconds: -1.0 given, a positive number wanted, or null"):
+    with pytest.raises(InputError, match=r"budget.max_seconds: -1.0 given, a positive number wanted, or null"):
         toy_cell("causal_lm", "lora", "budget.max_seconds=-1")
 
 
@@ -233,7 +236,7 @@ def test_what_does_not_fit_is_known_before_any_weights_are_loaded(toy_cell, monk
     def refuse(self, model, cell):
         assert all(p.is_meta for p in model.parameters())
         attach(self, model, cell)
-        raise Unusable("no room for it")
+        raise InputError("no room for it")
 
     monkeypatch.setattr(type(cell.method), "attach", refuse)
     assert cell.conflict() == "no room for it"
@@ -294,7 +297,7 @@ def test_a_merged_network_that_is_another_one_is_not_timed_and_the_record_says_w
     assert merged_as(cell, monkeypatch, moved(0.0005)) == (both, None)  # as rounding may
     timed, missing = merged_as(cell, monkeypatch, moved(0.25))
     assert timed == set()
-    said = "Unfaithful: logits of the merged network differ by 0.25, where the largest is "
+    said = "MergeError: logits of the merged network differ by 0.25, where the largest is "
     assert missing["merged"].startswith(said)
 
     def broken(method, model):

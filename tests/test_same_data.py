@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from threadpoolctl import threadpool_info
 
-from benchmark.compose import CONFIGS
+from benchmark.config.compose import CONFIGS
 
 pytest.importorskip("babel", reason='the embedded data needs pip install -e ".[embedded]"')
 pytest.importorskip("skimage", reason='the embedded data needs pip install -e ".[embedded]"')
@@ -28,8 +28,8 @@ SETTINGS = [  # OPENBLAS_CORETYPE, threads, ATEN_CPU_CAPABILITY, NPY_DISABLE_CPU
 NAMES = ("OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES")
 MAKE = """
 import json, sys
-from benchmark.compose import cell_of
-from benchmark.reading import fingerprint
+from benchmark.config.compose import cell_of
+from benchmark.engine.data import fingerprint
 from threadpoolctl import threadpool_info
 made = {task: cell_of([f"task={task}", "method=frozen"]).task.splits() for task in sys.argv[1:]}
 prints = {f"{task} {name}": fingerprint({name: rows}) for task, splits in made.items() for name, rows in splits.items()}

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from benchmark import screen
 from benchmark.records import Measurement, Record
-from benchmark.screen import beside_shipped, comparison, label, notes
+from benchmark.sweeps import screen
+from benchmark.sweeps.screen import beside_shipped, comparison, label, notes
 
 
 def record(method="lora", rank=16, weights="pretrained", steps=300, seed=0, budget="standard", **more):
@@ -102,7 +102,7 @@ def test_a_row_of_which_one_seed_is_untrained_is_marked():
 
 def test_what_was_not_reached_or_not_measured_is_said():
     idle = (Measurement("cost", "params_without_gradient", 1234.0),)
-    said = notes(record(measurements=idle, data={"missing": {"merged": "Unfaithful: logits differ by 6"}}))
+    said = notes(record(measurements=idle, data={"missing": {"merged": "MergeError: logits differ by 6"}}))
     assert "1,234 of the trained parameters never had a gradient" in said
-    assert "not timed merged: Unfaithful: logits differ by 6" in said
+    assert "not timed merged: MergeError: logits differ by 6" in said
     assert notes(record()) == ""

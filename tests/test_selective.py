@@ -14,8 +14,9 @@ from benchmark.backbones.hearing import Hearing
 from benchmark.backbones.vision import VisionNetwork
 from benchmark.capabilities.networks import bare, batch, cell
 from benchmark.capabilities.probe import method_of
+from benchmark.errors import InputError
 from benchmark.methods.sparse import matrix_of, sparse
-from benchmark.types import Head, Kind, Unusable
+from benchmark.types import Head, Kind
 
 HEAD = Head(Kind.CLASSIFY, labels=("a", "b"))
 
@@ -79,7 +80,7 @@ def test_sct_refuses_a_network_that_norms_last():
     with torch.device("meta"):
         model = Hearing(WavLMModel(WavLMConfig()), HEAD)
     place = cell("wavlm", method_of("sct"))
-    with pytest.raises(Unusable, match="norms after its branches"):
+    with pytest.raises(InputError, match="norms after its branches"):
         place.method.attach(model, place)
 
 

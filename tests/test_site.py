@@ -18,12 +18,13 @@ import pandas as pd
 import pytest
 from test_figures import CAPABILITIES, everything
 
-from benchmark.compose import PATHS, cell_of, choices_of
-from benchmark.records import Measurement, Record, Store, run_id
+from benchmark.config.compose import PATHS, cell_of, choices_of
+from benchmark.identity import run_id
+from benchmark.records import Measurement, Record, Store
 from benchmark.report import __main__ as report
 from benchmark.report import again, frame
 from benchmark.report.charts import Chart, figure, heat
-from benchmark.report.site import build, registry
+from benchmark.report.page import build, registry
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = sorted(path.stem for path in (ROOT / "configs" / "method").glob("*.yaml"))

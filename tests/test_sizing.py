@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 from cells import run_cell
 
-from benchmark import sizing
-from benchmark.compose import cell_of, names_in
-from benchmark.sizing import attached, solve, trainable, turned
-from benchmark.types import Unusable
+from benchmark.config import sizing
+from benchmark.config.compose import cell_of, names_in
+from benchmark.config.sizing import attached, solve, trainable, turned
+from benchmark.errors import InputError
 
 SIZED = [m for m in names_in("method") if cell_of(["task=protein", f"method={m}"]).method.sized_by]
 
@@ -32,7 +32,7 @@ def test_of_all_values_the_one_is_taken_that_comes_closest(monkeypatch):
 
     def measured(cell, value):
         if value not in sizes:
-            raise Unusable("larger than the layer")
+            raise InputError("larger than the layer")
         return sizes[value]
 
     monkeypatch.setattr(sizing, "turned", lambda method, knob, value: value)
@@ -52,7 +52,7 @@ def test_no_other_value_comes_closer(method):
     for other in (value - 1, value + 1):
         try:
             found = trainable(cell, turned(cell.method, cell.method.sized_by, other))
-        except Unusable:
+        except InputError:
             continue
         assert abs(found - 9000) >= abs(reached - 9000)
 
@@ -64,7 +64,7 @@ def test_every_sized_method_grows_with_its_knob():
         cell = cell_of(["task=nmt", f"method={method}"])
         try:
             sizes = [trainable(cell, turned(cell.method, cell.method.sized_by, value)) for value in (4, 8)]
-        except Unusable:
+        except InputError:
             continue
         assert sizes[0] < sizes[1], method
         grown.append(method)
@@ -91,5 +91,5 @@ def test_a_sized_run_is_as_large_as_said(toy_cell, size_of):
     ],
 )
 def test_a_size_that_cannot_be_is_refused(words, reason):
-    with pytest.raises(Unusable, match=reason):
+    with pytest.raises(InputError, match=reason):
         cell_of(["task=protein", *words])

@@ -11,9 +11,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from benchmark import run
-from benchmark.compose import CONFIGS, cell_of
+from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.errors import InputError
 from benchmark.saved import load
-from benchmark.types import Bad, Example, Kind, Unusable
+from benchmark.types import Bad, Example, Kind
 from tasks.pictures import rescanned
 from tasks.sound import Wave, clip
 
@@ -29,9 +30,9 @@ def test_an_image_is_read_as_the_tasks_own_are(tmp_path):
     assert np.array_equal(task.source(tmp_path / "patch.png"), pixels)
     assert np.array_equal(task.source(pixels), pixels)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    with pytest.raises(Unusable, match=r"image .*broken.png cannot be decoded"):
+    with pytest.raises(InputError, match=r"image .*broken.png cannot be decoded"):
         task.source(tmp_path / "broken.png")
-    with pytest.raises(Unusable, match=r"image .*gone.png: no such file"):
+    with pytest.raises(InputError, match=r"image .*gone.png: no such file"):
         task.source(str(tmp_path / "gone.png"))
 
 
@@ -43,13 +44,13 @@ def test_a_recording_is_read_and_an_empty_one_refused(tmp_path):
     wave = task.source(tmp_path / "a.wav").read()
     assert wave.rate == 8000
     assert np.allclose(wave.samples, samples, atol=1e-4)
-    with pytest.raises(Unusable, match=r"recording .*empty.wav is empty"):
+    with pytest.raises(InputError, match=r"recording .*empty.wav is empty"):
         task.source(tmp_path / "empty.wav")
 
 
 def test_a_sequence_is_read_in_either_case():
     assert task_of("task=protein").source(" mkT v*") == "MKTV"
-    with pytest.raises(Unusable, match=r"'MK1T': '1' at position 3 is no residue"):
+    with pytest.raises(InputError, match=r"'MK1T': '1' at position 3 is no residue"):
         task_of("task=protein").source("MK1T")
 
 
@@ -150,7 +151,7 @@ def refused_or_not(task, reason):
     if reason is None:
         assert task.splits()
     else:
-        with pytest.raises(Unusable, match=f"^{reason}"):
+        with pytest.raises(InputError, match=f"^{reason}"):
             task.splits()
 
 
@@ -224,7 +225,7 @@ def test_meanings_without_a_shift_of_their_own_are_read_in_another_order():
 
 def test_a_source_without_attributes_has_no_other_order():
     splits = {"test": [Example("test/3", "def f(a, b):", ("x",))]}
-    with pytest.raises(Unusable, match=r"test/3: 'def f\(a, b\):' is no list like .*task.order=null"):
+    with pytest.raises(InputError, match=r"test/3: 'def f\(a, b\):' is no list like .*task.order=null"):
         given(task_of("task=text_generation", "task.order=0"), **splits).splits()
     assert list(given(task_of("task=text_generation"), **splits).splits()) == ["test"]
 

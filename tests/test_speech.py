@@ -15,17 +15,18 @@ import transformers
 from cells import run_cell
 from omegaconf import OmegaConf
 
-from benchmark import roles
+from benchmark.backbones import roles
 from benchmark.backbones.hearing import Hearing, reach
 from benchmark.backbones.speech import Speech
-from benchmark.batches import in_order, parted
-from benchmark.build import build
-from benchmark.compose import cell_of, choices_of
+from benchmark.config.build import build
+from benchmark.config.compose import cell_of, choices_of
+from benchmark.engine.batches import in_order, parted
+from benchmark.engine.train import parts
+from benchmark.errors import InputError
 from benchmark.methods.houlsby import Bottleneck, Houlsby, add_bottleneck
 from benchmark.records import Record
 from benchmark.saved import CELL, load
-from benchmark.train import parts
-from benchmark.types import Bad, Example, Head, Kind, Unusable
+from benchmark.types import Bad, Example, Head, Kind
 from tasks.audio_files import AudioFolder
 from tasks.embedded.espeak import Utterance, person, speak, variants
 from tasks.embedded.spoken_words import plain
@@ -381,20 +382,20 @@ def test_what_the_shipped_network_still_knows_is_asked_of_its_last_layer():
 
 
 def test_wrong_checkpoints_are_refused_with_the_reason(tmp_path):
-    with pytest.raises(Unusable, match=r"backbone.layers: 'all' given, last or weighted wanted"):
+    with pytest.raises(InputError, match=r"backbone.layers: 'all' given, last or weighted wanted"):
         backbone(tmp_path, layers="all")
-    with pytest.raises(Unusable, match=r"no config.json in"):
+    with pytest.raises(InputError, match=r"no config.json in"):
         _ = backbone(tmp_path).family
     where = folder_of("hubert", tmp_path / "hubert")
     (where / "preprocessor_config.json").unlink()
-    with pytest.raises(Unusable, match=r"no feature extractor in"):
+    with pytest.raises(InputError, match=r"no feature extractor in"):
         _ = backbone(where).family
     other = tmp_path / "bert"
     transformers.BertModel(
         transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     ).save_pretrained(other)
     extractor("hubert").save_pretrained(other)
-    with pytest.raises(Unusable, match=r"is a bert network, one of wav2vec2, hubert, wavlm, whisper wanted"):
+    with pytest.raises(InputError, match=r"is a bert network, one of wav2vec2, hubert, wavlm, whisper wanted"):
         _ = backbone(other).family
 
 
@@ -513,15 +514,15 @@ def test_names_of_phonemes_lose_stress_and_length_alone():
 
 
 def test_what_espeak_refuses_is_said():
-    with pytest.raises(Unusable, match=r"could not speak 1 utterances: .*no voice 'gmw/en-XX\+m1'"):
+    with pytest.raises(InputError, match=r"could not speak 1 utterances: .*no voice 'gmw/en-XX\+m1'"):
         speak([Utterance("yes", "gmw/en-XX", "m1", 150, 50, 50)], RATE)
-    with pytest.raises(Unusable, match=r"no voice 'gmw/en\+nobody'"):
+    with pytest.raises(InputError, match=r"no voice 'gmw/en\+nobody'"):
         speak([Utterance("yes", "gmw/en", "nobody", 150, 50, 50)], RATE)
 
 
 def test_without_espeak_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(Unusable, match=r'pip install -e "\.\[embedded\]"'):
+    with pytest.raises(InputError, match=r'pip install -e "\.\[embedded\]"'):
         speak([Utterance("yes", "gmw/en", "m1", 150, 50, 50)], RATE)
 
 
@@ -619,7 +620,7 @@ def test_speakers_are_held_out_by_name_or_by_hash(tmp_path):
     assert {e.group for e in named["test"]} == {"s3", "s4"}
     assert {e.group for e in named["test/other"]} == {"s5"}
     assert not {e.group for e in named["train"]} & {e.group for e in named["valid"]}
-    with pytest.raises(Unusable, match=r"data.splits_of: no speaker 'george' in metadata.csv \(it holds s0, "):
+    with pytest.raises(InputError, match=r"data.splits_of: no speaker 'george' in metadata.csv \(it holds s0, "):
         files(tmp_path, {"test": ["george"]}, speaker="speaker").splits()
 
 
@@ -633,7 +634,7 @@ def test_a_split_column_is_followed_and_valid_drawn_where_it_names_none(tmp_path
     assert len(splits["test"]) == 20
     assert len(splits["train"]) + len(splits["valid"]) == 40
     assert 1 <= len(splits["valid"]) <= 10
-    with pytest.raises(Unusable, match=r"no split 'dev' in metadata.csv"):
+    with pytest.raises(InputError, match=r"no split 'dev' in metadata.csv"):
         files(tmp_path, {"train": ["tr"], "valid": ["dev"], "test": ["te"]}, split="part").splits()
 
 
@@ -659,13 +660,13 @@ def test_bad_rows_name_file_and_row(tmp_path):
 
 
 def test_a_missing_table_or_column_is_named(tmp_path):
-    with pytest.raises(Unusable, match=r"no file .*metadata.csv"):
+    with pytest.raises(InputError, match=r"no file .*metadata.csv"):
         files(tmp_path).splits()
     tone(tmp_path / "good.wav")
     write(tmp_path, ["good.wav,a,x,train"])
-    with pytest.raises(Unusable, match=r"metadata.csv: no column 'who'; it has file_name, label, speaker, part"):
+    with pytest.raises(InputError, match=r"metadata.csv: no column 'who'; it has file_name, label, speaker, part"):
         files(tmp_path, speaker="who").splits()
-    with pytest.raises(Unusable, match=r"data.columns.target"):
+    with pytest.raises(InputError, match=r"data.columns.target"):
         AudioFolder(description="", folder="", metadata="", columns={"file": "file_name"}, splits_of={})
 
 

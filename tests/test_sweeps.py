@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from benchmark import run, status, train
-from benchmark.claims import Claim, Taken
-from benchmark.compose import CONFIGS, GROUPS, cell_of, choices_of, names_in, usage
+from benchmark import run, status
+from benchmark.config.compose import CONFIGS, GROUPS, cell_of, choices_of, names_in, usage
+from benchmark.config.halving import number
+from benchmark.engine import train
+from benchmark.errors import InputError, LeaseHeldError
 from benchmark.identity import run_id
-from benchmark.ledger import Ledger, signature
 from benchmark.records import Record, Store
-from benchmark.rungs import number
-from benchmark.sweep import Records, expand, known_as, lookup, of_grid, packed, unpacked
-from benchmark.types import Unusable
+from benchmark.sweeps.grid import Records, expand, known_as, lookup, of_grid, packed, unpacked
+from benchmark.sweeps.lease import Claim
+from benchmark.sweeps.override_cache import Ledger, signature
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,7 +64,7 @@ def test_all_methods_are_tuned_alike():
     assert [number(cell) for cell in cells] == sorted(number(cell) for cell in cells)  # a rung after the other
     by_hand = expand(["+sweep=tune", "task=nmt", "method=lora", "trial=0,1,7", "seed=0"]).cells
     assert by_hand == tuple(("seed=0", "task=nmt", "phase=tune", "method=lora", f"trial={t}") for t in (0, 1, 7))
-    with pytest.raises(Unusable, match="the rungs of tuning have theirs"):
+    with pytest.raises(InputError, match="the rungs of tuning have theirs"):
         expand(["+sweep=tune", "task=nmt", "seed=3"])
 
 
@@ -103,7 +104,7 @@ def test_the_users_words_win_over_a_named_sweep():
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused(said, reason, capsys):
-    with pytest.raises(Unusable, match=reason):
+    with pytest.raises(InputError, match=reason):
         expand(said)
     assert run.main(said) == 2
     assert capsys.readouterr().err.startswith("refused: ")
@@ -145,7 +146,7 @@ def test_a_failed_cell_is_a_result_until_it_is_retried(words, tmp_path, capsys):
     assert run.main(limited) == 1
     failed = stored(tmp_path)
     assert [r.status for r in failed.values()] == ["failed"] * 4
-    assert all(r.reason.startswith("TimeOut: ") for r in failed.values())
+    assert all(r.reason.startswith("TimeLimitError: ") for r in failed.values())
     capsys.readouterr()
     assert run.main(limited) == 1  # nothing is run
     assert stored(tmp_path) == failed
@@ -161,7 +162,7 @@ def test_a_memory_that_does_not_suffice_is_a_result(words, tmp_path, monkeypatch
     def attach(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore")
 
-    monkeypatch.setattr("benchmark.runner.sizes", attach)
+    monkeypatch.setattr("benchmark.engine.runner.sizes", attach)
     assert run.main(words) == 1
     assert {r.reason for r in stored(tmp_path).values()} == {
         "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB."
@@ -324,7 +325,7 @@ def test_nobody_waits_for_a_rung_before_all_else_is_done(halving, tmp_path):
     held = known_as(grid.cells[2], tmp_path)[1]
     later = next(cell for cell in grid.cells if "rung=1" in cell)
     with Claim(tmp_path / "runs" / held.task / held.method, held.training).held():
-        with pytest.raises(Taken):
+        with pytest.raises(LeaseHeldError):
             run.cell_of_sweep(later, settings)
         assert len(tuned(tmp_path)[2, 0]) == 5  # what is free is done meanwhile
         assert status.states(dataclasses.replace(grid, cells=grid.cells[2:3]))[0].state == "running"
@@ -338,7 +339,7 @@ def test_a_trial_that_fails_loses_and_the_others_go_on(halving, tmp_path, monkey
     def diverging(model, micro, cell, *rest):
         return math.nan if cell.trial in (0, 2, 3, 4) else real(model, micro, cell, *rest)
 
-    monkeypatch.setattr("benchmark.train.learn", diverging)
+    monkeypatch.setattr("benchmark.engine.train.learn", diverging)
     assert run.main(["+sweep=tune", *halving]) == 1  # failures are told
     assert tuned(tmp_path)[6, 0] == {1, 5}
     run.main(["+sweep=tune", *halving])
@@ -488,7 +489,7 @@ def test_a_shared_process_adds_little_to_a_short_cell(words, tmp_path):
 
 
 def test_a_login_node_finds_what_its_accelerators_recorded(words, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.device.DRIVERS", ())
+    monkeypatch.setattr("benchmark.engine.device.DRIVERS", ())
     words = [word for word in words if word != "device=cpu"]
     sent = expand([*words, "hydra/launcher=slurm", f"results={tmp_path}"])
     assert (sent.device(), expand(words).device()) == (None, "cpu")

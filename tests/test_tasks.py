@@ -11,9 +11,10 @@ import torch
 from cells import run_cell
 
 from benchmark.backbones.transformer import TextProcessor
-from benchmark.reading import Result, read
+from benchmark.engine.data import Result, read
+from benchmark.errors import InputError
 from benchmark.records import Record, Store
-from benchmark.types import Example, Head, Kind, Unusable
+from benchmark.types import Example, Head, Kind
 from tasks.nmt import Translation
 from tasks.text import likelihood_scores
 from tasks.text_generation import TextGeneration
@@ -142,7 +143,7 @@ def test_bleus_tokenizer_follows_the_target_language(language, tokenizer):
     ],
 )  # fmt: skip
 def test_a_tokenizer_that_cannot_tell_the_targets_words_is_refused(changes, reason):
-    with pytest.raises(Unusable, match=r"task\.bleu_tokenizer: ") as refusal:
+    with pytest.raises(InputError, match=r"task\.bleu_tokenizer: ") as refusal:
         translation(**changes)
     assert reason in str(refusal.value)
 
@@ -154,7 +155,7 @@ def test_a_tokenizer_with_a_dictionary_is_taken_where_it_is_installed_and_else_t
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
     for name in [n for n in sys.modules if n.startswith("sacrebleu.tokenizers.tokenizer_") and "mecab" in n]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(Unusable, match=rf"pip install 'sacrebleu\[{language}\]', or task.bleu_tokenizer=char"):
+    with pytest.raises(InputError, match=rf"pip install 'sacrebleu\[{language}\]', or task.bleu_tokenizer=char"):
         translation(target_language=language, bleu_tokenizer=None)
     assert translation(target_language=language, bleu_tokenizer="char").tokenizer == "char"
 
@@ -411,7 +412,7 @@ def test_a_checkpoint_that_knows_languages_is_told_both(processors, toy_tokenize
     english, sinhala = toy_tokenizer.convert_tokens_to_ids(["e", "s"])
     assert features["source"] == [english, *words(toy_tokenizer, "12"), 2]
     assert features["target"] == [sinhala, *words(toy_tokenizer, "one two"), 2]
-    with pytest.raises(Unusable, match=r"no code for language 'ta' \(known: en, si\)"):
+    with pytest.raises(InputError, match=r"no code for language 'ta' \(known: en, si\)"):
         translation(target_language="ta").encode(Example("", "12", ("one",)), processors["codes"], {})
 
 
@@ -469,7 +470,7 @@ def test_an_example_without_a_token_is_counted_and_not_learnt(source, target, pr
 
 @pytest.mark.parametrize("template", ["no place", "{source} and {source}"])
 def test_a_template_without_one_place_for_the_source_is_refused(template):
-    with pytest.raises(Unusable, match=r"task.template: .*one \{source\} wanted"):
+    with pytest.raises(InputError, match=r"task.template: .*one \{source\} wanted"):
         generation(template=template)
 
 
@@ -588,6 +589,6 @@ def test_a_metric_never_takes_the_place_of_a_score_of_the_task(tmp_path):
 
 @pytest.mark.parametrize(("name", "allowed"), [("accuracy", False), ("accuracy", True), ("accuracy@main", False)])
 def test_a_metric_of_the_hub_needs_a_revision_and_leave_to_execute(name, allowed):
-    with pytest.raises(Unusable, match=r"task.metrics: '.*name@revision and task.allow_metric_code=true"):
+    with pytest.raises(InputError, match=r"task.metrics: '.*name@revision and task.allow_metric_code=true"):
         generation(metrics=[name], allow_metric_code=allowed)
     assert generation(metrics=["accuracy@0123abc"], allow_metric_code=True).metrics == ["accuracy@0123abc"]

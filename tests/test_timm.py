@@ -8,10 +8,11 @@ from timm.layers.grn import GlobalResponseNorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from benchmark import roles
+from benchmark.backbones import roles
 from benchmark.backbones.vision import VisionNetwork
+from benchmark.errors import InputError
 from benchmark.methods.places import chosen
-from benchmark.types import Head, Kind, Unusable
+from benchmark.types import Head, Kind
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d, GlobalResponseNorm)
 FEW = (  # each has something that its family's first network has not: a deep stem, pooled shortcuts, norms of attention
@@ -44,7 +45,7 @@ def misplaced(architecture):
     for role in sorted(roles._roles(family) - {"norm"}):
         try:
             modules = chosen(model, family, [role])
-        except Unusable:  # a role of the family that this network lacks, or has in one with others
+        except InputError:  # a role of the family that this network lacks, or has in one with others
             continue
         wrong += [f"{role}: {n}" for n, m in modules.items() if not isinstance(m, nn.Linear | nn.Conv2d)]
     return wrong

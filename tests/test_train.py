@@ -15,10 +15,11 @@ from cells import run_cell
 from safetensors import safe_open
 from torch import nn
 
-from benchmark import runner
-from benchmark.batches import WINDOW, batches, in_order
-from benchmark.meter import Meter
-from benchmark.train import Diverged, Encoded, fit, learn, parts, rate
+from benchmark.engine import runner
+from benchmark.engine.batches import WINDOW, batches, in_order
+from benchmark.engine.meter import Meter
+from benchmark.engine.train import Encoded, fit, learn, parts, rate
+from benchmark.errors import DivergedError
 from benchmark.types import Budget, Head, Method
 from tasks.text import TextToText
 
@@ -311,7 +312,7 @@ def test_a_loss_that_is_no_number_stops_the_run_names_the_step_and_spares_the_we
     points = fit(model, *cell_and_data(train, [(1.0, 2.0)]), Meter("cpu"))
     reached = [next(points).step for _ in range(5)]  # a look, then a step and a look, twice
     before = state(model)
-    with pytest.raises(Diverged, match=rf"\b{poison} at step 3: lower method.lr=0.1"):
+    with pytest.raises(DivergedError, match=rf"\b{poison} at step 3: lower method.lr=0.1"):
         next(points)
     assert reached == [0, 1, 1, 2, 2]
     assert same(state(model), before)
@@ -326,7 +327,7 @@ def cell_and_data(train, valid=None):
 
 def test_a_valid_loss_that_is_no_number_stops_the_run_too():
     valid = [(1.0, 1.0), (1.0, math.nan)]
-    with pytest.raises(Diverged, match=r"valid loss.*nan.*step 0\b"):
+    with pytest.raises(DivergedError, match=r"valid loss.*nan.*step 0\b"):
         list(fit(Line(), *cell_and_data(weighted_examples(16), valid), Meter("cpu")))
 
 

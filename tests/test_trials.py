@@ -9,13 +9,13 @@ import pytest
 from cells import run_cell
 from scipy import stats
 
-from benchmark import reading
-from benchmark.compose import cell_of, choices_of, names_in
+from benchmark.config.compose import cell_of, choices_of, names_in
+from benchmark.config.trials import BEYOND, draw, edges, ranking, select
+from benchmark.engine import data
+from benchmark.errors import InputError, NoSelectionError
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
 from benchmark.report.views import views
-from benchmark.trials import BEYOND, Unselected, draw, edges, ranking, select
-from benchmark.types import Unusable
 from tasks.toy import Toy
 
 SEARCH = {"lr": {"low": 1e-4, "high": 1e-1}, "rank": [4, 8, 16, 32]}
@@ -114,7 +114,7 @@ def test_what_nobody_chose_leaves_a_cells_name_alone():
     ],
 )
 def test_a_wrong_phase_or_trial_is_refused(word, reason, tmp_path):
-    with pytest.raises(Unusable, match=reason):
+    with pytest.raises(InputError, match=reason):
         cell_of(["task=nmt", "method=waveft", word, f"results={tmp_path}"])  # of which no tuning is shipped
 
 
@@ -143,8 +143,8 @@ class Untouchable(list):
 def test_tuning_scores_valid_and_cannot_see_a_test_split(toy_cell):
     Untouchable.seen = 0
     cell = toy_cell("causal_lm", "lora", "phase=tune", f"data._target_={__name__}.Guarded")
-    result = reading.Result()
-    assert reading.read(cell, result).keys() == {"train", "valid"}
+    result = data.Result()
+    assert data.read(cell, result).keys() == {"train", "valid"}
     final = run_cell(toy_cell("causal_lm", "lora"))
     assert result.data["fingerprint"] == final.data["fingerprint"]
     Untouchable.seen = 0
@@ -216,12 +216,12 @@ def test_ties_go_to_fewer_parameters_then_to_the_lower_trial():
 def test_a_failed_trial_counts_and_never_wins():
     found = select([record(0, 0, 9), record(1, 0, None, status="failed"), record(2, 0, 1, status="failed")], **FINAL)
     assert (found.trial, found.trials) == (0, 3)
-    with pytest.raises(Unselected, match="every trial failed"):
+    with pytest.raises(NoSelectionError, match="every trial failed"):
         select([record(0, 0, None, status="failed")], **FINAL)
 
 
 def test_tuning_that_is_not_complete_selects_nothing():
-    with pytest.raises(Unselected, match="tuning is not complete, trial 1 lacks seed 1"):
+    with pytest.raises(NoSelectionError, match="tuning is not complete, trial 1 lacks seed 1"):
         select([record(0, 0, 1), record(0, 1, 1), record(1, 0, 9)], **FINAL)
 
 
@@ -229,7 +229,7 @@ def test_other_cells_and_final_scores_are_not_looked_at():
     other = choices_of(cell_of(["task=nmt", "method=lora", "task.target_language=ta"]))["task"]
     strangers = [record(1, 0, 0.1, task=other), record(2, 0, 0.1, phase=None)]
     assert select([record(0, 0, 1), *strangers], **FINAL).runs == (record(0, 0, 1).run_id,)
-    with pytest.raises(Unselected, match="no tuning record"):
+    with pytest.raises(NoSelectionError, match="no tuning record"):
         select(strangers, **FINAL)
 
 
@@ -241,7 +241,7 @@ def test_cheaper_tuning_is_taken_where_there_is_no_other_and_said():
     own = [record(t, 0, v) for t, v in enumerate([8, 1])]
     assert select([*cheap, *own], **FINAL).trial == 1
     third = [record(0, 0, 1, fraction=0.1)]
-    with pytest.raises(Unselected, match="tuning had 2 budgets"):
+    with pytest.raises(NoSelectionError, match="tuning had 2 budgets"):
         select([*cheap, *third], **FINAL)
 
 
@@ -261,7 +261,7 @@ def test_a_selected_trial_is_resolved_before_the_cell_is_named(tmp_path):
     assert run_id(choices_of(chosen)) == run_id(choices_of(plain))
     assert (chosen.notes["selected"]["trial"], chosen.notes["selected"]["loss"]) == (2, 0.5)
     assert chosen.method == plain.method
-    with pytest.raises(Unusable, match="tuning takes numbers"):
+    with pytest.raises(InputError, match="tuning takes numbers"):
         cell_of(["task=nmt", "method=lora", "trial=selected", "phase=tune", f"results={tmp_path}"])
 
 

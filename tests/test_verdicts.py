@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from test_report import answered
 
-from benchmark.records import Record, Store, run_id
+from benchmark.identity import run_id
+from benchmark.records import Record, Store
 from benchmark.report import __main__ as report
 from benchmark.report import claimed, verdicts
 from benchmark.report.claimed import Comparison, Measured, Setting

@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 from cells import run_cell
 
-from benchmark import parallel, run, runner, train
-from benchmark.compose import cell_of
+from benchmark import run
+from benchmark.config.compose import cell_of
+from benchmark.engine import distributed, runner, train
 
 
-class Unweighted(parallel.Group):
+class Unweighted(distributed.Group):
     """Takes the mean of its processes' means, whatever each of them counted."""
 
     def sum(self, *numbers):
@@ -30,7 +31,7 @@ def held(model):
 
 
 def cells(folder):
-    group, sharded, kept = parallel.join("cpu"), runner.sharded, []
+    group, sharded, kept = distributed.join("cpu"), runner.sharded, []
 
     def noting(*arguments):
         model = sharded(*arguments)
@@ -39,8 +40,8 @@ def cells(folder):
 
     runner.sharded = noting
     for name, words in json.loads((folder / "cells.json").read_text()).items():
-        kind = Unweighted if name == "unweighted" else parallel.Group
-        parallel._joined[0] = kind(group.rank, group.size, group.device)
+        kind = Unweighted if name == "unweighted" else distributed.Group
+        distributed._joined[0] = kind(group.rank, group.size, group.device)
         result = run_cell(cell_of(words), save=folder / name)
         seeds = group.gather(torch.initial_seed())
         if group.first:
@@ -53,7 +54,7 @@ def broken(words):
 
     def breaking(*arguments):
         calls.append(arguments)
-        if len(calls) == 2 and not parallel.here().first:
+        if len(calls) == 2 and not distributed.here().first:
             raise MemoryError("no room for this batch")
         return mine(*arguments)
 

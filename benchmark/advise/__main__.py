@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.advise import others, said, shown
+from benchmark.errors import InputError, near
 from benchmark.report import frame, runnable
 from benchmark.report.boards import best, boards, wider
 from benchmark.report.choice import Candidate, Limit, candidates
 from benchmark.report.costs import Costs
 from benchmark.report.evidence import Evidence
-from benchmark.wording import near
 
 USAGE = """usage: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true] [examples=500]
                                   [backbone=B] [budget=P] [view=V] [results=DIR]
@@ -50,10 +50,6 @@ class Wish:
         return all(limit.fits(candidate) for limit in self.limits)
 
 
-class Refused(ValueError):
-    """A call that makes no sense; why."""
-
-
 def main(arguments: list[str]) -> int:
     """Print advice; the exit status is 2 for a call that makes no sense, 1 where there is nothing to advise from."""
     if set(arguments) & {"-h", "--help"}:
@@ -61,7 +57,7 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         wish = read(arguments)
-    except Refused as error:
+    except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
     with warnings.catch_warnings(record=True) as caught:
@@ -75,50 +71,50 @@ def main(arguments: list[str]) -> int:
 
 
 def read(arguments: Sequence[str]) -> Wish:
-    """Read a call. Raises Refused."""
+    """Read a call. Raises InputError."""
     for word in arguments:
         key, equals, value = word.partition("=")
         if not equals or not value:
-            raise Refused(f"{word}: a word is KEY=VALUE, as in task=nmt{near(key, KEYS)}")
+            raise InputError(f"{word}: a word is KEY=VALUE, as in task=nmt{near(key, KEYS)}")
         if key not in KEYS:
-            raise Refused(f"{key}=: not known here{near(key, KEYS)}")
+            raise InputError(f"{key}=: not known here{near(key, KEYS)}")
     given: dict[str, str] = {}
     for key, _, value in (word.partition("=") for word in arguments):
         if key in given:
-            raise Refused(f"{key}={value}: {key}={given[key]} is said before it, one of them is wanted")
+            raise InputError(f"{key}={value}: {key}={given[key]} is said before it, one of them is wanted")
         given[key] = value
     if "task" not in given:
-        raise Refused(f"task=? is missing{near('', runnable.names('task'))}")
+        raise InputError(f"task=? is missing{near('', runnable.names('task'))}")
     for noun in ("task", "backbone", "budget"):
         if noun in given and given[noun] not in runnable.names(noun):
-            raise Refused(f"{noun}={given[noun]}: no such {noun}{near(given[noun], runnable.names(noun))}")
+            raise InputError(f"{noun}={given[noun]}: no such {noun}{near(given[noun], runnable.names(noun))}")
     task, own = given["task"], runnable.described("task", given["task"])["backbone"]
     backbone = given.get("backbone", own)
     if runnable.domain(backbone) != runnable.domain(own):
         fitting = [name for name in runnable.names("backbone") if runnable.domain(name) == runnable.domain(own)]
-        raise Refused(f"backbone={backbone}: does not read what task {task} gives{near(backbone, fitting)}")
+        raise InputError(f"backbone={backbone}: does not read what task {task} gives{near(backbone, fitting)}")
     if (view := given.get("view")) not in (None, *said.VIEWS):
-        raise Refused(f"view={view}: no such view{near(view, said.VIEWS)}")
+        raise InputError(f"view={view}: no such view{near(view, said.VIEWS)}")
     limits = [Limit(key, cost, number(key, given[key]), unit) for key, (cost, unit) in LIMITS.items() if key in given]
     if given.get("mergeable", "false").lower() not in ("true", "false"):
-        raise Refused(f"mergeable={given['mergeable']}: true or false is wanted")
+        raise InputError(f"mergeable={given['mergeable']}: true or false is wanted")
     if given.get("mergeable", "").lower() == "true":
         limits.append(Limit("mergeable"))
     examples = round(number("examples", given["examples"])) if "examples" in given else None
     if examples == 0:
-        raise Refused(f"examples={given['examples']}: at least 1 is wanted")
+        raise InputError(f"examples={given['examples']}: at least 1 is wanted")
     results = Path(given.get("results", "results"))
     return Wish(task, backbone, tuple(limits), examples, given.get("budget"), view, results)
 
 
 def number(key: str, text: str) -> float:
-    """Read a positive number. Raises Refused."""
+    """Read a positive number. Raises InputError."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise Refused(f"{key}={text}: a positive number is wanted, as in {key}=8 or {key}=1e6")
+        raise InputError(f"{key}={text}: a positive number is wanted, as in {key}=8 or {key}=1e6")
     return value
 
 

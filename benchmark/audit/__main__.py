@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.audit.findings import Audit, audit
-from benchmark.build import typed
-from benchmark.compose import CONFIGS, SWEEP, options, task_of
-from benchmark.types import Unusable
+from benchmark.config.build import typed
+from benchmark.config.compose import CONFIGS, SWEEP, options, task_of
+from benchmark.errors import InputError
 
 BEGIN, END = "<!-- audit: written by benchmark.audit -->", "<!-- end of the audit -->"
 
@@ -45,14 +45,14 @@ def main(arguments: list[str]) -> int:
         name, task = task_of([*words, *method])
         card = CONFIGS / "task" / f"{name}.md"
         if write and not card.is_file():
-            raise Unusable(f"write=true: task {name} has no card (configs/task/{card.name})")
+            raise InputError(f"write=true: task {name} has no card (configs/task/{card.name})")
         made = audit(task)
         command = f"python -m benchmark.audit {' '.join(map(quotable, words))}"
         show(made, command)
         if write:
             card.write_text(inserted(card.read_text(encoding="utf-8"), markdown(made, command)), encoding="utf-8")
             print(f"written to configs/task/{card.name}")
-    except Unusable as error:
+    except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -62,13 +62,13 @@ def main(arguments: list[str]) -> int:
 
 
 def parted(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """Part the words of the configuration from those of this command. Raises Unusable."""
+    """Part the words of the configuration from those of this command. Raises InputError."""
     write = False
     words = []
     for word in arguments:
         key, _, value = word.partition("=")
         if word in SWEEP or (key == "task" and "," in value):
-            raise Unusable(f"{word}: an audit is of one task; call it once for each")
+            raise InputError(f"{word}: an audit is of one task; call it once for each")
         if key == "write":
             write = typed(value, bool, "write")
         else:
@@ -120,9 +120,9 @@ def plain(text: str) -> str:
 
 
 def inserted(card: str, text: str) -> str:
-    """Put an audit between the marks of a card, at its end where it has none. Raises Unusable."""
+    """Put an audit between the marks of a card, at its end where it has none. Raises InputError."""
     if card.count(BEGIN) != card.count(END) or card.count(BEGIN) > 1:
-        raise Unusable(f"the card's marks are not one pair: {BEGIN} and {END}")
+        raise InputError(f"the card's marks are not one pair: {BEGIN} and {END}")
     before, _, rest = card.partition(BEGIN)
     after = rest.partition(END)[2].strip()
     return f"{before.rstrip()}\n\n{BEGIN}\n\n{text}\n\n{END}\n" + (f"\n{after}\n" if after else "")

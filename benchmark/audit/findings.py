@@ -19,7 +19,7 @@ class Audit(NamedTuple):
 
 def audit(task: Task) -> Audit:
     """Read a task's data and look at it; nothing is drawn at random."""
-    from benchmark.reading import fingerprint
+    from benchmark.engine.data import fingerprint
 
     given = task.splits()
     bad = {name: [e.source.reason for e in split if isinstance(e.source, Bad)] for name, split in given.items()}

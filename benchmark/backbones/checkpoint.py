@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmark.hub import offline, pinned
-from benchmark.types import Backbone, Budget, Head, Unusable
+from benchmark.backbones.hub import offline, pinned
+from benchmark.errors import InputError
+from benchmark.types import Backbone, Budget, Head
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,11 +34,11 @@ class Stored(Backbone):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.weights not in ("pretrained", "random"):
-            raise Unusable(f"backbone.weights: {self.weights!r} given, pretrained or random wanted")
+            raise InputError(f"backbone.weights: {self.weights!r} given, pretrained or random wanted")
         if folder := self.found():  # known by content from here on, wherever it lies
             object.__setattr__(self, "checkpoint", str(folder))
         elif self.checkpoint.startswith((".", "/", "~", "embedded/")) or self.checkpoint.count("/") > 1:
-            raise Unusable(f"backbone.checkpoint: no folder {self.checkpoint!r}")
+            raise InputError(f"backbone.checkpoint: no folder {self.checkpoint!r}")
 
     def found(self) -> Path | None:
         """Find the folder, where the checkpoint is one."""
@@ -105,18 +106,18 @@ class Checkpoint(Stored):
     def _check_folder(self) -> None:
         file = Path(self.checkpoint) / "config.json"
         if not file.is_file():
-            raise Unusable(self._lacking("config.json"))
+            raise InputError(self._lacking("config.json"))
         try:
             found = json.loads(file.read_text())
         except ValueError as error:
-            raise Unusable(f"backbone.checkpoint: {str(file)!r} is no JSON ({error})") from error
+            raise InputError(f"backbone.checkpoint: {str(file)!r} is no JSON ({error})") from error
         if not isinstance(found, dict) or "model_type" not in found:
-            raise Unusable(f"backbone.checkpoint: {str(file)!r} names no model_type, as a Hugging Face one does")
+            raise InputError(f"backbone.checkpoint: {str(file)!r} names no model_type, as a Hugging Face one does")
         if self.weights == "pretrained" and not any(file.parent.glob("*.safetensors")):  # others may hold a program
-            raise Unusable(self._lacking("safetensors file"))
+            raise InputError(self._lacking("safetensors file"))
         what, names = self.beside
         if not any(path for name in names for path in file.parent.glob(name)):  # the library makes an empty one
-            raise Unusable(self._lacking(what))
+            raise InputError(self._lacking(what))
 
     def _lacking(self, what: str) -> str:
         here = ", ".join(sorted(f.name for f in Path(self.checkpoint).iterdir())[:6]) or "nothing"
@@ -131,7 +132,7 @@ class Checkpoint(Stored):
             return load(self.checkpoint, trust_remote_code=False, **options)
         except (OSError, ValueError) as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise Unusable(
+            raise InputError(
                 f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first} - give a folder instead: "
                 f"backbone.checkpoint=DIR with config.json, model.safetensors and the {self.beside[0]}'s files"
             ) from error

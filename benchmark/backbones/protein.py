@@ -12,7 +12,8 @@ from torch import nn
 
 from benchmark.backbones.checkpoint import Checkpoint
 from benchmark.backbones.headed import Headed
-from benchmark.types import Budget, Head, Input, Kind, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Budget, Head, Input, Kind
 
 STANDARD = "ACDEFGHIKLMNPQRSTVWY"
 RARE = "XBZUOJ"  # unknown, N or D, Q or E, selenocysteine, pyrrolysine, I or L
@@ -51,11 +52,11 @@ class ProteinProcessor:
     longest: int | None  # residues; None where positions have no end
 
     def ids(self, residues: str) -> list[int]:
-        """Give each residue its token. Raises Unusable for what is no residue."""
+        """Give each residue its token. Raises InputError for what is no residue."""
         try:
             return [self.tokens[letter] for letter in residues]
         except KeyError as error:
-            raise Unusable(f"{error.args[0]!r} in {residues[:20]!r}... is no residue of this backbone") from error
+            raise InputError(f"{error.args[0]!r} in {residues[:20]!r}... is no residue of this backbone") from error
 
     def batch(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         """Frame rows of residue tokens and pad them on the right."""
@@ -78,14 +79,14 @@ class ProteinEncoder(Checkpoint):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.spelling not in SPELLINGS:
-            raise Unusable(f"backbone.spelling: {self.spelling!r} given, {' or '.join(SPELLINGS)} wanted")
+            raise InputError(f"backbone.spelling: {self.spelling!r} given, {' or '.join(SPELLINGS)} wanted")
 
     @cached_property
     def family(self) -> str:
         """Read the architecture's name from the checkpoint's configuration."""
         found = self.config().model_type
         if found not in ("esm", "t5"):
-            raise Unusable(f"backbone.checkpoint={self.checkpoint!r} is a {found} network, esm or t5 wanted")
+            raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {found} network, esm or t5 wanted")
         return found
 
     def load(self, budget: Budget, head: Head) -> tuple[ProteinNetwork, ProteinProcessor]:
@@ -108,12 +109,12 @@ class ProteinEncoder(Checkpoint):
         return ProteinNetwork(model, head, len(before), len(after)), processor
 
     def _table(self, tokenizer: Any) -> tuple[list[int], dict[str, int], list[int]]:
-        """Read the table off two probes. Raises Unusable where a residue is not one token of its own."""
+        """Read the table off two probes. Raises InputError where a residue is not one token of its own."""
         before, ids, after = self._spelt(tokenizer, STANDARD)
         tokens = dict(zip(STANDARD, ids, strict=True))
         probe = STANDARD[::-1] * 2
         if self._spelt(tokenizer, probe)[1] != [tokens[letter] for letter in probe] or len(set(ids)) < len(ids):
-            raise Unusable(self._no_table("a residue's token depends on what stands beside it"))
+            raise InputError(self._no_table("a residue's token depends on what stands beside it"))
         for letter in RARE:  # X comes first, since it stands for the others
             middle = self._spelt(tokenizer, f"A{letter}A", strict=False)[1][1:-1]
             known = len(middle) == 1 and middle[0] not in (*ids, tokenizer.unk_token_id)
@@ -132,7 +133,7 @@ class ProteinEncoder(Checkpoint):
         start = next((i for i, token in enumerate(ids) if token not in special), len(ids))
         stop = len(ids) - next((i for i, token in enumerate(reversed(ids)) if token not in special), 0)
         if strict and (stop - start != len(residues) or tokenizer.unk_token_id in ids[start:stop]):
-            raise Unusable(self._no_table(f"{len(residues)} residues make {stop - start} tokens"))
+            raise InputError(self._no_table(f"{len(residues)} residues make {stop - start} tokens"))
         return ids[:start], ids[start:stop], ids[stop:]
 
     def _no_table(self, why: str) -> str:

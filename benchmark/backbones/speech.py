@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.backbones.checkpoint import Checkpoint
-from benchmark.types import Budget, Head, Input, Kind, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Budget, Head, Input, Kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,14 +69,14 @@ class Speech(Checkpoint):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.layers not in ("last", "weighted"):
-            raise Unusable(f"backbone.layers: {self.layers!r} given, last or weighted wanted")
+            raise InputError(f"backbone.layers: {self.layers!r} given, last or weighted wanted")
 
     @cached_property
     def family(self) -> str:
         found = self.config().model_type
         if found not in (*WAVES, "whisper"):
             known = ", ".join((*WAVES, "whisper"))
-            raise Unusable(f"backbone.checkpoint={self.checkpoint!r} is a {found} network, one of {known} wanted")
+            raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {found} network, one of {known} wanted")
         return found
 
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, SpeechProcessor]:

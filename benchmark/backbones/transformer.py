@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.backbones.checkpoint import Checkpoint
-from benchmark.types import Budget, Head, Kind, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Budget, Head, Kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -91,16 +92,16 @@ class TextProcessor:
     def _language(self, language: str) -> int:
         if language not in self.codes:
             known = ", ".join(sorted(self.codes))
-            raise Unusable(f"backbone.codes has no code for language {language!r} (known: {known}): add one")
+            raise InputError(f"backbone.codes has no code for language {language!r} (known: {known}): add one")
         code = self.codes[language]
         found = self.tokenizer.convert_tokens_to_ids(code)
         if found in (None, self.tokenizer.unk_token_id):
-            raise Unusable(f"backbone.codes.{language}={code!r} is no token of this checkpoint's tokenizer")
+            raise InputError(f"backbone.codes.{language}={code!r} is no token of this checkpoint's tokenizer")
         return found
 
 
 def first_read(model: nn.Module, end: int) -> int | None:
-    """Read off the loss pass which token a decoder starts from; None without weights. Raises Unusable.
+    """Read off the loss pass which token a decoder starts from; None without weights. Raises InputError.
 
     The network shifts the labels by itself, and not always to what its configuration names: mBART starts from the
     labels' last token, so that generating from a language would answer from a state that no loss has seen.
@@ -118,7 +119,9 @@ def first_read(model: nn.Module, end: int) -> int | None:
         model(input_ids=ids, labels=ids)
     hook.remove()
     if not seen or seen[0] is None:
-        raise Unusable(f"a {model.config.model_type} network does not show what its decoder reads first: no task here")
+        raise InputError(
+            f"a {model.config.model_type} network does not show what its decoder reads first: no task here"
+        )
     return int(seen[0][0, 0])
 
 
@@ -135,7 +138,7 @@ class Transformer(Checkpoint):
         config = self.config()
         kind = Kind.SEQ2SEQ if config.is_encoder_decoder else Kind.CAUSAL_LM
         if kind not in self.kinds:  # the library would load an encoder-decoder's decoder alone
-            raise Unusable(f"backbone.checkpoint={self.checkpoint!r} is a {kind} network: backbone={kind} loads it")
+            raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {kind} network: backbone={kind} loads it")
         return config.model_type
 
     @cached_property
@@ -156,7 +159,7 @@ class Transformer(Checkpoint):
         tokenizer = self._reach(AutoTokenizer.from_pretrained)
         model = self.network(auto, config)
         if tokenizer.eos_token_id is None:
-            raise Unusable(f"the tokenizer of {self.checkpoint!r} has no end token: answers could not end")
+            raise InputError(f"the tokenizer of {self.checkpoint!r} has no end token: answers could not end")
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         # a checkpoint's own sampling settings must not decide how a task is answered

@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmark import roles
+from benchmark.backbones import roles
 from benchmark.backbones.checkpoint import Stored
 from benchmark.backbones.headed import Headed
-from benchmark.hub import offline
-from benchmark.types import Budget, Head, Input, Kind, Unusable
+from benchmark.backbones.hub import offline
+from benchmark.errors import InputError
+from benchmark.types import Budget, Head, Input, Kind
 
 NEEDED = ("config.json", "*.safetensors")  # of a hub id; a pickle may hold a program and is never fetched
 
@@ -74,15 +75,17 @@ class VisionEncoder(Stored):
 
     @cached_property
     def family(self) -> str:
-        """Name timm's module of the architecture. Raises Unusable for one whose roles are not known."""
+        """Name timm's module of the architecture. Raises InputError for one whose roles are not known."""
         from timm.models import is_model, model_entrypoint
 
         if not is_model(self._architecture):
-            raise Unusable(f"backbone.checkpoint: timm has no architecture {self._architecture!r} (timm.list_models())")
+            raise InputError(
+                f"backbone.checkpoint: timm has no architecture {self._architecture!r} (timm.list_models())"
+            )
         family = model_entrypoint(self._architecture).__module__.rpartition(".")[2]
         if family not in roles.FAMILIES:
             known = "vision_transformer, swin_transformer, convnext, resnet"
-            raise Unusable(f"backbone.checkpoint: {self._architecture} is of timm's {family}, one of {known} wanted")
+            raise InputError(f"backbone.checkpoint: {self._architecture} is of timm's {family}, one of {known} wanted")
         return family
 
     def load(self, budget: Budget, head: Head) -> tuple[VisionNetwork, ImageProcessor]:
@@ -98,7 +101,7 @@ class VisionEncoder(Stored):
             encoder = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
         except (OSError, RuntimeError, ValueError, TypeError) as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise Unusable(f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first}") from error
+            raise InputError(f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first}") from error
         set_dropouts(encoder, budget.dropout)
         return VisionNetwork(encoder.float(), head), self._processor(encoder, head)
 
@@ -115,19 +118,19 @@ class VisionEncoder(Stored):
         try:
             found = json.loads(file.read_text())
         except (OSError, ValueError) as error:
-            raise Unusable(f"backbone.checkpoint: {str(file)!r} cannot be read as JSON ({error})") from error
+            raise InputError(f"backbone.checkpoint: {str(file)!r} cannot be read as JSON ({error})") from error
         if not isinstance(found, dict) or "architecture" not in found:
-            raise Unusable(f"backbone.checkpoint: {str(file)!r} names no architecture, as timm's layout does")
+            raise InputError(f"backbone.checkpoint: {str(file)!r} names no architecture, as timm's layout does")
         return found["architecture"]
 
     def _folder(self) -> Path:
-        """Find the checkpoint's folder, from the hub where it is there. Raises Unusable where a file is missing."""
+        """Find the checkpoint's folder, from the hub where it is there. Raises InputError where a file is missing."""
         folder = Path(self.checkpoint) if self.local else self._fetched()
         wanted = NEEDED if self.weights == "pretrained" else NEEDED[:1]
         for pattern in wanted:
             if not any(folder.glob(pattern)):
                 here = ", ".join(sorted(f.name for f in folder.iterdir())[:6]) or "nothing"
-                raise Unusable(
+                raise InputError(
                     f"backbone.checkpoint: no {pattern.lstrip('*.')} file in {self.checkpoint!r} (found: {here}); "
                     "timm's layout is config.json and model.safetensors"
                 )
@@ -142,7 +145,7 @@ class VisionEncoder(Stored):
             return Path(snapshot_download(self.checkpoint, **options))
         except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise Unusable(
+            raise InputError(
                 f"backbone.checkpoint={self.checkpoint!r} cannot be had from the hub: {first} - fetch it where there "
                 "is a network, or give a folder: backbone.checkpoint=DIR with config.json and model.safetensors"
             ) from error
@@ -152,7 +155,7 @@ class VisionEncoder(Stored):
         channels, height, width = known["input_size"]
         stem = next(m for m in encoder.modules() if isinstance(m, nn.Conv2d))
         if stem.in_channels not in (1, 3) or stem.in_channels != channels:
-            raise Unusable(
+            raise InputError(
                 f"backbone.checkpoint={self.checkpoint!r} reads {stem.in_channels} channels, its configuration says "
                 f"{channels}: 1 or 3 wanted (pretrained_cfg.input_size, model_args.in_chans)"
             )

@@ -13,10 +13,9 @@ from pathlib import Path
 from benchmark.capabilities.networks import NETWORKS
 from benchmark.capabilities.page import page
 from benchmark.capabilities.probe import Capability, method_of, probe
-from benchmark.compose import ROOT, names_in
-from benchmark.progress import watching
-from benchmark.types import Unusable
-from benchmark.wording import near
+from benchmark.config.compose import ROOT, names_in
+from benchmark.engine.progress import watching
+from benchmark.errors import InputError, near
 
 TABLE = ROOT / "results" / "capabilities.csv"
 PAGE = ROOT / "docs" / "methods.md"
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the table and the page; return the exit status: 0 fine, 1 a method crashed, 2 the call was refused."""
     try:
         chosen = wanted(arguments)
-    except Unusable as error:
+    except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
     warnings.simplefilter("ignore")  # libraries talking to each other
@@ -53,17 +52,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def wanted(arguments: Sequence[str]) -> list[str]:
-    """Read which methods to probe, all without a word. Raises Unusable."""
+    """Read which methods to probe, all without a word. Raises InputError."""
     known = names_in("method")
     if not arguments:
         return known
     for argument in arguments:
         if not argument.startswith("method="):
-            raise Unusable(f"{argument}: method=NAME,NAME wanted, or nothing for all")
+            raise InputError(f"{argument}: method=NAME,NAME wanted, or nothing for all")
     chosen = [name for argument in arguments for name in argument.removeprefix("method=").split(",")]
     for name in chosen:
         if name not in known:
-            raise Unusable(f"method={name}: no such method{near(name, known)}")
+            raise InputError(f"method={name}: no such method{near(name, known)}")
     return chosen
 
 

@@ -15,7 +15,8 @@ from benchmark.backbones.checkpoint import DROPOUTS, LAYER_DROPS
 from benchmark.backbones.hearing import Hearing
 from benchmark.backbones.protein import ProteinNetwork
 from benchmark.backbones.vision import VisionNetwork, set_dropouts
-from benchmark.types import IGNORED, Backbone, Budget, Cell, Head, Input, Kind, Method
+from benchmark.cell import Cell
+from benchmark.types import IGNORED, Backbone, Budget, Head, Input, Kind, Method
 
 TOKENS = {"vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 LLAMA = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmark.capabilities.networks import NETWORKS
 from benchmark.capabilities.probe import Capability, method_of
-from benchmark.compose import names_in
+from benchmark.config.compose import names_in
 from benchmark.methods.peft_types import LEFT_OUT
 from benchmark.types import Category, Method
 

@@ -10,10 +10,10 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from benchmark.build import build
 from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
-from benchmark.compose import CONFIGS
-from benchmark.train import training_mode
+from benchmark.config.build import build
+from benchmark.config.compose import CONFIGS
+from benchmark.engine.train import training_mode
 from benchmark.types import Kind, Method
 
 TINY: dict[str, dict[str, Any]] = {  # method -> sizes that no trial draws, where the default ones fit no tiny network

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmark import roles
+from benchmark.backbones import roles
+from benchmark.errors import InputError
 from benchmark.methods.native import Native, freeze
 from benchmark.methods.places import bias_vectors
-from benchmark.types import Category, Unusable
+from benchmark.types import Category
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +35,11 @@ class BitFit(Native):
         return f"{family} has no bias vectors to train (families that have: {others})"
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Raises Unusable where the network has no bias vector."""
+        """Raises InputError where the network has no bias vector."""
         freeze(model)
         biases = bias_vectors(model, cell.backbone.family)
         if not biases:
-            raise Unusable(f"this {cell.backbone.family} network has no bias vectors: choose another method")
+            raise InputError(f"this {cell.backbone.family} network has no bias vectors: choose another method")
         for bias in biases:
             bias.requires_grad_(True)
         return model

@@ -8,12 +8,11 @@ import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
-from benchmark import roles
-from benchmark.blocks import blocks_of
+from benchmark.backbones import roles
+from benchmark.backbones.blocks import blocks_of
+from benchmark.errors import InputError, near
 from benchmark.methods.native import Part
 from benchmark.methods.places import chosen, width_of
-from benchmark.types import Unusable
-from benchmark.wording import near
 
 
 def unfit(activation: str, widths: Mapping[str, int]) -> str | None:
@@ -62,7 +61,7 @@ def add_to_block(block: nn.Module, _: tuple, output: torch.Tensor | tuple) -> to
 
 
 def ends(model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Give each block with the last projection back to its width. Raises Unusable where there is none."""
+    """Give each block with the last projection back to its width. Raises InputError where there is none."""
     back = chosen(model, family, ["back"])
     for block in blocks_of(model, family):
         *_, last = (module for name, module in back.items() if name.startswith(f"{block}."))
@@ -88,17 +87,17 @@ class Side(Bottleneck):
 def add_sides(
     model: nn.Module, family: str, bottleneck: int, activation: str, scale: float | None, before_norm: bool
 ) -> None:
-    """Put a Side next to every feed-forward. Raises Unusable where its two ends cannot be found."""
+    """Put a Side next to every feed-forward. Raises InputError where its two ends cannot be found."""
     up, down = (chosen(model, family, [role]) for role in ("up", "down"))
     if len(up) != len(down):
-        raise Unusable(f"this {family} network has {len(up)} up- and {len(down)} down-projections: no pairs")
+        raise InputError(f"this {family} network has {len(up)} up- and {len(down)} down-projections: no pairs")
     # where the network adds before it norms, the feed-forward reads the stream itself
     normed = getattr(getattr(model, "config", None), "do_stable_layer_norm", True)
     for name, start, end in zip(up, up.values(), down.values(), strict=True):
         if before_norm and normed:
             norm = roles.prenorm(name, family)
             if norm is None:
-                raise Unusable(f"{family} has no norm between the stream and the feed-forward: before_norm=false")
+                raise InputError(f"{family} has no norm between the stream and the feed-forward: before_norm=false")
             start = model.get_submodule(norm)
         start.adapter = end.adapter = Side(width_of(end), bottleneck, activation, scale).to(end.weight)
         start.register_forward_pre_hook(keep_input)

@@ -14,16 +14,17 @@ from torch import nn
 from torch.nn import functional
 from transformers.activations import ACT2FN
 
-from benchmark import roles
+from benchmark.backbones import roles
+from benchmark.errors import InputError
 from benchmark.methods.bottleneck import add_bottleneck, add_to_block, add_to_map, ends, unfit
 from benchmark.methods.native import Native, Part, freeze
 from benchmark.methods.places import chosen, train, width_of
-from benchmark.types import Category, Unusable
+from benchmark.types import Category
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 def glorot(*shape: int) -> nn.Parameter:
@@ -101,7 +102,7 @@ class Compacter(Native):
         for place, back in self.places(model, cell.backbone.family):
             width = width_of(back)
             if width % self.number:
-                raise Unusable(f"method.number={self.number} does not divide {width}, the width of a block")
+                raise InputError(f"method.number={self.number} does not divide {width}, the width of a block")
             place.adapter = Compact(width, self.bottleneck, self.activation, self.rank, rule).to(back.weight)
             maps = any(isinstance(module, nn.Conv2d) for module in place.modules())
             place.register_forward_hook(add_to_map if maps else add_bottleneck if place is back else add_to_block)

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark import roles
+from benchmark.backbones import roles
+from benchmark.errors import InputError
 from benchmark.methods.native import Native, Part, freeze
 from benchmark.methods.places import chosen, width_of
-from benchmark.types import Category, Input, Unusable
+from benchmark.types import Category, Input
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Convolutions(Part):
@@ -65,12 +66,12 @@ class ConvAdapter(Native):
         return roles.refusal(cell.backbone.family, ("down",))
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Raises Unusable where the gate would have no inner unit, or the width is odd."""
+        """Raises InputError where the gate would have no inner unit, or the width is odd."""
         freeze(model)
         for name, module in chosen(model, cell.backbone.family, ("down",)).items():
             width = width_of(module)
             if self.ratio > width or width % 2:
-                raise Unusable(f"method.ratio={self.ratio}: {name} is {width} wide, an even width above wanted")
+                raise InputError(f"method.ratio={self.ratio}: {name} is {width} wide, an even width above wanted")
             module.convolutions = Convolutions(width, self.ratio).to(module.weight)
             module.register_forward_hook(add_convolutions)
         return model

@@ -19,7 +19,7 @@ from torch import nn
 from benchmark.methods.sparse import Sparse, Weight, matrix_of
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 # the hard concrete distribution of Louizos et al. 2018, arXiv 1712.01312; the paper's code takes -1.5, 1.5 and 1, and
 # starts from masks that are open, at a logit of 5, where ours starts at 0

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark.blocks import blocks_of
+from benchmark.backbones.blocks import blocks_of
 from benchmark.methods.native import Native, Part, freeze
 from benchmark.types import Category, Input
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Prompt(Part):

@@ -13,7 +13,7 @@ from torch import nn
 from benchmark.methods.sparse import Sparse, Weight, matrix_of
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 @dataclass(frozen=True, kw_only=True)

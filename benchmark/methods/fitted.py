@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmark.optimiser import in_head
+from benchmark.engine.optimiser import in_head
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 STEPS = 64  # of the head alone, unless the training proper has fewer
 

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import peft
 from peft.utils import ModulesToSaveWrapper
 
-from benchmark import roles
-from benchmark.blocks import blocks_of
+from benchmark.backbones import roles
+from benchmark.backbones.blocks import blocks_of
+from benchmark.errors import InputError, near
 from benchmark.methods.peft_options import BLOCKS, CONFIGS, configuration, trains_heads, untargeted, wrong_options
 from benchmark.methods.peft_prompts import fitted, mended
 from benchmark.methods.peft_shapes import refuse_misfits
 from benchmark.methods.peft_types import LEFT_OUT, UNREADABLE, WRAPS, Facts, facts
 from benchmark.methods.places import chosen, wrapped
-from benchmark.types import Category, Head, Kind, Method, Unusable
-from benchmark.wording import near
+from benchmark.types import Category, Head, Kind, Method
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 OWN = ("ADALORA", "BOFT", "CPT", "LILY", "SHADOW", "TRAINABLE_TOKENS")  # a file each: they need more than the library
 
@@ -91,7 +91,7 @@ class Peft(Method):
             return None
         try:
             self.layers(cell.backbone.skeleton(cell.budget, Head(cell.kind, labels=("", " "))), cell)
-        except Unusable as error:
+        except InputError as error:
             return str(error)
         return None
 
@@ -129,7 +129,7 @@ class Peft(Method):
         return configuration(self.peft_type, self.rank, self.options, cell, names)
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
-        """Find what is to be wrapped. Raises Unusable where a layer's shape, or a weight that it shares, forbids it."""
+        """Find what is to be wrapped. Raises InputError where its shape, or a weight that it shares, forbids it."""
         if self.peft_type in BLOCKS:
             return {name: model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)}
         if untargeted(self.peft_type):
@@ -140,18 +140,18 @@ class Peft(Method):
         return found
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Wrap exactly the resolved modules; Unusable where the library refuses, or wraps others."""
+        """Wrap exactly the resolved modules; InputError where the library refuses, or wraps others."""
         names = list(self.layers(model, cell))
         try:
             config = self.configuration(cell, names)
             config = fitted(config, getattr(model, "config", None), len(blocks_of(model, cell.backbone.family)))
             model = mended(peft.get_peft_model(model, config))
         except (ValueError, NotImplementedError) as error:  # a shape that does not divide, a network it does not know
-            raise Unusable(f"{self.peft_type} does not fit this {cell.backbone.family} network: {error}") from error
+            raise InputError(f"{self.peft_type} does not fit this {cell.backbone.family} network: {error}") from error
         wrapped = set(getattr(model, "targeted_module_names", []))
         if wrapped != set(names) and not untargeted(self.peft_type):
             others = ", ".join(sorted(wrapped ^ set(names))[:3])
-            raise Unusable(f"{self.peft_type} wrapped other modules than method.targets names: {others}")
+            raise InputError(f"{self.peft_type} wrapped other modules than method.targets names: {others}")
         return model
 
     def merge(self, model: nn.Module) -> nn.Module:
@@ -183,15 +183,17 @@ class Peft(Method):
                 shutil.copyfile(file, folder / file.name)
 
     def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
-        """Unusable where the folder holds no adapter of this type, or not all of its weights."""
+        """InputError where the folder holds no adapter of this type, or not all of its weights."""
         if not (folder / "adapter_config.json").is_file():
-            raise Unusable(f"{folder}: no adapter_config.json; give the folder that save= wrote")
+            raise InputError(f"{folder}: no adapter_config.json; give the folder that save= wrote")
         saved = peft.PeftConfig.from_pretrained(folder).peft_type.value
         if saved != self.peft_type:
-            raise Unusable(f"{folder} holds a {saved} adapter, not {self.peft_type}: restore with the method it is of")
+            raise InputError(
+                f"{folder} holds a {saved} adapter, not {self.peft_type}: restore with the method it is of"
+            )
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
             try:
                 return mended(peft.PeftModel.from_pretrained(model, folder, is_trainable=False))
             except (UserWarning, RuntimeError) as error:  # what is missing, or of another shape
-                raise Unusable(f"{folder} does not fit this backbone: {error}") from error
+                raise InputError(f"{folder} does not fit this backbone: {error}") from error

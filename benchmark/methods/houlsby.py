@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
-from benchmark import roles
+from benchmark.backbones import roles
 from benchmark.methods.bottleneck import Bottleneck, add_bottleneck, add_to_map, unfit
 from benchmark.methods.invertible import Inversion
 from benchmark.methods.native import Native, freeze
@@ -15,7 +15,7 @@ from benchmark.methods.places import chosen, train, width_of
 from benchmark.types import Category
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 PLACES = ("back",)  # section 2.1: after the projection back to the input size, before the skip connection
 

@@ -12,15 +12,15 @@ import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
-from benchmark import roles
-from benchmark.blocks import blocks_of
+from benchmark.backbones import roles
+from benchmark.backbones.blocks import blocks_of
+from benchmark.errors import InputError
 from benchmark.methods.bottleneck import unfit
 from benchmark.methods.native import Native, Part
 from benchmark.methods.places import chosen
-from benchmark.types import Unusable
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Coupling(Part):
@@ -76,7 +76,7 @@ class Inversion(Native):
         model, family = super().attach(model, cell), cell.backbone.family
         weight = next(iter(chosen(model, family, ["embedding"]).values())).weight
         if weight.shape[1] % 2:
-            raise Unusable(f"embeddings of width {weight.shape[1]} have no halves to couple: choose another method")
+            raise InputError(f"embeddings of width {weight.shape[1]} have no halves to couple: choose another method")
         first = model.get_submodule(blocks_of(model, family)[0])
         first.coupling = Coupling(weight.shape[1] // 2, self.inversion, self.activation).to(weight)
         first.register_forward_pre_hook(couple, with_kwargs=True)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
+from benchmark.errors import InputError
 from benchmark.methods.native import Part
 from benchmark.methods.weights import Rewrite, Rewriting
-from benchmark.types import Category, Unusable
+from benchmark.types import Category
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Shared(Part):
@@ -66,9 +67,9 @@ class KAdaptation(Rewriting):
     def change(self, matrix: torch.Tensor) -> Part:
         outputs, inputs = matrix.shape
         if outputs % self.terms or inputs % self.terms:
-            raise Unusable(f"method.terms={self.terms}: does not divide a weight of {outputs} x {inputs}")
+            raise InputError(f"method.terms={self.terms}: does not divide a weight of {outputs} x {inputs}")
         if self.rank > min(outputs, inputs) // self.terms:
-            raise Unusable(f"method.rank={self.rank}: larger than {min(outputs, inputs)} / {self.terms} terms")
+            raise InputError(f"method.rank={self.rank}: larger than {min(outputs, inputs)} / {self.terms} terms")
         return Kronecker(matrix, self.terms, self.rank)
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:

@@ -13,16 +13,16 @@ import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
-from benchmark import roles
-from benchmark.blocks import blocks_of
+from benchmark.backbones import roles
+from benchmark.backbones.blocks import blocks_of
+from benchmark.errors import near
 from benchmark.methods.native import Native, Part, freeze
 from benchmark.methods.places import chosen, width_of
 from benchmark.methods.side import added
 from benchmark.types import Category, Input
-from benchmark.wording import near
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Encoder(Part):

@@ -15,12 +15,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchmark.errors import InputError
 from benchmark.methods import side
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.types import Category, Kind, Unusable
+from benchmark.types import Category, Kind
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Sizes(NamedTuple):
@@ -140,11 +141,11 @@ class LadderSideTuning(Native):
         return side.refusal(cell)
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Raises Unusable where the side network would have no width."""
+        """Raises InputError where the side network would have no width."""
         freeze(model)
         width = side.width_in(model, cell)
         if self.reduction > width:
-            raise Unusable(f"method.reduction={self.reduction}: the network is {width} wide")
+            raise InputError(f"method.reduction={self.reduction}: the network is {width} wide")
         inner = width // self.reduction
         sizes, encoder = Sizes(width, inner, self.expansion * inner), None
         if cell.kind == Kind.SEQ2SEQ:

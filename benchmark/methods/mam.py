@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmark import roles
+from benchmark.backbones import roles
 from benchmark.methods.bottleneck import add_sides, unfit
 from benchmark.methods.native import Native, freeze
 from benchmark.methods.prefixes import DEPARTS, HEADS, add_prefixes
@@ -14,7 +14,7 @@ from benchmark.types import Category
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from benchmark.types import Method, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Method
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 FILE = "adapter.safetensors"
 
@@ -62,10 +63,10 @@ class Native(Method):
         return model if self.mergeable else super().merge(model)
 
     def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
-        """Attach, then load strictly: Unusable where names or shapes differ."""
+        """Attach, then load strictly: InputError where names or shapes differ."""
         path = folder / FILE
         if not path.is_file():
-            raise Unusable(f"{folder}: no {FILE}; give the folder that save= wrote")
+            raise InputError(f"{folder}: no {FILE}; give the folder that save= wrote")
         return self.load(self.attach(model, cell), path)
 
     def load(self, model: nn.Module, path: Path) -> nn.Module:
@@ -74,13 +75,13 @@ class Native(Method):
         wanted = trained(model, self.trains_buffers)
         for problem, names in (("lacks", wanted.keys() - saved.keys()), ("also has", saved.keys() - wanted.keys())):
             if names:
-                raise Unusable(
+                raise InputError(
                     f"{path} {problem} {', '.join(sorted(names)[:3])} ({len(names)} in all): "
                     "restore with the method and backbone that it was saved with"
                 )
         for name, tensor in wanted.items():
             if tensor.shape != saved[name].shape:
-                raise Unusable(
+                raise InputError(
                     f"{path}: {name} has shape {tuple(saved[name].shape)}, this network needs {tuple(tensor.shape)}"
                 )
             tensor.copy_(saved[name])  # detached from autograd, shared with the network

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmark import roles
-from benchmark.blocks import blocks_of
+from benchmark.backbones import roles
+from benchmark.backbones.blocks import blocks_of
+from benchmark.errors import InputError
 from benchmark.methods.native import Native, freeze
-from benchmark.types import Category, Unusable
+from benchmark.types import Category
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +35,11 @@ class Partial(Native):
         return roles.refusal(cell.backbone.family, ("default",))
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Raises Unusable where the network has fewer blocks."""
+        """Raises InputError where the network has fewer blocks."""
         freeze(model)
         blocks = blocks_of(model, cell.backbone.family)
         if self.blocks > len(blocks):
-            raise Unusable(f"method.blocks={self.blocks}: this {cell.backbone.family} network has {len(blocks)}")
+            raise InputError(f"method.blocks={self.blocks}: this {cell.backbone.family} network has {len(blocks)}")
         for name in blocks[-self.blocks :]:
             model.get_submodule(name).requires_grad_(True)
         return model

@@ -15,7 +15,7 @@ from benchmark.methods.peft_options import configuration
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 GATHERED = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # by the library's allocator, for each parameter

@@ -20,7 +20,7 @@ from benchmark.types import IGNORED, Kind
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 # The library's kinds of token. One must be a label, or it takes none of the batch's own for such: the first one is,
 # which no loss reads.

@@ -11,11 +11,11 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
+from benchmark.errors import InputError
 from benchmark.methods.hf_peft import Peft
-from benchmark.types import Unusable
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Eva(Peft):
         found = super().layers(model, cell)
         for name, layer in found.items():
             if isinstance(layer, nn.Conv2d):
-                raise Unusable(
+                raise InputError(
                     f"method=eva takes directions of vectors, {name} is a Conv2d layer: choose other targets"
                 )
         return found

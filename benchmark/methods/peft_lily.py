@@ -15,14 +15,14 @@ from peft import set_peft_model_state_dict
 from peft.tuners.lily.layer import Linear as LilyLinear
 from safetensors.torch import load_file
 
-from benchmark.blocks import NUMBER
+from benchmark.backbones.blocks import NUMBER
+from benchmark.errors import InputError
 from benchmark.methods.hf_peft import Peft
-from benchmark.types import Unusable
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 FILE = "adapter_model.safetensors"
 
@@ -59,12 +59,12 @@ class Lily(Peft):
     def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
         """Attach, then load: the library would share other layers."""
         if not (folder / FILE).is_file():
-            raise Unusable(f"{folder}: no {FILE}; give the folder that save= wrote")
+            raise InputError(f"{folder}: no {FILE}; give the folder that save= wrote")
         model = self.attach(model, cell)
         try:
             result = set_peft_model_state_dict(model, load_file(folder / FILE))
         except RuntimeError as error:  # of another shape
-            raise Unusable(f"{folder} does not fit this backbone: {error}") from error
+            raise InputError(f"{folder} does not fit this backbone: {error}") from error
         if missing := [key for key in result.missing_keys if "lily_" in key]:
-            raise Unusable(f"{folder} does not fit this backbone: it lacks {', '.join(missing[:3])}")
+            raise InputError(f"{folder} does not fit this backbone: it lacks {', '.join(missing[:3])}")
         return model

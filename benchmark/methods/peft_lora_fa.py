@@ -10,7 +10,7 @@ from benchmark.methods.hf_peft import Peft
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 @dataclass(frozen=True, kw_only=True)

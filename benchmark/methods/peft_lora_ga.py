@@ -16,13 +16,13 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from benchmark.errors import InputError
 from benchmark.methods.fitted import fitted_head
 from benchmark.methods.hf_peft import Peft
 from benchmark.methods.places import inputs_of, width_of
-from benchmark.types import Unusable
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 START = "start.safetensors"  # where A and B began: what the weights miss
 
@@ -47,9 +47,9 @@ class LoraGa(Peft):
         found = super().layers(model, cell)
         for name, layer in found.items():
             if isinstance(layer, nn.Conv2d):
-                raise Unusable(f"method=lora_ga splits a matrix, {name} is a Conv2d layer: choose other targets")
+                raise InputError(f"method=lora_ga splits a matrix, {name} is a Conv2d layer: choose other targets")
             if 2 * self.rank > min(inputs_of(layer), width_of(layer)):
-                raise Unusable(
+                raise InputError(
                     f"method.rank={self.rank}: method=lora_ga takes twice as many directions, and the smaller side of "
                     f"{name} is {min(inputs_of(layer), width_of(layer))}"
                 )
@@ -86,7 +86,7 @@ class LoraGa(Peft):
 
     def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
         if not (folder / START).is_file():
-            raise Unusable(f"{folder}: no {START}; give the folder that save= wrote")
+            raise InputError(f"{folder}: no {START}; give the folder that save= wrote")
         model = super().restore(model, folder, cell)
         _take_off(_layers(model), load_file(folder / START))
         return model

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import peft
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-from benchmark import roles
+from benchmark.backbones import roles
+from benchmark.errors import near
 from benchmark.types import Kind
-from benchmark.wording import near
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 CONFIGS = {kind.value: config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
 TASK_TYPES = {Kind.CAUSAL_LM: "CAUSAL_LM", Kind.SEQ2SEQ: "SEQ_2_SEQ_LM"}

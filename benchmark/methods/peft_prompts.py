@@ -8,7 +8,7 @@ import peft
 from peft.tuners.adaption_prompt.config import TRANSFORMERS_MODEL_CONFIG
 from transformers import DynamicCache, EncoderDecoderCache
 
-from benchmark.types import Unusable
+from benchmark.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,22 +63,22 @@ def mended(model: nn.Module) -> nn.Module:
 
 
 def fitted(config: peft.PeftConfig, network: Any, blocks: int) -> peft.PeftConfig:
-    """Let a configuration know the network's shape where the library reads it wrongly. Raises Unusable."""
+    """Let a configuration know the network's shape where the library reads it wrongly. Raises InputError."""
     limit = next((getattr(network, name) for name in CONTEXT if getattr(network, name, None)), None)
     tokens = getattr(config, "num_virtual_tokens", None)
     if limit and tokens and tokens >= limit:
-        raise Unusable(
+        raise InputError(
             f"method.options.num_virtual_tokens={tokens} leaves no room in a context of {limit} positions: choose less"
         )
     if isinstance(config, peft.PrefixTuningConfig) and config.task_type == peft.TaskType.SEQ_2_SEQ_LM:
         _fit_prefix(config, network)
     if isinstance(config, peft.AdaptionPromptConfig):
         if network.model_type not in TRANSFORMERS_MODEL_CONFIG:
-            raise Unusable(f"ADAPTION_PROMPT knows {', '.join(TRANSFORMERS_MODEL_CONFIG)}, not {network.model_type}")
+            raise InputError(f"ADAPTION_PROMPT knows {', '.join(TRANSFORMERS_MODEL_CONFIG)}, not {network.model_type}")
         config.adapter_layers = config.adapter_layers or blocks
         heads, width = network.num_attention_heads, network.hidden_size
         if (getattr(network, "head_dim", None) or width // heads) * heads != width:
-            raise Unusable(f"ADAPTION_PROMPT takes attention to be as wide as the network, {width}: here it is not")
+            raise InputError(f"ADAPTION_PROMPT takes attention to be as wide as the network, {width}: here it is not")
     return config
 
 

@@ -12,7 +12,7 @@ from benchmark.methods.hf_peft import Peft
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 UNREAD = ("shadow_update_transform", "shadow_update_gate")
 

@@ -10,9 +10,9 @@ from peft.tuners.frod.model import _category_from_key
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from benchmark.errors import InputError
 from benchmark.methods.peft_types import WRAPS
 from benchmark.methods.places import inputs_of, width_of
-from benchmark.types import Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,26 +28,26 @@ Sides = tuple[int, int]  # outputs, inputs
 
 
 def refuse_misfits(peft_type: str, rank: int | None, options: Mapping[str, Any], layers: dict[str, nn.Module]) -> None:
-    """Raises Unusable, naming the first layer that does not fit."""
+    """Raises InputError, naming the first layer that does not fit."""
     if peft_type == "FROD":
         _refuse_unlike(layers)
     for name, layer in layers.items():
         kind = "Conv1D" if isinstance(layer, Conv1D) else type(layer).__name__
         if kind in WRAPS and peft_type not in WRAPS[kind].split():
-            raise Unusable(f"{peft_type} cannot wrap {kind} layers: {name}")
+            raise InputError(f"{peft_type} cannot wrap {kind} layers: {name}")
         start = str(options.get("init_lora_weights", ""))
         if kind in FLAT.get(start.partition("_")[0], ()):  # pissa_niter_4 is pissa by a faster decomposition
-            raise Unusable(f"method.options.init_lora_weights={start} cannot start a {kind} layer: {name}")
+            raise InputError(f"method.options.init_lora_weights={start} cannot start a {kind} layer: {name}")
         if kind not in ("Linear", "Conv1D", "Conv2d"):
             continue
         sides = _sides(layer)
         if rank is not None and peft_type not in UNLIMITED and rank > min(sides):
-            raise Unusable(
+            raise InputError(
                 f"method.rank={rank} is larger than the smaller side of {name}, {sides[1]} inputs x {sides[0]} "
                 f"outputs: choose at most {min(sides)}"
             )
         if problem := PROBLEMS.get(peft_type, _none)(rank or 0, options, sides):
-            raise Unusable(f"{problem}: {name}, {sides[1]} inputs x {sides[0]} outputs")
+            raise InputError(f"{problem}: {name}, {sides[1]} inputs x {sides[0]} outputs")
 
 
 def _refuse_unlike(layers: dict[str, nn.Module]) -> None:
@@ -55,7 +55,9 @@ def _refuse_unlike(layers: dict[str, nn.Module]) -> None:
     for name, layer in layers.items():
         inputs = inputs_of(layer)
         if inputs != (others := shared.setdefault(_category_from_key(name), inputs)):
-            raise Unusable(f"FROD shares a basis among layers of one name: {name} has {inputs} inputs, others {others}")
+            raise InputError(
+                f"FROD shares a basis among layers of one name: {name} has {inputs} inputs, others {others}"
+            )
 
 
 def _sides(layer: nn.Module) -> Sides:

@@ -15,14 +15,15 @@ import peft
 import torch
 from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
 
+from benchmark.errors import InputError
 from benchmark.methods.hf_peft import Peft
 from benchmark.methods.peft_options import configuration
-from benchmark.types import Kind, Unusable
+from benchmark.types import Kind
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class TrainableTokens(Peft):
         found = super().layers(model, cell)
         for name, layer in found.items():
             if self.tokens > layer.num_embeddings:
-                raise Unusable(f"method.tokens={self.tokens}: {name} has {layer.num_embeddings} tokens only")
+                raise InputError(f"method.tokens={self.tokens}: {name} has {layer.num_embeddings} tokens only")
         return found
 
     @torch.no_grad()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from benchmark import roles
-from benchmark.types import Unusable
+from benchmark.backbones import roles
+from benchmark.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,19 +23,19 @@ def inputs_of(module: nn.Module) -> int:
 
 
 def chosen(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
-    """Find the modules that play these roles, by name. Raises Unusable where there are none."""
+    """Find the modules that play these roles, by name. Raises InputError where there are none."""
     modules = dict(model.named_modules())
     try:
         found = roles.resolve(modules, family, wanted)
     except ValueError as error:
-        raise Unusable(str(error)) from error
+        raise InputError(str(error)) from error
     if not found:
-        raise Unusable(f"this {family} network has no module with the role {', '.join(wanted)}")
+        raise InputError(f"this {family} network has no module with the role {', '.join(wanted)}")
     return {name: modules[name] for name in found}
 
 
 def wrapped(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
-    """Find them, to change what they compute. Raises Unusable also where one shares its weight with another.
+    """Find them, to change what they compute. Raises InputError also where one shares its weight with another.
 
     The other would not change with it until both are merged, and where nobody calls the one, nothing is trained.
     """
@@ -47,7 +47,7 @@ def wrapped(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, n
     for name, module in found.items():
         for parameter in module.parameters(recurse=False):
             if others := [other for other in holders[parameter] if other != name]:
-                raise Unusable(
+                raise InputError(
                     f"{name} shares its weight with {', '.join(others)}, which an adapter of it would not change until "
                     f"it is merged into both: leave {', '.join(roles.of(name, module, family))} out of method.targets"
                 )
@@ -55,7 +55,7 @@ def wrapped(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, n
 
 
 def train(model: nn.Module, family: str, wanted: Sequence[str]) -> None:
-    """Let the modules that play these roles be trained. Raises Unusable where there are none."""
+    """Let the modules that play these roles be trained. Raises InputError where there are none."""
     for module in chosen(model, family, wanted).values():
         module.requires_grad_(True)
 

@@ -15,11 +15,11 @@ from torch import nn
 from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from benchmark import roles
-from benchmark.blocks import NUMBER
+from benchmark.backbones import roles
+from benchmark.backbones.blocks import NUMBER
+from benchmark.errors import InputError
 from benchmark.methods.native import Part
 from benchmark.methods.places import chosen, inputs_of, width_of
-from benchmark.types import Unusable
 
 INTERFACE = "prefixed"
 HEADS = ("query", "key", "value")
@@ -121,12 +121,12 @@ def _seen(
 def add_prefixes(model: nn.Module, family: str, length: int, bottleneck: int | None, gated: bool = False) -> None:
     """Give every attention its prefix; with a bottleneck those of one kind (encoder's, decoder's, cross) share a trunk.
 
-    Raises Unusable where the attention is computed in a way that nothing can be prepended to, or the prefix is longer
+    Raises InputError where the attention is computed in a way that nothing can be prepended to, or the prefix is longer
     than the network's context.
     """
     context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     if context is not None and length > context:
-        raise Unusable(f"method.length={length}: this {family} network reads {context} positions")
+        raise InputError(f"method.length={length}: this {family} network reads {context} positions")
     projections, trunks = chosen(model, family, HEADS), {}
     for name, projection in projections.items():
         place = name.rpartition(".")[0]
@@ -134,7 +134,7 @@ def add_prefixes(model: nn.Module, family: str, length: int, bottleneck: int | N
         if not roles.plays(name, family, ["query"]):
             continue
         if not hasattr(sys.modules[type(attention).__module__], "ALL_ATTENTION_FUNCTIONS"):
-            raise Unusable(f"{family}'s attention takes no prefix: visual prompts are for such networks")
+            raise InputError(f"{family}'s attention takes no prefix: visual prompts are for such networks")
         kind, inputs = NUMBER.sub("", place), inputs_of(projection)
         if bottleneck and kind not in trunks:
             trunks[kind] = Trunk(length, inputs, bottleneck)
@@ -152,7 +152,7 @@ def _width_of_keys(projections: dict[str, nn.Module], attention: str, family: st
     for name, module in projections.items():
         if name.rpartition(".")[0] == attention and roles.plays(name, family, ["key"]):
             return width_of(module) // (3 if roles.plays(name, family, ["query"]) else 1)
-    raise Unusable(f"this {family} network's {attention} has no projection of keys")
+    raise InputError(f"this {family} network's {attention} has no projection of keys")
 
 
 def open_gate(projection: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:

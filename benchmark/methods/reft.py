@@ -17,14 +17,15 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from benchmark import roles
-from benchmark.blocks import blocks_of
+from benchmark.backbones import roles
+from benchmark.backbones.blocks import blocks_of
+from benchmark.errors import InputError
 from benchmark.methods.native import Native, Part, freeze
 from benchmark.methods.places import width_of
-from benchmark.types import IGNORED, Category, Input, Kind, Unusable
+from benchmark.types import IGNORED, Category, Input, Kind
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Intervention(Part):
@@ -104,7 +105,7 @@ class Reft(Native):
         return roles.refusal(family, ("default",))
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Raises Unusable where the hidden states are narrower than the rank."""
+        """Raises InputError where the hidden states are narrower than the rank."""
         freeze(model)
         reader = model.get_encoder() if cell.kind == Kind.SEQ2SEQ else model  # generate() calls it by itself
         inside = {id(module) for module in reader.modules()}
@@ -112,7 +113,7 @@ class Reft(Native):
             if id(block) in inside:
                 width, weight = width_of_block(block, cell.backbone.family)
                 if self.rank > width:
-                    raise Unusable(f"method.rank={self.rank}: the hidden states are {width} wide")
+                    raise InputError(f"method.rank={self.rank}: the hidden states are {width} wide")
                 block.intervention = Intervention(width, self).to(weight)
                 block.register_forward_hook(intervene)
         reader.register_forward_pre_hook(partial(note_input, answers=cell.kind == Kind.CAUSAL_LM), with_kwargs=True)

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from benchmark import roles
-from benchmark.blocks import blocks_of
+from benchmark.backbones import roles
+from benchmark.backbones.blocks import blocks_of
+from benchmark.errors import InputError
 from benchmark.methods.native import Native, Part, freeze
 from benchmark.methods.places import chosen, width_of
-from benchmark.types import Category, Kind, Unusable
+from benchmark.types import Category, Kind
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 NORMS_LAST = ("wav2vec2", "hubert", "wavlm")  # unless their configuration says do_stable_layer_norm
 
@@ -78,10 +79,12 @@ class SalientChannels(Native):
         return roles.refusal(cell.backbone.family, wanted)
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Raises Unusable where a block has no state between attention and feed-forward's norm, or too few channels."""
+        """Raises InputError where no state lies between attention and feed-forward's norm, or its channels are few."""
         family = cell.backbone.family
         if family in NORMS_LAST and not model.config.do_stable_layer_norm:
-            raise Unusable(f"this {family} network norms after its branches: no residual state enters the feed-forward")
+            raise InputError(
+                f"this {family} network norms after its branches: no residual state enters the feed-forward"
+            )
         freeze(model)
         norms, downs = (chosen(model, family, [role]) for role in ("norm", "down"))
         for name in blocks_of(model, family):
@@ -90,7 +93,7 @@ class SalientChannels(Native):
             inside = [module for place, module in norms.items() if place.startswith(f"{name}.")]
             norm = [module for module in inside if module.weight.numel() == width][-1]  # not one in the feed-forward
             if self.share > width:
-                raise Unusable(f"method.share={self.share}: {name} has {width} channels")
+                raise InputError(f"method.share={self.share}: {name} has {width} channels")
             block.salient = norm.salient = Salient(width, width // self.share).to(norm.weight)
             norm.register_forward_pre_hook(enter)
             block.register_forward_hook(leave)

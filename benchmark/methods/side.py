@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from benchmark import roles
-from benchmark.blocks import blocks_of
+from benchmark.backbones import roles
+from benchmark.backbones.blocks import blocks_of
+from benchmark.errors import InputError
 from benchmark.methods.places import chosen, width_of
-from benchmark.types import Input, Unusable
+from benchmark.types import Input
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 def refusal(cell: Cell) -> str | None:
@@ -32,13 +33,13 @@ def end_of(model: nn.Module, cell: Cell) -> nn.Module:
 
 
 def blocks_before(end: nn.Module, model: nn.Module, cell: Cell) -> list[nn.Module]:
-    """List the blocks that lead to the end: an encoder feeds a decoder, which is not beside it. Raises Unusable."""
+    """List the blocks that lead to the end: an encoder feeds a decoder, which is not beside it. Raises InputError."""
     blocks = [model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)]
     if not cell.kind.new_head:
         inside = set(end.modules())
         blocks = [block for block in blocks if block in inside]
     if not blocks:
-        raise Unusable(f"this {cell.backbone.family} network has no blocks that a side network could read")
+        raise InputError(f"this {cell.backbone.family} network has no blocks that a side network could read")
     return blocks
 
 

@@ -17,7 +17,7 @@ from benchmark.methods.native import Native, Part, freeze
 from benchmark.types import Category
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Side(Part):

@@ -20,7 +20,7 @@ from benchmark.types import Category
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 Weight = parametrize.ParametrizationList  # the frozen weight is its `original`, what changes it its first entry

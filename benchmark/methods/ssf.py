@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmark import roles
+from benchmark.backbones import roles
 from benchmark.methods.gains import fold, scale
 from benchmark.methods.native import Native, freeze
 from benchmark.types import Category
@@ -18,7 +18,7 @@ from benchmark.types import Category
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 NO_OPERATION = {"embedding", "head"}
 

@@ -16,13 +16,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from benchmark import roles
+from benchmark.backbones import roles
+from benchmark.errors import InputError
 from benchmark.methods.native import Native, Part, freeze
 from benchmark.methods.places import chosen
-from benchmark.types import Category, Unusable
+from benchmark.types import Category
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Alpha(Part):
@@ -68,18 +69,18 @@ class TSA(Native):
         return None
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Raises Unusable where no convolution is 3 x 3, or the features of two partners are mixed."""
+        """Raises InputError where no convolution is 3 x 3, or the features of two partners are mixed."""
         freeze(model)
         found = chosen(model, cell.backbone.family, ["conv"]).values()
         spatial = [module for module in found if module.kernel_size == (3, 3)]
         if not spatial:
-            raise Unusable(f"this {cell.backbone.family} network has no 3 x 3 convolution, which TSA stands beside")
+            raise InputError(f"this {cell.backbone.family} network has no 3 x 3 convolution, which TSA stands beside")
         for module in spatial:
             parametrize.register_parametrization(module, "weight", Alpha(module.weight.detach()), unsafe=True)
         if self.alignment:
             head = model.new_head
             if head.pair:
-                raise Unusable("method.alignment=true: the head reads the difference of two inputs, set it to false")
+                raise InputError("method.alignment=true: the head reads the difference of two inputs, set it to false")
             weight = head.project.weight
             model.encoder.alignment = Alignment(weight.shape[1]).to(weight)
             model.encoder.register_forward_hook(align)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
-from benchmark import roles
+from benchmark.backbones import roles
 from benchmark.methods.bottleneck import Bottleneck, add_to_block, ends, unfit
 from benchmark.methods.native import Native, Part, freeze
 from benchmark.methods.places import inputs_of, width_of, wrapped
@@ -20,7 +20,7 @@ from benchmark.methods.prefixes import DEPARTS, HEADS, Gate, add_prefixes
 from benchmark.types import Category
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Gated(Part):

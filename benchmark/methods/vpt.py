@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
-from benchmark import roles
-from benchmark.blocks import blocks_of
+from benchmark.backbones import roles
+from benchmark.backbones.blocks import blocks_of
 from benchmark.methods.native import Native, Part, freeze
 from benchmark.types import Category
 
 if TYPE_CHECKING:
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Prompt(Part):

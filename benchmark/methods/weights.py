@@ -10,14 +10,14 @@ from torch import nn
 from torch.nn.utils import parametrize
 from transformers.pytorch_utils import Conv1D
 
-from benchmark import roles
+from benchmark.backbones import roles
 from benchmark.methods.native import Native, Part, freeze
 from benchmark.methods.places import wrapped
 
 if TYPE_CHECKING:
     import torch
 
-    from benchmark.types import Cell
+    from benchmark.cell import Cell
 
 
 class Rewrite(Part):
@@ -46,7 +46,7 @@ class Rewriting(Native):
 
     @abstractmethod
     def change(self, matrix: torch.Tensor) -> Part:
-        """Make the module that turns this frozen matrix, outputs x inputs, into the adapted one. Raises Unusable."""
+        """Make the module that turns this frozen matrix, outputs x inputs, into the adapted one. Raises InputError."""
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)

@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmark.report import across, claimed, cost_tables, frame, markup, overview, tables, verdicts, views
 from benchmark.report.drawing import press
 from benchmark.report.drawing.material import Material, material
-from benchmark.report.site import build as site
-from benchmark.report.site.contents import Board, Report
+from benchmark.report.page import build as site
+from benchmark.report.page.contents import Board, Report
 
 USAGE = """usage: python -m benchmark.report [results=DIR]
 

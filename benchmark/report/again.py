@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmark.config.trials import draw, place
 from benchmark.identity import NO_CHOICE
 from benchmark.records import Record
 from benchmark.report import facts
-from benchmark.trials import draw, place
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NOT_SAID = {"_target_", "name", "data", *NO_CHOICE}  # no choice, or said by another word

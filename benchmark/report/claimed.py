@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.errors import MalformedError
 from benchmark.report import facts
 from benchmark.report.statistics import LEVEL, holm
 
@@ -101,13 +102,13 @@ class Verdict:
 
 
 def load(results: Path) -> list[Claim]:
-    """Read the claims. Raises facts.Malformed."""
+    """Read the claims. Raises MalformedError."""
     path = Path(results) / FILE
     entries = facts.rows(path, facts.read(path), "claims")
     claims = [facts.make(Claim, row, f"{path}, claim {row.get('id', n)}") for n, row in enumerate(entries, 1)]
     names = [claim.id for claim in claims]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise facts.Malformed(f"{path}: {', '.join(twice)} stands there twice")
+        raise MalformedError(f"{path}: {', '.join(twice)} stands there twice")
     return claims
 
 

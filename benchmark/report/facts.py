@@ -13,50 +13,48 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from benchmark.errors import MalformedError
+
 Made = TypeVar("Made")
 
 
-class Malformed(ValueError):
-    """A file that is not what it should be; which, where and why."""
-
-
 def read(path: Path) -> dict[str, Any]:
-    """Read one mapping from YAML or JSON. Raises Malformed."""
+    """Read one mapping from YAML or JSON. Raises MalformedError."""
     try:
         if path.suffix == ".json":
             content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)  # NaN is no number
         else:
             content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # what looks like a reference is text
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
-        raise Malformed(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        raise MalformedError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict):
-        raise Malformed(f"{path}: holds no mapping")
+        raise MalformedError(f"{path}: holds no mapping")
     return content
 
 
 def rows(path: Path, content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """Return the list of mappings under a key. Raises Malformed."""
+    """Return the list of mappings under a key. Raises MalformedError."""
     found = content.get(key)
     if not isinstance(found, list) or not found or not all(isinstance(row, dict) for row in found):
-        raise Malformed(f"{path}: {key} is no list of mappings")
+        raise MalformedError(f"{path}: {key} is no list of mappings")
     return found
 
 
 def make(cls: type[Made], content: Mapping[str, Any], where: str) -> Made:
-    """Build a dataclass from a mapping whose every key and type it knows. Raises Malformed."""
+    """Build a dataclass from a mapping whose every key and type it knows. Raises MalformedError."""
     hints = get_type_hints(cls)
     needed = [f.name for f in fields(cls) if (f.default, f.default_factory) == (MISSING, MISSING)]  # type: ignore
     if unknown := [key for key in content if key not in hints]:
-        raise Malformed(f"{where}: no field {', '.join(map(repr, unknown))} (there are {', '.join(hints)})")
+        raise MalformedError(f"{where}: no field {', '.join(map(repr, unknown))} (there are {', '.join(hints)})")
     if missing := [name for name in needed if name not in content]:
-        raise Malformed(f"{where}: {', '.join(missing)} is missing")
+        raise MalformedError(f"{where}: {', '.join(missing)} is missing")
     for key, value in content.items():
         if not _fits(value, hints[key]):
-            raise Malformed(f"{where}: {key}={value!r} is no {getattr(hints[key], '__name__', hints[key])}")
+            raise MalformedError(f"{where}: {key}={value!r} is no {getattr(hints[key], '__name__', hints[key])}")
     try:
         return cls(**content)
     except ValueError as error:
-        raise Malformed(f"{where}: {error}") from None
+        raise MalformedError(f"{where}: {error}") from None
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -51,14 +51,14 @@ class Quoted:
 
 
 def load(results: Path) -> list[Quoted]:
-    """Read every quoted result, those by hand first. Raises facts.Malformed."""
+    """Read every quoted result, those by hand first. Raises MalformedError."""
     folder = Path(results) / FOLDER
     files = [*sorted(folder.glob("*.yaml")), *sorted((folder / "imported").rglob("*.json"))]
     return [one for path in files for one in read(path)]
 
 
 def read(path: Path) -> list[Quoted]:
-    """Read one file: fields that its rows share, then rows. Raises facts.Malformed."""
+    """Read one file: fields that its rows share, then rows. Raises MalformedError."""
     return quote(path, facts.read(path))
 
 

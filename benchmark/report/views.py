@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+from benchmark.config.trials import select
+from benchmark.errors import NoSelectionError
 from benchmark.records import Record
 from benchmark.report.frame import Run
-from benchmark.trials import Unselected, select
 
 WRITE = json.JSONEncoder(sort_keys=True).encode  # json.dumps makes such a thing anew for each value
 DEFAULTS, TUNED, SIZED, CHOSEN = "", "tuned", "sized", "trials"  # the last: a trial that somebody named
@@ -71,6 +72,6 @@ def _chosen(record: Record, tuning: list[Record], known: dict[str, int | None]) 
     if name not in known:
         try:
             known[name] = select(tuning, config, search).trial
-        except Unselected:
+        except NoSelectionError:
             known[name] = None
     return known[name]

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
 from benchmark.backbones.vision import VisionNetwork
-from benchmark.build import build
+from benchmark.config.build import build
 from benchmark.types import Head, Kind
 from scripts.pretraining.common import Batch, Pretraining
 from tasks.embedded.textures import Textures

@@ -14,8 +14,8 @@ from transformers import EsmConfig, EsmModel, EsmTokenizer
 from transformers.models.esm import modeling_esm
 
 from benchmark.backbones.protein import ProteinNetwork
-from benchmark.build import build
-from benchmark.compose import CONFIGS
+from benchmark.config.build import build
+from benchmark.config.compose import CONFIGS
 from benchmark.types import IGNORED, Head, Kind
 from scripts.pretraining.common import Batch, Pretraining
 from tasks.embedded.lattice import RESIDUES

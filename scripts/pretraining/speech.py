@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
 
 from benchmark.backbones.hearing import Hearing, reach
-from benchmark.build import build
+from benchmark.config.build import build
 from benchmark.types import IGNORED, Head, Kind
 from scripts.pretraining.common import Batch, Pretraining
 from tasks.embedded.spoken_words import Heard

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from benchmark.build import build
+from benchmark.config.build import build
 from scripts.pretraining.common import Batch, Pretraining
 from tasks.common import Corpus
 

@@ -20,7 +20,8 @@ from babel.lists import format_list
 from babel.numbers import format_compact_decimal, format_currency
 from babel.units import format_unit
 
-from benchmark.types import Example, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Example, Splits
 from tasks.common import Corpus, Data, by_hash, disjoint, unit_hash
 
 PRETRAIN = 0.6  # share of the items that only pretraining may see
@@ -103,7 +104,7 @@ def worded(item: Item, where: Locale) -> str | None:
 
 
 def locale(code: str) -> Locale:
-    """Load a locale with data of its own. Raises Unusable with near matches.
+    """Load a locale with data of its own. Raises InputError with near matches.
 
     babel writes what it resolves for one locale into the data that it shares with the next one, so that Zulu months
     came out in Hebrew after Hebrew had been asked for: every locale starts from an empty cache.
@@ -117,7 +118,7 @@ def locale(code: str) -> Locale:
         from difflib import get_close_matches
 
         near = get_close_matches(code, localedata.locale_identifiers(), cutoff=0.5)
-        raise Unusable(f"CLDR has no locale {code!r} (near: {', '.join(near) or 'none'})") from error
+        raise InputError(f"CLDR has no locale {code!r} (near: {', '.join(near) or 'none'})") from error
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.types import Example, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Example, Splits
 from tasks.common import Data
 from tasks.embedded.espeak import person, speak
 from tasks.embedded.voices import RATE, phrases, utterances
@@ -26,7 +27,7 @@ class Spoken(Data):
 
     def __post_init__(self) -> None:
         if set(self.accents) & set(self.shifted_accents):
-            raise Unusable("data.shifted_accents: an accent of data.accents is no shift")
+            raise InputError("data.shifted_accents: an accent of data.accents is no shift")
 
     def said(self, split: str, texts: Sequence[str], targets: Sequence[Any], shifted: bool = False) -> list[Example]:
         """Speak one split; the same texts in the same order always sound the same."""

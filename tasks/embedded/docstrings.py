@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.types import Example, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Example, Splits
 from tasks.common import Corpus, Data, by_hash, disjoint, unit_hash
 
 VALID, TEST = 0.08, 0.12
@@ -103,7 +104,7 @@ def folder_of(package: str) -> Path:
         return Path(sysconfig.get_path("stdlib"))
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise Unusable(f'the package {package!r} is not installed: pip install -e ".[embedded]"')
+        raise InputError(f'the package {package!r} is not installed: pip install -e ".[embedded]"')
     return Path(spec.origin).parent
 
 

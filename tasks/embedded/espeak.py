@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.types import Unusable
+from benchmark.errors import InputError
 from tasks.cache import cached
 
 RATE = 22_050  # Hz, the synthesiser's own
@@ -48,7 +48,7 @@ class Spoken(NamedTuple):
 
 
 def speak(utterances: Sequence[Utterance], rate: int) -> list[Spoken]:
-    """Speak a list from a fresh start, at this sampling rate. Raises Unusable where eSpeak NG is missing or refuses."""
+    """Speak a list from a fresh start, at this sampling rate. Raises InputError without eSpeak NG."""
     data_folder()
     key = {
         "utterances": [list(u) for u in utterances],
@@ -70,7 +70,7 @@ def _heard(utterances: Sequence[Utterance], rate: int) -> dict[str, np.ndarray]:
     done = subprocess.run(command, input=said, capture_output=True, cwd=Path(__file__).parents[2], check=False)
     if done.returncode:
         last = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise Unusable(f"eSpeak NG could not speak {len(utterances)} utterances: {last}")
+        raise InputError(f"eSpeak NG could not speak {len(utterances)} utterances: {last}")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as spoken:
         heard = dict(spoken)
     clips = [soxr.resample(clip, RATE, rate) for clip in np.split(heard["samples"], heard["ends"][:-1])]
@@ -78,11 +78,11 @@ def _heard(utterances: Sequence[Utterance], rate: int) -> dict[str, np.ndarray]:
 
 
 def data_folder() -> Path:
-    """Find eSpeak's data. Raises Unusable where it is not installed."""
+    """Find eSpeak's data. Raises InputError where it is not installed."""
     try:
         import espeakng_loader
     except ImportError as error:
-        raise Unusable('speech is made by eSpeak NG, which is not installed: pip install -e ".[embedded]"') from error
+        raise InputError('speech is made by eSpeak NG, which is not installed: pip install -e ".[embedded]"') from error
     return Path(espeakng_loader.get_data_path())
 
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.types import Example, Splits, Unusable
+from benchmark.errors import InputError
+from benchmark.types import Example, Splits
 from tasks.cache import cached
 from tasks.common import Data, unit_hash
 
@@ -48,9 +49,9 @@ class Histology(Data):
 
     def __post_init__(self) -> None:
         if not 8 <= self.patch <= TILE - GAP:
-            raise Unusable(f"data.patch: {self.patch} given, 8 to {TILE - GAP} pixels fit (task.size sets it)")
+            raise InputError(f"data.patch: {self.patch} given, 8 to {TILE - GAP} pixels fit (task.size sets it)")
         if self.stride < 1:
-            raise Unusable(f"data.stride: {self.stride} given, at least 1 pixel wanted")
+            raise InputError(f"data.stride: {self.stride} given, at least 1 pixel wanted")
 
     def splits(self) -> Splits:
         """Cut patches; the thirds of the training patches' stain are the levels."""
@@ -90,11 +91,11 @@ class Histology(Data):
 
 
 def skimage() -> ModuleType:
-    """Import the package that has the section. Raises Unusable where it is not installed."""
+    """Import the package that has the section. Raises InputError where it is not installed."""
     try:
         import skimage
     except ImportError as error:
-        raise Unusable("the package 'scikit-image' is not installed: pip install -e \".[embedded]\"") from error
+        raise InputError("the package 'scikit-image' is not installed: pip install -e \".[embedded]\"") from error
     return skimage
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.types import Unusable
+from benchmark.errors import InputError
 
 MEDICAL = ("ihc", "cell", "microaneurysms", "retina", "phantom")  # of the same folder, never read
 HELD_OUT = 0.15  # share of each image's columns, at its right edge, that pretraining never sees
@@ -26,7 +26,7 @@ class Textures:
 
     def __post_init__(self) -> None:
         if known := sorted(set(self.images) & set(MEDICAL)):
-            raise Unusable(f"corpus.images: {', '.join(known)} is medical, pretraining must not see it")
+            raise InputError(f"corpus.images: {', '.join(known)} is medical, pretraining must not see it")
 
     def parts(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Give the left part of each image, for pretraining, and the right one, held out; float32, mean 0, std 1."""
@@ -55,7 +55,7 @@ def folder() -> Path:
     """Find the images without importing their package."""
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise Unusable("the package 'scikit-image' is not installed: pip install -e \".[embedded]\"")
+        raise InputError("the package 'scikit-image' is not installed: pip install -e \".[embedded]\"")
     return Path(spec.origin).parent / "data"
 
 
@@ -65,7 +65,7 @@ def read(name: str) -> np.ndarray:
 
     files = sorted(folder().glob(f"{name}.[pj][np]g"))
     if not files:
-        raise Unusable(f"corpus.images: scikit-image's wheel has no {name}.png or {name}.jpg")
+        raise InputError(f"corpus.images: scikit-image's wheel has no {name}.png or {name}.jpg")
     with Image.open(files[0]) as image:
         return np.asarray(image.convert("L"))
 

@@ -1,0 +1,71 @@
+"""Turn a configuration node into a checked, frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from hydra.utils import get_class
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from benchmark.errors import InputError, near
+
+
+def build(node: Mapping[str, Any], where: str) -> Any:
+    """Build the dataclass that a node's `_target_` names; nodes inside it likewise.
+
+    Raises InputError, naming the key, for an unknown or missing key and for a value of the wrong type.
+    """
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise InputError(f"{where}: {node!r} given, a node with a _target_ wanted")
+    try:
+        target = get_class(node["_target_"])
+    except (ImportError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{where}._target_: {node['_target_']!r} cannot be imported: {reason}") from error
+    fields = {f.name: f for f in dataclasses.fields(target) if f.init}
+    hints = get_type_hints(target)
+    given = {key: value for key, value in node.items() if key != "_target_"}
+    for key in given:
+        if key not in fields:
+            raise InputError(f"{where}.{key}: no such key{near(key, fields)}")
+    values = {}
+    for key in fields:
+        if key not in given or given[key] == MISSING:
+            raise InputError(f"{where}.{key}: required, and not given")
+        value = given[key]
+        if dataclasses.is_dataclass(value):  # built before
+            values[key] = value
+            continue
+        nested = isinstance(value, Mapping) and "_target_" in value
+        values[key] = build(value, f"{where}.{key}") if nested else typed(value, hints[key], f"{where}.{key}")
+    return target(**values)
+
+
+def typed(value: Any, hint: Any, where: str) -> Any:
+    """Convert a plain value to the type a field declares. Raises InputError."""
+    if dataclasses.is_dataclass(hint):
+        raise InputError(f"{where}: {value!r} given, a node with a _target_ wanted")
+    holder = dataclasses.make_dataclass("Holder", [("value", hint)])
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(holder), {"value": value})
+        return OmegaConf.to_container(merged, throw_on_missing=True)["value"]
+    except OmegaConfBaseException as error:
+        raise InputError(f"{where}: {value!r} given, {name_of(hint)} wanted") from error
+
+
+def name_of(hint: Any) -> str:
+    """Name a type as a user would write it."""
+    text = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    return text.replace(" | ", " or ").replace("None", "null")
+
+
+def plain(built: Any) -> Any:
+    """Give a built object's values back as plain data, `_target_` included: the resolved choices of a record."""
+    if dataclasses.is_dataclass(built):
+        name = f"{type(built).__module__}.{type(built).__qualname__}"
+        values = {f.name: plain(getattr(built, f.name)) for f in dataclasses.fields(built)}
+        return {"_target_": name, **values}
+    return built

@@ -1,0 +1,139 @@
+"""Successive halving: which trials run to which step, the better of them going on from where they stopped."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from benchmark.config.trials import BEYOND, moved, ranking, trial_of
+from benchmark.errors import InputError, NoSelectionError, VacantPlaceError
+from benchmark.records import Record
+from benchmark.types import looks
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "tuning.yaml"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A step of tuning."""
+
+    trials: int  # that run in it, the best of the rung below
+    share: float  # of the budget's steps, after which it stops
+    seeds: tuple[int, ...]
+
+
+@functools.cache
+def rungs() -> tuple[Rung, ...]:
+    """Read the rungs; after the last one comes that of the trial beyond the edge, with the same seeds."""
+    found: Any = OmegaConf.to_container(OmegaConf.load(CONFIG))
+    made = [Rung(rung["trials"], rung["share"], tuple(rung["seeds"])) for rung in found["rungs"]]
+    return (*made, Rung(1, made[-1].share, made[-1].seeds))
+
+
+def stops(budget: Mapping[str, Any]) -> list[int]:
+    """Give the step after which each rung stops: the look nearest to its share, of two the later one.
+
+    Raises InputError where a rung would end where the one below it did.
+    """
+    places, shares = looks(budget["steps"], budget["evaluations"]), [rung.share for rung in rungs()]
+    found = [min(places, key=lambda look: (abs(look - share * budget["steps"]), -look)) for share in shares]
+    if len(set(found)) < len(set(shares)):
+        said = ", ".join(f"{share:g}" for share in dict.fromkeys(shares))
+        raise InputError(
+            f"budget.evaluations: {budget['evaluations']} given, but tuning stops after {said} of the steps, where "
+            "valid is looked at: give more looks, or run the trials in full (trial=0,1,2,3)"
+        )
+    return found
+
+
+def places(words: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Lay out the cells of words that name a rung; other words are one cell."""
+    rung = number(words)
+    if rung is None or any(word.startswith("place=") for word in words):
+        return [words]
+    seeds, trials = rungs()[rung].seeds, range(rungs()[rung].trials)
+    return [(*words, f"seed={seed}", f"place={place}") for seed in seeds for place in trials]
+
+
+def below(words: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """List the cells that must be recorded before it is known which trial these words are of."""
+    rung = number(words)
+    if not rung:
+        return []
+    rest = [word for word in words if word.partition("=")[0] not in ("rung", "seed", "place")]
+    return places((f"rung={rung - 1}", *rest))
+
+
+def number(words: Sequence[str]) -> int | None:
+    """Give the rung that words name. Raises InputError where there is no such rung."""
+    said = [word.partition("=")[2] for word in words if word.startswith("rung=")]
+    if not said:
+        return None
+    if not said[-1].isdecimal() or int(said[-1]) >= len(rungs()):
+        raise InputError(f"rung: {said[-1]} given, 0 to {len(rungs()) - 1} wanted (configs/tuning.yaml)")
+    return int(said[-1])
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What is known of one method's tuning on one task and backbone, and which trials run next."""
+
+    method: str
+    search: Mapping[str, Any]
+    budget: Mapping[str, Any]
+    records: Sequence[Record]  # of this budget
+
+    def stop(self, rung: int) -> int:
+        """Give the step after which a rung stops."""
+        return stops(self.budget)[rung]
+
+    def trial(self, rung: int, place: int) -> int:
+        """Give the trial that runs at a place of a rung. Raises VacantPlaceError, or NoSelectionError."""
+        found = self.entrants(rung)
+        if place >= len(found):
+            raise VacantPlaceError(self._vacancy(rung, len(found)))
+        return found[place]
+
+    def entrants(self, rung: int) -> list[int]:
+        """List the trials that run in a rung, the best first. Raises NoSelectionError."""
+        if rung == 0:
+            return list(range(rungs()[0].trials)) if self.search else [0]  # with nothing to draw there is one trial
+        before = [trial for trial, _ in self.standing(rung - 1)]
+        if rung < len(rungs()) - 1:
+            return before[: rungs()[rung].trials]
+        return [BEYOND + trial for trial in before[:1] if moved(self.method, self.search, trial)]
+
+    def standing(self, rung: int) -> list[tuple[int, float]]:
+        """Order a rung's trials by their valid loss; one that failed has no place. Raises NoSelectionError."""
+        trials, seeds, stop = self.entrants(rung), rungs()[rung].seeds, self.stop(rung)
+        known = {
+            (trial_of(r), r.seed): r for r in self.records if (r.config.get("until") or self.budget["steps"]) == stop
+        }
+        for trial, seed in itertools.product(trials, seeds):
+            if (trial, seed) not in known:
+                raise NoSelectionError(f"rung {rung} of tuning is not complete: trial {trial} lacks seed {seed}")
+        return ranking({trial: [known[trial, seed] for seed in seeds] for trial in trials})
+
+    def dropped(self, rung: int) -> list[str]:
+        """Name the runs of the rung below from which nothing goes on to a rung."""
+        if rung == 0 or rung == len(rungs()) - 1:
+            return []
+        stay, ended = self.entrants(rung), set(self.entrants(rung - 1))
+        return [r.run_id for r in self.records if trial_of(r) in ended and trial_of(r) not in stay]
+
+    def _vacancy(self, rung: int, found: int) -> str:
+        if rung == 0:
+            return "nothing is drawn of this method: its default is its only trial"
+        if rung == len(rungs()) - 1:
+            return (
+                "the best trial does not lie at the edge of its range"
+                if self.standing(rung - 1)
+                else "no trial is left"
+            )
+        return f"{found or 'no'} trial{'s are' if found > 1 else ' is'} left"

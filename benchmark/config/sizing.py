@@ -1,0 +1,97 @@
+"""Equal sizes: the value of a method's knob whose trainable parameters, or files, come closest to a wanted number."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmark.cell import Cell
+from benchmark.config.build import build, plain
+from benchmark.config.trials import place
+from benchmark.engine.optimiser import in_head
+from benchmark.errors import InputError
+from benchmark.types import Head
+
+MOST = 2**16  # no knob is tried beyond
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """What came closest."""
+
+    knob: str
+    value: int
+    reached: int
+
+
+def solve(cell: Cell) -> Solution:
+    """Find the value of the knob `sized_by`; the network is its shapes alone. Raises InputError where there is none."""
+    knob, name, wanted = cell.method.sized_by, cell.names.get("method"), cell.size
+    if knob is None:
+        raise InputError(f"size={wanted}: {name} has no knob that makes it larger; leave size out for this method")
+    if not cell.method.weightless:
+        raise InputError(f"size={wanted}: {name} reads the weights, which are not loaded for that; leave size out")
+    found: dict[int, int | None] = {}
+
+    def reach(value: int) -> int | None:
+        if value not in found:
+            try:
+                found[value] = MEASURES[cell.size_of](cell, turned(cell.method, knob, value))
+            except InputError:  # larger than the layer
+                found[value] = None
+        return found[value]
+
+    _search(reach, wanted)
+    fitting = {value: reached for value, reached in found.items() if reached is not None}
+    if not fitting:
+        raise InputError(f"size={wanted}: method.{knob}=1 does not fit this network")
+    best = min(fitting, key=lambda value: (abs(fitting[value] - wanted), value))
+    return Solution(knob, best, fitting[best])
+
+
+def _search(reach: Callable[[int], int | None], wanted: int) -> None:
+    """Double until the size is passed, then halve the gap; what cannot be is passed as well."""
+
+    def passed(value: int) -> bool:
+        reached = reach(value)
+        return reached is None or reached >= wanted
+
+    low, high = 0, 1
+    while high < MOST and not passed(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if passed(middle) else (middle, high)
+
+
+def turned(method: Any, knob: str, value: Any) -> Any:
+    """Give the same method with another value of a knob."""
+    node = plain(method)
+    place(node, knob, value)
+    return build(node, "method")
+
+
+def attached(cell: Cell, method: Any) -> Any:
+    """Attach a method to the network's shapes."""
+    skeleton = cell.backbone.skeleton(cell.budget, Head(cell.kind, labels=("", " ")))
+    return method.attach(skeleton, dataclasses.replace(cell, method=method))
+
+
+def trainable(cell: Cell, method: Any) -> int:
+    """Count what a method trains beside a new head."""
+    model = attached(cell, method)
+    return sum(p.numel() for n, p in model.named_parameters() if p.requires_grad and not in_head(n))
+
+
+def weighed(cell: Cell, method: Any) -> int:
+    """Write the adapter with whatever numbers, and weigh its files; memory that nobody reads is not taken."""
+    model = attached(cell, method).to_empty(device="cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        method.save(model, Path(folder))
+        return sum(f.stat().st_size for f in Path(folder).rglob("*.safetensors"))
+
+
+MEASURES = {"params": trainable, "bytes": weighed}

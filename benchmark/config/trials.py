@@ -1,0 +1,235 @@
+"""Tuning trials: what a trial draws, and which one the tuning records choose."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.errors import NoSelectionError
+from benchmark.identity import choices
+from benchmark.records import Record
+
+SELECTED = "selected"  # instead of a number: what the tuning records choose
+REACH = 0.25  # of a range, likewise: so far a trial beyond an edge lies from the one that was best
+BEYOND = 1000  # added to the number of a trial: the one beyond its edge
+DIGITS = 30  # binary ones, of a draw's place in its range
+MARGIN = 0.1  # of a range, on its logarithmic scale: a value this near to its end is at the edge
+
+
+def draw(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
+    """Draw a value for every knob; each is a function of method, knob and trial, so that a new knob moves no other.
+
+    Trial 0 is the method's default: nothing is drawn (Gulrajani and Lopez-Paz 2021, arXiv 2007.01434). Trial BEYOND + k
+    is trial k, with what lies at the edge of its range moved beyond it.
+    """
+    if trial >= BEYOND:
+        return draw(method, search, trial - BEYOND) | moved(method, search, trial - BEYOND)
+    return {knob: _value(space, _place(method, knob, trial)) for knob, space in search.items()} if trial else {}
+
+
+def _place(method: str, knob: str, trial: int) -> float:
+    """Place a trial in a knob's range: a van der Corput sequence of the knob's own, shuffled and scrambled (Owen 1995).
+
+    Of trials 1 to 2**n one lies in each of 2**n equal parts, so none is left out by chance; two knobs choose their
+    parts independently of each other.
+    """
+    index, place = trial - 1, 0
+    for digit in range(DIGITS):
+        said = f"{method} {knob} {digit} {place} {index >> 1}"
+        flip = hashlib.sha256(said.encode()).digest()[0] & 1
+        place, index = 2 * place + (index & 1 ^ flip), index >> 1
+    return place / 2**DIGITS
+
+
+def _value(space: Any, place: float) -> Any:
+    if isinstance(space, Mapping):
+        value = space["low"] * (space["high"] / space["low"]) ** place
+        return float(f"{value:.4g}")
+    return space[int(place * len(space))]
+
+
+def moved(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
+    """Move what a trial drew at the edge of a range REACH of it further out; values of a list have nothing beyond."""
+    found = {}
+    for knob, value in draw(method, search, trial).items() if trial < BEYOND else ():
+        if isinstance(search[knob], Mapping) and (end := _end(search[knob], value)):
+            found[knob] = _value(search[knob], _share(search[knob], value) + REACH * end)
+    return found
+
+
+def _share(space: Mapping[str, float], value: float) -> float:
+    return math.log(value / space["low"]) / math.log(space["high"] / space["low"])
+
+
+def _end(space: Any, value: Any) -> int:
+    """Say whether a value lies at the lower end of its range (-1), at the upper one (1), or in its middle."""
+    if isinstance(space, Mapping):
+        low, high = _share(space, value) < MARGIN, _share(space, value) > 1 - MARGIN
+    elif len(space) > 2 and all(isinstance(known, int | float) for known in space):
+        low, high = value == min(space), value == max(space)
+    else:  # of two or of words there is no middle
+        return 0
+    return high - low
+
+
+def edges(search: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """Name the knobs whose value lies at an end of its range: the best one may lie beyond."""
+    ends = {knob: _end(search[knob], value) for knob, value in values.items()}
+    return [f"{k}={values[k]:g} is near its {'lowest' if end < 0 else 'highest'}" for k, end in ends.items() if end]
+
+
+def place(node: dict[str, Any], knob: str, value: Any) -> None:
+    """Set a knob, which a dot leads into a nested node."""
+    *parents, leaf = knob.split(".")
+    for parent in parents:
+        node = node[parent]
+    node[leaf] = value
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The trial that tuning chose, and what it was chosen from."""
+
+    trial: int
+    loss: float  # the lowest on valid after the first step; the mean over the seeds
+    trials: int
+    seeds: tuple[int, ...]
+    budget: dict[str, Any]  # that the tuning runs were given
+    fraction: float | None
+    runs: tuple[str, ...]  # ids of all tuning records that were compared
+    dropped: tuple[str, ...]  # of these, the ones from which no final run goes on
+    steps: int  # that all of them took
+    seconds: float
+
+
+def select(records: Iterable[Record], config: dict[str, Any], free: Collection[str]) -> Selection:
+    """Choose the trial with the lowest mean valid loss over the tuning seeds.
+
+    The loss is the lowest of its looks after the first step: a final run of the trial answers with that state, unless
+    nothing was better than no training. It is a proper score of every valid example, where a few answers' BLEU or
+    accuracy move by chance. Ties go to fewer trainable parameters, then to the lower trial. Compared are tuning records
+    that differ from config in free knobs, seed, trial, budget and fraction alone, and ran to the last step of their
+    budget; where tuning had several budgets, those of config's own. Raises NoSelectionError where there are none,
+    or where a trial lacks a seed that another has, unless it is one of those that stopped on their way.
+    """
+    compared = like(records, config, free)
+    trials: dict[int, list[Record]] = {}
+    ended = [record for record in compared if not record.config.get("until")]
+    for record in sorted(ended, key=lambda r: r.seed):
+        trials.setdefault(trial_of(record), []).append(record)
+    seeds = sorted({r.seed for r in ended})
+    whole = {trial: runs for trial, runs in trials.items() if len({r.seed for r in runs}) == len(seeds)}
+    if len(ended) == len(compared) and (lacking := sorted(trials.keys() - whole.keys())):
+        missing = sorted(set(seeds) - {r.seed for r in trials[lacking[0]]})
+        raise NoSelectionError(f"trial=selected: tuning is not complete, trial {lacking[0]} lacks seed {missing[0]}")
+    if not ended:
+        raise NoSelectionError(
+            "trial=selected: tuning is not complete, no trial has the whole budget; +sweep=tune goes on"
+        )
+    ranked = ranking(whole)
+    if not ranked:
+        raise NoSelectionError("trial=selected: every trial failed; python -m benchmark.status shows why")
+    return _selection(*ranked[0], compared, seeds, _given(choices(config)))
+
+
+def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequence[int], given: str) -> Selection:
+    kept = [r for r in compared if trial_of(r) == best and _given(r.choices) == given]
+    steps, seconds = zip(*map(spent, compared), strict=True)
+    return Selection(
+        trial=best, loss=loss, trials=len({trial_of(r) for r in compared if r.status != "skipped"}), seeds=tuple(seeds),
+        budget=compared[0].config["budget"], fraction=compared[0].config.get("fraction"),
+        runs=tuple(sorted(r.run_id for r in compared)), dropped=tuple(r.run_id for r in compared if r not in kept),
+        steps=sum(steps), seconds=round(sum(seconds), 1),
+    )  # fmt: skip
+
+
+def spent(record: Record) -> tuple[int, float]:
+    """Give the steps and seconds that a run took itself, without those of the run that it went on from."""
+    steps, seconds = (record.value("cost", f"inherited_{name}") or 0 for name in ("steps", "seconds"))
+    taken = max((m.step for m in record.measurements if m.split == "train" and m.step), default=0)
+    return int(taken - steps), record.seconds() - seconds
+
+
+def trial_of(record: Record) -> int:
+    """Give the trial that a record is of."""
+    return record.config.get("trial") or 0
+
+
+def ranking(trials: Mapping[int, Sequence[Record]]) -> list[tuple[int, float]]:
+    """Order trials by the mean valid loss of their runs, the best first; one that failed or has no loss is left out."""
+    found = {}
+    for trial, runs in trials.items():
+        losses = [reached(run) for run in runs]  # a record holds finite numbers alone
+        if None not in losses and all(run.status == "done" for run in runs):
+            found[trial] = statistics.fmean(losses)
+    return sorted(found.items(), key=lambda one: (one[1], _size(trials[one[0]]), one[0]))
+
+
+def reached(run: Record) -> float | None:
+    """Give the lowest valid loss after the first step.
+
+    A run that kept its untrained state has that state's loss, which is the same for every trial: early in training that
+    would be a tie of trials that differ.
+    """
+    looks = [m.value for m in run.measurements if m[:2] == ("valid", "loss") and m.step]
+    return min(looks, default=run.value("valid", "loss"))
+
+
+def like(
+    records: Iterable[Record], config: dict[str, Any], free: Collection[str], same_budget: bool = False
+) -> list[Record]:
+    """Leave the tuning records of config's method and task, of one budget. Raises NoSelectionError."""
+    own = choices(config)
+    wanted = _like(own, free)
+    # a final run has no phase written down: nobody chose one
+    known = [r for r in records if r.config.get("phase") and _like(r.choices, free) == wanted]
+    if same_budget:
+        known = [r for r in known if _given(r.choices) == _given(own)]
+    return _of_one_budget(known, own)
+
+
+def _like(own: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
+    """Leave of a run's choices what another of the same method and task must share."""
+    method = {name: value for name, value in _leaves(own["method"]) if name not in free}
+    return {"task": own["task"], "method": method, "backbone": own["backbone"]}
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in node.items():
+        yield from _leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(prefix + name, value)]
+
+
+def _of_one_budget(records: list[Record], own: Mapping[str, Any]) -> list[Record]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(_given(record.choices), []).append(record)
+    if not groups:
+        raise NoSelectionError(
+            "trial=selected: no tuning record of this task, method and backbone; run phase=tune first"
+        )
+    if len(groups) > 1 and _given(own) not in groups:
+        said = sorted(_spent(members[0].choices) for members in groups.values())
+        raise NoSelectionError(
+            f"trial=selected: tuning had {len(groups)} budgets ({'; '.join(said)}), none is this run's own: "
+            "keep the records of one"
+        )
+    return groups[_given(own)] if _given(own) in groups else next(iter(groups.values()))
+
+
+def _given(own: Mapping[str, Any]) -> str:
+    """Name all of a budget: losses over other examples of valid, or after other looks, are not compared."""
+    return json.dumps([own["budget"], own.get("fraction")], sort_keys=True)
+
+
+def _spent(own: Mapping[str, Any]) -> str:
+    budget = own["budget"]
+    return f"{budget['name']}, {budget['steps']} steps, fraction {own.get('fraction') or 1}"
+
+
+def _size(runs: Sequence[Record]) -> float:
+    return max(run.value("cost", "trainable_params") or 0 for run in runs)

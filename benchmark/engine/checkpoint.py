@@ -1,0 +1,251 @@
+"""Stopping a run in the middle and going on later: the training state on disk, and the signals that ask for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.engine.distributed import here, wanted
+from benchmark.records import Measurement
+from benchmark.types import TUNE
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from benchmark.cell import Cell
+    from benchmark.engine.meter import Meter
+
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)
+]  # the end; a launcher's warning
+TENSORS, REST = "state.safetensors", "state.json"
+
+
+class Paused(BaseException):
+    """The run was asked to stop, and what it had done lies on disk. No Exception: it is no failure."""
+
+    def __init__(self, signum: int, found: Any, step: int | None) -> None:
+        super().__init__(signum)
+        self.signum, self.found, self.step = signum, found, step
+
+
+@dataclass
+class Training:
+    """Everything that a step changes."""
+
+    model: nn.Module
+    cell: Cell
+    optimizer: Any
+    schedule: Any
+    best: Any
+    meter: Meter
+    step: int = 0
+    points: list[Measurement] = field(default_factory=list)  # of the curves
+
+    def note(self, point: Measurement) -> Measurement:
+        """Keep a point, and give it back."""
+        self.points.append(point)
+        return point
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Collect what is a tensor."""
+        import numpy as np
+        import torch
+
+        found = {f"model.{name}": tensor for name, tensor in self._moving()}
+        found |= {f"best.{name}": tensor for name, tensor in self.best.state.items()}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+        found |= {f"method.{name}": value for name, value in self.cell.method.progress(self.model).items()}
+        found |= {
+            "random.torch": torch.get_rng_state(),
+            "random.numpy": torch.from_numpy(np.random.get_state()[1].astype("int64")),
+        }
+        if self.meter.device.startswith("cuda"):
+            found["random.cuda"] = torch.cuda.get_rng_state(self.meter.device)
+        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in found.items()}
+
+    def rest(self) -> dict[str, Any]:
+        """Collect what is none."""
+        import numpy as np
+
+        groups = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.state_dict()["param_groups"]]
+        schedule = {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"}
+        return {
+            "step": self.step,
+            "points": self.points,
+            "best": self.best.loss,
+            "groups": groups,
+            "schedule": schedule,
+            "meter": self.meter.state(),
+            "python": random.getstate(),
+            "numpy": list(np.random.get_state()[2:]),
+        }
+
+    def load(self, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
+        """Put everything back as it was."""
+        import numpy as np
+        import torch
+
+        parts: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            part, _, inner = name.partition(".")
+            parts.setdefault(part, {})[inner] = tensor
+        with torch.no_grad():
+            for name, tensor in self._moving():
+                tensor.copy_(parts["model"][name])
+        device = self.meter.device
+        self.best.state = {name: tensor.to(device) for name, tensor in parts.get("best", {}).items()}
+        self.best.loss = rest["best"]
+        self.optimizer.load_state_dict(_optimizer(self.optimizer, parts.get("optimizer", {}), rest["groups"]))
+        self.schedule.load_state_dict(self.schedule.state_dict() | rest["schedule"])
+        self.cell.method.resume(
+            self.model, {name: tensor.to(device) for name, tensor in parts.get("method", {}).items()}
+        )
+        self.meter.resume(rest["meter"], rest["ended"])
+        self.step, self.points = rest["step"], [Measurement(*point) for point in rest["points"]]
+        version, state, gauss = rest["python"]
+        random.setstate((version, tuple(state), gauss))
+        np.random.set_state(("MT19937", parts["random"]["numpy"].numpy().astype("uint32"), *rest["numpy"]))
+        torch.set_rng_state(parts["random"]["torch"])
+        if "cuda" in parts["random"]:
+            torch.cuda.set_rng_state(parts["random"]["cuda"], device)
+
+    def _moving(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield from ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
+        yield from self.model.named_buffers()
+
+
+def _optimizer(optimizer: Any, tensors: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put an optimiser's state together again; which parameters a group has is known from the optimiser itself."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        index, _, inner = name.partition(".")
+        state.setdefault(int(index), {})[inner] = value
+    own = optimizer.state_dict()["param_groups"]
+    return {"state": state, "param_groups": [mine | saved for mine, saved in zip(own, groups, strict=True)]}
+
+
+class Pause:
+    """Whether a run is asked to stop, and the folder in which its state waits.
+
+    A tuning run leaves its state there when it has ended: a run of the same training to a later step goes on from it,
+    as does the final run of the trial, which has the whole training and only answers. Whoever deletes such a folder
+    loses time alone. anew: what a run left that had ended at this step is not taken up, since it is to be run again.
+    """
+
+    def __init__(self, folder: Path, code: str, anew: bool = False) -> None:
+        self.folder, self.code, self.anew = folder, code, anew
+        self.kept = False  # the state of the end
+        self.asked: tuple[int, Any] | None = None  # the signal, and the handler that it had before
+        self.training: Training | None = None
+
+    def begin(self, training: Training) -> bool:
+        """Take over the state of a run that was paused, if one waits; say whether it did."""
+        self.training = training
+        from safetensors.torch import load_file
+
+        try:
+            rest = json.loads((self.folder / REST).read_text())
+            if rest.pop("code") != self.code:  # other code may compute other numbers: from the start, then
+                return False
+            if rest["step"] > training.cell.last or (
+                self.anew and rest["ended"] and rest["step"] == training.cell.last
+            ):
+                return False
+            training.load(load_file(self.folder / TENSORS), rest)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def ended(self) -> None:
+        """Keep the state of a tuning run whose last step is done, with the weights of that step."""
+        # several processes draw from generators of their own, of which one alone could be kept
+        if self.training is not None and self.training.cell.phase == TUNE and wanted() == 1:
+            self._save(self.training, ended=True)
+            self.kept = True
+
+    def check(self) -> None:
+        """Where a signal came, to whichever process of the run, write the state and raise Paused."""
+        if not sum(here().sum(self.asked is not None)):
+            return
+        if self.training is not None and here().first and not self.kept:  # by now it has the best weights, not the last
+            self._save(self.training)
+        asked = self.asked or (signal.SIGTERM, None)
+        raise Paused(*asked, self.training.step if self.training else None)
+
+    def _save(self, training: Training, ended: bool = False) -> None:
+        from safetensors.torch import save_file
+
+        self._sweep()
+        scratch = self.folder.with_name(f"{self.folder.name}.{os.getpid()}")
+        scratch.mkdir(parents=True)
+        try:
+            save_file(training.tensors(), scratch / TENSORS)
+            (scratch / REST).write_text(json.dumps({"code": self.code, "ended": ended, **training.rest()}))
+            shutil.rmtree(self.folder, ignore_errors=True)
+            scratch.rename(self.folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def ask(self, number: int, found: Any) -> None:
+        """Take note of a signal; the first one counts. Raises Paused at once where no state could be lost."""
+        if self.asked is None:
+            self.asked = number, found
+            # Libraries, data and weights may take longer than a scheduler waits; several processes stop together.
+            if self.training is None and wanted() == 1:
+                raise Paused(number, found, None)
+
+    def pass_on(self) -> None:
+        """Where a signal came too late to stop a run, which is recorded by now, spare those after it."""
+        if self.asked is not None:
+            leave(Paused(*self.asked, None))
+
+    def forget(self) -> None:
+        """Remove the state of a run that nobody goes on from."""
+        self._sweep()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what a process left that was killed while it wrote; whoever holds the cell is alone with it."""
+        for path in self.folder.parent.glob(f"{self.folder.name}.*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def listening(pause: Pause) -> Iterator[None]:
+    """Let signals ask for a pause; outside the main thread nobody can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def ask(number: int, _: Any) -> None:
+        pause.ask(number, found[number])
+
+    for number in SIGNALS:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in found.items():
+            with suppress(TypeError):  # one that was not set from Python
+                signal.signal(number, handler)
+
+
+def leave(paused: Paused) -> None:
+    """Call the handler that the signal had before, which may have the job run again; then end the process."""
+    if callable(paused.found):
+        with suppress(Exception):  # putting a job back in the queue ends it, and whoever asks for that with it
+            paused.found(paused.signum, None)
+    raise SystemExit(128 + paused.signum)

@@ -1,0 +1,115 @@
+"""read(): what a cell looks at of its task's data, before anything is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmark.cell import Cell
+from benchmark.engine.reuse import Reuse
+from benchmark.errors import InputError
+from benchmark.records import Measurement
+from benchmark.types import TUNE, Bad, Example, Splits
+
+
+@dataclass
+class Result:
+    """What a run found out, as far as it came."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
+    signatures: dict[str, str] = field(default_factory=dict)
+    measurements: list[Measurement] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
+    """Read the data, note its fingerprint, and leave what this cell looks at, which may be a part of each split.
+
+    All are drawn by the examples' own ids, so that no method moves them. Tuning gets train and valid alone: what it
+    does not hold, it cannot look at. Raises InputError where a split is empty.
+    """
+    reuse = reuse or Reuse()
+    splits = usable(cell, reuse.get("splits", ("task",), cell.task.splits), result)
+    for name, examples in splits.items():
+        if not examples:
+            raise InputError(f"split {name} of task {cell.names.get('task')} has no examples (data.{name})")
+    budget = cell.budget
+    most = {name: budget.max_valid if name == "valid" else budget.max_test for name in splits if name != "train"}
+    used = {**splits, "train": share(cell, splits["train"])} | {
+        name: sorted(splits[name], key=lambda e: draw(e.id))[:number] for name, number in most.items() if number
+    }
+    if cell.phase == TUNE:
+        used = {name: used[name] for name in ("train", "valid")}
+    result.data |= {
+        "metric": cell.task.metric,
+        **({"proper": cell.task.proper} if cell.task.proper else {}),
+        "fingerprint": reuse.get("fingerprint", ("task",), lambda: fingerprint(splits)),
+        "sample": fingerprint(used),
+        "sizes": {name: len(examples) for name, examples in used.items()},
+    }
+    named = {name: cell.task.headline(name, [e.targets for e in examples]) for name, examples in used.items()}
+    if others := {name: score for name, score in named.items() if score != cell.task.metric}:
+        result.data["headlines"] = others
+    if unpinned := [*cell.task.unpinned(), *cell.backbone.unpinned()]:
+        result.data["unpinned"] = unpinned
+    return used
+
+
+def usable(cell: Cell, splits: Splits, result: Result) -> Splits:
+    """Drop and count examples that cannot be used, if the task allows it. Raises InputError, naming the first one."""
+    bad = {name: [e.source.reason for e in split if isinstance(e.source, Bad)] for name, split in splits.items()}
+    reasons = [reason for found in bad.values() for reason in found]
+    if not reasons:
+        return splits
+    if not cell.task.skips_bad():
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise InputError(f"{reasons[0]}{more}: mend it, or leave such rows out by task.skip_bad=true")
+    counts = result.data.setdefault("counts", {})
+    for name, found in bad.items():
+        if found:
+            counts.setdefault(name, {})["bad_examples"] = len(found)
+    return {name: [e for e in split if not isinstance(e.source, Bad)] for name, split in splits.items()}
+
+
+def share(cell: Cell, train: Sequence[Example]) -> Sequence[Example]:
+    """Draw the cell's share of the training examples, of each class alike; smaller shares lie within larger ones."""
+    if cell.fraction is None:
+        return train
+    seed = cell.seed_of("sample")
+    strata: dict[str | None, list[Example]] = {}
+    for example in train:
+        strata.setdefault(cell.task.stratum(example), []).append(example)
+    chosen = set()
+    for examples in strata.values():
+        drawn = sorted(examples, key=lambda e: draw(f"{seed} {e.id}"))
+        chosen |= {e.id for e in drawn[: math.ceil(cell.fraction * len(drawn))]}
+    return [e for e in train if e.id in chosen]
+
+
+def draw(text: str) -> bytes:
+    """Give a text its place in a random order that is the same for ever."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def fingerprint(splits: Splits) -> str:
+    """Hash every example of every split, in order."""
+    digest = hashlib.sha256()
+    for name, examples in splits.items():
+        for example in examples:
+            row = [name, example.id, example.source, example.targets]
+            digest.update(json.dumps(row, default=_content).encode() + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def _content(value: Any) -> str:
+    """Stand for an array by what is in it."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape} {hashlib.sha256(np.ascontiguousarray(value)).hexdigest()}"
+    return str(value)

@@ -1,0 +1,166 @@
+"""The processes that work on one run together: each takes its part of every batch, and gradients are summed."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from benchmark.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from benchmark.cell import Cell
+
+Item = TypeVar("Item")
+BROKEN = "why a process broke"
+PATIENCE = timedelta(seconds=60)  # for the first process to record why
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process's place among those of its run."""
+
+    rank: int = 0
+    size: int = 1
+    device: str = "cpu"
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that prints, records and saves."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[Item]) -> list[Item]:
+        """Take this process's part; every process takes every so-manieth, so that lengths are alike."""
+        return list(items[self.rank :: self.size])
+
+    def sum(self, *numbers: float) -> list[float]:
+        """Add numbers up over the processes."""
+        if self.size == 1:
+            return list(numbers)
+        import torch
+
+        # a loss keeps the precision of a Python float; counts are far below where that ends
+        total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(total)
+        return total.tolist()
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Add gradients up over the processes, all at once; a parameter without one stays without."""
+        if self.size == 1:
+            return
+        import torch
+
+        parameters = list(parameters)
+        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
+        torch.distributed.all_reduce(flat)
+        for p, total in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            if p.grad is not None:
+                p.grad.copy_(total.view_as(p))
+
+    def gather(self, value: Any) -> list[Any]:
+        """Give every process the values of all, in their order. A value is what JSON can say."""
+        if self.size == 1:
+            return [value]
+        import torch
+
+        text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self.device)
+        mine = torch.tensor([len(text)], device=self.device)
+        sizes = [torch.zeros_like(mine) for _ in range(self.size)]
+        torch.distributed.all_gather(sizes, mine)
+        longest = int(max(sizes))
+        padded = torch.nn.functional.pad(text, (0, longest - len(text)))
+        texts = [torch.zeros_like(padded) for _ in range(self.size)]
+        torch.distributed.all_gather(texts, padded)
+        return [json.loads(bytes(t[: int(n)].tolist())) for t, n in zip(texts, sizes, strict=True)]
+
+    def agree(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Make sure that all processes hold the same values: RuntimeError where one went its own way."""
+        if self.size == 1:
+            return
+        digest = hashlib.sha256()
+        for tensor in tensors:
+            digest.update(tensor.detach().cpu().double().numpy().tobytes())
+        if len(found := set(self.gather(digest.hexdigest()))) > 1:
+            raise RuntimeError(f"{self.size} processes ended with {len(found)} different networks: run it in one")
+
+
+ALONE = Group()
+_joined = [ALONE]
+
+
+def here() -> Group:
+    """The group of this process."""
+    return _joined[0]
+
+
+def wanted() -> int:
+    """Count the processes that a launcher started for this run, before anything is imported for them."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def speaks() -> bool:
+    """Whether this process may print: the first one of a run, before and after the processes know each other."""
+    return wanted() == 1 or int(os.environ.get("RANK", 0)) == 0
+
+
+def join(device: str) -> Group:
+    """Meet the other processes that torchrun, or accelerate on several GPUs, started; alone, do nothing."""
+    if wanted() > 1 and here().size == 1:
+        from accelerate import PartialState
+
+        state = PartialState(cpu=device == "cpu")
+        _joined[0] = Group(state.process_index, state.num_processes, device)
+        atexit.register(leave)
+    return here()
+
+
+def leave() -> None:
+    """Let the others go; whoever waits for this process is told that it is gone."""
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def blame(reason: str) -> str:
+    """Find the process that broke first, for the record; another than the first hands its reason over and waits."""
+    group = here()
+    if group.size == 1:
+        return reason
+    import torch
+
+    store = torch.distributed.distributed_c10d._get_default_store()
+    if group.first:
+        rank, told = json.loads(store.get(BROKEN)) if store.check([BROKEN]) else (0, reason)
+        return reason if told == reason else f"process {rank} of {group.size}: {told}"
+    if not store.check([BROKEN]):
+        store.set(BROKEN, json.dumps([group.rank, reason]))
+    leave()  # who waits for this process's numbers hears that there will be none
+    with contextlib.suppress(Exception):
+        store.wait([f"nothing will be here {group.rank}"], PATIENCE)  # ends with the first process, its record written
+    return reason
+
+
+def refusal(cell: Cell) -> str | None:
+    """Give the reason why this cell cannot run in this many processes, or None."""
+    if wanted() > 1 and cell.method.trains_buffers and cell.backbone.family == "resnet":
+        return (
+            f"method {cell.names.get('method')} trains the running statistics of {cell.backbone.family}, which every "
+            "process would take over its own part of a batch: run it in one"
+        )
+    return None
+
+
+def alone_only(what: str) -> None:
+    """Refuse what several processes cannot do. Raises InputError."""
+    if wanted() > 1:
+        raise InputError(f"{what} cannot be shared by {wanted()} processes: start each run by itself")

@@ -1,0 +1,55 @@
+"""A large backbone in pieces: each process keeps a part of every frozen block, and they gather one as it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import TYPE_CHECKING
+
+from benchmark.backbones.blocks import blocks_of
+from benchmark.engine.distributed import here, wanted
+from benchmark.types import Head
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.cell import Cell
+
+
+def refusal(cell: Cell) -> str | None:
+    """Give the reason why this cell's network cannot lie in pieces, or None."""
+    if not cell.budget.shard:
+        return None
+    name = cell.names.get("method")
+    if wanted() == 1:
+        return "budget.shard=true cuts a network over several processes: torchrun --nproc-per-node 2 -m benchmark.run"
+    if not cell.method.shards:
+        return f"budget.shard=true: {name} computes with the weights of blocks outside of them"
+    if cell.method.weightless and not _frozen(cell):
+        return f"budget.shard=true cuts what is frozen, and {name} trains every parameter of the blocks"
+    return None
+
+
+def _frozen(cell: Cell) -> bool:
+    """Whether a block keeps a frozen parameter; looked up on a network without weights."""
+    model = cell.method.attach(cell.backbone.skeleton(cell.budget, Head(cell.kind, labels=("", " "))), cell)
+    blocks = [model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)]
+    return any(not p.requires_grad for block in blocks for p in block.parameters())
+
+
+def sharded(model: nn.Module, pretrained: Set[nn.Parameter], cell: Cell, device: str) -> nn.Module:
+    """Cut the frozen pretrained parameters of every block into as many pieces as there are processes.
+
+    What a method trains or brings along stays whole: its gradients are summed and its file is written as ever.
+    """
+    if not cell.budget.shard:
+        return model
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device, (here().size,))
+    whole = {p for p in model.parameters() if p.requires_grad or p not in pretrained}
+    for name in blocks_of(model, cell.backbone.family):
+        # blocks are called one by one, also by a decoder whose network is not called: each is a root of its own, and
+        # a root keeps what it gathered unless told otherwise
+        fully_shard(model.get_submodule(name), mesh=mesh, reshard_after_forward=True, ignored_params=whole)
+    return model.to(device)

@@ -1,0 +1,185 @@
+"""What a run leaves behind: measurements, and the record that holds them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
+
+from benchmark.errors import NewerSchemaError
+from benchmark.identity import choices
+
+Point = TypeVar("Point")
+
+SCHEMA = 1
+SEEDS = ("seed", "seed_sample", "seed_init", "seed_order")  # in which runs that are averaged may differ
+PHASES = ("load", "attach", "calibrate", "train", "evaluate", "predict")
+UNTRAINED = "untrained: no look at valid had a lower loss than the one before the first step"
+MARK = "‡"  # of the score of an untrained record
+STATUSES = ("done", "skipped", "failed")
+
+
+class Measurement(NamedTuple):
+    """One number; split is train, valid, test, test/<shift> or cost, step is none for the final value."""
+
+    split: str
+    name: str
+    value: float
+    step: int | None = None
+
+
+KINDS: dict[type, tuple[str, ...]] = {  # of the fields that a file may hold anything in
+    str: ("run_id", "task", "method", "backbone", "status", "created"),
+    int: ("schema", "seed"),
+    dict: ("config", "data", "signatures", "environment"),
+    list: ("modules",),
+}
+NOUNS = ("task", "method", "backbone", "budget")  # what a configuration composes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Everything known about one run; the fields, in this order, are the public keys of its file."""
+
+    schema: int = SCHEMA
+    run_id: str
+    task: str
+    method: str
+    backbone: str
+    seed: int
+    status: str
+    reason: str | None = None
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    config: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
+    signatures: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    measurements: tuple[Measurement, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema {self.schema} is not {SCHEMA}: read it with the version that wrote it")
+        if self.status not in STATUSES:
+            raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
+        # JSON has no NaN; a number that was not reached is absent rather than spelled in some private way.
+        known = [m for m in self.measurements if math.isfinite(m.value)]
+        known = [m if type(m.value) is float else m._replace(value=float(m.value)) for m in known]
+        object.__setattr__(self, "measurements", tuple(known))
+
+    @property
+    def device(self) -> str | None:
+        """The device type it ran on: runs on different types stand side by side."""
+        return self.environment.get("device")
+
+    @property
+    def busy(self) -> bool:
+        """Whether others were at work on its machine: as it was told, or where it met more to do than cores."""
+        load, cores = (self.environment.get(name) for name in ("load_average", "cores"))
+        return bool(self.environment.get("shared") or (load and cores and load > cores))
+
+    @property
+    def untrained(self) -> bool:
+        """Whether something was to be trained, and the state that was kept is the one before the first step."""
+        return self.value("valid", "selected_step") == 0 and bool(self.value("cost", "trainable_params"))
+
+    def headline(self, split: str = "test") -> str | None:
+        """Name the score that stands for a split."""
+        return self.data.get("headlines", {}).get(split, self.data.get("metric"))
+
+    def value(self, split: str, name: str) -> float | None:
+        """Return the final value of a measurement, or None where there is none."""
+        return self.finals.get((split, name))
+
+    @functools.cached_property
+    def finals(self) -> dict[tuple[str, str], float]:
+        """The measurements without a step, by split and name."""
+        return {m[:2]: m.value for m in self.measurements if m.step is None}
+
+    @functools.cached_property
+    def choices(self) -> dict[str, Any]:
+        """What makes it the cell that it is."""
+        return choices(self.config)
+
+    def seconds(self) -> float:
+        """Add up what its phases took."""
+        return sum(self.value("cost", f"{phase}_seconds") or 0.0 for phase in PHASES)
+
+    def _check(self) -> None:
+        """Refuse fields of another kind: what reads records may rely on these."""
+        wrong = [f for kind, names in KINDS.items() for f in names if not isinstance(getattr(self, f), kind)]
+        wrong += [f"config.{n}" for n in NOUNS if not wrong and not isinstance(self.config.get(n), dict | None)]
+        wrong += ["a step"] * (not {type(m.step) for m in self.measurements} <= {int, type(None)})
+        if wrong:
+            raise ValueError(f"{wrong[0]} is of another kind than a record has")
+
+    def to_json(self) -> str:
+        """Write one key, and one measurement, per line: easy to read in a diff. The digest of all that is the last."""
+        lines = self._lines()
+        return "{\n" + ",\n".join([*lines, f'"digest": "{_digest(lines)}"']) + "\n}\n"
+
+    def _lines(self) -> list[str]:
+        rows = ",\n  ".join(strict(m._asdict()) for m in self.measurements)
+        lines = [f'"{f.name}": {strict(getattr(self, f.name))}' for f in fields(self)[:-1]]
+        return [*lines, f'"measurements": [\n  {rows}]']
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Record:
+        """Read what to_json wrote. Raises ValueError for anything else, NewerSchemaError for a later schema."""
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("holds no object")  # noqa: TRY004 - broken content, as any other
+        if isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
+            raise NewerSchemaError(
+                f"schema {content['schema']} is newer than {SCHEMA}: read it with the version that wrote it"
+            )
+        digest = content.pop("digest", None)  # the first records had none
+        record = cls(**content | {"measurements": _measurements(content.get("measurements", ()))})
+        record._check()
+        # Asked of what stands there first: to write a record again takes longer than to read it.
+        if digest is not None and digest != _digest_of(text) and digest != _digest(record._lines()):
+            raise ValueError("its content is not what a run wrote: it was edited or damaged")
+        return record
+
+
+def _measurements(rows: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
+    """Make measurements; ten million of them share their few names."""
+    made, intern = tuple.__new__, sys.intern  # as Measurement(...), in half the time
+    try:
+        return tuple([
+            made(Measurement, (intern(row["split"]), intern(row["name"]), row["value"], row.get("step")))
+            for row in rows
+        ])  # fmt: skip
+    except KeyError as error:
+        raise ValueError(f"a measurement has no {error}") from None
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _digest_of(text: str | bytes) -> str | None:
+    """Compute the digest from what to_json wrote, as it stands; None for what looks otherwise."""
+    written = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    lines, _, rest = written.rpartition(b',\n"digest": "')
+    if not lines.startswith(b"{\n") or not rest.endswith(b'"\n}\n'):
+        return None
+    # no text holds a bare line end, and within the measurements a line begins with blanks
+    return hashlib.sha256(lines[2:].replace(b',\n"', b'\n"')).hexdigest()[:16]
+
+
+def strict(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def thin(points: Sequence[Point], most: int = 100) -> list[Point]:
+    """Keep at most so many points of a curve, evenly spread, the first and the last among them."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]

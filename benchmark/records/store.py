@@ -1,0 +1,225 @@
+"""A folder of records, one JSON file per run, which any number of processes add to."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import itertools
+import json
+import math
+import os
+import re
+import secrets
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import NewerSchemaError
+from benchmark.records.record import Record, strict
+
+if os.name == "posix":
+    import fcntl
+
+EXAMPLES = ".examples.jsonl.gz"
+FILE = re.compile(r"([^.]+)(?:\.(\d+))?\.json")  # run_id, and the number of one that was replaced
+BROKEN = (ValueError, TypeError, OverflowError, RecursionError)  # what reading something else can end in
+
+
+class Store:
+    """A folder of records, <task>/<method>/<run_id>.json, to which one only adds."""
+
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
+        self.folder = Path(folder)
+        self.read_only = read_only
+
+    def append(self, record: Record, examples: Iterable[dict[str, Any]] | None, replace: bool = False) -> Path:
+        """Write a record unless this device type has one; what it replaces is kept under a number."""
+        if self.read_only:
+            raise PermissionError(f"{self.folder} holds published records: write to another folder, publish by moving")
+        folder = self.folder / record.task / record.method
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{record.run_id}.json"
+        with contextlib.ExitStack() as stack:
+            new = stack.enter_context(_temporary(path, record.to_json().encode("utf-8", "surrogatepass")))
+            rows = None if examples is None else stack.enter_context(_temporary(_beside(path), _pack(examples)))
+            stack.enter_context(_locked(folder))
+            existing = self._current(folder, record.run_id).get(record.device)
+            if existing and not replace:
+                return existing[0]
+            _set_aside(path)
+            # The examples come first: what is killed in between leaves rows without a record, never the reverse.
+            if rows is None:
+                _beside(path).unlink(missing_ok=True)
+            else:
+                os.replace(rows, _beside(path))
+            with contextlib.suppress(FileExistsError):  # only where locks do not work: the first one stays
+                _link(new, path)
+        return path
+
+    def find(self, task: str, method: str, run_id: str, device: str) -> Record | None:
+        """Return the current record of a cell on a device type. Raises NewerSchemaError: it stays."""
+        place = self.folder / task / method / f"{run_id}.json"
+        with contextlib.suppress(FileNotFoundError):
+            _refuse_newer(place)
+        found = self._current(self.folder / task / method, run_id).get(device)
+        return found[1] if found else None
+
+    def records(self) -> Iterator[Record]:
+        """Yield every current record, one per cell and device type, sorted by path."""
+        yield from self.of("*", "*")
+
+    def of(self, task: str, method: str) -> Iterator[Record]:
+        """Yield the current records of one method on one task, likewise."""
+        for folder in sorted(self.folder.glob(f"{task}/{method}")):
+            listed = _listed(folder)
+            _read_ahead(path for paths in listed.values() for path in paths)
+            for name, paths in sorted(listed.items()):
+                records = [_read(path) for path in paths]
+                # one that was set aside meanwhile has another name now
+                again = any(r is None and not p.exists() for r, p in zip(records, paths, strict=True))
+                found = self._current(folder, name) if again else _newest(zip(paths, records, strict=True))
+                yield from (record for _, record in found.values())
+
+    def examples(self, record: Record) -> list[dict[str, Any]]:
+        """Read the rows beside a record: each test example with its prediction and target."""
+        folder = self.folder / record.task / record.method
+        for path in _listed(folder).get(record.run_id, []):
+            if _read(path) == record:
+                with gzip.open(_beside(path), "rb") as rows:
+                    return [json.loads(row) for row in rows]
+        raise FileNotFoundError(f"{folder} holds no record {record.run_id} created {record.created}")
+
+    def stored(self, record: Record) -> bytes:
+        """Give a digest of all rows that lie beside a cell's records, of every device and number."""
+        first, found = self.folder / record.task / record.method / f"{record.run_id}.json", hashlib.sha256()
+        numbered = itertools.chain([first], (first.with_suffix(f".{n}.json") for n in itertools.count(1)))
+        for path in itertools.takewhile(Path.is_file, numbered):
+            found.update(_beside(path).read_bytes() if _beside(path).is_file() else b"")
+        return found.digest()
+
+    def _current(self, folder: Path, run_id: str) -> dict[str | None, tuple[Path, Record]]:
+        return _newest((path, _read(path)) for path in _listed(folder).get(run_id, []))
+
+
+def _newest(versions: Iterable[tuple[Path, Record | None]]) -> dict[str | None, tuple[Path, Record]]:
+    """Keep the first record of each device type."""
+    found: dict[str | None, tuple[Path, Record]] = {}
+    for path, record in versions:
+        if record:
+            found.setdefault(record.device, (path, record))
+    return found
+
+
+def _listed(folder: Path) -> dict[str, list[Path]]:
+    """List the files of each cell, newest first: the one without a number, then from the highest number down."""
+    cells: dict[str, list[tuple[float, Path]]] = {}
+    for name in os.listdir(folder) if folder.is_dir() else ():
+        if match := FILE.fullmatch(name):
+            cells.setdefault(match[1], []).append((-int(match[2]) if match[2] else -math.inf, folder / name))
+    return {name: [path for _, path in sorted(found)] for name, found in cells.items()}
+
+
+def _read_ahead(paths: Iterable[Path]) -> None:
+    """Ask for files that are about to be read, all at once: one by one a disk takes three times as long."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in paths:
+        with contextlib.suppress(OSError):  # gone meanwhile, or no disk: reading will tell
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(handle)
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        return Record.from_json(path.read_bytes())
+    except FileNotFoundError:  # another process has just set it aside
+        return None
+    except NewerSchemaError as error:  # as good a result as any: nobody is to be told to delete it
+        warnings.warn(f"{path} is left out and kept, a newer version wrote it ({error})", stacklevel=2)
+        return None
+    except BROKEN as error:
+        warnings.warn(f"{path} is left out, it is no record ({error}): delete it, then run it again", stacklevel=2)
+        return None
+
+
+def _refuse_newer(path: Path) -> None:
+    try:
+        Record.from_json(path.read_bytes())
+    except NewerSchemaError as error:
+        raise NewerSchemaError(f"{path}: {error}; or give another results folder") from None
+    except BROKEN:  # said by whoever reads it
+        return
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(EXAMPLES)
+
+
+def _finite(value: Any) -> Any:
+    """Put null for a number that JSON lacks: an answer gone wrong must not cost the whole record."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _pack(examples: Iterable[dict[str, Any]]) -> bytes:
+    lines = "".join(strict(_finite(row)) + "\n" for row in examples)
+    return gzip.compress(lines.encode("utf-8", "surrogatepass"), mtime=0)  # no time: same rows, same bytes
+
+
+def _set_aside(path: Path) -> None:
+    if not path.exists():
+        return
+    free = (path.with_suffix(f".{n}.json") for n in itertools.count(1))
+    aside = next(p for p in free if not p.exists() and not _beside(p).exists())
+    if _beside(path).exists():
+        _link(_beside(path), _beside(aside))
+    _link(path, aside)
+    path.unlink(missing_ok=True)
+
+
+def _link(old: Path, new: Path) -> None:
+    """Give a file a second name, never one that is taken; without hard links (some mounts), its only name."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        raise
+    except OSError:
+        if new.exists():
+            raise FileExistsError(new) from None
+        os.rename(old, new)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, content: bytes) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold off other writers; the lock goes with the process, so a killed one leaves nothing behind."""
+    if os.name != "posix":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a network mount without locks: linking still decides who was first
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,146 @@
+"""Write the page: pages as inert templates, data as JSON, libraries and records packed, one file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import importlib.util
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from benchmark.report import claimed, quoted
+from benchmark.report.page import contents, gallery, registry
+from benchmark.report.page.shelf import COLUMNS, Shelf
+from benchmark.report.tables import Table
+
+HERE = Path(__file__).parent
+MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+
+
+def write(results: Path, report: contents.Report) -> Path:
+    """Write site/index.html, and say where it lies."""
+    path = results / "site" / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(results, report), encoding="utf-8", errors="backslashreplace", newline="\n")
+    return path
+
+
+def page(results: Path, report: contents.Report) -> str:
+    """Compose the whole page as text."""
+    shelf = Shelf(report.runs)
+    shown = {board.table.name: contents.lines(board, shelf) for board in report.boards}
+    drawn = gallery.drawn(report, shown)
+    capability, others = registry.capabilities(results), quoted.load(results)
+    names = sorted({*registry.methods(), *(record.method for _, record in report.runs)})
+    script, style = _asset("page.js"), _asset("page.css")
+    template = environment().get_template("page.html")
+    return template.render(
+        runs=report.runs,
+        boards=report.boards,
+        shown=shown,
+        tasks={task: registry.card(task) for task in sorted({record.task for _, record in report.runs})},
+        methods=[registry.method(name, capability) for name in names],
+        summaries={name: contents.summary(name, report.boards, shown) for name in names},
+        beside=contents.BESIDE,
+        overviews=[(table, contents.across(table, report.boards, shown)) for table in report.overviews],
+        quotes=others,
+        quote_table=contents.quotes(others),
+        claims=report.claims or _unjudged(results),
+        drawn=drawn,
+        index={"columns": COLUMNS, "rows": shelf.rows(), "settings": shelf.settings},
+        packs=_packs(shelf, drawn),
+        script=Markup(script),
+        style=Markup(style),
+        policy=_policy(script),
+    )
+
+
+def environment() -> Environment:
+    """Make the environment of the templates: all is escaped, and a name that is not there is an error."""
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    made.filters |= {"route": route, "markdown": lambda text: Markup(MARKDOWN.render(text)), "order": order}
+    return made
+
+
+def route(*parts: str) -> str:
+    """Name a page so that an address can hold it."""
+    return "/".join(quote(str(part), safe="", errors="backslashreplace") for part in parts)
+
+
+def order(cell: str) -> str:
+    """Give what a cell is sorted by: its first number, or its words; what is absent comes last."""
+    found = re.match(r"≤?([+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?)", cell)
+    return found[1].replace(",", "").lstrip("+") if found else ""
+
+
+def _unjudged(results: Path) -> Table | None:
+    if not (results / claimed.FILE).is_file():
+        return None
+    table = Table("claims", ["claim", "study", "where", "what it says", "what it ran", "task", "checked by"], words=7)
+    table.legend = "What studies claim, in our words."
+    for claim in claimed.load(results):
+        named = [claim.id, claim.study, claim.where, claim.words, claim.original, claim.task or "", *claim.check]
+        table.rows.append(named)
+    return table
+
+
+def _packs(shelf: Shelf, drawn: Mapping[str, gallery.Tabs]) -> dict[str, str]:
+    """Pack what is big and not wanted at once: the browser unpacks it when a page asks for it."""
+    charts = {f"{name}/{tab}": chart for name, tabs in drawn.items() for tab, chart in tabs.items()}
+    content = {"records": shelf.details(), "charts": charts}
+    told = {name: json.dumps(kept, separators=(",", ":"), allow_nan=False) for name, kept in content.items()}
+    tables, plotly = _package("itables") / "html", _package("plotly") / "package_data"
+    return {name: _pack(text.encode()) for name, text in told.items()} | _libraries(tables, plotly)
+
+
+@functools.cache
+def _libraries(tables: Path, plotly: Path) -> dict[str, str]:
+    files = {"datatables": tables / "dt_bundle.js", "datatables_style": tables / "dt_bundle.css"}
+    return {name: _pack(path.read_bytes()) for name, path in (files | {"plotly": plotly / "plotly.min.js"}).items()}
+
+
+def _pack(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 9)).decode()
+
+
+def _package(name: str) -> Path:
+    """Find an installed package without importing it."""
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(f"the page needs {name}: pip install -e . -c constraints.txt")
+    return Path(found.submodule_search_locations[0])
+
+
+def _asset(name: str) -> str:
+    return (HERE / "assets" / name).read_text(encoding="utf-8")
+
+
+def _policy(script: str) -> str:
+    """Forbid the page all loading, and every script but its own and the libraries that it unpacks."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = {
+        "default-src": "'none'",
+        "script-src": f"'sha256-{digest}' blob:",
+        "style-src": "'unsafe-inline'",
+        "img-src": "data: blob:",
+        "font-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{kind} {source}" for kind, source in allowed.items())

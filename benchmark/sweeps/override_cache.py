@@ -1,0 +1,113 @@
+"""Which cell the words of a command are: remembered, since composing a configuration takes a hundred times longer."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parents[1]
+READ = (HERE.parent / "configs", HERE, HERE.parent / "tasks")  # where words get their meaning from
+SOURCES = (".yaml", ".py", ".safetensors", ".json")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What some words were composed to."""
+
+    task: str
+    method: str
+    run_id: str
+    training: str
+    files: dict[str, str] = field(default_factory=dict)  # local files it depends on, with their size and time
+    tuned: str | None = None  # the tuning records that chose its trial
+    vacant: str | None = None  # why no trial takes this place of tuning: there is nothing to run
+
+    def current(self) -> bool:
+        """Whether the files are still what they were."""
+        return all(signature(path) == known for path, known in self.files.items())
+
+
+class Ledger:
+    """A file of lines that any number of workers add to; a line that is cut short is not read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "runs" / ".cells" / f"{stamp()}.jsonl"
+        self._known: dict[str, Entry] | None = None
+
+    def get(self, words: Sequence[str]) -> Entry | None:
+        """Return what these words mean, if that is known and their files are unchanged."""
+        if self._known is None:
+            self._known = dict(self._lines())
+        entry = self._known.get(name(words))
+        return entry if entry and entry.current() else None
+
+    def add(self, words: Sequence[str], entry: Entry) -> None:
+        """Remember what words mean."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps([name(words), asdict(entry)], ensure_ascii=False) + "\n"
+        with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(line)
+        if self._known is not None:
+            self._known[name(words)] = entry
+
+    def _lines(self) -> Iterable[tuple[str, Entry]]:
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="surrogateescape")
+        except FileNotFoundError:
+            return
+        for line in text.splitlines():
+            try:
+                words, entry = json.loads(line)
+                yield words, Entry(**entry)
+            except (ValueError, TypeError):
+                continue
+
+
+def name(words: Sequence[str]) -> str:
+    """Name words whatever their order."""
+    return "\n".join(sorted(words))
+
+
+@functools.cache
+def stamp() -> str:
+    """Hash configurations, code and shipped files: after a change, words may mean another cell."""
+    digest = hashlib.sha256()
+    for folder in READ:
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in SOURCES):
+            digest.update(path.relative_to(folder).as_posix().encode())
+            if path.suffix in (".yaml", ".py"):
+                digest.update(path.read_bytes())
+            else:
+                digest.update(signature(path).encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def signature(path: str | Path) -> str:
+    """Give a file's size and time, or those of a folder's files; once per process."""
+    path = Path(path)
+    inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    try:
+        stats = [(p.as_posix(), os.stat(p)) for p in inside]
+    except OSError:
+        return "not there"
+    text = "\n".join(f"{p} {s.st_size} {s.st_mtime_ns}" for p, s in stats)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def files_in(config: Any) -> list[str]:
+    """List the local files and folders that built choices name."""
+    if isinstance(config, dict):
+        return [path for value in config.values() for path in files_in(value)]
+    if isinstance(config, list | tuple):
+        return [path for value in config for path in files_in(value)]
+    if isinstance(config, str | os.PathLike) and ("/" in str(config) or "." in str(config)):
+        path = os.path.abspath(os.path.expanduser(config))
+        return [path] if os.path.exists(path) else []
+    return []
