@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,7 +14,15 @@ from benchmark.report.resampling import counts, prepared
 from benchmark.report.statistics import Sample, against, estimate, holm, needed, split, ties
 
 EXAMPLES = 100
-DRAWS = counts([str(i) for i in range(EXAMPLES)], 300)
+
+
+@cache
+def drawn(examples):
+    """Draw test sets of this many examples, which takes longer than all that is computed of them."""
+    return counts([str(i) for i in range(examples)], 300)
+
+
+DRAWS = drawn(EXAMPLES)
 
 
 def world(rng, seeds, seed_spread, item_spread, noise, effect=0.0, items=None):
@@ -196,14 +205,14 @@ def test_shares_of_variance_are_those_of_the_world(effects):
 
 def rivals(rng, gap=0.0, seeds=3, examples=100, by_seed=0.01, by_example=0.1, methods=2):
     """Score methods on the same examples with the same seeds; the first is better by a gap."""
-    easy = rng.normal(0, 0.3, examples)
+    easy, weights = rng.normal(0, 0.3, examples), drawn(examples) / examples
     samples = {}
     for m in range(methods):
         own = rng.normal(0, by_example, examples)  # what a method makes of an example, whatever the seed
         values = {s: easy + own + rng.normal(gap * (m == 0), by_seed) for s in range(seeds)}
-        drawn = counts([str(i) for i in range(examples)], 300) / examples
         scores = {s: float(v.mean()) for s, v in values.items()}
-        samples[str(m)] = Sample(scores, {s: drawn @ v for s, v in values.items()}, "same", examples)
+        draws = {s: weights @ v for s, v in values.items()}
+        samples[str(m)] = Sample(scores, draws, "same", examples)
     return samples
 
 
