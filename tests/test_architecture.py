@@ -35,7 +35,12 @@ MAY = {
     "benchmark.backbones": TYPES,
     "benchmark.backbones.roles": {"benchmark.errors"},
     "benchmark.backbones.hub": {"benchmark.errors"},
-    "benchmark.methods": {*TYPES, "benchmark.backbones.roles", "benchmark.backbones.blocks", "benchmark.engine.optimiser"},
+    "benchmark.methods": {
+        *TYPES,
+        "benchmark.backbones.roles",
+        "benchmark.backbones.blocks",
+        "benchmark.engine.optimiser",
+    },
     "benchmark.methods.native": TYPES,
     "benchmark.config": {*TYPES, *RECORDED, "benchmark.engine.optimiser"},
     "benchmark.config.trials": RECORDED,

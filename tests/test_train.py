@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import nn
 
 from benchmark.engine import runner
+from benchmark.engine import train as loop
 from benchmark.engine.batches import WINDOW, batches, in_order
 from benchmark.engine.meter import Meter
 from benchmark.engine.train import Encoded, fit, learn, parts, rate
@@ -543,9 +544,10 @@ def test_a_run_trains_what_the_method_says_no_bit_of_the_rest_and_gets_every_sco
 
 
 def test_the_selected_step_and_the_scores_are_those_of_the_best_look(toy_cell, monkeypatch):
-    # So high a rate that the last steps are worse than one before.
-    cell = toy_cell("causal_lm", "full", "budget.evaluations=10", "method.lr=0.3", "budget.warmup=0.9")
-    seen = {}
+    cell = toy_cell("causal_lm", "full", "budget.evaluations=10")
+    seen, looks, real = {}, itertools.count(), loop.valid_loss
+    # Whatever training does on this processor, the weights of the fourth step are the best.
+    monkeypatch.setattr(loop, "valid_loss", lambda *given: real(*given) + 9 * abs(next(looks) - 4))
 
     def watched(model, *rest):
         for point in fit(model, *rest):
@@ -559,7 +561,7 @@ def test_the_selected_step_and_the_scores_are_those_of_the_best_look(toy_cell, m
     final = {(m.split, m.name): m.value for m in result.measurements if m.step is None}
     end = seen.pop("end")
     best = min(seen, key=lambda step: seen[step][0])
-    assert 0 < best < 10
+    assert best == 4
     assert same(end, seen[best][1])
     assert (final["valid", "selected_step"], final["valid", "loss"]) == (best, seen[best][0])
     # all 16 examples of valid are looked at, so perplexity and loss are two readings of one number
