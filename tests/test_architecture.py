@@ -19,7 +19,6 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 NOUNS = ("task", "method", "backbone", "budget", "data")
 FILES = sorted(CONFIGS / noun / f.name for noun in NOUNS for f in (CONFIGS / noun).glob("*.yaml"))
-METHODS = sorted(f.stem for f in (CONFIGS / "method").glob("*.yaml"))
 TASKS = sorted(f.stem for f in (CONFIGS / "task").glob("*.yaml"))
 CARD = ["What", "Where from", "Licence", "Splits", "What is measured", "Known limits", "Audit"]
 
@@ -86,7 +85,7 @@ def modules():
 MODULES = modules()
 
 
-@functools.cache  # hundreds of tests ask about every file
+@functools.cache  # every rule asks about every file
 def imports(file):
     """List what a file imports, within functions and for type checkers too; a submodule by its full name."""
     found = set()
@@ -113,11 +112,13 @@ def rule(module):
     return MAY[max(lines, key=len)] if lines else None
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if rule(m) is not None])
-def test_imports_point_one_way(module):
-    own = max((line for line in MAY if within(module, [line])), key=len)
-    wrong = {name for name in ours(MODULES[module]) if not within(name, {own, *rule(module)})}
-    assert wrong == set()
+def test_imports_point_one_way():
+    wrong = {}
+    for module in MODULES:
+        if (allowed := rule(module)) is not None:
+            room = max((line for line in MAY if within(module, [line])), key=len)
+            wrong[module] = {name for name in ours(MODULES[module]) if not within(name, {room, *allowed})}
+    assert {module: names for module, names in wrong.items() if names} == {}
 
 
 def test_every_module_but_the_entry_point_has_a_rule():
@@ -128,27 +129,27 @@ def test_the_rules_speak_of_modules_that_exist():
     assert {line for line in MAY if line not in MODULES and not any(m.startswith(f"{line}.") for m in MODULES)} == set()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_nothing_imports_the_entry_point(module):
-    assert "benchmark.run" not in ours(MODULES[module])
+def test_nothing_imports_the_entry_point():
+    assert [module for module, file in MODULES.items() if "benchmark.run" in ours(file)] == []
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if not within(m, (*CONCRETE, "benchmark.capabilities"))])
-def test_the_core_names_no_concrete_task_method_or_backbone(module):
-    assert {name for name in ours(MODULES[module]) - SHARED if within(name, CONCRETE)} == set()
+def test_the_core_names_no_concrete_task_method_or_backbone():
+    core = [module for module in MODULES if not within(module, (*CONCRETE, "benchmark.capabilities"))]
+    named = {(m, name) for m in core for name in ours(MODULES[m]) - SHARED if within(name, CONCRETE)}
+    assert named == set()
 
 
-@pytest.mark.parametrize("module", sorted({target.rpartition(".")[0] for target in TARGETS} - {"benchmark.types"}))
-def test_a_concrete_class_is_known_to_a_target_alone(module):
-    users = {m for m, file in MODULES.items() if module in ours(file)}
-    family = ("benchmark.methods",) if within(module, ["benchmark.methods"]) else ("benchmark.capabilities",)
-    assert {m for m in users if not within(m, family)} == set()
+def test_a_concrete_class_is_known_to_a_target_alone():
+    concrete = {target.rpartition(".")[0] for target in TARGETS} - {"benchmark.types"}
+    users = {(user, module) for module in concrete for user, file in MODULES.items() if module in ours(file)}
+    family = {m: "methods" if within(m, ["benchmark.methods"]) else "capabilities" for m in concrete}
+    assert {(u, module) for u, module in users if not within(u, [f"benchmark.{family[module]}"])} == set()
 
 
-@pytest.mark.parametrize("module", ["benchmark.records.record", "benchmark.records.store", "benchmark.identity"])
-def test_records_need_the_standard_library_alone(module):
-    others = {name.partition(".")[0] for name in imports(MODULES[module])} - {"benchmark"}
-    assert others - set(sys.stdlib_module_names) == set()
+def test_records_need_the_standard_library_alone():
+    for module in ("benchmark.records.record", "benchmark.records.store", "benchmark.identity"):
+        others = {name.partition(".")[0] for name in imports(MODULES[module])} - {"benchmark"}
+        assert others - set(sys.stdlib_module_names) == set(), module
 
 
 def test_a_report_reaches_neither_torch_nor_the_loop():
@@ -181,96 +182,105 @@ def nodes(content):
             yield from nodes(value)
 
 
-def named(path):
-    return f"{path.parent.name}/{path.stem}"
+@functools.cache
+def content(path):
+    return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
 
 
-@pytest.mark.parametrize("path", [*FILES, *sorted((CONFIGS / "pretrain").glob("*.yaml"))], ids=named)
-def test_yaml_keys_are_the_fields_and_no_field_has_a_default_of_its_own(path):
-    found = list(nodes(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
-    assert found
-    for node in found:
-        fields = dataclasses.fields(get_class(node["_target_"]))
-        assert sorted(node.keys() - {"_target_"}) == sorted(f.name for f in fields)
-        defaults = (dataclasses.MISSING, dataclasses.MISSING)
-        assert [f.name for f in fields if (f.default, f.default_factory) != defaults] == []
+def test_yaml_keys_are_the_fields_and_no_field_has_a_default_of_its_own():
+    defaults = (dataclasses.MISSING, dataclasses.MISSING)
+    for path in [*FILES, *sorted((CONFIGS / "pretrain").glob("*.yaml"))]:
+        found = list(nodes(content(path)))
+        assert found, path
+        for node in found:
+            fields = dataclasses.fields(get_class(node["_target_"]))
+            assert sorted(node.keys() - {"_target_"}) == sorted(f.name for f in fields), path
+            assert [f.name for f in fields if (f.default, f.default_factory) != defaults] == [], path
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_every_configured_class_is_frozen_and_keyword_only(path):
-    for node in nodes(OmegaConf.to_container(OmegaConf.load(path), resolve=False)):
-        target = get_class(node["_target_"])
-        assert target.__dataclass_params__.frozen
-        assert all(f.kw_only for f in dataclasses.fields(target))
+def test_every_configured_class_is_frozen_and_keyword_only():
+    for path in FILES:
+        for target in (get_class(node["_target_"]) for node in nodes(content(path))):
+            assert target.__dataclass_params__.frozen, path
+            assert all(f.kw_only for f in dataclasses.fields(target)), path
 
 
-HOME = {  # what data needs beside it: a task that reads such
-    "tasks.image_files": "medical_images",
-    "tasks.embedded.histology": "medical_images",
-    "tasks.protein_files": "protein",
-    "tasks.embedded.evolution": "protein",
-    "tasks.audio_files": "speech",
-    "tasks.embedded.commands": "speech",
-    "tasks.embedded.cldr": "nmt",
-}
+def filled(node):
+    """Fill in what a configuration leaves to the user, and what histology and cldr take from their tasks."""
+    if isinstance(node, dict):
+        return {key: filled(value) for key, value in node.items()}
+    return {"???": "given.csv", "${task.size}": 20, "${task.target_language}": "si"}.get(str(node), node)
 
 
-def blanks(path, prefix):
-    """Fill in what a configuration leaves to the user."""
-
-    def missing(node, name):
-        if isinstance(node, dict):
-            return [key for part, value in node.items() for key in missing(value, f"{name}.{part}")]
-        return [name] if node == "???" else []
-
-    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    return dict.fromkeys(missing(content, prefix), "given.csv")
+def chosen_by(task):
+    """Name the data and the backbone that a task brings."""
+    data, backbone = content(CONFIGS / "task" / f"{task}.yaml")["defaults"]
+    return data["override /data"], backbone["override /backbone"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_every_choice_composes_to_a_cell(path, tiny_causal):
-    group, node = path.parent.name, next(nodes(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
-    words = {"task": "text_generation", "method": "lora", "backbone": "llama_docstrings", "data": "toy"}
-    if group == "data":
-        words["task"] = HOME.get(node["_target_"].rpartition(".")[0], "text_generation")
-    if group == "task":
-        own = OmegaConf.load(path).defaults[0]["override /data"]
-        words = {"method": "lora", "task": path.stem} | blanks(CONFIGS / "data" / f"{own}.yaml", "data")
-    else:
-        words |= {group: path.stem} | blanks(path, group)
-    if path.stem == "image_table":  # where valid and test come from is the user's choice
-        words["data.columns.split"] = "split"
-    if "backbone.checkpoint" in words:
-        words["backbone.checkpoint"] = tiny_causal
-    cell = cell_of([f"{key}={value}" for key, value in words.items()])
-    if group == "data":
-        chosen = cell.task.data
-    else:
-        chosen = getattr(cell, group)
-        assert cell.names[group] == path.stem
-    assert f"{type(chosen).__module__}.{type(chosen).__qualname__}" == node["_target_"]
-    assert chosen.description == node["description"]
+def node_of(noun, name):
+    """Read a choice from its file alone, without Hydra."""
+    node = content(CONFIGS / noun / f"{name}.yaml")
+    return node["task"] if noun == "task" else node
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_every_task_brings_its_own_data_and_backbone(task):
-    file = OmegaConf.to_container(OmegaConf.load(CONFIGS / "task" / f"{task}.yaml"), resolve=False)
-    overrides = {key: value for entry in file["defaults"] for key, value in entry.items()}
-    own = CONFIGS / "data" / f"{overrides['override /data']}.yaml"
-    composed = cell_of([f"task={task}", "method=lora", *(f"{k}={v}" for k, v in blanks(own, "data").items())])
-    assert composed.names["backbone"] == overrides["override /backbone"]
-    assert composed.task.data.description == OmegaConf.load(own).description
-    assert composed.backbone.reads == composed.task.reads
-    assert set(composed.backbone.kinds) & set(composed.task.kinds)
+def built(noun, name):
+    node = filled(node_of(noun, name))
+    if noun == "task":
+        node |= {"data": built("data", chosen_by(name)[0])}
+    if name == "image_table":  # where valid and test come from is the user's choice
+        node["columns"]["split"] = "split"
+    return build(node, noun)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_every_task_has_a_card_and_it_has_every_section(task):
-    card = (CONFIGS / "task" / f"{task}.md").read_text(encoding="utf-8")
-    first, *sections = re.split(r"^## ", card, flags=re.MULTILINE)
-    assert first.strip() == f"# {task}"
-    assert [section.partition("\n")[0] for section in sections] == CARD
-    assert [section for section in sections if not section.partition("\n")[2].strip()] == []
+def test_every_choice_builds_the_class_that_it_names():
+    for path in FILES:
+        node, made = node_of(path.parent.name, path.stem), built(path.parent.name, path.stem)
+        assert f"{type(made).__module__}.{type(made).__qualname__}" == node["_target_"], path
+        assert made.description == node["description"], path
+
+
+def test_every_task_brings_its_own_data_and_a_backbone_that_suits_it():
+    for task in TASKS:
+        assert (CONFIGS / "task" / f"{task}.yaml").read_text().startswith("# @package _global_\n"), task
+        made, backbone = built("task", task), built("backbone", chosen_by(task)[1])
+        assert backbone.reads == made.reads, task
+        assert set(backbone.kinds) & set(made.kinds), task
+
+
+COMPOSED = [  # through Hydra: a task of each domain, and one other choice of each noun
+    "task=nmt",
+    "task=e2e_nlg",
+    "task=medical_images",
+    "task=protein",
+    "task=speech",
+    "task=text_generation method=houlsby",
+    "task=text_generation data=toy",
+    "task=text_generation backbone=gpt2_medium",
+    "task=text_generation budget=cost",
+    "task=medical_images data=image_table data.train=given.csv data.columns.split=split",
+]
+
+
+@pytest.mark.parametrize("words", COMPOSED)
+def test_a_composed_cell_has_the_choices_of_its_words_and_of_its_task(words):
+    given = dict(word.split("=") for word in words.split())
+    data, backbone = chosen_by(given["task"])
+    cell = cell_of([*words.split(), *([] if "method" in given else ["method=lora"])])
+    expected = {"data": data, "backbone": backbone, "method": "lora", "budget": "standard"} | given
+    assert cell.names == {noun: expected[noun] for noun in NOUNS if noun in cell.names}
+    for noun in ("task", "method", "backbone", "budget"):
+        assert getattr(cell, noun).description == node_of(noun, expected[noun])["description"]
+    assert cell.task.data.description == node_of("data", expected["data"])["description"]
+
+
+def test_every_task_has_a_card_and_it_has_every_section():
+    for task in TASKS:
+        card = (CONFIGS / "task" / f"{task}.md").read_text(encoding="utf-8")
+        first, *sections = re.split(r"^## ", card, flags=re.MULTILINE)
+        assert first.strip() == f"# {task}"
+        assert [section.partition("\n")[0] for section in sections] == CARD, task
+        assert [section for section in sections if not section.partition("\n")[2].strip()] == [], task
 
 
 @pytest.fixture(scope="module")
