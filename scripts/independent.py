@@ -39,7 +39,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmark.config.compose import cell_of  # noqa: E402
 from benchmark.engine.data import Result, read  # noqa: E402
-from benchmark.records import Record, Store  # noqa: E402
+from benchmark.records import Record, published  # noqa: E402
 from benchmark.report.again import words  # noqa: E402
 from benchmark.types import Example  # noqa: E402
 
@@ -194,10 +194,10 @@ def stability(config: Row, rows: dict[str, Dataset], seed: int) -> float:
 
 def shipped(results: Path, task: str) -> list[Record]:
     """Read the finished final records of LoRA, seed by seed. A missing comparison ends the program."""
-    found = Store(results / "reference", read_only=True).of(task, "lora")
+    found = (record for store in published(results).values() for record in store.of(task, "lora"))
     kept = [r for r in found if r.status == "done" and r.config.get("phase") is None]
     if not kept:
-        raise SystemExit(f"{results}/reference/{task}/lora holds no finished final record: nothing to compare with")
+        raise SystemExit(f"{results}/published holds no finished final record of lora on {task}")
     return sorted(kept, key=lambda record: record.seed)
 
 

@@ -2,8 +2,8 @@
 
 python scripts/many_records.py N DIR [predictions=0.2] [make=true] [build=true] [leave=statistics,figures]
 
-DIR/reference is filled, and DIR gets the report. predictions: the share of final runs that keep their answers; leave:
-parts of the report that are not done. Scores are noise around an effect of the method.
+DIR/published/reference is filled, and DIR gets the report. predictions: the share of final runs that keep their
+answers; leave: parts of the report that are not done. Scores are noise around an effect of the method.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def main(arguments: list[str]) -> int:
     number, folder = int(arguments[0]), Path(arguments[1])
     said = dict(word.split("=", 1) for word in arguments[2:])
     if said.get("make", "true") == "true":
-        make(number, folder / "reference", float(said.get("predictions", "0.2")))
+        make(number, folder / "published/reference", float(said.get("predictions", "0.2")))
     if said.get("build", "true") != "true":
         return 0
     spent: dict[str, list[float]] = {}

@@ -17,7 +17,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.records import Record, Store  # noqa: E402
+from benchmark.records import Record, Store, sources  # noqa: E402
 from benchmark.saved import task_of  # noqa: E402
 from benchmark.sweeps.screen import key  # noqa: E402
 
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
     """Print the difference and its interval."""
     task, one, other = (a for a in arguments if "=" not in a)
     given = dict(a.split("=", 1) for a in arguments if "=" in a)
-    stores = [Store(Path(given.get("results", "results")) / part, read_only=True) for part in ("reference", "runs")]
+    stores = list(sources(Path(given.get("results", "results"))).values())
     sides = [side(stores, task, name, given.get("backbone")) for name in (one, other)]
     seeds = sorted(sides[0].keys() & sides[1].keys())
     if not seeds:

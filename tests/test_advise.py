@@ -17,7 +17,7 @@ from benchmark.advise import __main__ as advise
 from benchmark.config.build import build
 from benchmark.config.compose import cell_of, choices_of
 from benchmark.identity import run_id
-from benchmark.records import Measurement, Record, Store
+from benchmark.records import Measurement, Record, Store, shipped
 from benchmark.report import runnable
 from benchmark.report.again import setting
 from benchmark.sweeps.grid import expand
@@ -65,7 +65,7 @@ def made(method: str, seed: int = 0, right: int = 80, trained: float = 5_000, **
 
 def asked(results: Path, capsys: pytest.CaptureFixture[str], *said: str, runs: tuple = (), status: int = 0) -> str:
     for one in runs:
-        Store(results / "reference").append(*one)
+        Store(results / "published/reference").append(*one)
     assert advise.main(["task=protein", f"results={results}", *said]) == status
     return capsys.readouterr().out
 
@@ -133,11 +133,10 @@ def test_the_words_of_a_record_compose_its_setting(said: str):
 
 
 def test_the_words_of_shipped_records_compose_them():
-    for path in sorted((ROOT / "results" / "reference").glob("*/*/*.json"))[::60]:
-        record = Record.from_json(path.read_bytes())
+    for record in list(shipped("*", "*"))[::60]:
         seeds = [f"{key}={value}" for key, value in record.config.items() if "seed" in key and value is not None]
         if record.status == "done":
-            assert run_id(choices_of(cell_of([*setting(record), *seeds]))) == record.run_id, path
+            assert run_id(choices_of(cell_of([*setting(record), *seeds]))) == record.run_id, record
 
 
 def test_the_fronts_the_ties_and_the_costs_are_those_of_the_records(tmp_path, capsys):
@@ -351,7 +350,7 @@ def test_a_call_that_makes_no_sense_is_refused_in_one_line(said, told, tmp_path,
 
 def test_advice_needs_no_torch(tmp_path):
     for one in THREE:
-        Store(tmp_path / "reference").append(*one)
+        Store(tmp_path / "published/reference").append(*one)
     code = (
         "import sys; from benchmark.advise.__main__ import main; "
         f"sys.exit(main(['task=protein', 'results={tmp_path}']) or 'torch' in sys.modules)"

@@ -61,6 +61,7 @@ MAY = {
     "benchmark.report": {*RECORDED, "benchmark.config.trials"},
     "benchmark.report.facts": {"benchmark.errors"},
     "benchmark.compare": {*RECORDED, "benchmark.report"},
+    "benchmark.publish": {*RECORDED, "benchmark.report"},
     "benchmark.advise": {*TYPES, *RECORDED, "benchmark.config", "benchmark.report"},
     "benchmark.importer": {"benchmark.errors", "benchmark.report.facts", "benchmark.report.quoted"},
     "tasks": {*TYPES, "benchmark.backbones.hub"},

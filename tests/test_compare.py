@@ -18,7 +18,7 @@ from benchmark.report.frame import load
 
 def written(results: Path, *runs: tuple) -> str:
     for one in runs:
-        Store(results / "reference").append(*one)
+        Store(results / "published/reference").append(*one)
     return f"results={results}"
 
 
@@ -114,23 +114,28 @@ def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: py
 
 
 def test_a_shipped_cell_that_was_run_again_has_its_own_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for source in ("reference", "runs"):
+    for number, folder in enumerate(("published/reference", "runs")):
         for method, right in (("lora", 80), ("ia3", 60)):
-            Store(tmp_path / source).append(*answered(method, 0, right))
+            made, answers = answered(method, 0, right)
+            Store(tmp_path / folder).append(replace(made, created=f"{number}"), answers)
     assert compare.main(["lora", "ia3", f"results={tmp_path}"]) == 0
     said = capsys.readouterr().out
     assert "2 comparisons" in said
-    assert "source=runs" in said
+    assert "source=yours" in said
 
 
 def test_an_own_run_meets_a_shipped_one_that_it_has_none_of_its_own_for(tmp_path: Path, capsys) -> None:
     for seed in (0, 1, 2):
-        for source, method, right in (("reference", "lora", 80), ("reference", "ia3", 60), ("runs", "dora", 90)):
+        for source, method, right in (
+            ("published/reference", "lora", 80),
+            ("published/reference", "ia3", 60),
+            ("runs", "dora", 90),
+        ):
             Store(tmp_path / source).append(*answered(method, seed, right))
     assert compare.main(["dora", "lora", f"results={tmp_path}"]) == 0
     said = capsys.readouterr().out
     assert "+0.1000" in said
-    assert "dora source=runs" in " ".join(said.split())
+    assert "dora source=yours" in " ".join(said.split())
     for seed in (0, 1, 2):
         Store(tmp_path / "runs").append(*answered("lora", seed, 70))
     assert compare.main(["dora", "lora", f"results={tmp_path}"]) == 0

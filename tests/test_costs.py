@@ -38,8 +38,8 @@ def test_a_table_shows_the_costs_of_runs_made_for_it(tmp_path: Path) -> None:
     busy = [record(seed=seed, environment=BUSY) for seed in (0, 1)]
     before = rows(shipped(tmp_path, *busy))["lora"][0]
     assert before[-3:-1] == ["≤623", "–"]  # the median of 123 and 1123 ms; the process had run others before
-    Store(tmp_path / "reference").append(measuring(step=0.04), None)
-    Store(tmp_path / "reference").append(measuring(seed=1, step=0.08), None)
+    Store(tmp_path / "published/reference").append(measuring(step=0.04), None)
+    Store(tmp_path / "published/reference").append(measuring(seed=1, step=0.08), None)
     after = rows(tmp_path)["lora"][0]
     assert after[-3:-1] == ["60.0", "200"]
     assert after[:-3] == before[:-3]

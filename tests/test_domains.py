@@ -125,7 +125,7 @@ def test_of_several_backbones_the_one_with_most_methods_stands_for_its_task(tmp_
         run, rows = answered(method, 0, 50)
         method_ = run.config["method"] | {"rank": rank}
         changed = replace(run, backbone=backbone, config=run.config | {"method": method_})
-        Store(tmp_path / "reference").append(
+        Store(tmp_path / "published/reference").append(
             replace(changed, run_id=run_id(changed.config | {"m": [method, backbone]})), rows
         )
     [(_, groups)] = grouped(load(tmp_path)).items()
@@ -150,7 +150,7 @@ def two_tasks(results: Path, **changes: object) -> None:
                 run, rows = answered(method, seed, right + seed)
                 config = run.config | changes
                 run = replace(run, task=task, config=config, run_id=run_id({"of": [task, method, seed], **changes}))
-                Store(results / "reference").append(run, rows)
+                Store(results / "published/reference").append(run, rows)
 
 
 def table(results: Path, name: str) -> dict[str, list[str]]:

@@ -95,7 +95,7 @@ def everything() -> list[Record]:
 def shipped(tmp_path: Path) -> Path:
     ten = [run(m, 0.3 + i / 10, task=f"t{n}", budget="ten") for n in range(10) for i, m in enumerate(("a", "b", "c"))]
     for record in [*everything(), *ten]:
-        Store(tmp_path / "reference").append(record, None)
+        Store(tmp_path / "published/reference").append(record, None)
     (tmp_path / "capabilities.csv").write_text(CAPABILITIES)
     return tmp_path
 

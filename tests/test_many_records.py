@@ -20,25 +20,27 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_synthetic_records_are_valid_and_of_every_kind(tmp_path: Path) -> None:
-    many_records.make(300, tmp_path / "reference", 0.5)
+    many_records.make(300, tmp_path / "published/reference", 0.5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         runs = frame.load(tmp_path)
     assert len(runs) == 300
     assert {record.status for _, record in runs} == {"done", "failed"}
     assert Counter(record.config["phase"] for _, record in runs) == {"tune": 120, None: 180}
-    store = Store(tmp_path / "reference")
+    store = Store(tmp_path / "published/reference")
     kept = list(tmp_path.rglob("*.examples.jsonl.gz"))
     assert 60 < len(kept) < 120
     record = next(
-        r for _, r in runs if (tmp_path / "reference" / r.task / r.method / f"{r.run_id}.examples.jsonl.gz") in kept
+        r
+        for _, r in runs
+        if (tmp_path / "published/reference" / r.task / r.method / f"{r.run_id}.examples.jsonl.gz") in kept
     )
     assert len(store.examples(record)) == many_records.TEST
 
 
 def spent(number: int, folder: Path) -> float:
     """Make so many records, and say how many seconds of the processor their tables and frames take."""
-    many_records.make(number, folder / "reference", 0.0)
+    many_records.make(number, folder / "published/reference", 0.0)
     tries = []
     for _ in range(3):
         started = time.process_time()

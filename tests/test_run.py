@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ import transformers
 
 from benchmark import run, saved
 from benchmark.records import Record, Store
+from benchmark.records.packed import pack
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PUBLIC = {  # what others read; the issue's own list
@@ -55,7 +57,7 @@ def call(words, tmp_path, monkeypatch, capfd) -> Callable[..., Outcome]:
     place = tmp_path / "elsewhere"
     place.mkdir()
     monkeypatch.chdir(place)
-    monkeypatch.setattr("benchmark.sweeps.execute.ROOT", tmp_path / "installed")
+    monkeypatch.setattr("benchmark.records.folders.RESULTS", tmp_path / "installed")
 
     def perform(*more: str) -> Outcome:
         capfd.readouterr()
@@ -358,14 +360,11 @@ def test_the_screen_shows_scores_of_every_split_and_the_costs(call, results):
 
 
 def ship(results: Path, installed: Path, **changes: str) -> None:
-    """Publish the only record as results/reference does, with other words in its data."""
+    """Publish the only record, with other words in its data."""
     (path,) = results.glob("runs/*/*/*.json")
-    record = json.loads(path.read_text())
-    record["data"] |= changes
-    del record["digest"]
-    target = installed / "results" / "reference" / path.relative_to(results / "runs")
-    target.parent.mkdir(parents=True)
-    target.write_text(json.dumps(record))
+    record = Record.from_json(path.read_text())
+    (folder := installed / "published" / "one").mkdir(parents=True)
+    pack(folder, [(replace(record, data=record.data | changes), None)], {})
 
 
 def test_shipped_records_are_compared_with_and_skip_nothing(call, results, tmp_path):

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 from test_trials import FINAL
 
-from benchmark.config import compose
 from benchmark.config.compose import cell_of, choices_of
 from benchmark.config.halving import Tuning, below, places, rungs, stops
 from benchmark.config.trials import BEYOND, draw, edges, moved, select, spent
@@ -185,7 +184,7 @@ def test_what_a_run_took_itself_leaves_out_what_it_went_on_from():
 @pytest.fixture(autouse=True)
 def nothing_shipped(monkeypatch, tmp_path):
     """Shipped records of the same setting would count as well."""
-    monkeypatch.setattr(compose, "ROOT", tmp_path / "installed")
+    monkeypatch.setattr("benchmark.records.folders.RESULTS", tmp_path / "installed")
 
 
 def stored(tmp_path, records):

@@ -20,9 +20,9 @@ from test_figures import CAPABILITIES, everything
 
 from benchmark.config.compose import PATHS, cell_of, choices_of
 from benchmark.identity import run_id
-from benchmark.records import Measurement, Record, Store
+from benchmark.records import Measurement, Record, Store, shipped
 from benchmark.report import __main__ as report
-from benchmark.report import again, frame
+from benchmark.report import again
 from benchmark.report.charts import Chart, figure, heat
 from benchmark.report.page import build, registry
 
@@ -99,7 +99,7 @@ claims:
 def made(results: Path, records: list[Record]) -> Path:
     """Write records and what stands beside them, and build the report."""
     for one in records:
-        Store(results / "reference").append(one, None)
+        Store(results / "published/reference").append(one, None)
     (results / "quoted").mkdir()
     (results / "quoted" / "su.yaml").write_text(QUOTED)
     (results / "claims.yaml").write_text(CLAIMS)
@@ -170,11 +170,11 @@ def test_every_run_is_listed_and_every_measurement_of_it_is_there(page: str) -> 
         assert told["final"] == final
         assert [[name, *point] for name, curve in told["curves"].items() for point in curve] == points
         assert told["config"] == one.config
-        assert told["file"] == f"reference/nmt/{one.method}/{one.run_id}.json"
+        assert told["file"] == f"published/reference: nmt/{one.method}/{one.run_id}"
 
 
 def test_two_records_of_one_id_are_two_runs(tmp_path: Path) -> None:
-    Store(tmp_path / "reference").append(record(bleu=1.0), None)
+    Store(tmp_path / "published/reference").append(record(bleu=1.0), None)
     Store(tmp_path / "runs").append(record(bleu=2.0), None)
     assert report.main([f"results={tmp_path}"]) == 0
     rows = json.loads(block((tmp_path / "site" / "index.html").read_text(), "index"))["rows"]
@@ -386,12 +386,12 @@ def test_every_figure_is_on_the_page_and_leads_to_its_runs(figures: Path) -> Non
         assert {route.partition("/")[2] for route in routes} <= settings.keys()
 
 
-SHIPPED = frame.load(ROOT / "results")
+SHIPPED = list(shipped("*", "*"))
 
 
 @pytest.mark.parametrize("number", range(0, len(SHIPPED), 57))
 def test_the_command_of_a_shipped_record_names_the_same_cell(number: int) -> None:
-    _, one = SHIPPED[number]
+    one = SHIPPED[number]
     assert run_id(choices_of(cell_of(again.words(one))), PATHS) == one.run_id
 
 

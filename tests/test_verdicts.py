@@ -25,7 +25,9 @@ def put(results: Path, method: str, right: int, seeds: int = 3, rank: int = 8, *
     for seed in range(seeds):
         run, rows = answered(method, seed, right + seed)
         config = run.config | settings | {"method": {"rank": rank}}
-        Store(results / "reference").append(replace(run, config=config, run_id=run_id(config | {"m": method})), rows)
+        Store(results / "published/reference").append(
+            replace(run, config=config, run_id=run_id(config | {"m": method})), rows
+        )
 
 
 def judge(results: Path) -> verdicts.Judge:
@@ -94,7 +96,7 @@ def test_the_table_gives_each_claim_a_verdict_with_its_numbers(tmp_path: Path) -
 
 def test_an_own_run_tests_a_claim_beside_a_shipped_one(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
-        Store(tmp_path / "reference").append(*answered("full", seed, 60))
+        Store(tmp_path / "published/reference").append(*answered("full", seed, 60))
         Store(tmp_path / "runs").append(*answered("lora", seed, 80))
     assert less(judge(tmp_path), setting("lora"), setting("full")).value == pytest.approx(0.2)
 
@@ -102,5 +104,5 @@ def test_an_own_run_tests_a_claim_beside_a_shipped_one(tmp_path: Path) -> None:
 def test_what_has_no_answers_tests_nothing(tmp_path: Path) -> None:
     for method, seed in itertools.product(("lora", "full"), (0, 1, 2)):
         bare: Record = answered(method, seed, 80)[0]
-        Store(tmp_path / "reference").append(bare, None)
+        Store(tmp_path / "published/reference").append(bare, None)
     assert less(judge(tmp_path), setting("lora"), setting("full")) is None

@@ -20,7 +20,7 @@ from benchmark.config.halving import Tuning, number, rungs
 from benchmark.config.trials import BEYOND, SELECTED, draw, edges, like, moved, place, select
 from benchmark.errors import IncompatibleError, InputError, NoSelectionError, VacantPlaceError, near
 from benchmark.identity import fingerprinted
-from benchmark.records import Record, Store
+from benchmark.records import Record, Store, shipped
 from benchmark.types import TUNE, Task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,8 +236,8 @@ def entered(tree: dict[str, Any], names: dict[str, str], search: Mapping[str, An
 
 def records_of(cell: Cell, results: Path) -> list[Record]:
     """Read the records of a cell's task and method, those of the user's own where a shipped one has the same name."""
-    folders = (ROOT / "results" / "reference", results / "runs")
-    found = {r.run_id: r for f in folders for r in Store(f).of(cell.names["task"], cell.names["method"])}
+    names = cell.names["task"], cell.names["method"]
+    found = {record.run_id: record for record in (*shipped(*names), *Store(results / "runs").of(*names))}
     return list(found.values())
 
 

@@ -125,27 +125,56 @@ class Record:
         return "{\n" + ",\n".join([*lines, f'"digest": "{_digest(lines)}"']) + "\n}\n"
 
     def _lines(self) -> list[str]:
-        rows = ",\n  ".join(strict(m._asdict()) for m in self.measurements)
         lines = [f'"{f.name}": {strict(getattr(self, f.name))}' for f in fields(self)[:-1]]
-        return [*lines, f'"measurements": [\n  {rows}]']
+        return [*lines, _measured(self.measurements)]
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:
         """Read what to_json wrote. Raises ValueError for anything else, NewerSchemaError for a later schema."""
-        content = json.loads(text)
-        if not isinstance(content, dict):
-            raise ValueError("holds no object")  # noqa: TRY004 - broken content, as any other
-        if isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
-            raise NewerSchemaError(
-                f"schema {content['schema']} is newer than {SCHEMA}: read it with the version that wrote it"
-            )
+        content = _content(text)
         digest = content.pop("digest", None)  # the first records had none
         record = cls(**content | {"measurements": _measurements(content.get("measurements", ()))})
         record._check()
-        # Asked of what stands there first: to write a record again takes longer than to read it.
+        # The digest of the text as it was read comes first, since to write a record takes longer than to read it.
         if digest is not None and digest != _digest_of(text) and digest != _digest(record._lines()):
             raise ValueError("its content is not what a run wrote: it was edited or damaged")
         return record
+
+    def to_parts(self) -> tuple[str, str]:
+        """Write everything but the measurements as JSON text; beside it the digest of the whole record."""
+        lines = self._lines()
+        return "{\n" + ",\n".join(lines[:-1]) + "\n}", _digest(lines)
+
+    @classmethod
+    def from_parts(cls, header: str, measurements: tuple[Measurement, ...]) -> Record:
+        """Put a record together from its header and its measurements. Raises ValueError as from_json does."""
+        record = cls(**_content(header), measurements=measurements)
+        record._check()
+        return record
+
+
+def _content(text: str | bytes) -> dict[str, Any]:
+    """Parse a record's JSON."""
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("holds no object")  # noqa: TRY004 - broken content, as any other
+    refuse_newer(content)
+    return content
+
+
+def refuse_newer(content: dict[str, Any]) -> None:
+    """Raise NewerSchemaError for what a later version wrote."""
+    if isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
+        raise NewerSchemaError(
+            f"schema {content['schema']} is newer than {SCHEMA}: read it with the version that wrote it"
+        )
+
+
+def _measured(measurements: Sequence[Measurement]) -> str:
+    """Write measurements as JSON, a line each; names are few, and quoted once."""
+    line = '{"split": %s, "name": %s, "value": %r, "step": %s}'
+    rows = ",\n  ".join([line % (_quoted(m[0]), _quoted(m[1]), m[2], _quoted(m[3])) for m in measurements])
+    return f'"measurements": [\n  {rows}]'
 
 
 def _measurements(rows: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
@@ -175,7 +204,11 @@ def _digest_of(text: str | bytes) -> str | None:
 
 
 def strict(value: Any) -> str:
+    """Write JSON without NaN."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+_quoted = functools.lru_cache(4096, typed=True)(strict)  # 1 and true are equal, and written otherwise
 
 
 def thin(points: Sequence[Point], most: int = 100) -> list[Point]:

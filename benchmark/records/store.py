@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import NewerSchemaError
+from benchmark.errors import MalformedError, NewerSchemaError
 from benchmark.records.record import Record, strict
 
 if os.name == "posix":
@@ -37,7 +37,7 @@ class Store:
     def append(self, record: Record, examples: Iterable[dict[str, Any]] | None, replace: bool = False) -> Path:
         """Write a record unless this device type has one; what it replaces is kept under a number."""
         if self.read_only:
-            raise PermissionError(f"{self.folder} holds published records: write to another folder, publish by moving")
+            raise PermissionError(f"{self.folder} holds published records: write to another folder")
         folder = self.folder / record.task / record.method
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{record.run_id}.json"
@@ -87,9 +87,21 @@ class Store:
         folder = self.folder / record.task / record.method
         for path in _listed(folder).get(record.run_id, []):
             if _read(path) == record:
-                with gzip.open(_beside(path), "rb") as rows:
-                    return [json.loads(row) for row in rows]
+                return _rows(path)
         raise FileNotFoundError(f"{folder} holds no record {record.run_id} created {record.created}")
+
+    def versions(self, task: str, method: str) -> Iterator[tuple[Record, list[dict[str, Any]] | None]]:
+        """Yield every record, the newest of a cell first, replaced ones too, with its rows.
+
+        Raises MalformedError where a file is none that a run wrote, or is cut short.
+        """
+        for folder in sorted(self.folder.glob(f"{task}/{method}")):
+            for path in (path for _, paths in sorted(_listed(folder).items()) for path in paths):
+                try:
+                    record = Record.from_json(path.read_bytes())
+                    yield record, _rows(path) if _beside(path).exists() else None
+                except (*BROKEN, OSError, EOFError) as error:
+                    raise MalformedError(f"{path}: {error}") from None
 
     def stored(self, record: Record) -> bytes:
         """Give a digest of all rows that lie beside a cell's records, of every device and number."""
@@ -158,6 +170,12 @@ def _refuse_newer(path: Path) -> None:
 
 def _beside(path: Path) -> Path:
     return path.with_suffix(EXAMPLES)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Read the rows beside a record's file."""
+    with gzip.open(_beside(path), "rb") as rows:
+        return [json.loads(row) for row in rows]
 
 
 def _finite(value: Any) -> Any:

@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+from benchmark.records.folders import PUBLISHED, RUNS
 from benchmark.report import across, claimed, cost_tables, frame, markup, overview, tables, verdicts, views
 from benchmark.report.drawing import press
 from benchmark.report.drawing.material import Material, material
@@ -16,7 +17,7 @@ from benchmark.report.page.contents import Board, Report
 
 USAGE = """usage: python -m benchmark.report [results=DIR]
 
-Reads the records in DIR/reference (shipped) and DIR/runs (your own), and rebuilds from them
+Reads the published sets in DIR/published and your own records in DIR/runs, and rebuilds from them
   DIR/runs.csv      one row per run
   DIR/measurements.parquet
                     one row per measurement, curves included
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
     if not runs:
-        folders = " and ".join(str(results / source) for source in frame.SOURCES)
+        folders = f"{results / PUBLISHED} and {results / RUNS}"
         print(f"no records in {folders}: make one with python -m benchmark.run method=lora task=nmt")
         return 0
     gc.freeze()  # statsmodels looks for garbage at every correction: what was read is none

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import numpy as np
 
-from benchmark.records import Record, Store
+from benchmark.records import Record, sources
 from benchmark.report import resampling, samples, scales, seeds, statistics, tails
 from benchmark.report.groups import ANY_SOURCE, Group
 from benchmark.report.samples import Sample, together
@@ -32,7 +32,7 @@ class Evidence:
     """Reads predictions beside records. What it computes lies under a name made of what went in and of the code."""
 
     def __init__(self, results: Path) -> None:
-        self.results = results
+        self.stores = sources(results)
         self.kept = results / ".cache" / "draws" / _version(resampling)
         self.told = results / ".cache" / "ties" / _version(statistics, samples, scales, seeds, tails)
         self.samples: dict[tuple[str, ...], Sample | None] = {}
@@ -103,12 +103,12 @@ class Evidence:
 
     def _answers(self, record: Record, source: str) -> bytes:
         """Name what is stored beside a record: it can come, and go, after the record."""
-        return Store(self.results / source, read_only=True).stored(record)
+        return self.stores[source].stored(record) if source in self.stores else b""
 
     def _rows(self, record: Record, source: str) -> Sequence[dict]:
         try:
-            return Store(self.results / source, read_only=True).examples(record)
-        except (OSError, ValueError, EOFError):  # none were kept, or the file is cut short
+            return self.stores[source].examples(record)
+        except (KeyError, OSError, ValueError, EOFError):  # none were kept, or the file is cut short
             return []
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.records import Record, Store
+from benchmark.records import Record, sources
 
-SOURCES = ("reference", "runs")  # folders of the results: shipped, and the user's own
 KEYS = ["task", "backbone", "weights", "method", "seed", "source", "run_id", "device"]
 COLUMNS = ["source", "task", "method", "backbone", "weights", "seed", "phase", "trial", "status", "reason", "metric"]
 ORIGIN = ["fingerprint", "device", "commit", "run_id"]
@@ -23,9 +22,17 @@ Run = tuple[str, Record]  # where it was found, what it is
 
 
 def load(results: Path) -> list[Run]:
-    """Read every current record, shipped ones first."""
+    """Read every current record, published ones first; one that stands in several sources is taken from the first."""
+    found: list[Run] = []
+    known: dict[tuple[str | None, ...], Record] = {}
     with keeping():
-        return [(source, record) for source in SOURCES for record in Store(results / source, read_only=True).records()]
+        for source, store in sources(results).items():
+            for record in store.records():
+                key = record.task, record.method, record.run_id, record.device, record.created
+                first = known.setdefault(key, record)
+                if first is record or first != record:  # runs that were published stay where they were made
+                    found.append((source, record))
+    return found
 
 
 @contextlib.contextmanager

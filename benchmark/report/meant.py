@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmark.records import YOURS
 from benchmark.report.again import setting
-from benchmark.report.frame import SOURCES
 from benchmark.report.groups import Group
 
 
@@ -20,5 +20,4 @@ def meant(groups: Sequence[Group]) -> Group | None:
 def _far(group: Group) -> tuple[int, int]:
     """Count the fields in which a setting departs from the method's file; shipped runs come before others."""
     changed = [word for word in setting(group.done[0]) if word.lstrip("+~").startswith("method.")]
-    source = group.settings.get("source", "")
-    return len(changed), SOURCES.index(source) if source in SOURCES else len(SOURCES)
+    return len(changed), group.settings.get("source") == YOURS

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell import Cell
-from benchmark.config.compose import NOUNS, ROOT, choices_of
+from benchmark.config.compose import NOUNS, choices_of
 from benchmark.engine import distributed, sharding
 from benchmark.engine.checkpoint import Pause, Paused, leave, listening
 from benchmark.engine.device import check_alone, device_of
@@ -103,7 +103,7 @@ def recorded(base: dict[str, Any], device: str, settings: Settings, sweeping: bo
     if not sweeping:
         screen.already(known, settings.results)
         if known.status == "done":
-            screen.show(known, settings.store, shipped())
+            screen.show(known, settings.store)
     return known
 
 
@@ -141,7 +141,7 @@ def run_and_record(
     if sweeping:
         screen.line(record)
     else:
-        screen.show(record, store, shipped(), path)
+        screen.show(record, store, path)
     pause.pass_on()
     return record
 
@@ -157,11 +157,6 @@ def forget_dropped(cell: Cell, folder: Path, store: Store, device: str) -> None:
 def refusal(cell: Cell) -> str | None:
     """Give the reason why a cell cannot run here, or None."""
     return cell.conflict() or distributed.refusal(cell) or sharding.refusal(cell)
-
-
-def shipped() -> Store:
-    """Give the published records."""
-    return Store(ROOT / "results" / "reference", read_only=True)
 
 
 def named(cell: Cell) -> dict[str, str]:

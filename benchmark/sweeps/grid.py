@@ -21,7 +21,6 @@ from benchmark.cell import Cell
 from benchmark.config.compose import (
     CONFIGS,
     GRID,
-    ROOT,
     SETTINGS,
     SWEEP,
     assemble,
@@ -35,7 +34,7 @@ from benchmark.config.trials import SELECTED
 from benchmark.engine.device import device_of
 from benchmark.errors import InputError, VacantPlaceError
 from benchmark.identity import run_id, training_id
-from benchmark.records import Record, Store
+from benchmark.records import Record, Store, shipped
 from benchmark.sweeps.override_cache import Entry, Ledger, files_in, signature
 from benchmark.types import TUNE
 
@@ -133,7 +132,6 @@ class Records:
 
     def __init__(self, results: Path, device: str | None) -> None:
         self.store, self.device = Store(results / "runs"), device
-        self.shipped = Store(ROOT / "results" / "reference", read_only=True)
         self._folders: dict[tuple[str, str], dict[tuple[str, str | None], Record]] = {}
         self._tuned: dict[tuple[str, str], str] = {}
         self.seen: dict[tuple[str, ...], Record] = {}  # by the words of a cell: a rung asks for those below again
@@ -148,7 +146,7 @@ class Records:
     def tuned(self, task: str, method: str) -> str:
         """Name the tuning records that a choice of trial rests on."""
         if (task, method) not in self._tuned:
-            own = [*self._folder(task, method).values(), *self.shipped.of(task, method)]
+            own = [*self._folder(task, method).values(), *shipped(task, method)]
             names = {f"{r.run_id}{r.created}" for r in own if r.config.get("phase") == TUNE}
             self._tuned[task, method] = " ".join(sorted(names))
         return self._tuned[task, method]

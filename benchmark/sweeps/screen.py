@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.records import MARK, SEEDS, UNTRAINED, Record, Store
+from benchmark.records import MARK, SEEDS, UNTRAINED, YOURS, Record, Store, shipped
 
 console = Console()
 COSTS = {  # measurement -> (label, unit, divisor)
@@ -82,16 +82,16 @@ def plan(cells: Sequence[tuple[Any, Record | None]], left: Sequence[Any]) -> Non
     sys.stdout.flush()
 
 
-def show(record: Record, store: Store, shipped: Store, path: Path | None = None) -> None:
+def show(record: Record, store: Store, path: Path | None = None) -> None:
     """Print one screen about a finished run."""
     title = f"{record.task} · {record.method} · {record.backbone} · seed {record.seed}"
     console.print(title, style="bold", highlight=False)
     console.print(scores(record))
     console.print(costs(record))
     console.print(notes(record), soft_wrap=True, markup=False)
-    others = [(r, "shipped") for r in shipped.records()] + [(r, "yours") for r in store.records()]
-    here = record.task, record.backbone, record.config.get("phase")
-    related = [(r, s) for r, s in others if (r.task, r.backbone, r.config.get("phase")) == here]
+    others = [(r, "shipped") for r in shipped(record.task, "*")] + [(r, YOURS) for r in store.of(record.task, "*")]
+    here = record.backbone, record.config.get("phase")
+    related = [(r, s) for r, s in others if (r.backbone, r.config.get("phase")) == here]
     console.print(comparison(record, related))
     if said := beside_shipped(record, related):
         console.print(said, soft_wrap=True, markup=False)
@@ -102,10 +102,10 @@ def show(record: Record, store: Store, shipped: Store, path: Path | None = None)
 
 def beside_shipped(record: Record, related: Iterable[tuple[Record, str]]) -> str | None:
     """Say what keeps a run apart from the shipped ones: other data, or the arithmetic of another processor."""
-    shipped = {r.data.get("fingerprint") for r, s in related if s == "shipped" and same_data(r, record)}
-    if not shipped:
+    known = {r.data.get("fingerprint") for r, s in related if s == "shipped" and same_data(r, record)}
+    if not known:
         return None
-    if record.data.get("fingerprint") not in shipped:
+    if record.data.get("fingerprint") not in known:
         return (
             "This data differs from that of the shipped results (other package versions?): they are not compared. "
             "pip install with -c constraints.txt gives the same data."
@@ -182,7 +182,7 @@ def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
         table.add_column(column, justify="left" if left else "right")
     for members in sorted(groups.values(), key=lambda m: -(_mean(m, "test", metric) or float("-inf"))):
         first, source = members[0]
-        this = any(r.run_id == record.run_id for r, _ in members) and source == "yours"
+        this = any(r.run_id == record.run_id for r, _ in members) and source == YOURS
         step = _mean(members, "cost", "seconds_per_step")
         bound = "≤" * any(r.busy for r, _ in members)
         untrained = MARK * any(r.untrained for r, _ in members)

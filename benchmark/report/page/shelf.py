@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmark.records import UNTRAINED, Record
+from benchmark.records import UNTRAINED, YOURS, Record
+from benchmark.records.folders import PUBLISHED, RUNS
 from benchmark.report.again import command
 from benchmark.report.frame import Run, weights
 from benchmark.report.groups import Group
 
-SHIPPED = {"reference": "shipped", "runs": "yours"}
 COLUMNS = [
     "run", "task", "method", "backbone", "weights", "budget", "phase", "trial", "seed", "status", "metric", "score",
     "trainable", "step (ms)", "memory (MB)", "records", "reason",
@@ -80,7 +80,7 @@ def _row(source: str, record: Record) -> list[Any]:
         rounded(trained, 12),
         rounded(step and step * 1e3, 4),
         rounded(memory and memory / 1e6, 4),
-        SHIPPED.get(source, source),
+        source if source == YOURS else "shipped",
         record.reason or UNTRAINED * record.untrained,
     ]
 
@@ -95,7 +95,7 @@ def _detail(source: str, record: Record) -> dict[str, Any]:
             curves.setdefault(f"{m.split} {m.name}", []).append([m.step, rounded(m.value, 6)])
     again = command(record)
     return {
-        "file": f"{source}/{record.task}/{record.method}/{record.run_id}.json",
+        "file": _file(source, record),
         "command": again,
         "files": [name for name in sorted(set(_files(record.config))) if f"={name}" in again],
         "created": record.created,
@@ -107,6 +107,13 @@ def _detail(source: str, record: Record) -> dict[str, Any]:
         "final": final,
         "curves": curves,
     }
+
+
+def _file(source: str, record: Record) -> str:
+    """Name the file that holds a record, below the results."""
+    if source == YOURS:
+        return f"{RUNS}/{record.task}/{record.method}/{record.run_id}.json"
+    return f"{PUBLISHED}/{source}: {record.task}/{record.method}/{record.run_id}"
 
 
 def _files(node: Any) -> Iterator[str]:

@@ -1,0 +1,38 @@
+"""Where records are read from: the published sets of a results folder, and the user's own runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmark.records.packed import RECORDS, PackedStore
+from benchmark.records.record import Record
+from benchmark.records.store import Store
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"  # what is shipped with the code
+PUBLISHED, RUNS = "published", "runs"  # folders of results
+YOURS = "yours"  # what the user's runs are called beside the published sets
+
+AnyStore = Store | PackedStore
+
+
+def open_store(folder: Path) -> AnyStore:
+    """Open a folder for reading, whether a file per record or a published set."""
+    return PackedStore(folder) if (folder / RECORDS).exists() else Store(folder, read_only=True)
+
+
+def published(results: Path) -> dict[str, AnyStore]:
+    """Open the published sets of a results folder, by name."""
+    folders = sorted(path for path in (results / PUBLISHED).glob("[!.]*") if path.is_dir())
+    return {folder.name: open_store(folder) for folder in folders}
+
+
+def sources(results: Path) -> dict[str, AnyStore]:
+    """Open all that a results folder holds, published sets first."""
+    return {**published(results), YOURS: open_store(results / RUNS)}
+
+
+def shipped(task: str, method: str) -> Iterator[Record]:
+    """Yield the current records that came with the code; a star stands for every task or method."""
+    for store in published(RESULTS).values():
+        yield from store.of(task, method)

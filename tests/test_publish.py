@@ -1,0 +1,256 @@
+"""A published set: what is packed comes back exactly, and nothing broken, edited or of a taken name is published."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from test_records import ROWS, record
+
+from benchmark import publish
+from benchmark.identity import run_id
+from benchmark.records import Measurement, Record, Store, published, shipped, sources
+from benchmark.records.packed import ABOUT, ANSWERS, FILES, MEASUREMENTS, PackedStore, pack
+from benchmark.report import frame
+
+ROOT = Path(__file__).resolve().parents[1]
+SET = ROOT / "results/published/reference"
+
+
+def other(name: str = "ffff00001111", **changes: object) -> Record:
+    return replace(record(), run_id=name, **changes)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Store:
+    """A folder with every kind of record: on two devices, replaced, failed, skipped, with and without answers."""
+    store = Store(tmp_path / "runs")
+    for bleu, device in ((1.0, "cpu"), (2.0, "cuda"), (3.0, "cpu"), (4.0, "cpu")):
+        store.append(record(device, bleu=bleu), [{"prediction": bleu, "target": ["\ud83d"]}], replace=True)
+    store.append(other(), [])
+    store.append(other(task="asr", method="frozen"), ROWS)
+    store.append(other("0" * 12, status="failed", reason='\ud800 "x",\n"y"', measurements=()), None)
+    store.append(other("1" * 12, status="skipped", environment={}), None)
+    return store
+
+
+def published_set(runs: Store, *words: str) -> PackedStore:
+    results = runs.folder.parent
+    assert publish.main(["one", f"results={results}", *words]) == 0
+    return PackedStore(results / "published/one")
+
+
+def test_every_record_comes_back_to_the_bit_in_the_same_order(runs: Store) -> None:
+    packed = published_set(runs)
+    assert [one.to_json() for one in packed.records()] == [one.to_json() for one in runs.records()]
+    assert list(packed.versions()) == list(runs.versions("*", "*"))
+    assert len(list(packed.versions())) == 8
+    assert list(packed.of("nmt", "lora")) == list(runs.of("nmt", "lora"))
+    assert list(packed.of("n*", "*")) == list(runs.of("nmt", "*"))
+    assert list(packed.of("nmt", "dora")) == []
+
+
+def test_a_record_is_found_by_its_cell_and_device(runs: Store) -> None:
+    packed = published_set(runs)
+    for device in ("cpu", "cuda", "tpu"):
+        assert packed.find("nmt", "lora", run_id(record().config), device) == runs.find(
+            "nmt", "lora", run_id(record().config), device
+        )
+    assert packed.find("nmt", "lora", "unknown", "cpu") is None
+
+
+def test_answers_come_back_row_by_row(runs: Store) -> None:
+    packed = published_set(runs)
+    for one, answers in runs.versions("*", "*"):
+        if answers is None:
+            with pytest.raises(FileNotFoundError, match=one.run_id):
+                packed.examples(one)
+        else:
+            assert packed.examples(one) == runs.examples(one) == answers
+    first, second = packed.records(), list(packed.records())
+    assert packed.stored(next(first)) == packed.stored(second[0]) != packed.stored(second[-1])
+
+
+def test_a_folder_without_answers_or_measurements_is_packed_too(tmp_path: Path) -> None:
+    Store(tmp_path / "runs").append(record(measurements=()), None)
+    assert list(published_set(Store(tmp_path / "runs")).records()) == [record(measurements=())]
+
+
+def test_records_of_the_shipped_set_are_those_that_their_digests_name() -> None:
+    """The digest is that of the JSON which the run wrote; it is computed here as any reader of the file would."""
+    rows = pq.read_table(SET / FILES[0]).to_pylist()
+    by_id = {one.run_id: one for one in shipped("*", "*")}
+    assert len(rows) == len(by_id) == 528
+    for row in rows[::60]:
+        one = by_id[row["run_id"]]
+        lines = one.to_json()[2:].rpartition(',\n"digest"')[0].replace(',\n"', '\n"')
+        assert hashlib.sha256(lines.encode()).hexdigest()[:16] == row["digest"]
+        answers = PackedStore(SET).examples(one) if row["answers"] is not None else []
+        assert len(answers) == (row["answers"] or 0)
+        assert run_id(one.config) == one.run_id
+    assert sum(one.value("test", one.data["metric"]) is not None for one in by_id.values() if one.data) == 102
+
+
+def test_a_published_set_says_what_made_it(runs: Store) -> None:
+    packed = published_set(runs, "overrides=+sweep=final device=cpu", "overrides=seed=3")
+    told = json.loads((packed.folder / ABOUT).read_text())
+    assert told["overrides"] == ["+sweep=final device=cpu", "seed=3"]
+    assert told["records"] == {"done": 6, "failed": 1, "skipped": 1}
+    assert [machine["records"] for machine in told["environments"]] == [6, 1, 1]
+    assert sorted(told["sha256"]) == sorted(FILES)
+
+
+def test_only_what_is_asked_for_is_packed(runs: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {one.task for one in published_set(runs, "task=asr").records()} == {"asr"}
+    assert publish.main(["two", f"results={runs.folder.parent}", "method=lroa"]) == 2
+    assert "did you mean lora?" in capsys.readouterr().err
+
+
+def test_nothing_can_be_added_to_a_published_set(runs: Store) -> None:
+    with pytest.raises(PermissionError, match="published"):
+        published_set(runs).append(record(), ROWS)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_edited_set_is_named_and_left_out(name: str, runs: Store) -> None:
+    path = published_set(runs).folder / name
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)  # valid, and not what was published
+    if name == ANSWERS:
+        [first, *_] = PackedStore(path.parent).records()
+        with pytest.raises(ValueError, match=f"{name} is not what was published"):
+            PackedStore(path.parent).examples(first)
+    else:
+        with pytest.warns(UserWarning, match=f"one is left out .{name} is not what was published.*restore"):
+            assert list(PackedStore(path.parent).records()) == []
+    path.unlink()
+    if name != ANSWERS:
+        with pytest.warns(UserWarning, match="one is left out"):
+            assert list(PackedStore(path.parent).records()) == []
+
+
+def test_a_record_that_was_edited_before_its_set_was_sealed_is_refused(tmp_path: Path) -> None:
+    pack(tmp_path, [(record(), None)], {})
+    path, about = tmp_path / MEASUREMENTS, json.loads((tmp_path / ABOUT).read_text())
+    table = pq.read_table(path)
+    values = [value + 1 for value in table["value"].to_pylist()]
+    pq.write_table(table.set_column(3, "value", [values]), path)
+    about["sha256"][MEASUREMENTS] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / ABOUT).write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=f"nmt/lora/{record().run_id} is not what a run wrote"):
+        list(PackedStore(tmp_path).versions())
+
+
+def test_a_set_of_a_newer_version_is_named_and_left_out(tmp_path: Path) -> None:
+    pack(tmp_path, [(record(), None)], {})
+    about = json.loads((tmp_path / ABOUT).read_text())
+    (tmp_path / ABOUT).write_text(json.dumps(about | {"schema": 2}))
+    with pytest.warns(UserWarning, match="schema 2 is newer than 1"):
+        assert list(PackedStore(tmp_path).records()) == []
+
+
+@pytest.mark.parametrize("damage", ["edit", "cut", "answers", "newer"])
+def test_a_broken_record_is_refused_by_name_and_nothing_is_left(
+    damage: str, runs: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = runs.folder / "asr" / "frozen" / "ffff00001111.json"
+    text = path.read_text()
+    if damage == "answers":
+        rows = path.with_suffix(".examples.jsonl.gz")
+        rows.write_bytes(rows.read_bytes()[:40])
+    else:
+        path.write_text(
+            {"edit": text.replace("41.25", "91.25"), "cut": text[:90], "newer": text.replace('a": 1', 'a": 2')}[damage]
+        )
+    assert publish.main(["one", f"results={runs.folder.parent}"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"refused: {path}: ")
+    assert err.count("\n") == 1
+    assert list((runs.folder.parent / "published").glob("*")) == []
+
+
+def test_a_taken_name_is_refused_unless_forced(runs: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    packed = published_set(runs)
+    (packed.folder / "tables").mkdir()
+    (packed.folder / "tables/nmt.md").write_text("a table")
+    before = (packed.folder / FILES[0]).read_bytes()
+    shutil.rmtree(runs.folder / "asr")
+    assert publish.main(["one", f"results={runs.folder.parent}"]) == 2
+    assert "one exists: give another name, or force=true" in capsys.readouterr().err
+    assert (packed.folder / FILES[0]).read_bytes() == before
+    again = published_set(runs, "force=true")
+    assert {one.task for one in again.records()} == {"nmt"}
+    assert (packed.folder / "tables/nmt.md").read_text() == "a table"
+    assert [path.name for path in packed.folder.parent.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["one", "reslts=x"], "did you mean results"),
+        (["one", "force="], "force= has no value"),
+        (["--chek"], "did you mean --check"),
+        (["--check", "tow"], "no such set; did you mean two?"),
+        (["a", "b"], "one name is wanted, 2 given"),
+        (["results=x"], "one name is wanted, 0 given"),
+        (["yours"], "is not 'yours'"),
+        (["../up"], "letters"),
+        (["one", "results=none"], "no runs in none/runs"),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_refused_in_one_line(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pack_folder = tmp_path / "results/published/two"
+    pack_folder.mkdir(parents=True)
+    pack(pack_folder, [], {})
+    assert publish.main(words) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.startswith("refused: ")
+    assert err.count("\n") == 1
+
+
+def test_published_runs_are_shown_once_and_a_later_one_beside_them(runs: Store) -> None:
+    results = runs.folder.parent
+    published_set(runs)
+    assert list(sources(results)) == ["one", "yours"]
+    assert {source for source, _ in frame.load(results)} == {"one"}
+    runs.append(record(bleu=5.0, created="2026-01-01"), None, replace=True)
+    assert [(s, one.value("test", "bleu")) for s, one in frame.load(results) if s == "yours"] == [("yours", 5.0)]
+
+
+def test_several_sets_are_read(runs: Store) -> None:
+    results = runs.folder.parent
+    assert publish.main(["b", f"results={results}", "task=asr"]) == 0
+    assert publish.main(["a", f"results={results}", "task=nmt"]) == 0
+    assert list(published(results)) == ["a", "b"]
+    assert [(source, one.task) for source, one in frame.load(results)][-1] == ("b", "asr")
+
+
+def test_a_stale_table_is_named_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path / "runs")
+    for seed in (0, 1):
+        scored = {"data": {"metric": "bleu"}, "measurements": (Measurement("test", "bleu", 3.5),)}
+        store.append(other(f"{seed:012d}", seed=seed, **scored), None)
+    assert publish.main(["one", f"results={tmp_path}"]) == 0
+    table = tmp_path / "published/one/tables/nmt.md"
+    table.parent.mkdir()
+    table.write_text("old")
+    assert publish.main(["--check", f"results={tmp_path}"]) == 1
+    assert f"{table} is not that of the records" in capsys.readouterr().out
+    assert publish.main(["--derive", "one", f"results={tmp_path}"]) == 0
+    assert "3.50" in table.read_text()
+    assert publish.main(["--check", f"results={tmp_path}"]) == 0
+    assert not (tmp_path / "tables").exists()
+
+
+@pytest.mark.slow
+def test_the_shipped_tables_and_figures_are_those_of_the_shipped_records() -> None:
+    assert publish.main(["--check", f"results={ROOT / 'results'}"]) == 0
