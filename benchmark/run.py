@@ -25,12 +25,14 @@ from benchmark.config.compose import (
     NOUNS,
     assemble,
     check_options,
+    composed,
     usage,
     whole,
 )
 from benchmark.engine import distributed
 from benchmark.engine.device import device_of
 from benchmark.errors import IncompatibleError, InputError, LeaseHeldError, RunFailedError, story
+from benchmark.records import Record
 from benchmark.sweeps import screen
 from benchmark.sweeps.execute import Settings, perform
 from benchmark.sweeps.exit_status import status_of
@@ -65,6 +67,15 @@ def main(arguments: list[str]) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  as long as the process
     work = sweep if is_sweep(arguments) else single
     return max([status_of(lambda: work(arguments, statuses), arguments), *statuses])
+
+
+def execute(*overrides: str) -> Record:
+    """Run one cell from Python, unless it is recorded, and return its record: execute("method=lora", "task=nmt").
+
+    Raises InputError, IncompatibleError, LeaseHeldError, RunFailedError.
+    """
+    config, names = composed(overrides)
+    return perform(assemble(config, names, overrides), settings_of(config))
 
 
 def single(arguments: list[str], statuses: list[int]) -> None:

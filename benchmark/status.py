@@ -28,6 +28,11 @@ from benchmark.sweeps.trial_table import tried
 STATES = ("done", "skipped", "failed", "running", "missing")
 MISSING, TRIALS = "--missing", "--trials"
 UNITS = ((5400, 3600, 1, "h"), (90, 60, 0, "min"), (0, 1, 0, "s"))  # from so many seconds on; length, digits, name
+USAGE = """usage: python -m benchmark.status +sweep=S [any override of the sweep] [--missing|--trials]
+
+Counts the cells of a sweep by task: done, skipped, failed, running, missing, and the time that is left.
+--missing prints the overrides of each missing cell; --trials shows what tuning tried, and how long it took.
+In a terminal the table is renewed until nothing is running. The exit status is 0 where nothing is left to do."""
 REFRESH = 5.0  # seconds between looks, in a terminal
 
 
@@ -51,6 +56,9 @@ class State:
 
 def main(arguments: list[str]) -> int:
     """Show once, or in a terminal until nothing is running; the exit status is 0 where nothing is left to do."""
+    if {"--help", "-h"} & set(arguments):
+        print(USAGE)
+        return 0
     words = [word for word in arguments if word not in (MISSING, TRIALS)]
     found: list[State] = []
 

@@ -63,6 +63,7 @@ MAY = {
     "benchmark.compare": {*RECORDED, "benchmark.report"},
     "benchmark.publish": {*RECORDED, "benchmark.report"},
     "benchmark.advise": {*TYPES, *RECORDED, "benchmark.config", "benchmark.report"},
+    "benchmark.cli": {"benchmark.errors"},  # the verbs' modules are imported by name
     "benchmark.importer": {"benchmark.errors", "benchmark.report.facts", "benchmark.report.quoted"},
     "tasks": {*TYPES, "benchmark.backbones.hub"},
 }

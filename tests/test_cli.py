@@ -1,0 +1,66 @@
+"""The command crosspeft, and the names that a Python program imports."""
+
+import subprocess
+import sys
+
+import pytest
+
+import benchmark
+from benchmark import cli
+from benchmark.errors import InputError
+
+LAZY = "import sys; {}; print(sorted({{'torch', 'hydra', 'pandas', 'transformers'}} & sys.modules.keys()))"
+
+
+def test_alone_and_with_help_it_lists_every_verb(capsys):
+    assert cli.main([]) == 0
+    alone = capsys.readouterr().out
+    assert cli.main(["--help"]) == 0
+    assert capsys.readouterr().out == alone
+    assert [line.split()[0] for line in alone.splitlines() if line.startswith("  ")] == list(cli.VERBS)
+
+
+def test_an_unknown_verb_is_refused_with_those_that_are_near(capsys):
+    assert cli.main(["reprot"]) == 2
+    assert capsys.readouterr().err.startswith("refused: reprot: no such verb; did you mean report? (known: advise,")
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    assert cli.main([verb, "--help"]) == 0
+    assert f"python -m benchmark.{verb} " in capsys.readouterr().out
+
+
+def test_a_verb_passes_its_arguments_and_status_on(capsys):
+    assert cli.main(["run", "method=lroa", "task=nmt"]) == 2
+    assert "method=lroa: no such method; did you mean lora" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "statement", ["import benchmark", "from benchmark.cli import main; main(['--help'])", "import benchmark.report"]
+)
+def test_what_takes_seconds_is_imported_only_when_it_is_needed(statement):
+    done = subprocess.run([sys.executable, "-c", LAZY.format(statement)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_program_imports_the_same_modules_in_any_order():
+    code = "from benchmark import run, load, report; import benchmark.run, benchmark.report; "
+    code += "assert benchmark.run is run and benchmark.report is report and callable(load)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'rnu'"):
+        _ = benchmark.rnu
+
+
+def test_a_program_runs_a_cell_once_and_gets_its_record(tmp_path):
+    overrides = ("method=bitfit", "task=protein", "budget=smoke", "device=cpu", f"results={tmp_path}")
+    record = benchmark.run.execute(*overrides)
+    assert (record.status, record.method, record.seed) == ("done", "bitfit", 0)
+    assert benchmark.run.execute(*overrides) == record  # read, with the time of the first run in it
+    benchmark.report.build(tmp_path)
+    assert (tmp_path / "site" / "index.html").is_file()
+
+
+def test_a_program_gets_an_error_where_the_command_prints_a_line(tmp_path):
+    with pytest.raises(InputError, match="method=lroa"):
+        benchmark.run.execute("method=lroa", "task=protein", f"results={tmp_path}")
