@@ -75,10 +75,10 @@ def method_page(name: str, path: Path, rows: Sequence[Mapping[str, str]]) -> tup
     facts = [(title, node[key]) for key, title in FACTS.items() if node.get(key)]
     facts += [("Default learning rate", f"{float(node['lr']):g}")]
     facts += [(f"Range of `{knob}`", in_words(space)) for knob, space in search.items()]
-    lines = [f"# {name}", "", node["description"], "", "| | |", "| :-- | :-- |"]
+    lines = [f"# {name}", "", node["description"], "", "| | value |", "| :-- | :-- |"]
     lines += [f"| {title} | {in_cell(value)} |" for title, value in facts]
     lines += ["", *command(f"python -m benchmark.run method={name} task=nmt")]
-    lines += ["## Where it runs", "", "| architecture | | merges | reason |", "| :-- | :-- | :-- | :-- |"]
+    lines += ["## Where it runs", "", "| architecture | status | merges | reason |", "| :-- | :-- | :-- | :-- |"]
     lines += [f"| {r['network']} | {r['status']} | {r['merges']} | {in_cell(r['reason'])} |" for r in rows]
     return node["description"], "\n".join([*lines, "", *configuration(path)])
 
