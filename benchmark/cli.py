@@ -52,3 +52,7 @@ def usage() -> str:
             "Begin with: crosspeft run method=lora task=nmt",
         ]
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
