@@ -106,6 +106,23 @@ def test_the_example_of_a_method_is_the_file_it_names():
     assert shown == {key: there[key] for key in shown}
 
 
+LISTED = {  # page, the header of a table's first column -> the folder that has every name in that column
+    ("README.md", "`task=`"): "task",
+    ("docs/quickstart.md", "Budget"): "budget",
+    ("docs/own-checkpoint.md", "`backbone=`"): "backbone",
+    ("docs/sweeps.md", "`+sweep=`"): "sweep",
+}
+
+
+@pytest.mark.parametrize(("page", "header"), LISTED)
+def test_the_names_in_a_table_are_in_the_registry(page, header):
+    table = (ROOT / page).read_text().partition(f"\n| {header} |")[2].partition("\n\n")[0].splitlines()[2:]
+    names = [name for row in table for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    folder = ROOT / "configs" / LISTED[page, header]
+    assert len(names) > 4
+    assert [name for name in names if not (folder / f"{name}.yaml").is_file()] == []
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 180
 
