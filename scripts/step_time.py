@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmark.config.compose import cell_of
 from benchmark.engine.batches import batches
-from benchmark.engine.meter import Meter
+from benchmark.engine.context import Run
 from benchmark.engine.runner import seed_everything
 from benchmark.engine.train import Encoded, fit
 
@@ -42,8 +42,8 @@ def main(arguments: list[str]) -> None:
         for part in (splits["train"], splits["valid"][:8])
     )
     ours, theirs = (cell.method.attach(copy.deepcopy(model), cell) for _ in range(2))
-    loop = fit(ours, cell, Encoded(train, valid), processor, Meter("cpu"))
-    next(loop)  # the look at valid before the first step
+    loop = fit(Run(cell, model=ours, processor=processor), Encoded(train, valid))
+    next(loop)  # the validation before the first step
     hand = by_hand(theirs, cell, train, processor)
     seconds: tuple[list[float], list[float]] = ([], [])
     for step in range(steps):

@@ -17,14 +17,15 @@ import tempfile
 from pathlib import Path
 
 from benchmark.config.compose import cell_of
-from benchmark.config.trials import ranking, select, trial_of
+from benchmark.config.trials import ranking, select
+from benchmark.engine.context import Run
 from benchmark.engine.data import Result, read
-from benchmark.engine.meter import Meter
 from benchmark.engine.train import valid_loss
 from benchmark.records import Record, Store
 from benchmark.report.again import words
 from benchmark.saved import load
-from benchmark.sweeps.execute import Settings, perform
+from benchmark.sweeps.execute import perform
+from benchmark.sweeps.options import RunOptions
 
 
 def main(arguments: list[str]) -> None:
@@ -37,11 +38,11 @@ def main(arguments: list[str]) -> None:
         records, known = list(full.of(task, method)), list(tuned.of(task, method))
         if not known:
             continue
-        losses = dict(ranking({t: [r for r in records if trial_of(r) == t] for t in map(trial_of, records)}))
+        losses = dict(ranking({t: [r for r in records if r.trial == t] for t in {r.trial for r in records}}))
         found = select(known, known[0].config, known[0].config["method"]["search"])
         best = min(losses, key=lambda trial: losses[trial])
         gap = losses.get(found.trial, found.loss) - losses[best]
-        error, examples = standard_error(next(r for r in records if trial_of(r) == best and r.seed == 0))
+        error, examples = standard_error(next(r for r in records if r.trial == best and r.seed == 0))
         print(
             f"{task} {method}: {found.trial} {losses.get(found.trial, found.loss):.4f}, {best} {losses[best]:.4f}, "
             f"{gap:.4f}, {error:.4f} ({examples}), {gap / error:.2f}, {found.steps}"
@@ -54,7 +55,7 @@ def standard_error(record: Record) -> tuple[float, int]:
     cell = cell_of(words(record))
     with tempfile.TemporaryDirectory() as scratch:
         said = {"device": "cpu", "force": False, "retry": None, "shared": True, "attempts": 1}
-        perform(cell, Settings(results=f"{scratch}/results", save=f"{scratch}/adapter", **said), sweeping=True)
+        perform(cell, RunOptions(results=f"{scratch}/results", save=f"{scratch}/adapter", **said), sweeping=True)
         adapted = load(f"{scratch}/adapter")
     alone = dataclasses.replace(cell, budget=dataclasses.replace(cell.budget, eval_batch_size=1))
     valid = [cell.task.encode(example, adapted.processor, {}) for example in read(cell, Result())["valid"]]
@@ -69,7 +70,7 @@ def standard_error(record: Record) -> tuple[float, int]:
 
 def loss_of(adapted, cell, features) -> float:
     """Give the loss of one example."""
-    return valid_loss(adapted.model, cell, [features], adapted.processor, Meter("cpu"))
+    return valid_loss(Run(cell, model=adapted.model, processor=adapted.processor), [features])
 
 
 def items(cell, features, processor) -> int:

@@ -1,13 +1,11 @@
 """Running a cell as the command does, without recording it."""
 
 from benchmark.engine import data, runner
-from benchmark.engine.progress import watching
+from benchmark.engine.context import Run
 
 
-def run_cell(cell, reuse=None, save=None):
-    """Run on the CPU and return what was found out."""
-    result = data.Result()
-    splits = data.read(cell, result, reuse)
-    with watching() as watch:
-        runner.run(cell, splits, "cpu", watch, result, save, reuse=reuse)
-    return result
+def run_cell(cell, **context):
+    """Run on the CPU and return what came of it."""
+    run = Run(cell, **context)
+    runner.measure(run, data.read(cell, run.result, run.reuse))
+    return run.result

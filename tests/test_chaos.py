@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from benchmark.errors import LeaseHeldError
 from benchmark.records import Store
 from benchmark.report import __main__ as report_command
-from benchmark.sweeps.lease import Claim
+from benchmark.sweeps.lease import Lease
 
 ROOT = Path(__file__).parents[1]
 KILLS = 50
@@ -78,12 +79,12 @@ def test_fifty_kills_leave_the_table_of_an_undisturbed_sweep(tiny_causal, tmp_pa
 
 
 def test_one_cell_is_one_workers(tmp_path):
-    one, other = Claim(tmp_path, "abc"), Claim(tmp_path, "abc")
-    with one.held():
-        with pytest.raises(LeaseHeldError, match=rf"process {os.getpid()} on .* is at work on this cell"), other.held():
+    one, other = Lease(tmp_path, "abc"), Lease(tmp_path, "abc")
+    with one.hold():
+        with pytest.raises(LeaseHeldError, match=rf"process {os.getpid()} on .* is at work on this cell"), other.hold():
             pytest.fail("both have it")
         assert other.owner() == one.owner()
-    with other.held():
+    with other.hold():
         pass
     assert other.owner() is None
     assert list(tmp_path.iterdir()) == []
@@ -93,40 +94,71 @@ def test_a_dead_workers_cell_is_taken_over_at_once_and_its_death_is_counted(tmp_
     code = """
 import os, signal, sys
 from pathlib import Path
-from benchmark.sweeps.lease import Claim
-claim = Claim(Path(sys.argv[1]), "abc")
-with claim.held(), claim.started():
+from benchmark.sweeps.lease import Lease
+lease = Lease(Path(sys.argv[1]), "abc")
+with lease.hold(), lease.started():
     os.kill(os.getpid(), signal.SIGKILL)
 """
     for deaths in (1, 2):
         died = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, check=False)
         assert died.returncode == -9
-        claim, before = Claim(tmp_path, "abc"), time.monotonic()
-        with claim.held():
+        lease, before = Lease(tmp_path, "abc"), time.monotonic()
+        with lease.hold():
             assert time.monotonic() - before < 5
-            assert claim.deaths() == deaths
-    with claim.held(), pytest.raises(KeyboardInterrupt), claim.started():
+            assert lease.deaths() == deaths
+    with lease.hold(), pytest.raises(KeyboardInterrupt), lease.started():
         raise KeyboardInterrupt  # told to stop: no death
-    assert claim.deaths() == 2
-    with claim.held(), claim.started():
+    assert lease.deaths() == 2
+    with lease.hold(), lease.started():
         pass
-    assert claim.deaths() == 0
+    assert lease.deaths() == 0
 
 
 def test_a_lease_of_another_machine_expires_a_minute_after_its_last_heartbeat(tmp_path, monkeypatch):
-    claim = Claim(tmp_path, "abc")
-    with claim.held():
-        left = claim.lease.read_text()
-    claim.lease.write_text(
-        re.sub(r"(?m)^host=.*$", "host=elsewhere", left)
-    )  # gone: nobody here can ask whether it lives
-    with pytest.raises(LeaseHeldError, match="on elsewhere"), claim.held():
+    lease = Lease(tmp_path, "abc")
+    foreign(lease)
+    with pytest.raises(LeaseHeldError, match="on elsewhere"), lease.hold():
         pytest.fail("its owner may live")
     times = iter(range(0, 150, 10))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(times)))  # the clock of whoever watches the lease
-    with claim.held(wait=True):
+    with lease.hold(wait=True):
         assert 60 <= next(times) <= 100
-        assert "elsewhere" not in claim.owner()
+        assert "elsewhere" not in lease.owner()
+
+
+def foreign(lease):
+    """Leave the lease of a process of another machine, of which nobody here can ask whether it lives."""
+    with lease.hold():
+        content = lease.file.read_text()
+    lease.file.write_text(re.sub(r"(?m)^host=.*$", "host=elsewhere", content))
+
+
+def test_a_single_run_waits_for_a_heartbeat_and_takes_over_where_there_is_none(tmp_path, monkeypatch, capsys):
+    lease, clock = Lease(tmp_path, "abc"), iter(range(0, 1000, 10))
+    foreign(lease)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))  # of whoever watches the lease
+    with lease.hold(watch=True):
+        assert 60 <= next(clock) <= 120
+        assert "elsewhere" not in lease.owner()
+    assert "waiting up to 60 s" in capsys.readouterr().out
+
+
+def test_a_single_run_is_refused_as_soon_as_the_other_process_is_seen_to_live(tmp_path):
+    lease = Lease(tmp_path, "abc")
+    foreign(lease)
+    beat = threading.Timer(1.0, os.utime, [lease.file])
+    beat.start()
+    before = time.monotonic()
+    with pytest.raises(LeaseHeldError, match="on elsewhere is at work"), lease.hold(watch=True):
+        pytest.fail("its owner lives")
+    assert time.monotonic() - before < 20
+    beat.join()
+    lease.file.unlink()
+    with lease.hold():  # a live process of this machine needs no watching
+        before = time.monotonic()
+        with pytest.raises(LeaseHeldError), Lease(tmp_path, "abc").hold(watch=True):
+            pytest.fail("both have it")
+        assert time.monotonic() - before < 1
 
 
 def test_what_a_worker_killed_right_after_recording_leaves_is_cleared(tiny_causal, tmp_path):
@@ -141,17 +173,17 @@ def test_what_a_worker_killed_right_after_recording_leaves_is_cleared(tiny_causa
     die = """
 import os, signal, sys
 from pathlib import Path
-from benchmark.sweeps.lease import Claim
+from benchmark.sweeps.lease import Lease
 from benchmark.records.store import _temporary
 folder, run_id = Path(sys.argv[1]), sys.argv[2]
-with Claim(folder, run_id).held(), Claim(folder, run_id).started(), _temporary(folder / f"{run_id}.json", b"half"):
+with Lease(folder, run_id).hold(), Lease(folder, run_id).started(), _temporary(folder / f"{run_id}.json", b"half"):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", die, folder, one.run_id], cwd=ROOT, check=False)
     assert len(list(folder.rglob("*"))) == len(before) + 3
-    with Claim(folder, other.run_id).held():  # another worker's, alive: not ours to clear
+    with Lease(folder, other.run_id).hold():  # another worker's, alive: not ours to clear
         assert run.main(words) == 0
-        assert sorted(folder.rglob("*")) == sorted([*before, Claim(folder, other.run_id).lease])
+        assert sorted(folder.rglob("*")) == sorted([*before, Lease(folder, other.run_id).file])
     assert sorted(folder.rglob("*")) == before
 
 

@@ -12,7 +12,7 @@ from benchmark.capabilities.networks import NETWORKS, bare, cell
 from benchmark.capabilities.probe import method_of
 from benchmark.config.build import build
 from benchmark.config.compose import cell_of, choices_of
-from benchmark.engine.meter import Meter
+from benchmark.engine.context import Run
 from benchmark.engine.optimiser import groups
 from benchmark.engine.train import Encoded, fit
 from benchmark.errors import InputError
@@ -121,7 +121,7 @@ def prepared(cell):
 def test_a_run_is_adamw_with_the_scaled_rate_for_the_method_and_the_backbones_for_the_head(method, protein):
     cell = protein(method, *SHORT, "method.lr=0.02")
     model, processor, features = prepared(cell)
-    fitted = fit(model, cell, Encoded(features, features), processor, Meter("cpu"))
+    fitted = fit(Run(cell, model=model, processor=processor), Encoded(features, features))
     losses = [point.value for point in fitted if point.split == "train"]
 
     model, processor, features = prepared(cell)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,16 +12,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from cells import run_cell
 
+from benchmark import run as benchmark_run
 from benchmark.config.compose import cell_of
 from benchmark.engine import checkpoint as module
 from benchmark.engine import data, runner, train
 from benchmark.engine.checkpoint import Pause, Paused, leave, listening
-from benchmark.engine.progress import watching
+from benchmark.engine.environment import code
 from benchmark.errors import InputError
 from benchmark.identity import training_id
 from benchmark.records import Record, Store
-from benchmark.sweeps.execute import Settings, perform
+from benchmark.sweeps.execute import perform
+from benchmark.sweeps.options import RunOptions
 
 ROOT = Path(__file__).parents[1]
 SHORTER = {"diff_pruning": ["method.batches=4"]}  # words that spare a method's own preparations
@@ -29,10 +33,7 @@ METHODS = ["lora", "adalora", "full", "lora_plus", "fishmask", "prefix_mlp", "do
 
 def run(cell, pause=None):
     """Run a cell; the numbers that are no cost, and the answers."""
-    result = data.Result()
-    splits = data.read(cell, result)
-    with watching() as watch:
-        runner.run(cell, splits, "cpu", watch, result, pause=pause)
+    result = run_cell(cell, pause=pause)
     costs = {m.name: m.value for m in result.measurements if m.split == "cost"}
     return [m for m in result.measurements if m.split != "cost"], result.examples, costs
 
@@ -40,15 +41,15 @@ def run(cell, pause=None):
 class AfterChecks(Pause):
     """Asks for a pause at the n-th moment at which one is possible."""
 
-    def __init__(self, folder, moment, code="this"):
-        super().__init__(folder, code)
+    def __init__(self, folder, moment):
+        super().__init__(folder)
         self.left = moment
 
-    def check(self):
+    def check(self, group):
         self.left -= 1
         if not self.left:
             self.asked = signal.SIGTERM, None
-        super().check()
+        super().check(group)
 
 
 CASES = [("lora", moment) for moment in (1, 4, 10, 13)] + [(method, 7) for method in METHODS[1:]]
@@ -65,7 +66,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_record(toy_cell, tmp_path, me
     assert stopped.value.step == min(moment, 10)
     assert sorted(f.name for f in folder.iterdir()) == [module.REST, module.TENSORS]
     torch.rand(7)  # whatever happens in between
-    resumed = run(toy_cell("seq2seq", method, *words), Pause(folder, "this"))
+    resumed = run(toy_cell("seq2seq", method, *words), Pause(folder))
     assert resumed[:2] == whole[:2]
     assert (resumed[2].get("restarts"), whole[2].get("restarts")) == (1, None)
 
@@ -75,7 +76,7 @@ def test_several_stops_are_counted_and_change_nothing(toy_cell, tmp_path):
     for moment in (2, 1, 3):
         with pytest.raises(Paused):
             run(cell, AfterChecks(folder, moment))
-    resumed, whole = run(cell, Pause(folder, "this")), run(cell)
+    resumed, whole = run(cell, Pause(folder)), run(cell)
     assert resumed[:2] == whole[:2]
     assert resumed[2]["restarts"] == 3
 
@@ -109,7 +110,7 @@ def check_stops(toy_cell, folder, steps, method, rate):
     steps.clear()
     for stop, before in zip(STOPS, (0, *STOPS), strict=False):
         cell = toy_cell("seq2seq", method, "phase=tune", f"until={stop}", *looks)
-        found, answers, costs = run(cell, Pause(folder, "this"))
+        found, answers, costs = run(cell, Pause(folder))
         torch.rand(7)  # whatever happens in between
         assert len(steps) == stop  # none is taken twice
         assert costs.get("inherited_steps", 0) == before
@@ -118,7 +119,7 @@ def check_stops(toy_cell, folder, steps, method, rate):
         curves = [m for m in found if m.name == "loss" and m.step is not None]
         assert curves == [m for m in whole[0] if m.name == "loss" and m.step is not None and m.step <= stop]
     assert found == tuned[0]
-    assert run(toy_cell("seq2seq", method, *looks), Pause(folder, "this"))[:2] == whole[:2]
+    assert run(toy_cell("seq2seq", method, *looks), Pause(folder))[:2] == whole[:2]
     assert len(steps) == 10  # the final run only answers
     return next(m.value for m in found if m.name == "selected_step")
 
@@ -142,8 +143,8 @@ def test_tuning_that_is_stopped_while_it_answers_leaves_the_weights_of_its_last_
     folder, half = tmp_path / "state", toy_cell("seq2seq", "lora", "phase=tune", "until=6", *LOOKS)
     with pytest.raises(Paused):
         run(half, AfterChecks(folder, 8))
-    run(half, Pause(folder, "this"))
-    resumed = run(toy_cell("seq2seq", "lora", *LOOKS), Pause(folder, "this"))
+    run(half, Pause(folder))
+    resumed = run(toy_cell("seq2seq", "lora", *LOOKS), Pause(folder))
     assert next(m.value for m in resumed[0] if m.name == "selected_step") == 4  # not the last, on which it goes on
     steps.clear()
     assert resumed[:2] == run(toy_cell("seq2seq", "lora", *LOOKS))[:2]
@@ -153,8 +154,8 @@ def test_a_state_of_later_steps_or_of_a_run_that_is_to_be_run_again_is_not_taken
     def cell(*words):
         return toy_cell("causal_lm", "lora", "phase=tune", *LOOKS, *words)
 
-    def inherited(cell, **told):
-        return run(cell, Pause(tmp_path / "state", "this", **told))[2].get("inherited_steps", 0)
+    def inherited(cell, **options):
+        return run(cell, Pause(tmp_path / "state", **options))[2].get("inherited_steps", 0)
 
     assert [inherited(cell("until=6")), inherited(cell("until=2")), inherited(cell("until=6"))] == [0, 0, 2]
     assert [inherited(cell("until=6")), inherited(cell("until=6"), anew=True)] == [6, 0]
@@ -166,12 +167,12 @@ def stored(results):
 
 
 def test_a_state_is_kept_for_whoever_goes_on_and_goes_with_the_final_run(toy_cell, tmp_path):
-    settings = Settings(
+    options = RunOptions(
         results=str(tmp_path), device="cpu", retry=None, save=None, force=False, shared=True, attempts=1
     )  # fmt: skip
     words = ["budget.evaluations=5"]
     for more, states in ((["phase=tune", "until=4"], 1), (["phase=tune"], 1), ([], 0)):
-        perform(toy_cell("causal_lm", "lora", *words, *more), settings)
+        perform(toy_cell("causal_lm", "lora", *words, *more), options)
         assert len(list(tmp_path.rglob(".*.paused"))) == states
     found = {(r.config["phase"], r.config["until"]): r.value("cost", "inherited_steps") for r in stored(tmp_path)}
     assert found == {("tune", 4): None, ("tune", None): 4, (None, None): 10}
@@ -191,18 +192,56 @@ def test_a_stop_where_nobody_looks_is_refused(toy_cell, words, reason):
         toy_cell("causal_lm", "lora", *LOOKS, *words)
 
 
-def test_other_code_begins_anew(toy_cell, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "goes_on"),
+    [
+        ((module, "code", lambda: {"commit": "another", "dirty": True}), True),
+        ((train, "NUMERICS", train.NUMERICS + 1), False),
+        ((module, "wanted", lambda: 2), False),
+    ],
+)
+def test_another_commit_goes_on_and_other_numbers_or_processes_begin_anew(
+    toy_cell, tmp_path, monkeypatch, change, goes_on
+):
     cell, folder = toy_cell("causal_lm", "lora"), tmp_path / ".a.paused"
     with pytest.raises(Paused):
         run(cell, AfterChecks(folder, 3))
-    assert "restarts" not in run(cell, Pause(folder, "another commit"))[2]
+    monkeypatch.setattr(*change)
+    pause = Pause(folder)
+    assert ("restarts" in run(cell, pause)[2]) == goes_on
+    assert pause.begun == (code() if goes_on else module.code())
+
+
+MADE_BEFORE = Path(__file__).parent / "made_before" / "paused"
+OVERRIDES = ["task=protein", "method=bitfit", "budget=smoke", "budget.evaluations=4", "budget.max_test=16"]
+
+
+def test_a_run_that_was_paused_when_the_commit_decided_goes_on(tmp_path):
+    shutil.copytree(MADE_BEFORE, tmp_path / "runs")
+    (file,) = tmp_path.rglob(module.REST)
+    before = json.loads(file.read_text())
+    words = [*OVERRIDES, "budget.steps=200", "device=cpu"]
+    assert benchmark_run.main([*words, f"results={tmp_path}"]) == 0
+    (record,) = stored(tmp_path)
+    assert record.value("cost", "restarts") == 1
+    assert record.environment["begun"]["commit"] in before["code"]
+    curve = {m.step: m.value for m in record.measurements if m.split == "train" and m.step}
+    then = {step: value for split, _, value, step in before["points"] if split == "train"}
+    assert max(then) == before["step"] < max(curve) == 200
+    assert {step: value for step, value in curve.items() if step in then} == {s: then[s] for s in curve if s in then}
+    assert not list(tmp_path.rglob("*.paused"))
+    # the same steps without a stop, by this code: a processor may round otherwise
+    assert benchmark_run.main([*words, f"results={tmp_path / 'whole'}"]) == 0
+    (whole,) = stored(tmp_path / "whole")
+    assert "begun" not in whole.environment
+    assert curve == pytest.approx({m.step: m.value for m in whole.measurements if m.split == "train"}, rel=1e-3)
 
 
 def test_a_signal_only_asks_and_the_handler_it_had_is_called_in_the_end(tmp_path):
     called = []
     before = signal.signal(signal.SIGUSR2, lambda number, _: called.append(number))
     try:
-        pause = Pause(tmp_path / "x", "")
+        pause = Pause(tmp_path / "x")
         pause.training, pause._save = SimpleNamespace(step=7), called.append  # something to lose
         with listening(pause):
             os.kill(os.getpid(), signal.SIGUSR2)
@@ -234,7 +273,7 @@ def told_to_stop(monkeypatch, place, cell, results):
     rest = {"retry": None, "save": None, "force": False, "shared": True, "attempts": 1}
     try:
         with pytest.raises(SystemExit) as left:
-            perform(cell, Settings(results=str(results), device="cpu", **rest))
+            perform(cell, RunOptions(results=str(results), device="cpu", **rest))
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert (called, left.value.code) == ([signal.SIGUSR2], 128 + signal.SIGUSR2)
@@ -246,7 +285,7 @@ def test_who_is_told_to_stop_while_it_reads_stops_at_once_and_did_not_die(toy_ce
 
 
 def test_a_signal_that_comes_too_late_to_stop_a_run_stops_those_after_it(toy_cell, tmp_path, monkeypatch):
-    files = told_to_stop(monkeypatch, "saved", toy_cell("causal_lm", "lora"), tmp_path)
+    files = told_to_stop(monkeypatch, "save", toy_cell("causal_lm", "lora"), tmp_path)
     assert files == ["examples.jsonl.gz", "json"]
 
 
@@ -288,7 +327,7 @@ def test_the_command_goes_on_after_a_termination(tiny_causal, tmp_path):
 
 def test_where_nothing_is_trained_there_is_no_state_to_keep(tmp_path):
     cell = cell_of(["task=protein", "method=lora"])
-    pause = Pause(tmp_path / "x", "")
+    pause = Pause(tmp_path / "x")
     pause.asked = signal.SIGTERM, None
     with pytest.raises(Paused) as stopped:
         pause.check()

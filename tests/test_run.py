@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,9 @@ import torch
 import transformers
 
 from benchmark import run, saved
+from benchmark.config.compose import cell_of, choices_of, noted
+from benchmark.engine import train
+from benchmark.identity import run_id
 from benchmark.records import Record, Store
 from benchmark.records.packed import pack
 
@@ -110,6 +114,65 @@ def test_a_run_leaves_one_record_with_everything_that_others_read(call, results)
     assert value(record, "cost", "trainable_params") == 2 * 16 * (4 * (32 + 32) + 3 * (32 + 64))
     for split in ("valid", "test", "test/longer"):
         assert 0 <= value(record, split, "bleu") <= 100
+
+
+def test_a_record_holds_the_overrides_that_make_its_cell(call, results, tiny_causal):
+    call("seed=3", "method.rank=4", "phase=tune", "trial=2", "shared=true")
+    (record,) = Store(results / "runs").records()
+    changed = [override for override in record.overrides if not override.startswith(("task", "data", "b"))]
+    assert changed == ["method=lora", "seed=3", "method.rank=4", "phase=tune", "trial=2"]
+    assert f"backbone.checkpoint={Path(tiny_causal).name}" in record.overrides
+    assert (record.trial, record.tuning, record.budget_name, record.seed) == (2, True, "smoke", 3)
+    here = [o.replace(Path(tiny_causal).name, str(tiny_causal)) for o in record.overrides]
+    assert run_id(choices_of(cell_of(here))) == record.run_id
+
+
+@pytest.mark.parametrize(
+    ("override", "kept"),
+    [
+        ("data.train=/work/some where/x.csv", "data.train=x.csv"),
+        ("+data.files={all:/no/such/f.fa,test:'/b/c d.fa'}", "+data.files={all:f.fa,test:'c d.fa'}"),
+        ("backbone.checkpoint=timm/resnet50", "backbone.checkpoint=timm/resnet50"),
+        ("data.folder=~/images", "data.folder=images"),
+        ("method.targets=[q,v]", "method.targets=[q,v]"),
+        ("task.template='{source} / {target}'", "task.template='{source} / {target}'"),
+    ],
+)
+def test_an_override_of_a_record_names_no_folder_of_this_machine(override, kept):
+    assert noted([override], 0, None) == [kept]
+
+
+def test_the_command_reaches_its_first_step_in_at_most_eight_frames(call, monkeypatch):
+    """Ours alone; one more than is seen here is the line that calls main()."""
+    stacks, learn = [], train.learn
+
+    def watched(*given):
+        stacks.append([frame.name for frame in traceback.extract_stack() if "/benchmark/" in frame.filename])
+        return learn(*given)
+
+    monkeypatch.setattr(train, "learn", watched)
+    assert call().status == 0
+    assert stacks[0][0] == "main"
+    assert 1 + len([*stacks[0], "learn"]) <= 8, stacks[0]
+
+
+def test_a_run_says_what_it_does_before_it_loads_torch_also_to_a_file(words, tmp_path):
+    """Within five seconds of computing: of a busy machine's clock nothing is said."""
+    program = f"""
+import sys, time
+from benchmark import run
+from benchmark.sweeps import execute
+def stop(cell):
+    sys.exit(f"{{open(sys.argv[1]).read()}} {{'torch' in sys.modules}} {{time.process_time() < 5}}")
+execute.refusal = stop
+run.main({words!r})
+"""
+    place = tmp_path / "said"
+    with place.open("w") as file:
+        command = [sys.executable, "-c", program, place]
+        done = subprocess.run(command, cwd=REPOSITORY, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
+    line = "running lora on text_generation: backbone causal_lm, budget smoke, seed 0, device cpu"
+    assert done.stderr.splitlines() == [line, " False True"]
 
 
 def test_a_record_holds_no_place_of_this_machine(call, results, tiny_causal):
@@ -236,7 +299,7 @@ def test_a_wrong_call_is_refused_in_one_line_and_writes_nothing(given, call, res
     text = functools.reduce(lambda text, name: text.replace(name, str(places[name])), places, given)
     outcome = call(*text.split(" "))
     assert outcome.status == 2
-    assert outcome.out == ""
+    assert re.fullmatch(r"(running .*\n)?", outcome.out)  # a pair is tried before it is refused
     assert outcome.err.count("\n") == 1
     assert outcome.err.startswith("refused: ")
     for wanted in REFUSED[given]:

@@ -235,7 +235,7 @@ def test_a_pair_that_cannot_run_has_no_places(tmp_path):
 
 def test_what_became_of_each_trial_is_told():
     records = [*first(), *second(), *third()]
-    assert [trial_table.fate(trial, records) for trial in range(6)] == [
+    assert [trial_table.ending(trial, records) for trial in range(6)] == [
         "dropped after step 30: valid loss 5, 4 of 6",
         "dropped after step 60: valid loss 4.5, 3 of 3",
         "valid loss 2, 2 of 2",
@@ -243,7 +243,7 @@ def test_what_became_of_each_trial_is_told():
         "failed: DivergedError: nan",
         "dropped after step 30: valid loss 6, 5 of 6",
     ]
-    assert trial_table.fate(0, first()) == "after step 30: valid loss 5, 4 of 6"
+    assert trial_table.ending(0, first()) == "after step 30: valid loss 5, 4 of 6"
     shown = list(trial_table.rows(records))
     assert [row[4] for row in shown] == [30, 60, 240, 240, 30, 30, 630]
     assert shown[1][3] == "lr=0.0259 rank=16"

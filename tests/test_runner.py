@@ -14,9 +14,8 @@ from torch import nn
 
 from benchmark.config.compose import cell_of, choices_of
 from benchmark.engine import data, runner, train
+from benchmark.engine.context import Run
 from benchmark.engine.data import Result, fingerprint, share, usable
-from benchmark.engine.meter import Meter
-from benchmark.engine.progress import watching
 from benchmark.engine.reuse import Reuse
 from benchmark.engine.runner import predict, sizes
 from benchmark.errors import InputError, TimeLimitError
@@ -140,12 +139,12 @@ class Repeating:
 
 def test_every_answer_stands_at_its_example():
     words = ["one", None, "three", "eleven", None, "a", "seven", "two"]
-    cell = SimpleNamespace(task=Repeating(), budget=SimpleNamespace(eval_batch_size=3, shard=None, precision="fp32"))
-    meter = Meter("cpu")
-    with watching(quiet=True) as watch:
-        answers = predict(nn.Linear(1, 1), cell, words, None, meter, watch, "test")
+    budget = SimpleNamespace(eval_batch_size=3, shard=None, precision="fp32", max_seconds=None)
+    cell = SimpleNamespace(task=Repeating(), budget=budget)
+    run = Run(cell, model=nn.Linear(1, 1))
+    answers = predict(run, words, "test")
     assert [answer["prediction"] for answer in answers] == [word or "" for word in words]
-    assert meter.predicted == 6
+    assert run.meter.predicted == 6
 
 
 @pytest.mark.parametrize("wrap", [lambda model: model, lambda model: nn.ModuleDict({"wrapped": model})])
@@ -197,12 +196,12 @@ def test_valid_is_answered_as_far_as_a_test_and_looked_at_as_far_as_it_goes(toy_
     answered, looked = {}, []
     predict, valid_loss = runner.predict, train.valid_loss
 
-    def counting(model, cell, features, *rest):
-        answered[rest[3]] = len(features)
-        return predict(model, cell, features, *rest)
+    def counting(run, features, split):
+        answered[split] = len(features)
+        return predict(run, features, split)
 
     monkeypatch.setattr(runner, "predict", counting)
-    monkeypatch.setattr(train, "valid_loss", lambda *given: looked.append(len(given[2])) or valid_loss(*given))
+    monkeypatch.setattr(train, "valid_loss", lambda *given: looked.append(len(given[1])) or valid_loss(*given))
     run_cell(toy_cell("causal_lm", "lora", "budget.max_valid=12", "budget.max_test=5", "budget.steps=1"))
     assert answered["valid"] == answered["test"] == 5
     assert set(looked) == {12}
@@ -346,8 +345,8 @@ def test_what_cells_share_changes_no_number(toy_cell, kind):
     kept = {}
     for cell in cells:
         alone, shared = (
-            [m for m in run_cell(cell, reuse).measurements if m.split != "cost"]
-            for reuse in (None, Reuse(choices_of(cell), kept))
+            [m for m in run_cell(cell, reuse=reuse).measurements if m.split != "cost"]
+            for reuse in (Reuse(), Reuse(choices_of(cell), kept))
         )
         assert alone == shared
     assert kept.keys() == {"splits", "fingerprint", "network", "bare", "encoded"}

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
@@ -16,13 +18,18 @@ from omegaconf import OmegaConf
 from benchmark import run, status
 from benchmark.config.compose import CONFIGS, GROUPS, cell_of, choices_of, names_in, usage
 from benchmark.config.halving import number
+from benchmark.config.trials import spent
 from benchmark.engine import train
 from benchmark.errors import InputError, LeaseHeldError
 from benchmark.identity import run_id
-from benchmark.records import Record, Store
+from benchmark.records import Measurement, Record, Store
+from benchmark.sweeps.estimate import estimate
+from benchmark.sweeps.execute import Process
 from benchmark.sweeps.grid import Records, expand, known_as, lookup, of_grid, packed, unpacked
-from benchmark.sweeps.lease import Claim
-from benchmark.sweeps.override_cache import Ledger, signature
+from benchmark.sweeps.launch import run_cell
+from benchmark.sweeps.lease import Lease
+from benchmark.sweeps.options import options_of
+from benchmark.sweeps.override_cache import OverrideCache, signature
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,7 +87,7 @@ def test_a_sweep_is_a_product_with_seeds_outermost_and_tasks_next():
             "hydra/launcher=basic",
         ]
     )
-    assert grid.settings == ("results=x", "hydra/launcher=basic")
+    assert grid.options == ("results=x", "hydra/launcher=basic")
     pairs = [tuple(word for word in cell if word != "method.lr=1e-3") for cell in grid.cells]
     order = itertools.product(("seed=0", "seed=1"), ("task=nmt", "task=protein"), ("method=lora", "method=full"))
     assert pairs == list(order)
@@ -89,7 +96,7 @@ def test_a_sweep_is_a_product_with_seeds_outermost_and_tasks_next():
 def test_the_users_words_win_over_a_named_sweep():
     cells = expand(["+sweep=final", "task=nmt", "method=lora,ia3", "seed=7"]).cells
     assert cells == tuple(("seed=7", "task=nmt", "trial=selected", f"method={m}") for m in ("lora", "ia3"))
-    settings = expand(["+sweep=cost", "task=nmt", "fresh=false"]).settings
+    settings = expand(["+sweep=cost", "task=nmt", "fresh=false"]).options
     assert set(settings) == {"fresh=false", "cells_per_job=1"}
 
 
@@ -156,6 +163,61 @@ def test_a_failed_cell_is_a_result_until_it_is_retried(words, tmp_path, capsys):
     assert [r.status for r in stored(tmp_path).values()] == ["failed"] * 4
 
 
+def test_data_that_cannot_be_read_fails_its_cell_and_not_the_sweep(words, tmp_path, monkeypatch):
+    from tasks.toy import Toy
+
+    real = Toy.splits
+
+    def torn(self):
+        if len(stored(tmp_path)) == 1:
+            raise EOFError("the file ends in the middle of a row")
+        return real(self)
+
+    monkeypatch.setattr(Toy, "splits", torn)
+    monkeypatch.setattr("benchmark.sweeps.execute.process", Process)  # nothing is shared
+    assert run.main(words) == 1
+    assert Counter((r.status, r.reason) for r in stored(tmp_path).values()) == {
+        ("done", None): 3,
+        ("failed", "EOFError: the file ends in the middle of a row"): 1,
+    }
+
+
+def test_before_it_spends_anything_a_sweep_says_how_many_cells_and_how_long(words, tmp_path, capsys):
+    assert run.main([*words, "seed=0"]) == 0
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert first == "2 cells: none recorded; 2 to run"
+    assert second == "estimated time: unknown, no record has this task and budget yet"
+    seconds = sum(spent(r)[1] for r in stored(tmp_path).values())
+    assert run.main(words) == 0
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert first == "4 cells: 2 done; 2 to run"
+    assert second == f"estimated time: {seconds:.0f} s in one process, by 2 records of the same task and budget"
+
+
+def of_seconds(method, seconds, **more):
+    measured = (Measurement("cost", "train_seconds", seconds), Measurement("train", "loss", 1.0, 300))
+    names = {"task": "nmt", "method": method, "backbone": "mbart_cldr", "seed": 0, "run_id": f"{method}{seconds}"}
+    config = {"budget": {"name": "standard", "steps": 300}, "phase": None} | more
+    return Record(status="done", config=config, measurements=measured, environment={"device": "cpu"}, **names)
+
+
+def test_the_estimate_is_the_mean_of_like_records_of_the_method_or_else_of_the_task():
+    known = [of_seconds("lora", 100), of_seconds("lora", 140), of_seconds("ia3", 60)]
+    known += [of_seconds("lora", 9000, phase="tune"), of_seconds("lora", 9000, budget={"name": "smoke", "steps": 9})]
+    records = SimpleNamespace(of_task=lambda task: [r for r in known if r.task == task])
+    lora, ia3, dora, other = (
+        ("task=nmt", "method=lora"), ("task=nmt", "method=ia3"), ("task=nmt", "method=dora"), ("task=t", "method=lora"),
+    )  # fmt: skip
+    assert estimate([lora, ia3, dora], records) == (
+        "estimated time: 5 min in one process, by 3 records of the same task and budget"  # 120 + 60 + 100
+    )
+    assert estimate([lora, other], records).endswith(
+        "budget, without 1 of 2 cells: no record has their task and budget"
+    )
+    for word in ("budget.steps=20", "backbone=mt5_small", "budget=quick"):
+        assert "unknown" in estimate([(*lora, word)], records)
+
+
 def test_a_memory_that_does_not_suffice_is_a_result(words, tmp_path, monkeypatch):
     import torch
 
@@ -181,28 +243,28 @@ def test_a_changed_file_is_another_cell(tmp_path, tiny_causal, monkeypatch):
     ]
     said = (*base, *columns, "backbone=causal_lm", f"backbone.checkpoint={tiny_causal}")
     _, entry = known_as(said, tmp_path)
-    assert Ledger(tmp_path).get(said) == Ledger(tmp_path).get(said[::-1]) == entry
+    assert OverrideCache(tmp_path).get(said) == OverrideCache(tmp_path).get(said[::-1]) == entry
     assert entry.run_id == run_id(choices_of(cell_of(said)))
     data.write_text("source,target\n1,2\n")
     signature.cache_clear()
-    assert Ledger(tmp_path).get(said) is None
+    assert OverrideCache(tmp_path).get(said) is None
     assert known_as(said, tmp_path)[1].run_id != entry.run_id
 
 
 def test_a_line_cut_short_is_no_line(tmp_path):
     said = ("task=nmt", "method=lora")
     known_as(said, tmp_path)
-    ledger = Ledger(tmp_path)
-    with open(ledger.path, "a") as file:
+    cache = OverrideCache(tmp_path)
+    with open(cache.path, "a") as file:
         file.write('["task=nmt\\nmethod=full", {"task": "nmt", "run')
-    assert ledger.get(said) is not None
-    assert ledger.get(("task=nmt", "method=full")) is None
+    assert cache.get(said) is not None
+    assert cache.get(("task=nmt", "method=full")) is None
 
 
 def test_a_thousand_finished_cells_are_checked_in_seconds_without_torch(tmp_path):
     seeds = range(500)
     said = [("seed=0", "task=nmt", f"method={method}") for method in ("lora", "ia3")]
-    ledger, store = Ledger(tmp_path), Store(tmp_path / "runs")
+    cache, store = OverrideCache(tmp_path), Store(tmp_path / "runs")
     for words in said:
         cell, entry = known_as(words, tmp_path)
         base = {"task": "nmt", "method": entry.method, "backbone": "mbart_cldr", "status": "done"}
@@ -211,7 +273,7 @@ def test_a_thousand_finished_cells_are_checked_in_seconds_without_torch(tmp_path
             config = choices | {"seed": seed}
             record = Record(**base, run_id=run_id(config), seed=seed, config=config, environment={"device": "cpu"})
             store.append(record, None)
-            ledger.add((f"seed={seed}", *words[1:]), dataclasses.replace(entry, run_id=record.run_id))
+            cache.add((f"seed={seed}", *words[1:]), dataclasses.replace(entry, run_id=record.run_id))
     code = """
 import sys, time
 start = time.perf_counter()
@@ -312,32 +374,32 @@ def test_halving_runs_each_rung_from_where_the_one_below_stopped(halving, tmp_pa
 
 def test_whoever_comes_to_a_rung_that_is_not_complete_completes_it(halving, tmp_path):
     grid = expand(["+sweep=tune", *halving])
-    settings = run.settings_of(run.whole([*grid.cells[0], *grid.settings]))
+    options = options_of(run.whole([*grid.cells[0], *grid.options]))
     last = next(cell for cell in grid.cells if "rung=1" in cell and "place=1" in cell)
-    run.cell_of_sweep(last, settings)
+    run_cell(last, options)
     assert run.main(["+sweep=tune", *halving]) == 0
     assert run.main(["+sweep=tune", *halving[:-2], "method=lora", f"results={tmp_path / 'calm'}"]) in (0, 2)
 
 
 def test_nobody_waits_for_a_rung_before_all_else_is_done(halving, tmp_path):
     grid = expand(["+sweep=tune", *halving])
-    settings = run.settings_of(run.whole([*grid.cells[0], *grid.settings]))
+    options = options_of(run.whole([*grid.cells[0], *grid.options]))
     held = known_as(grid.cells[2], tmp_path)[1]
     later = next(cell for cell in grid.cells if "rung=1" in cell)
-    with Claim(tmp_path / "runs" / held.task / held.method, held.training).held():
+    with Lease(tmp_path / "runs" / held.task / held.method, held.training).hold():
         with pytest.raises(LeaseHeldError):
-            run.cell_of_sweep(later, settings)
+            run_cell(later, options)
         assert len(tuned(tmp_path)[2, 0]) == 5  # what is free is done meanwhile
         assert status.states(dataclasses.replace(grid, cells=grid.cells[2:3]))[0].state == "running"
-    run.cell_of_sweep(later, settings, wait=True)
+    run_cell(later, options, wait=True)
     assert {key: len(trials) for key, trials in tuned(tmp_path).items()} == {(2, 0): 6, (6, 0): 1}
 
 
 def test_a_trial_that_fails_loses_and_the_others_go_on(halving, tmp_path, monkeypatch):
     real = train.learn
 
-    def diverging(model, micro, cell, *rest):
-        return math.nan if cell.trial in (0, 2, 3, 4) else real(model, micro, cell, *rest)
+    def diverging(run, optimizer, micro):
+        return math.nan if run.cell.trial in (0, 2, 3, 4) else real(run, optimizer, micro)
 
     monkeypatch.setattr("benchmark.engine.train.learn", diverging)
     assert run.main(["+sweep=tune", *halving]) == 1  # failures are told
@@ -500,4 +562,4 @@ def test_a_login_node_finds_what_its_accelerators_recorded(words, tmp_path, monk
     made = Record(**identity, **names, status="done", environment={"device": "cuda"})
     Store(tmp_path / "runs").append(made, None)
     for device, found in ((None, made), ("cuda", made), ("cpu", None)):
-        assert next(record for _, record in lookup(sent, Ledger(tmp_path), Records(tmp_path, device))) == found
+        assert next(record for _, record in lookup(sent, OverrideCache(tmp_path), Records(tmp_path, device))) == found

@@ -18,6 +18,7 @@ from torch import nn
 from benchmark.engine import runner
 from benchmark.engine import train as loop
 from benchmark.engine.batches import WINDOW, batches, in_order
+from benchmark.engine.context import Run
 from benchmark.engine.meter import Meter
 from benchmark.engine.train import Encoded, fit, learn, parts, rate
 from benchmark.errors import DivergedError
@@ -48,12 +49,12 @@ COSTS_OF_TRAINING = {"train_seconds", "seconds_per_step", "tokens_per_second", "
 
 
 def prepared(cell, dtype=torch.float64):
-    """Load and attach as a run does, here in double precision; return also the encoded splits."""
+    """Load and attach as a run does, here in double precision; return the run and the encoded splits."""
     runner.seed_everything(cell.seed)
     model, processor = cell.backbone.load(cell.budget, Head(cell.kind))
     splits = cell.task.splits()
     encoded = Encoded(*([cell.task.encode(e, processor, {}) for e in splits[name]] for name in ("train", "valid")))
-    return cell.method.attach(model.to(dtype), cell).to(dtype), processor, encoded
+    return Run(cell, model=cell.method.attach(model.to(dtype), cell).to(dtype), processor=processor), encoded
 
 
 def state(model):
@@ -96,13 +97,13 @@ def reference(model, stream, lr, budget):
 def test_the_loop_is_adamw_with_warm_up_cosine_and_clipping(method, kind, toy_cell):
     words = ("budget.steps=10", "budget.warmup=0.25", "budget.weight_decay=0.1", "budget.clip=0.5", "method.lr=0.01")
     cell = toy_cell(kind, method, *words)
-    model, processor, data = prepared(cell)
-    losses = [point.value for point in fit(model, cell, data, processor, Meter("cpu")) if point.split == "train"]
+    run, data = prepared(cell)
+    losses = [point.value for point in fit(run, data) if point.split == "train"]
 
-    model, processor, data = prepared(cell)
+    run, data = prepared(cell)
     order = batches([cell.task.length(f) for f in data.train], 8, cell.seed)
-    stream = [cell.task.collate([data.train[i] for i in next(order)], processor) for _ in range(10)]
-    expected = list(reference(model, stream, 0.01, cell.budget))
+    stream = [cell.task.collate([data.train[i] for i in next(order)], run.processor) for _ in range(10)]
+    expected = list(reference(run.model, stream, 0.01, cell.budget))
     assert losses == pytest.approx(expected, rel=1e-9)
     assert expected[-1] < expected[0] - 0.01  # else equal losses would say little about the steps
 
@@ -136,7 +137,8 @@ def gradient(loss, model):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pieces_of_unequal_length_give_the_gradient_of_the_whole_and_a_mean_of_means_does_not(kind, toy_cell):
     cell = toy_cell(kind, "full", "budget.micro_batches=2", "budget.clip=0.0")
-    model, processor, _ = prepared(cell)
+    run, _ = prepared(cell)
+    model, processor = run.model, run.processor
     texts = ["one", "two", "nine", "one two three four five six seven eight nine", "zero " * 9, "six " * 7]
     examples = [SimpleNamespace(source=str(i), targets=(text,)) for i, text in enumerate(texts)]
     features = [cell.task.encode(e, processor, {}) for e in examples]
@@ -147,14 +149,14 @@ def test_pieces_of_unequal_length_give_the_gradient_of_the_whole_and_a_mean_of_m
     micro = [cell.task.collate(p, processor) for p in pieces]
     naive = gradient(sum(model(**batch).loss for batch in micro) / 2, model)
     before = torch.cat([p.detach().flatten() for p in model.parameters()])
-    loss = learn(model, micro, cell, Plain(model), torch.device("cpu"))
+    loss = learn(run, Plain(model), [(batch, cell.task.items(batch)) for batch in micro])
     after = torch.cat([p.detach().flatten() for p in model.parameters()])
 
     assert float((before - after - whole).norm() / whole.norm()) < 1e-6  # a Llama's loss is taken in single precision
     assert float((naive - whole).norm() / whole.norm()) > 0.2
     with torch.no_grad():
-        model, processor, _ = prepared(cell)
-        assert loss == pytest.approx(model(**cell.task.collate(features, processor)).loss.item(), rel=1e-6)
+        run, _ = prepared(cell)
+        assert loss == pytest.approx(run.model(**cell.task.collate(features, processor)).loss.item(), rel=1e-6)
 
 
 def test_a_run_in_pieces_ends_with_the_weights_of_the_run_in_one():
@@ -254,7 +256,7 @@ def fitted(model, budget, train, valid=None, method=Everything, lr=0.1):
     chosen = method(description="", lr=lr, search={}, sized_by=None)
     cell = SimpleNamespace(task=Points(), method=chosen, budget=budget, last=budget.steps, seed_of=lambda _: 0, lr=lr)
     points, states = [], []
-    for point in fit(model, cell, Encoded(train, valid or train[:7]), None, Meter("cpu")):
+    for point in fit(Run(cell, model=model), Encoded(train, valid or train[:7])):
         points.append(point)
         states.append(state(model))
     return model, points, states
@@ -310,7 +312,7 @@ def test_a_loss_that_is_no_number_stops_the_run_names_the_step_and_spares_the_we
     order = batches([1] * 16, 4, 0)
     train[list(itertools.islice(order, 3))[2][0]] = (1.0, poison)  # met at step 3
     model = Line()
-    points = fit(model, *cell_and_data(train, [(1.0, 2.0)]), Meter("cpu"))
+    points = fit(*run_and_data(model, train, [(1.0, 2.0)]))
     reached = [next(points).step for _ in range(5)]  # a look, then a step and a look, twice
     before = state(model)
     with pytest.raises(DivergedError, match=rf"\b{poison} at step 3: lower method.lr=0.1"):
@@ -320,25 +322,25 @@ def test_a_loss_that_is_no_number_stops_the_run_names_the_step_and_spares_the_we
     assert math.isfinite(model.line.weight.item())
 
 
-def cell_and_data(train, valid=None):
+def run_and_data(model, train, valid=None):
     method = Everything(description="", lr=0.1, search={}, sized_by=None)
     cell = SimpleNamespace(task=Points(), method=method, budget=BUDGET, last=BUDGET.steps, seed_of=lambda _: 0, lr=0.1)
-    return cell, Encoded(train, valid or train[:7]), None
+    return Run(cell, model=model), Encoded(train, valid or train[:7])
 
 
 def test_a_valid_loss_that_is_no_number_stops_the_run_too():
     valid = [(1.0, 1.0), (1.0, math.nan)]
     with pytest.raises(DivergedError, match=r"valid loss.*nan.*step 0\b"):
-        list(fit(Line(), *cell_and_data(weighted_examples(16), valid), Meter("cpu")))
+        list(fit(*run_and_data(Line(), weighted_examples(16), valid)))
 
 
 def test_what_is_to_be_trained_and_has_no_gradient_is_counted():
     """A part that nobody calls; without one there is nothing to count."""
     train = weighted_examples(16)
-    assert not [point for point in fit(Line(), *cell_and_data(train, train[:4]), Meter("cpu")) if point.split == "cost"]
+    assert not [point for point in fit(*run_and_data(Line(), train, train[:4])) if point.split == "cost"]
     model = Line()
     model.idle = nn.Linear(3, 5)
-    *_, last = fit(model, *cell_and_data(train, train[:4]), Meter("cpu"))
+    *_, last = fit(*run_and_data(model, train, train[:4]))
     assert last == ("cost", "params_without_gradient", 3 * 5 + 5, None)
 
 
@@ -376,16 +378,17 @@ def test_dropout_is_on_in_every_step_and_off_in_every_look():
 def test_the_order_of_a_run_is_that_of_its_seed_of_order():
     losses = []
     for order, init in ((1, 1), (2, 1), (1, 2)):
-        cell, *rest = cell_and_data(weighted_examples(40))
-        cell.seed_of = {"order": order, "init": init}.get
-        losses.append([point.value for point in fit(Line(), cell, *rest, Meter("cpu")) if point.split == "train"])
+        run, data = run_and_data(Line(), weighted_examples(40))
+        run.cell.seed_of = {"order": order, "init": init}.get
+        losses.append([point.value for point in fit(run, data) if point.split == "train"])
     assert losses[0] == losses[2] != losses[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_valid_loss_is_the_mean_over_target_tokens_whatever_the_batches(kind, toy_cell):
     cell = toy_cell(kind, "frozen")
-    model, processor, data = prepared(cell)
+    run, data = prepared(cell)
+    model, processor = run.model, run.processor
     texts = ["one", "two three", "one two three four five six seven eight nine"]
     valid = [cell.task.encode(SimpleNamespace(source="12", targets=(t,)), processor, {}) for t in texts]
     with torch.no_grad():
@@ -395,7 +398,7 @@ def test_valid_loss_is_the_mean_over_target_tokens_whatever_the_batches(kind, to
     for size in (1, 2, 3):
         budget = dataclasses.replace(cell.budget, eval_batch_size=size)
         changed = dataclasses.replace(cell, budget=budget)
-        (look,) = fit(model, changed, Encoded(data.train, valid), processor, Meter("cpu"))
+        (look,) = fit(Run(changed, model=model, processor=processor), Encoded(data.train, valid))
         assert look.value == pytest.approx(by_hand, rel=1e-6)
 
 
@@ -403,9 +406,9 @@ def test_bf16_computes_in_16_bits_over_weights_kept_in_32(toy_cell):
     curves = {}
     for precision in ("fp32", "bf16"):
         cell = toy_cell("causal_lm", "full", f"budget.precision={precision}")
-        model, processor, data = prepared(cell, torch.float32)
-        curves[precision] = [point.value for point in fit(model, cell, data, processor, Meter("cpu"))]
-        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        run, data = prepared(cell, torch.float32)
+        curves[precision] = [point.value for point in fit(run, data)]
+        assert {p.dtype for p in run.model.parameters()} == {torch.float32}
     assert curves["bf16"] != curves["fp32"]
     assert curves["bf16"] == pytest.approx(curves["fp32"], abs=0.05)
 
@@ -447,15 +450,15 @@ def test_every_method_sees_the_same_batches(toy_cell, monkeypatch):
     seen = {}
     for method in ("lora", "full", "prefix_tuning", "houlsby"):
         cell = toy_cell("causal_lm", method, "budget.steps=4", "budget.dropout=0.1", "seed=5")
-        model, processor, data = prepared(cell, torch.float32)
-        mine = seen.setdefault(method, [])
+        run, data = prepared(cell, torch.float32)
+        batches_ = seen.setdefault(method, [])
 
-        def spy(self, features, processor, mine=mine):
-            mine.append([f["source"] for f in features])
+        def spy(self, features, processor, batches_=batches_):
+            batches_.append([f["source"] for f in features])
             return collate(self, features, processor)
 
         monkeypatch.setattr(TextToText, "collate", spy)
-        list(fit(model, cell, data, processor, Meter("cpu")))
+        list(fit(run, data))
         monkeypatch.undo()
     assert len(seen["lora"]) == 4 + 2  # steps, and two looks at valid of one batch each
     assert all(batches_ == seen["lora"] for batches_ in seen.values())
@@ -484,9 +487,9 @@ def test_random_weights_are_the_seed_s_and_do_not_move_a_method_s_start(toy_cell
     for drawn, (name, weights) in enumerate((("pretrained", "pretrained"), ("random", "random"), ("again", "random"))):
         torch.manual_seed(drawn)  # what was drawn before must not matter
 
-        def watched(model, *rest, name=name):
-            starts[name] = state(model)
-            yield from fit(model, *rest)
+        def watched(run, data, name=name):
+            starts[name] = state(run.model)
+            yield from fit(run, data)
 
         monkeypatch.setattr(runner, "fit", watched)
         run_cell(toy_cell("causal_lm", "lora", "seed=3", "budget.steps=1", f"backbone.weights={weights}"))
@@ -514,13 +517,13 @@ def test_a_run_trains_what_the_method_says_no_bit_of_the_rest_and_gets_every_sco
     assert reason is None
     seen = {}
 
-    def watched(model, *rest):
-        seen["model"], seen["before"] = model, state(model)
-        for point in fit(model, *rest):
-            seen["last"] = state(model)  # before the best state comes back
+    def watched(run, data):
+        seen["before"] = state(run.model)
+        for point in fit(run, data):
+            seen["last"] = state(run.model)  # before the best state comes back
             yield point
-        seen["kept"] = state(model)  # before it is merged
-        seen["trained"] = {name for name, p in model.named_parameters() if p.requires_grad}
+        seen["kept"] = state(run.model)  # before it is merged
+        seen["trained"] = {name for name, p in run.model.named_parameters() if p.requires_grad}
 
     monkeypatch.setattr(runner, "fit", watched)
     result = run_cell(cell)
@@ -549,12 +552,12 @@ def test_the_selected_step_and_the_scores_are_those_of_the_best_look(toy_cell, m
     # Whatever training does on this processor, the weights of the fourth step are the best.
     monkeypatch.setattr(loop, "valid_loss", lambda *given: real(*given) + 9 * abs(next(looks) - 4))
 
-    def watched(model, *rest):
-        for point in fit(model, *rest):
+    def watched(run, data):
+        for point in fit(run, data):
             if point.split == "valid":
-                seen[point.step] = (point.value, state(model))
+                seen[point.step] = (point.value, state(run.model))
             yield point
-        seen["end"] = state(model)
+        seen["end"] = state(run.model)
 
     monkeypatch.setattr(runner, "fit", watched)
     result = run_cell(cell)
@@ -655,8 +658,8 @@ def test_the_memory_of_a_phase_is_its_peak_with_the_backbone_in_it():
 def test_only_the_work_of_a_step_is_on_its_clock(toy_cell, monkeypatch):
     """Padding is no token, and neither collating nor a look at valid nor who reads the measurements costs step time."""
     cell = toy_cell("seq2seq", "lora", "budget.steps=3", "budget.evaluations=3")
-    model, processor, data = prepared(cell, torch.float32)
-    meter = Meter("cpu")
+    run, data = prepared(cell, torch.float32)
+    model, meter = run.model, run.meter
     clock = Clock(monkeypatch, meter)
     forward = type(model).forward
 
@@ -672,7 +675,7 @@ def test_only_the_work_of_a_step_is_on_its_clock(toy_cell, monkeypatch):
 
     monkeypatch.setattr(type(model), "forward", slow)
     monkeypatch.setattr(type(cell.task), "collate", slow_too)
-    for _ in fit(model, cell, data, processor, meter):
+    for _ in fit(run, data):
         clock.time += 1000.0
     assert [seconds for seconds, _, _ in meter.steps] == [1.0, 1.0, 1.0]
     # three steps; a look at valid before the first and after each, of one batch of 16

@@ -31,18 +31,16 @@ def held(model):
 
 
 def cells(folder):
-    group, sharded, kept = distributed.join("cpu"), runner.sharded, []
+    group, shard, kept = distributed.join("cpu"), runner.shard, []
 
-    def noting(*arguments):
-        model = sharded(*arguments)
-        kept.append(held(model))
-        return model
+    def noting(run, pretrained):
+        shard(run, pretrained)
+        kept.append(held(run.model))
 
-    runner.sharded = noting
+    runner.shard = noting
     for name, words in json.loads((folder / "cells.json").read_text()).items():
         kind = Unweighted if name == "unweighted" else distributed.Group
-        distributed._joined[0] = kind(group.rank, group.size, group.device)
-        result = run_cell(cell_of(words), save=folder / name)
+        result = run_cell(cell_of(words), save=folder / name, group=kind(group.rank, group.size, group.device))
         seeds = group.gather(torch.initial_seed())
         if group.first:
             found = [result.measurements, result.examples, result.modules, kept[-1], seeds]
@@ -50,15 +48,15 @@ def cells(folder):
 
 
 def broken(words):
-    mine, calls = train.mine, []
+    local_batch, calls = train.local_batch, []
 
-    def breaking(*arguments):
-        calls.append(arguments)
-        if len(calls) == 2 and not distributed.here().first:
+    def breaking(run, part):
+        calls.append(part)
+        if len(calls) == 2 and not run.group.first:
             raise MemoryError("no room for this batch")
-        return mine(*arguments)
+        return local_batch(run, part)
 
-    train.mine = breaking
+    train.local_batch = breaking
     return run.main(words)
 
 

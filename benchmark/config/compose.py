@@ -39,7 +39,7 @@ SCALARS = {
     "until": int | None,
 }
 SWEEP = ("-m", "--multirun")
-SETTINGS = (
+RUN_OPTIONS = (
     "results",
     "device",
     "force",
@@ -155,13 +155,13 @@ def _keys(node: Any) -> list[str]:
     return [str(key) for key in node] if isinstance(node, DictConfig) else []
 
 
-def assemble(config: DictConfig, names: dict[str, str], words: Sequence[str] = ()) -> Cell:
-    """Build the cell that a composed configuration describes; words are what the user said. Raises InputError."""
+def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str] = ()) -> Cell:
+    """Build the cell that a composed configuration describes, and note the overrides. Raises InputError."""
     tree = tree_of(config)
     for noun in NOUNS:
         if not tree.get(noun):
             raise InputError(f"{noun}=? is missing (known: {', '.join(names_in(noun))})")
-    keys = [word.lstrip("+").partition("=")[0] for word in words]
+    keys = [override.lstrip("+").partition("=")[0] for override in overrides]
     explicit = {key.removeprefix("method.") for key in keys if key.startswith("method.")}
     search = {knob: space for knob, space in (tree["method"].get("search") or {}).items() if knob not in explicit}
     notes: dict[str, Any] = {}
@@ -179,9 +179,36 @@ def assemble(config: DictConfig, names: dict[str, str], words: Sequence[str] = (
     for knob, value in draw(names["method"], search, trial).items():
         place(tree["method"], knob, value)
     if trial and (kept := sorted(explicit & (tree["method"].get("search") or {}).keys())):
-        notes["explicit"] = kept  # a word of the user's beats a draw
+        notes["explicit"] = kept  # an override beats a draw
+    if overrides:
+        notes["overrides"] = noted(overrides, trial, tree["until"])
     cell = dataclasses.replace(_built(tree, names), notes=notes)
     return cell if cell.size is None else sized(cell)
+
+
+def noted(overrides: Sequence[str], trial: int, until: int | None) -> list[str]:
+    """Leave of overrides what makes the same cell anywhere: no run options, and a trial by its number.
+
+    A file or folder stands by its name, since a record names no path of this machine.
+    """
+    resolved = {"rung": None, "place": None, "trial": trial or None, "until": until}
+    chosen = [o for o in overrides if _key(o) not in (*RUN_OPTIONS, *resolved) and not _key(o).startswith("hydra")]
+    chosen += [f"{key}={value}" for key, value in resolved.items() if value is not None]
+    return [_without_folders(override) for override in chosen if not override.startswith("-")]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _without_folders(override: str) -> str:
+    key, equals, value = override.partition("=")
+
+    def name(match: re.Match[str]) -> str:
+        path = Path(match[0]).expanduser()
+        return path.name if path.is_absolute() or path.exists() else match[0]
+
+    return key + equals + re.sub(r"[^\[\]{},:'\"=]*[/\\][^\[\]{},:'\"=]*", name, value)
 
 
 def _built(tree: dict[str, Any], names: dict[str, str]) -> Cell:

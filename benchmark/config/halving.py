@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from benchmark.config.trials import BEYOND, moved, ranking, trial_of
+from benchmark.config.trials import BEYOND, moved, ranking
 from benchmark.errors import InputError, NoSelectionError, VacantPlaceError
 from benchmark.records import Record
 from benchmark.types import looks
@@ -112,9 +112,7 @@ class Tuning:
     def standing(self, rung: int) -> list[tuple[int, float]]:
         """Order a rung's trials by their valid loss; one that failed has no place. Raises NoSelectionError."""
         trials, seeds, stop = self.entrants(rung), rungs()[rung].seeds, self.stop(rung)
-        known = {
-            (trial_of(r), r.seed): r for r in self.records if (r.config.get("until") or self.budget["steps"]) == stop
-        }
+        known = {(r.trial, r.seed): r for r in self.records if (r.config.get("until") or self.budget["steps"]) == stop}
         for trial, seed in itertools.product(trials, seeds):
             if (trial, seed) not in known:
                 raise NoSelectionError(f"rung {rung} of tuning is not complete: trial {trial} lacks seed {seed}")
@@ -125,7 +123,7 @@ class Tuning:
         if rung == 0 or rung == len(rungs()) - 1:
             return []
         stay, ended = self.entrants(rung), set(self.entrants(rung - 1))
-        return [r.run_id for r in self.records if trial_of(r) in ended and trial_of(r) not in stay]
+        return [r.run_id for r in self.records if r.trial in ended and r.trial not in stay]
 
     def _vacancy(self, rung: int, found: int) -> str:
         if rung == 0:

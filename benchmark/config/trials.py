@@ -121,7 +121,7 @@ def select(records: Iterable[Record], config: dict[str, Any], free: Collection[s
     trials: dict[int, list[Record]] = {}
     ended = [record for record in compared if not record.config.get("until")]
     for record in sorted(ended, key=lambda r: r.seed):
-        trials.setdefault(trial_of(record), []).append(record)
+        trials.setdefault(record.trial, []).append(record)
     seeds = sorted({r.seed for r in ended})
     whole = {trial: runs for trial, runs in trials.items() if len({r.seed for r in runs}) == len(seeds)}
     if len(ended) == len(compared) and (lacking := sorted(trials.keys() - whole.keys())):
@@ -138,10 +138,10 @@ def select(records: Iterable[Record], config: dict[str, Any], free: Collection[s
 
 
 def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequence[int], given: str) -> Selection:
-    kept = [r for r in compared if trial_of(r) == best and _given(r.choices) == given]
+    kept = [r for r in compared if r.trial == best and _given(r.choices) == given]
     steps, seconds = zip(*map(spent, compared), strict=True)
     return Selection(
-        trial=best, loss=loss, trials=len({trial_of(r) for r in compared if r.status != "skipped"}), seeds=tuple(seeds),
+        trial=best, loss=loss, trials=len({r.trial for r in compared if r.status != "skipped"}), seeds=tuple(seeds),
         budget=compared[0].config["budget"], fraction=compared[0].config.get("fraction"),
         runs=tuple(sorted(r.run_id for r in compared)), dropped=tuple(r.run_id for r in compared if r not in kept),
         steps=sum(steps), seconds=round(sum(seconds), 1),
@@ -153,11 +153,6 @@ def spent(record: Record) -> tuple[int, float]:
     steps, seconds = (record.value("cost", f"inherited_{name}") or 0 for name in ("steps", "seconds"))
     taken = max((m.step for m in record.measurements if m.split == "train" and m.step), default=0)
     return int(taken - steps), record.seconds() - seconds
-
-
-def trial_of(record: Record) -> int:
-    """Give the trial that a record is of."""
-    return record.config.get("trial") or 0
 
 
 def ranking(trials: Mapping[int, Sequence[Record]]) -> list[tuple[int, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import random
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.engine.distributed import here, wanted
+from benchmark.engine.distributed import ALONE, Group, wanted
+from benchmark.engine.environment import code
 from benchmark.records import Measurement
 from benchmark.types import TUNE
 
@@ -34,9 +36,9 @@ TENSORS, REST = "state.safetensors", "state.json"
 class Paused(BaseException):
     """The run was asked to stop, and what it had done lies on disk. No Exception: it is no failure."""
 
-    def __init__(self, signum: int, found: Any, step: int | None) -> None:
+    def __init__(self, signum: int, handler: Any, step: int | None) -> None:
         super().__init__(signum)
-        self.signum, self.found, self.step = signum, found, step
+        self.signum, self.handler, self.step = signum, handler, step
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Training:
     schedule: Any
     best: Any
     meter: Meter
+    numerics: int  # which numbers a step computes (train.NUMERICS)
     step: int = 0
     points: list[Measurement] = field(default_factory=list)  # of the curves
 
@@ -62,18 +65,18 @@ class Training:
         import numpy as np
         import torch
 
-        found = {f"model.{name}": tensor for name, tensor in self._moving()}
-        found |= {f"best.{name}": tensor for name, tensor in self.best.state.items()}
+        tensors = {f"model.{name}": tensor for name, tensor in self._moving()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.state.items()}
         for index, values in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
-        found |= {f"method.{name}": value for name, value in self.cell.method.progress(self.model).items()}
-        found |= {
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+        tensors |= {f"method.{name}": value for name, value in self.cell.method.progress(self.model).items()}
+        tensors |= {
             "random.torch": torch.get_rng_state(),
             "random.numpy": torch.from_numpy(np.random.get_state()[1].astype("int64")),
         }
         if self.meter.device.startswith("cuda"):
-            found["random.cuda"] = torch.cuda.get_rng_state(self.meter.device)
-        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in found.items()}
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.meter.device)
+        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
     def rest(self) -> dict[str, Any]:
         """Collect what is none."""
@@ -82,6 +85,9 @@ class Training:
         groups = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.state_dict()["param_groups"]]
         schedule = {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"}
         return {
+            "numerics": self.numerics,
+            "processes": wanted(),
+            "device": self.meter.device,
             "step": self.step,
             "points": self.points,
             "best": self.best.loss,
@@ -132,8 +138,8 @@ def _optimizer(optimizer: Any, tensors: dict[str, Any], groups: list[dict[str, A
     for name, value in tensors.items():
         index, _, inner = name.partition(".")
         state.setdefault(int(index), {})[inner] = value
-    own = optimizer.state_dict()["param_groups"]
-    return {"state": state, "param_groups": [mine | saved for mine, saved in zip(own, groups, strict=True)]}
+    present = optimizer.state_dict()["param_groups"]
+    return {"state": state, "param_groups": [group | saved for group, saved in zip(present, groups, strict=True)]}
 
 
 class Pause:
@@ -144,42 +150,55 @@ class Pause:
     loses time alone. anew: what a run left that had ended at this step is not taken up, since it is to be run again.
     """
 
-    def __init__(self, folder: Path, code: str, anew: bool = False) -> None:
-        self.folder, self.code, self.anew = folder, code, anew
-        self.kept = False  # the state of the end
+    def __init__(self, folder: Path, anew: bool = False) -> None:
+        self.folder, self.anew = folder, anew
+        self.begun = code()  # the code that took the first step
+        self.saved_end = False  # the state of the last step is on disk
         self.asked: tuple[int, Any] | None = None  # the signal, and the handler that it had before
         self.training: Training | None = None
 
     def begin(self, training: Training) -> bool:
-        """Take over the state of a run that was paused, if one waits; say whether it did."""
+        """Take over the state of a run that was paused, if one waits that fits; say whether it did."""
         self.training = training
         from safetensors.torch import load_file
 
         try:
             rest = json.loads((self.folder / REST).read_text())
-            if rest.pop("code") != self.code:  # other code may compute other numbers: from the start, then
-                return False
-            if rest["step"] > training.cell.last or (
-                self.anew and rest["ended"] and rest["step"] == training.cell.last
-            ):
+            if not self._fits(rest, training):
                 return False
             training.load(load_file(self.folder / TENSORS), rest)
         except FileNotFoundError:
             return False
+        self.begun = rest["begun"]
         return True
 
-    def ended(self) -> None:
-        """Keep the state of a tuning run whose last step is done, with the weights of that step."""
-        # several processes draw from generators of their own, of which one alone could be kept
+    def _fits(self, rest: dict[str, Any], training: Training) -> bool:
+        """Whether a state goes on to the same numbers: those of its steps, its processes, its device, its last step."""
+        if "code" in rest:  # as it was written when the commit decided: "{'commit': ..., 'dirty': ...} 1 cpu"
+            commit, _, where = rest["code"].rpartition("} ")
+            processes, device = where.split()
+            rest |= {"numerics": 1, "processes": int(processes), "device": device}
+            rest["begun"] = ast.literal_eval(commit + "}")
+        known = [rest[name] for name in ("numerics", "processes", "device")]
+        ended_here = rest["ended"] and rest["step"] == training.cell.last
+        return (
+            known == [training.numerics, wanted(), training.meter.device]
+            and rest["step"] <= training.cell.last
+            and not (self.anew and ended_here)
+        )
+
+    def end(self) -> None:
+        """Leave the state of a tuning run whose last step is done, with the weights of that step."""
+        # several processes draw from generators of their own, and the state would hold one of them alone
         if self.training is not None and self.training.cell.phase == TUNE and wanted() == 1:
             self._save(self.training, ended=True)
-            self.kept = True
+            self.saved_end = True
 
-    def check(self) -> None:
+    def check(self, group: Group = ALONE) -> None:
         """Where a signal came, to whichever process of the run, write the state and raise Paused."""
-        if not sum(here().sum(self.asked is not None)):
+        if not sum(group.sum(self.asked is not None)):
             return
-        if self.training is not None and here().first and not self.kept:  # by now it has the best weights, not the last
+        if self.training is not None and group.first and not self.saved_end:  # by now it has the best weights
             self._save(self.training)
         asked = self.asked or (signal.SIGTERM, None)
         raise Paused(*asked, self.training.step if self.training else None)
@@ -192,19 +211,19 @@ class Pause:
         scratch.mkdir(parents=True)
         try:
             save_file(training.tensors(), scratch / TENSORS)
-            (scratch / REST).write_text(json.dumps({"code": self.code, "ended": ended, **training.rest()}))
+            (scratch / REST).write_text(json.dumps({"begun": self.begun, "ended": ended, **training.rest()}))
             shutil.rmtree(self.folder, ignore_errors=True)
             scratch.rename(self.folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def ask(self, number: int, found: Any) -> None:
+    def ask(self, number: int, handler: Any) -> None:
         """Take note of a signal; the first one counts. Raises Paused at once where no state could be lost."""
         if self.asked is None:
-            self.asked = number, found
+            self.asked = number, handler
             # Libraries, data and weights may take longer than a scheduler waits; several processes stop together.
             if self.training is None and wanted() == 1:
-                raise Paused(number, found, None)
+                raise Paused(number, handler, None)
 
     def pass_on(self) -> None:
         """Where a signal came too late to stop a run, which is recorded by now, spare those after it."""
@@ -212,7 +231,7 @@ class Pause:
             leave(Paused(*self.asked, None))
 
     def forget(self) -> None:
-        """Remove the state of a run that nobody goes on from."""
+        """Remove the state of a run from which nothing goes on."""
         self._sweep()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -228,24 +247,24 @@ def listening(pause: Pause) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    found = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
     def ask(number: int, _: Any) -> None:
-        pause.ask(number, found[number])
+        pause.ask(number, handlers[number])
 
     for number in SIGNALS:
         signal.signal(number, ask)
     try:
         yield
     finally:
-        for number, handler in found.items():
+        for number, handler in handlers.items():
             with suppress(TypeError):  # one that was not set from Python
                 signal.signal(number, handler)
 
 
 def leave(paused: Paused) -> None:
     """Call the handler that the signal had before, which may have the job run again; then end the process."""
-    if callable(paused.found):
+    if callable(paused.handler):
         with suppress(Exception):  # putting a job back in the queue ends it, and whoever asks for that with it
-            paused.found(paused.signum, None)
+            paused.handler(paused.signum, None)
     raise SystemExit(128 + paused.signum)

@@ -20,7 +20,7 @@ from benchmark.types import TUNE, Bad, Example, Splits
 
 @dataclass
 class Result:
-    """What a run found out, as far as it came."""
+    """What came of a run so far."""
 
     data: dict[str, Any] = field(default_factory=dict)
     modules: list[str] = field(default_factory=list)
@@ -65,16 +65,16 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
 def usable(cell: Cell, splits: Splits, result: Result) -> Splits:
     """Drop and count examples that cannot be used, if the task allows it. Raises InputError, naming the first one."""
     bad = {name: [e.source.reason for e in split if isinstance(e.source, Bad)] for name, split in splits.items()}
-    reasons = [reason for found in bad.values() for reason in found]
+    reasons = [reason for split in bad.values() for reason in split]
     if not reasons:
         return splits
     if not cell.task.skips_bad():
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         raise InputError(f"{reasons[0]}{more}: mend it, or leave such rows out by task.skip_bad=true")
     counts = result.data.setdefault("counts", {})
-    for name, found in bad.items():
-        if found:
-            counts.setdefault(name, {})["bad_examples"] = len(found)
+    for name, split in bad.items():
+        if split:
+            counts.setdefault(name, {})["bad_examples"] = len(split)
     return {name: [e for e in split if not isinstance(e.source, Bad)] for name, split in splits.items()}
 
 

@@ -16,7 +16,7 @@ QUERY = ("--query-compute-apps=pid,used_memory", "--format=csv,noheader")
 
 def device_of(setting: str) -> str:
     """Choose the device type. Raises InputError where it is not there."""
-    driver = any(Path(place).exists() for place in DRIVERS)
+    driver = any(Path(driver).exists() for driver in DRIVERS)
     if setting == "cpu" or (setting == "auto" and os.name == "posix" and not driver):
         return "cpu"
     import torch
@@ -29,8 +29,8 @@ def device_of(setting: str) -> str:
 @functools.cache  # before this process takes memory itself
 def check_alone(device: str) -> None:
     """Refuse a GPU on which another process holds memory: its costs would be wrong. Raises InputError."""
-    if device == "cuda" and (found := others()):
-        raise InputError(f"device=cuda: {found[0]} is held by another process; wait for it, or mark costs: shared=true")
+    if device == "cuda" and (held := others()):
+        raise InputError(f"device=cuda: {held[0]} is held by another process; wait for it, or mark costs: shared=true")
 
 
 def others() -> list[str]:

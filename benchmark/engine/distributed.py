@@ -73,9 +73,9 @@ class Group:
         import torch
 
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self.device)
-        mine = torch.tensor([len(text)], device=self.device)
-        sizes = [torch.zeros_like(mine) for _ in range(self.size)]
-        torch.distributed.all_gather(sizes, mine)
+        size = torch.tensor([len(text)], device=self.device)
+        sizes = [torch.zeros_like(size) for _ in range(self.size)]
+        torch.distributed.all_gather(sizes, size)
         longest = int(max(sizes))
         padded = torch.nn.functional.pad(text, (0, longest - len(text)))
         texts = [torch.zeros_like(padded) for _ in range(self.size)]
@@ -89,17 +89,11 @@ class Group:
         digest = hashlib.sha256()
         for tensor in tensors:
             digest.update(tensor.detach().cpu().double().numpy().tobytes())
-        if len(found := set(self.gather(digest.hexdigest()))) > 1:
-            raise RuntimeError(f"{self.size} processes ended with {len(found)} different networks: run it in one")
+        if (networks := len(set(self.gather(digest.hexdigest())))) > 1:
+            raise RuntimeError(f"{self.size} processes ended with {networks} different networks: run it in one")
 
 
 ALONE = Group()
-_joined = [ALONE]
-
-
-def here() -> Group:
-    """The group of this process."""
-    return _joined[0]
 
 
 def wanted() -> int:
@@ -108,40 +102,39 @@ def wanted() -> int:
 
 
 def speaks() -> bool:
-    """Whether this process may print: the first one of a run, before and after the processes know each other."""
+    """Whether this process may print: the first one of a run, also before the processes know each other."""
     return wanted() == 1 or int(os.environ.get("RANK", 0)) == 0
 
 
 def join(device: str) -> Group:
     """Meet the other processes that torchrun, or accelerate on several GPUs, started; alone, do nothing."""
-    if wanted() > 1 and here().size == 1:
-        from accelerate import PartialState
+    if wanted() == 1:
+        return ALONE
+    from accelerate import PartialState
 
-        state = PartialState(cpu=device == "cpu")
-        _joined[0] = Group(state.process_index, state.num_processes, device)
-        atexit.register(leave)
-    return here()
+    state = PartialState(cpu=device == "cpu")
+    atexit.register(leave)
+    return Group(state.process_index, state.num_processes, device)
 
 
 def leave() -> None:
-    """Let the others go; whoever waits for this process is told that it is gone."""
+    """Let the others go; whoever waits for this process hears that it is gone."""
     import torch
 
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def blame(reason: str) -> str:
+def blame(reason: str, group: Group) -> str:
     """Find the process that broke first, for the record; another than the first hands its reason over and waits."""
-    group = here()
     if group.size == 1:
         return reason
     import torch
 
     store = torch.distributed.distributed_c10d._get_default_store()
     if group.first:
-        rank, told = json.loads(store.get(BROKEN)) if store.check([BROKEN]) else (0, reason)
-        return reason if told == reason else f"process {rank} of {group.size}: {told}"
+        rank, first = json.loads(store.get(BROKEN)) if store.check([BROKEN]) else (0, reason)
+        return reason if first == reason else f"process {rank} of {group.size}: {first}"
     if not store.check([BROKEN]):
         store.set(BROKEN, json.dumps([group.rank, reason]))
     leave()  # who waits for this process's numbers hears that there will be none

@@ -73,13 +73,13 @@ def code() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the version of each package that is installed."""
-    found = {}
+    installed = {}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def cpu() -> str:

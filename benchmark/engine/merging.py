@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
-from torch import nn
 
-from benchmark.cell import Cell
 from benchmark.engine.batches import mates_of, parted
-from benchmark.engine.data import Result
+from benchmark.engine.context import Run
 from benchmark.engine.meter import Meter
 from benchmark.engine.train import precision
 from benchmark.errors import MergeError, story
@@ -20,35 +17,33 @@ from benchmark.types import Features
 MERGED = 1e-3  # of the largest logit, or of 1: what rounding may move by merging
 
 
-def time_merged(
-    model: nn.Module, cell: Cell, valid: Sequence[Features], processor: Any, device: str, result: Result
-) -> None:
+def time_merged(run: Run, valid: Sequence[Features]) -> None:
     """Time merging, after all else: what it raises is why these measurements are missing, and fails no run."""
+    cell = run.cell
     try:
-        first, *_ = parted(range(len(valid)), cell.budget.eval_batch_size, mates_of(cell.task, valid, processor))
-        result.measurements += list(merging(model, cell, [valid[i] for i in first], processor, device))
+        first, *_ = parted(range(len(valid)), cell.budget.eval_batch_size, mates_of(cell.task, valid, run.processor))
+        run.result.measurements += list(merge(run, [valid[i] for i in first]))
     except Exception as error:
-        result.data["missing"] = {"merged": story(error)}
+        run.result.data["missing"] = {"merged": story(error)}
 
 
 @torch.no_grad()
-def merging(
-    model: nn.Module, cell: Cell, known: Sequence[Features], processor: Any, device: str
-) -> Iterator[Measurement]:
+def merge(run: Run, features: Sequence[Features]) -> Iterator[Measurement]:
     """Time the same predictions before and after merging; the network is another one afterwards.
 
     Raises MergeError where the logits of one batch, in fp32, differ by more than MERGED of the largest.
     """
-    inputs = {name: t.to(device) for name, t in cell.task.collate(known, processor).items()}
+    cell = run.cell
+    inputs = {name: t.to(run.device) for name, t in cell.task.collate(features, run.processor).items()}
     logits = {}
     for name in ("unmerged", "merged"):
-        network = model.eval() if name == "unmerged" else cell.method.merge(model).eval()
+        network = run.model.eval() if name == "unmerged" else cell.method.merge(run.model).eval()
         logits[name] = network(**inputs).logits.float()
-        meter = Meter(device)
-        with meter.phase("predict"), precision(cell, torch.device(device)):
-            cell.task.predict(network, known, processor)
-        yield Measurement("cost", f"predict_seconds_per_example_{name}", meter.seconds["predict"] / len(known))
-    off = (logits["merged"] - logits["unmerged"]).abs().max().item()
+        meter = Meter(run.device)
+        with meter.phase("predict"), precision(run):
+            cell.task.predict(network, features, run.processor)
+        yield Measurement("cost", f"predict_seconds_per_example_{name}", meter.seconds["predict"] / len(features))
+    difference = (logits["merged"] - logits["unmerged"]).abs().max().item()
     largest = max(1.0, logits["unmerged"].abs().max().item())
-    if not off <= MERGED * largest:  # so that no number is refused too
-        raise MergeError(f"logits of the merged network differ by {off:.3g}, where the largest is {largest:.3g}")
+    if not difference <= MERGED * largest:  # so that no number is refused too
+        raise MergeError(f"logits of the merged network differ by {difference:.3g}, where the largest is {largest:.3g}")

@@ -17,10 +17,10 @@ def groups(model: nn.Module, cell: Cell) -> list[dict[str, Any]]:
     """
     head = [p for name, p in model.named_parameters() if p.requires_grad and in_head(name)]
     of_head = {id(p) for p in head}
-    found = []
+    made = []
     for group in cell.method.groups(model, cell.lr):
-        found += by_decay({**group, "params": [p for p in group["params"] if id(p) not in of_head]})
-    return [*found, *by_decay({"params": head, "lr": cell.head_lr})] if head else found
+        made += by_decay({**group, "params": [p for p in group["params"] if id(p) not in of_head]})
+    return [*made, *by_decay({"params": head, "lr": cell.head_lr})] if head else made
 
 
 def in_head(name: str) -> bool:
@@ -33,8 +33,8 @@ def by_decay(group: dict[str, Any]) -> list[dict[str, Any]]:
     parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in group["params"]:
         parts[decays(parameter)].append(parameter)
-    kept = {**group, "params": parts[True]}, {**group, "params": parts[False], "weight_decay": 0.0}
-    return [part for part in kept if part["params"]]
+    halves = {**group, "params": parts[True]}, {**group, "params": parts[False], "weight_decay": 0.0}
+    return [part for part in halves if part["params"]]
 
 
 def decays(parameter: nn.Parameter) -> bool:

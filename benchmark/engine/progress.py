@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -12,29 +12,36 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Item = TypeVar("Item")
+NOTED = 10  # steps from one note to the next
 
 
 class Watch:
-    """One bar per phase, with a note (loss, speed) and the time left."""
+    """One bar per phase, with a note (loss) and the time left; silent without a bar."""
 
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._task = None
+    def __init__(self, bar: Progress | None = None) -> None:
+        self._bar = bar or Progress(disable=True)
+
+    @contextmanager
+    def count(self, label: str, total: int) -> Iterator[Callable[[str], None]]:
+        """Show a bar; what is yielded counts one more and notes a text every few times."""
+        task, started, done = self._bar.add_task(label, total=total, note="", speed=""), time.monotonic(), 0
+
+        def count(note: str = "") -> None:
+            nonlocal done
+            done += 1
+            fields = {} if done % NOTED else {"note": note}
+            speed = done / max(time.monotonic() - started, 1e-9)
+            self._bar.update(task, completed=done, speed=f"{speed:.1f}/s", **fields)
+
+        yield count
+        self._bar.remove_task(task)
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         """Yield items while a bar counts them."""
-        task = self._bar.add_task(label, total=total, note="", speed="")
-        self._task, started = task, time.monotonic()
-        for done, item in enumerate(items, 1):
-            yield item
-            speed = done / max(time.monotonic() - started, 1e-9)
-            self._bar.update(task, completed=done, speed=f"{speed:.1f}/s")
-        self._bar.remove_task(task)
-
-    def note(self, text: str) -> None:
-        """Show a word beside the bar at work."""
-        if self._task is not None and self._task in self._bar.task_ids:
-            self._bar.update(self._task, note=text)
+        with self.count(label, total) as count:
+            for item in items:
+                yield item
+                count()
 
 
 @contextmanager

@@ -14,14 +14,14 @@ class Reuse:
     """Values by name, each for one key: another key replaces it, so that one dataset and one network are held."""
 
     config: dict[str, Any] = field(default_factory=dict)  # choices of the cell at hand, with files by their content
-    kept: dict[str, tuple[Any, Any]] | None = None  # what earlier cells left; None: nothing is kept
+    values: dict[str, tuple[Any, Any]] | None = None  # what earlier cells left; None: nothing is shared
 
     def get(self, name: str, parts: tuple[str, ...], make: Callable[[], Value], *more: Any) -> Value:
         """Return what was made for these parts of the configuration and this much more, or make it."""
-        if self.kept is None:
+        if self.values is None:
             return make()
         key = ([self.config.get(part) for part in parts], more)
-        if name not in self.kept or self.kept[name][0] != key:
-            self.kept.pop(name, None)  # two would lie in memory else
-            self.kept[name] = (key, make())
-        return self.kept[name][1]
+        if name not in self.values or self.values[name][0] != key:
+            self.values.pop(name, None)  # else two would lie in memory
+            self.values[name] = (key, make())
+        return self.values[name][1]

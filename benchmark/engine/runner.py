@@ -1,4 +1,4 @@
-"""run(): load, count the bare network, attach, fit, evaluate, account."""
+"""measure(): load, measure the bare network, attach, train, answer, account for the costs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import copy
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,121 +16,52 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.cell import Cell
 from benchmark.engine.batches import batches, in_order, mates_of, parted
-from benchmark.engine.checkpoint import Pause
-from benchmark.engine.data import Result
-from benchmark.engine.distributed import here
+from benchmark.engine.context import Run
 from benchmark.engine.merging import time_merged
-from benchmark.engine.meter import Meter
 from benchmark.engine.optimiser import in_head
-from benchmark.engine.progress import Watch
-from benchmark.engine.reuse import Reuse
-from benchmark.engine.sharding import sharded
+from benchmark.engine.sharding import shard
 from benchmark.engine.train import Encoded, fit, precision
 from benchmark.errors import InputError
 from benchmark.records import Measurement, thin
 from benchmark.types import TUNE, Example, Features, Head, Prediction, Splits
 
 
-def run(
-    cell: Cell,
-    splits: Splits,
-    device: str,
-    watch: Watch,
-    result: Result,
-    save: Path | None = None,
-    reuse: Reuse | None = None,
-    pause: Pause | None = None,
-) -> None:
-    """Run a cell, filling the result as it goes, so that a failure leaves what was known before it."""
-    # one clock decides for all processes, so that they stop together
-    reuse, meter = reuse or Reuse(), Meter(device, cell.budget.max_seconds if here().first else None)
+def measure(run: Run, splits: Splits) -> None:
+    """Adapt and measure a cell's network; the result fills on the way, so that a failure leaves what was known."""
+    cell, result, group = run.cell, run.result, run.group
     seed_everything(cell.seed_of("init"))
     head = cell.task.head(cell.kind, splits["train"])
     if head.kind.new_head:
         result.data["head"] = {name: value for name, value in asdict(head).items() if name != "kind"}
-    with meter.phase("load"):
-        model, processor = network(cell, head, reuse)
-    result.measurements.append(Measurement("cost", "params", sum(p.numel() for p in model.parameters())))
+    with run.meter.phase("load"):
+        run.model, run.processor = load(run, head)
+    result.measurements.append(Measurement("cost", "params", sum(p.numel() for p in run.model.parameters())))
     bare = None
     if cell.phase != TUNE:
-        bare = reuse.get("bare", ("backbone",), lambda: recall(cell, model, device), cell.kind, device)
-    encoded = encoding(cell, splits, processor, result, reuse)
-    learnt = learnable(encoded)
-    model = attached(model, cell, learnt, processor, device, meter)
-    result.modules = cell.method.modules(model)
-    result.measurements += sizes(model)
-    train(model, cell, learnt, processor, meter, watch, result, pause)
-    here().agree(p for p in model.parameters() if p.requires_grad)
-    for name in splits:
-        if name != "train":
-            answered = slice(cell.budget.max_test)  # of valid as well: it has its loss, and answers take much longer
-            answers = predict(model, cell, encoded[name][answered], processor, meter, watch, name, pause)
-            scored(cell, name, splits[name][answered], answers, result)
+        bare = run.reuse.get("bare", ("backbone",), lambda: pretraining_loss(run), cell.kind, run.device)
+    encoded = encode(run, splits)
+    examples = trainable(encoded)
+    attach(run, examples)
+    result.modules = cell.method.modules(run.model)
+    result.measurements += sizes(run.model)
+    with curves(run) as keep:
+        for point in fit(run, examples):
+            keep(point)
+    group.agree(p for p in run.model.parameters() if p.requires_grad)
+    for name in (name for name in splits if name != "train"):
+        answered = slice(cell.budget.max_test)  # of valid as well: it has its loss, and answers take much longer
+        score(run, name, splits[name][answered], predict(run, encoded[name][answered], name))
     if bare is not None:
-        adapted = recall(cell, model, device)
-        measured = {"loss_bare": bare, "loss": adapted, "retention": adapted - bare}
-        result.measurements += [Measurement("pretraining", key, value) for key, value in measured.items()]
-    weight = saved(model, cell, save if here().first else None)
-    result.measurements.append(Measurement("cost", "checkpoint_bytes", weight))
-    meter.join(here().gather(meter.ledger()))
-    result.measurements += meter.measurements()
-    trained = any(p.requires_grad for p in model.parameters())
+        adapted = pretraining_loss(run)
+        losses = {"loss_bare": bare, "loss": adapted, "retention": adapted - bare}
+        result.measurements += [Measurement("pretraining", key, value) for key, value in losses.items()]
+    result.measurements.append(Measurement("cost", "checkpoint_bytes", save(run)))
+    run.meter.join(group.gather(run.meter.ledger()))
+    result.measurements += run.meter.measurements()
+    trained = any(p.requires_grad for p in run.model.parameters())
     if trained and cell.method.mergeable and cell.phase != TUNE and not cell.budget.shard:  # pieces take nothing in
-        time_merged(model, cell, learnt.valid, processor, device, result)
-
-
-def learnable(encoded: dict[str, list[Features | None]]) -> Encoded:
-    """Leave what training may see, without what came out empty. Raises InputError where nothing is left."""
-    learnt = Encoded(*([f for f in encoded[name] if f is not None] for name in ("train", "valid")))
-    for name, examples in (("train", learnt.train), ("valid", learnt.valid)):
-        if not examples:
-            raise InputError(f"split {name}: all {len(encoded[name])} examples are empty after tokenisation")
-    return learnt
-
-
-def attached(model: nn.Module, cell: Cell, learnt: Encoded, processor: Any, device: str, meter: Meter) -> nn.Module:
-    """Attach the method, calibrate it where it wants that, and leave each process with its own randomness."""
-    with meter.phase("attach"):
-        seed_everything(cell.seed_of("init"))  # what loading drew must not move a method's initialisation
-        pretrained = set(model.parameters())
-        model = cell.method.attach(model, cell)
-        if cell.method.calibrates or not cell.budget.shard:
-            model = model.to(device)
-    if cell.method.calibrates:
-        with meter.phase("calibrate"):
-            cell.method.calibrate(model, calibration(cell, learnt.train, processor, device), cell)
-    model = sharded(model, pretrained, cell, device)
-    if here().rank:
-        seed_everything(cell.seed_of("init") + here().rank)  # dropout masks of its own
-    return model
-
-
-def scored(cell: Cell, name: str, examples: Sequence[Example], answers: Sequence[Prediction], result: Result) -> None:
-    """Score a split's answers, and keep those of a test."""
-    targets = [e.targets for e in examples]
-    scores = cell.task.score(answers, targets)
-    result.measurements += [Measurement(name, key, value) for key, value in scores.items()]
-    if name == "test":
-        result.signatures = cell.task.signatures(targets)
-    if name != "valid":
-        result.examples += rows(name, examples, answers)
-
-
-def calibration(cell: Cell, train: Sequence[Features], processor: Any, device: str) -> Iterator[dict[str, Any]]:
-    """Collate training batches for ever, in an order of their own: every method that calibrates sees the same."""
-    mates, size = mates_of(cell.task, train, processor), cell.budget.batch_size
-    for chosen in batches([cell.task.length(f) for f in train], size, cell.seed_of("order")):
-        for part in parted(chosen, size, mates):
-            batch = cell.task.collate([train[i] for i in part], processor)
-            yield {name: tensor.to(device) for name, tensor in batch.items()}
-
-
-@torch.no_grad()
-def recall(cell: Cell, model: nn.Module, device: str) -> float | None:
-    """Measure what the network still knows of its pretraining; in fp32, whatever the budget says."""
-    return cell.backbone.recall(model.to(device).eval())
+        time_merged(run, examples.valid)
 
 
 def seed_everything(seed: int) -> None:
@@ -139,36 +71,78 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def network(cell: Cell, head: Head, reuse: Reuse) -> tuple[nn.Module, Any]:
-    """Load the bare network; where it is kept for other cells, give a copy of it."""
-    model, processor = reuse.get(
+def load(run: Run, head: Head) -> tuple[nn.Module, Any]:
+    """Load the bare network and its processor; where the network is kept for other cells, give a copy."""
+    cell = run.cell
+    model, processor = run.reuse.get(
         "network", ("backbone", "budget"), lambda: cell.backbone.load(cell.budget, head), head, cell.seed_of("init")
     )
-    return (model if reuse.kept is None else copy.deepcopy(model)), processor
+    return (model if run.reuse.values is None else copy.deepcopy(model)), processor
 
 
-def encoding(
-    cell: Cell, splits: Splits, processor: Any, result: Result, reuse: Reuse
-) -> dict[str, list[Features | None]]:
-    """Encode every split; what was cut or empty is counted."""
+@torch.no_grad()
+def pretraining_loss(run: Run) -> float | None:
+    """Measure the loss on held-out pretraining data; in fp32, whatever the budget says."""
+    return run.cell.backbone.recall(run.model.to(run.device).eval())
 
-    def encode() -> tuple[dict[str, list[Features | None]], dict[str, Counter[str]]]:
+
+def encode(run: Run, splits: Splits) -> dict[str, list[Features | None]]:
+    """Encode every split; what was cut or empty is counted. Raises InputError where a split cannot be read."""
+    task, data = run.cell.task, run.result.data
+
+    def encode_all() -> tuple[dict[str, list[Features | None]], dict[str, Counter[str]]]:
         counted: dict[str, Counter[str]] = {name: Counter() for name in splits}
-        made = {n: [cell.task.encode(e, processor, counted[n]) for e in split] for n, split in splits.items()}
+        made = {n: [task.encode(e, run.processor, counted[n]) for e in split] for n, split in splits.items()}
         for name, encoded in made.items():
-            mates = Counter(mates_of(cell.task, [f for f in encoded if f is not None], processor))
+            mates = Counter(mates_of(task, [f for f in encoded if f is not None], run.processor))
             if alone := sum(count == 1 for mate, count in mates.items() if mate is not None):
                 counted[name]["examples_padded_with_no_other"] = alone
         return made, counted
 
-    encoded, counted = reuse.get("encoded", ("task", "backbone", "budget"), encode, result.data.get("sample"))
-    counts = result.data.setdefault("counts", {})
+    encoded, counted = run.reuse.get("encoded", ("task", "backbone", "budget"), encode_all, data.get("sample"))
+    counts = data.setdefault("counts", {})
     for name, counter in counted.items():
-        if reason := cell.task.unreadable(counter, len(splits[name])):
+        if reason := task.unreadable(counter, len(splits[name])):
             raise InputError(f"split {name}: {reason}: choose another backbone")
         if counter:
             counts[name] = counts.get(name, {}) | counter
     return encoded
+
+
+def trainable(encoded: dict[str, list[Features | None]]) -> Encoded:
+    """Leave what training may see, without what came out empty. Raises InputError where nothing is left."""
+    examples = Encoded(*([f for f in encoded[name] if f is not None] for name in ("train", "valid")))
+    for name, split in (("train", examples.train), ("valid", examples.valid)):
+        if not split:
+            raise InputError(f"split {name}: all {len(encoded[name])} examples are empty after tokenisation")
+    return examples
+
+
+def attach(run: Run, examples: Encoded) -> None:
+    """Attach the method, calibrate it where it declares that, and give each process its own randomness."""
+    cell = run.cell
+    with run.meter.phase("attach"):
+        seed_everything(cell.seed_of("init"))  # what loading drew must not move a method's initialisation
+        pretrained = set(run.model.parameters())
+        run.model = cell.method.attach(run.model, cell)
+        if cell.method.calibrates or not cell.budget.shard:
+            run.model = run.model.to(run.device)
+    if cell.method.calibrates:
+        with run.meter.phase("calibrate"):
+            cell.method.calibrate(run.model, calibration(run, examples.train), cell)
+    shard(run, pretrained)
+    if run.group.rank:
+        seed_everything(cell.seed_of("init") + run.group.rank)  # dropout masks of its own
+
+
+def calibration(run: Run, train: Sequence[Features]) -> Iterator[dict[str, Any]]:
+    """Collate training batches for ever, in an order of their own: every method that calibrates sees the same."""
+    cell, processor = run.cell, run.processor
+    mates, size = mates_of(cell.task, train, processor), cell.budget.batch_size
+    for chosen in batches([cell.task.length(f) for f in train], size, cell.seed_of("order")):
+        for part in parted(chosen, size, mates):
+            batch = cell.task.collate([train[i] for i in part], processor)
+            yield {name: tensor.to(run.device) for name, tensor in batch.items()}
 
 
 def sizes(model: nn.Module) -> list[Measurement]:
@@ -181,71 +155,59 @@ def sizes(model: nn.Module) -> list[Measurement]:
     ]
 
 
-def train(
-    model: nn.Module,
-    cell: Cell,
-    data: Encoded,
-    processor: Any,
-    meter: Meter,
-    watch: Watch,
-    result: Result,
-    pause: Pause | None = None,
-) -> None:
-    """Fit, and keep the loss curves, thinned; those of a run that breaks tell how it came to it."""
-    curves: dict[str, list[Measurement]] = {"train": [], "valid": [], "cost": []}
-
-    def steps() -> Iterator[Measurement]:
-        for point in fit(model, cell, data, processor, meter, pause):
-            curves[point.split].append(point)
-            if point.split == "train":
-                yield point
-            elif point.split == "valid":
-                watch.note(f"valid loss {point.value:.3f}")
-
+@contextmanager
+def curves(run: Run) -> Iterator[Callable[[Measurement], None]]:
+    """Take the points of training, and keep them thinned; a run that breaks keeps its curves too."""
+    points: dict[str, list[Measurement]] = {"train": [], "valid": [], "cost": []}
     try:
-        for point in watch.track(steps(), "train", cell.last):
-            if point.step % 10 == 0:
-                watch.note(f"loss {point.value:.3f}, valid {curves['valid'][-1].value:.3f}")
+        with run.watch.count("train", run.cell.last) as count:
+
+            def keep(point: Measurement) -> None:
+                points[point.split].append(point)
+                if point.split == "train":
+                    count(f"loss {point.value:.3f}, valid {points['valid'][-1].value:.3f}")
+
+            yield keep
     finally:
-        result.measurements += [*thin(curves["train"]), *thin(curves["valid"]), *curves["cost"]]
-    best = min(curves["valid"], key=lambda point: point.value)
-    result.measurements += [best._replace(step=None), Measurement("valid", "selected_step", best.step)]
+        run.result.measurements += [*thin(points["train"]), *thin(points["valid"]), *points["cost"]]
+    best = min(points["valid"], key=lambda point: point.value)
+    run.result.measurements += [best._replace(step=None), Measurement("valid", "selected_step", best.step)]
 
 
 @torch.no_grad()
-def predict(
-    model: nn.Module,
-    cell: Cell,
-    features: Sequence[Features | None],
-    processor: Any,
-    meter: Meter,
-    watch: Watch,
-    split: str,
-    pause: Pause | None = None,
-) -> list[Prediction]:
+def predict(run: Run, features: Sequence[Features | None], split: str) -> list[Prediction]:
     """Answer every example of a split, in its order."""
-    model.eval()
-    device = next(model.parameters()).device
-    answers: list[Prediction] = [cell.task.nothing() for _ in features]
-    known, said = [i for i, f in enumerate(features) if f is not None], {}
+    run.model.eval()
+    task, budget = run.cell.task, run.cell.budget
+    answers: list[Prediction] = [task.nothing() for _ in features]
+    known, answered = [i for i, f in enumerate(features) if f is not None], {}
     read = [features[i] for i in known]
-    mates = mates_of(cell.task, read, processor)
-    chunks = in_order([cell.task.length(f) for f in read], cell.budget.eval_batch_size, mates)
-    for chunk in watch.track(chunks, f"predict {split}", len(chunks)):
+    chunks = in_order([task.length(f) for f in read], budget.eval_batch_size, mates_of(task, read, run.processor))
+    for chunk in run.watch.track(chunks, f"predict {split}", len(chunks)):
         whole = [known[i] for i in chunk]
-        # a network in pieces is gathered at every word: all processes say the same words together
-        places = whole if cell.budget.shard else here().share(whole)
-        with meter.phase("predict"), precision(cell, device):
-            batch = cell.task.predict(model, [features[i] for i in places], processor) if places else []
-        meter.predicted += len(whole)
-        meter.check()
-        if pause:
-            pause.check()
-        for place, answer in zip(places, batch, strict=True):
-            said[place] = answer
-    for place, answer in (pair for part in here().gather(list(said.items())) for pair in part):
-        answers[place] = answer
+        # a network in pieces is gathered at every token: all processes generate the same tokens together
+        part = whole if budget.shard else run.group.share(whole)
+        with run.meter.phase("predict"), precision(run):
+            batch = task.predict(run.model, [features[i] for i in part], run.processor) if part else []
+        run.meter.predicted += len(whole)
+        run.meter.check()
+        if run.pause:
+            run.pause.check(run.group)
+        answered |= zip(part, batch, strict=True)
+    for i, answer in (pair for part in run.group.gather(list(answered.items())) for pair in part):
+        answers[i] = answer
     return answers
+
+
+def score(run: Run, split: str, examples: Sequence[Example], answers: Sequence[Prediction]) -> None:
+    """Score a split's answers, and keep the answers of a test."""
+    task, result = run.cell.task, run.result
+    targets = [e.targets for e in examples]
+    result.measurements += [Measurement(split, key, value) for key, value in task.score(answers, targets).items()]
+    if split == "test":
+        result.signatures = task.signatures(targets)
+    if split != "valid":
+        result.examples += rows(split, examples, answers)
 
 
 def rows(split: str, examples: Sequence[Example], answers: Sequence[Prediction]) -> list[dict[str, Any]]:
@@ -258,9 +220,9 @@ def rows(split: str, examples: Sequence[Example], answers: Sequence[Prediction])
     ]
 
 
-def saved(model: nn.Module, cell: Cell, save: Path | None) -> int:
+def save(run: Run) -> int:
     """Write the adapter, for good or to weigh it, and return the bytes of its files."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = save or Path(scratch)
-        cell.method.save(model, folder)
+        folder = run.save if run.save and run.group.first else Path(scratch)
+        run.cell.method.save(run.model, folder)
         return sum(f.stat().st_size for f in folder.rglob("*.safetensors"))

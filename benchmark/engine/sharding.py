@@ -6,13 +6,14 @@ from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from benchmark.backbones.blocks import blocks_of
-from benchmark.engine.distributed import here, wanted
+from benchmark.engine.distributed import wanted
 from benchmark.types import Head
 
 if TYPE_CHECKING:
     from torch import nn
 
     from benchmark.cell import Cell
+    from benchmark.engine.context import Run
 
 
 def refusal(cell: Cell) -> str | None:
@@ -36,20 +37,20 @@ def _frozen(cell: Cell) -> bool:
     return any(not p.requires_grad for block in blocks for p in block.parameters())
 
 
-def sharded(model: nn.Module, pretrained: Set[nn.Parameter], cell: Cell, device: str) -> nn.Module:
+def shard(run: Run, pretrained: Set[nn.Parameter]) -> None:
     """Cut the frozen pretrained parameters of every block into as many pieces as there are processes.
 
     What a method trains or brings along stays whole: its gradients are summed and its file is written as ever.
     """
-    if not cell.budget.shard:
-        return model
+    if not run.cell.budget.shard:
+        return
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh(device, (here().size,))
-    whole = {p for p in model.parameters() if p.requires_grad or p not in pretrained}
-    for name in blocks_of(model, cell.backbone.family):
+    mesh = init_device_mesh(run.device, (run.group.size,))
+    whole = {p for p in run.model.parameters() if p.requires_grad or p not in pretrained}
+    for name in blocks_of(run.model, run.cell.backbone.family):
         # blocks are called one by one, also by a decoder whose network is not called: each is a root of its own, and
-        # a root keeps what it gathered unless told otherwise
-        fully_shard(model.get_submodule(name), mesh=mesh, reshard_after_forward=True, ignored_params=whole)
-    return model.to(device)
+        # a root keeps what it gathered unless it is asked to let go
+        fully_shard(run.model.get_submodule(name), mesh=mesh, reshard_after_forward=True, ignored_params=whole)
+    run.model = run.model.to(run.device)

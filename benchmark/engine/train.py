@@ -13,13 +13,16 @@ from torch import nn
 
 from benchmark.cell import Cell
 from benchmark.engine.batches import batches, in_order, mates_of, parted
-from benchmark.engine.checkpoint import Pause, Training
-from benchmark.engine.distributed import here
-from benchmark.engine.meter import Meter
+from benchmark.engine.checkpoint import Training
+from benchmark.engine.context import Run
 from benchmark.engine.optimiser import groups
 from benchmark.errors import DivergedError
 from benchmark.records import Measurement
 from benchmark.types import Features
+
+# Raise this by one when a training step computes other numbers than before (loss, gradient, optimiser, schedule, order
+# of the examples, random draws): a run that was paused under another number then begins anew instead of going on.
+NUMERICS = 1
 
 
 @dataclass(frozen=True)
@@ -30,94 +33,97 @@ class Encoded:
     valid: Sequence[Features]
 
 
-def fit(
-    model: nn.Module, cell: Cell, data: Encoded, processor: Any, meter: Meter, pause: Pause | None = None
-) -> Iterator[Measurement]:
-    """Train; yield the loss of every step and of every look at valid; leave the best state by valid loss in place.
+def fit(run: Run, data: Encoded) -> Iterator[Measurement]:
+    """Train; yield the loss of every step and of every validation; leave the best state by valid loss in place.
 
     Last, where there are any, yield the number of parameters that were to be trained and never had a gradient. Where a
     paused run waits, go on from its step: what it had yielded is yielded again. Raises Paused, DivergedError.
     """
-    budget, device = cell.budget, next(model.parameters()).device
-    best = Best(model, cell)
-    if not any(p.requires_grad for p in model.parameters()):
-        yield best.keep(valid_loss(model, cell, data.valid, processor, meter), 0)
+    cell, budget = run.cell, run.cell.budget
+    if not any(p.requires_grad for p in run.model.parameters()):
+        yield Best(run.model, cell).keep(valid_loss(run, data.valid), 0)
         return
-    optimizer = torch.optim.AdamW(groups(model, cell), lr=cell.lr, weight_decay=budget.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, budget.warmup, budget.steps))
+    training = set_up(run)
+    best, optimizer = training.best, training.optimizer
     order = batches([cell.task.length(f) for f in data.train], budget.batch_size, cell.seed_of("order"))
-    mates = mates_of(cell.task, data.train, processor)
-    state = Training(model, cell, optimizer, schedule, best, meter)
-    if pause and pause.begin(state):
-        yield from list(state.points)
+    mates = mates_of(cell.task, data.train, run.processor)
+    if run.pause and run.pause.begin(training):
+        yield from list(training.points)
     else:
-        yield state.note(best.keep(valid_loss(model, cell, data.valid, processor, meter), 0))
-    training_mode(model, cell)
-    for step, chosen in islice(zip(range(1, cell.last + 1), order, strict=False), state.step, None):
-        with meter.phase("train"):
-            micro = [mine(part, cell, processor) for part in parts(data.train, chosen, budget.micro_batches, mates)]
-            started = meter.now()
-            loss = learn(model, [batch for batch, _ in micro], cell, optimizer, device, [count for _, count in micro])
-            cell.method.after_step(model, step)
-            optimizer.zero_grad()
-            schedule.step()
-            meter.step(
-                meter.now() - started, sum(cell.task.tokens(batch) for batch, count in micro if count), len(chosen)
-            )
-        meter.check()
-        if not math.isfinite(loss):
-            raise DivergedError(f"the loss became {loss} at step {step}: lower method.lr={cell.method.lr:g}")
-        yield state.note(Measurement("train", "loss", loss, step))
+        yield training.note(best.keep(valid_loss(run, data.valid), 0))
+    training_mode(run.model, cell)
+    for step, chosen in islice(zip(range(1, cell.last + 1), order, strict=False), training.step, None):
+        loss = take_step(run, training, parts(data.train, chosen, budget.micro_batches, mates), step)
+        yield training.note(Measurement("train", "loss", loss, step))
         if step in budget.looks:
-            yield state.note(best.keep(valid_loss(model, cell, data.valid, processor, meter), step))
-            training_mode(model, cell)
-        state.step = step
-        if pause:
-            pause.check()
-    if pause:
-        pause.ended()
+            yield training.note(best.keep(valid_loss(run, data.valid), step))
+            training_mode(run.model, cell)
+        training.step = step
+        if run.pause:
+            run.pause.check(run.group)
+    if run.pause:
+        run.pause.end()
     best.restore()
     # AdamW knows only what once had a gradient: the rest counts as trained, and no loss reached it
     if idle := sum(p.numel() for g in optimizer.param_groups for p in g["params"] if p not in optimizer.state):
         yield Measurement("cost", "params_without_gradient", idle)
 
 
-def mine(part: Sequence[Features], cell: Cell, processor: Any) -> tuple[dict[str, torch.Tensor], int]:
+def set_up(run: Run) -> Training:
+    """Make the optimiser and its schedule."""
+    cell, budget = run.cell, run.cell.budget
+    optimizer = torch.optim.AdamW(groups(run.model, cell), lr=cell.lr, weight_decay=budget.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, budget.warmup, budget.steps))
+    return Training(run.model, cell, optimizer, schedule, Best(run.model, cell), run.meter, NUMERICS)
+
+
+def take_step(run: Run, training: Training, micro_batches: Sequence[Sequence[Features]], step: int) -> float:
+    """Collate, learn, and let the method act; give the loss. Raises DivergedError."""
+    cell, meter = run.cell, run.meter
+    with meter.phase("train"):
+        micro = [local_batch(run, part) for part in micro_batches]
+        started = meter.now()
+        loss = learn(run, training.optimizer, micro)
+        cell.method.after_step(run.model, step)
+        training.optimizer.zero_grad()
+        training.schedule.step()
+        seconds = meter.now() - started
+        tokens = sum(cell.task.tokens(batch) for batch, count in micro if count)
+        meter.step(seconds, tokens, sum(map(len, micro_batches)))
+    meter.check()
+    if not math.isfinite(loss):
+        raise DivergedError(f"the loss became {loss} at step {step}: lower method.lr={cell.method.lr:g}")
+    return loss
+
+
+def local_batch(run: Run, part: Sequence[Features]) -> tuple[dict[str, torch.Tensor], int]:
     """Collate this process's share of a batch, and count its target items.
 
     Where there are fewer examples than processes, the others go through one that counts for nothing: a network in
     pieces is gathered by all processes or by none.
     """
-    share = here().share(part)
-    batch = cell.task.collate(share or part[:1], processor)
-    return batch, cell.task.items(batch) if share else 0
+    share = run.group.share(part)
+    batch = run.cell.task.collate(share or part[:1], run.processor)
+    return batch, run.cell.task.items(batch) if share else 0
 
 
-def learn(
-    model: nn.Module,
-    micro: list[dict],
-    cell: Cell,
-    optimizer: Any,
-    device: torch.device,
-    items: Sequence[int] | None = None,
-) -> float:
+def learn(run: Run, optimizer: Any, micro: Sequence[tuple[dict[str, torch.Tensor], int]]) -> float:
     """Take one optimiser step over micro-batches, each weighted by its share of the target items of all processes.
 
     So two halves give the gradient of the whole, also where the halves differ in length.
     """
-    items = [cell.task.items(batch) for batch in micro] if items is None else items
-    (everything,) = here().sum(sum(items))
+    (everything,) = run.group.sum(sum(count for _, count in micro))
     trained = [p for g in optimizer.param_groups for p in g["params"]]
     total = 0.0
-    for batch, count in zip(micro, items, strict=True):
-        with precision(cell, device):
-            loss = model(**{k: v.to(device) for k, v in batch.items()}).loss * (count / max(everything, 1))
+    for batch, count in micro:
+        with precision(run):
+            loss = run.model(**{k: v.to(run.device) for k, v in batch.items()}).loss * (count / max(everything, 1))
         loss.backward()
         total += loss.item()
-    (total,) = here().sum(total)
-    here().sum_gradients(trained)
-    if cell.budget.clip:
-        torch.nn.utils.clip_grad_norm_(trained, cell.budget.clip)
+    (total,) = run.group.sum(total)
+    run.group.sum_gradients(trained)
+    if run.cell.budget.clip:
+        torch.nn.utils.clip_grad_norm_(trained, run.cell.budget.clip)
     if math.isfinite(total):  # else the weights stay as they were, for whoever looks at them
         optimizer.step()
     return total
@@ -138,9 +144,9 @@ def parts(
     return [[examples[i] for i in part] for part in parted(chosen, math.ceil(len(chosen) / count), mates)]
 
 
-def precision(cell: Cell, device: torch.device) -> Any:
+def precision(run: Run) -> Any:
     """Compute in the budget's precision over weights kept in fp32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=cell.budget.precision == "bf16")
+    return torch.autocast(run.device, torch.bfloat16, enabled=run.cell.budget.precision == "bf16")
 
 
 def training_mode(model: nn.Module, cell: Cell) -> None:
@@ -154,19 +160,18 @@ def training_mode(model: nn.Module, cell: Cell) -> None:
 
 
 @torch.no_grad()
-def valid_loss(model: nn.Module, cell: Cell, valid: Sequence[Features], processor: Any, meter: Meter) -> float:
+def valid_loss(run: Run, valid: Sequence[Features]) -> float:
     """Average the loss over valid's target items."""
-    device = next(model.parameters()).device
-    model.eval()
+    task, size = run.cell.task, run.cell.budget.eval_batch_size
+    run.model.eval()
     total, items = 0.0, 0
-    with meter.phase("evaluate"):
-        lengths, mates = [cell.task.length(f) for f in valid], mates_of(cell.task, valid, processor)
-        for chosen in in_order(lengths, cell.budget.eval_batch_size, mates):
-            batch, count = mine([valid[i] for i in chosen], cell, processor)
-            with precision(cell, device):
-                total += model(**{k: v.to(device) for k, v in batch.items()}).loss.item() * count
+    with run.meter.phase("evaluate"):
+        for chosen in in_order([task.length(f) for f in valid], size, mates_of(task, valid, run.processor)):
+            batch, count = local_batch(run, [valid[i] for i in chosen])
+            with precision(run):
+                total += run.model(**{k: v.to(run.device) for k, v in batch.items()}).loss.item() * count
             items += count
-        total, items = here().sum(total, items)
+        total, items = run.group.sum(total, items)
     return total / max(items, 1)
 
 

@@ -79,6 +79,26 @@ class Record:
         return self.environment.get("device")
 
     @property
+    def overrides(self) -> list[str] | None:
+        """The overrides of the command that made it, files by their names; None in records of before they were kept."""
+        return self.data.get("overrides")
+
+    @property
+    def trial(self) -> int:
+        """Which draw from the method's search range it is of; 0: the defaults."""
+        return self.config.get("trial") or 0
+
+    @property
+    def tuning(self) -> bool:
+        """Whether it is of the tuning phase; else of the final one."""
+        return self.config.get("phase") == "tune"
+
+    @property
+    def budget_name(self) -> str | None:
+        """The name of its budget."""
+        return (self.config.get("budget") or {}).get("name")
+
+    @property
     def busy(self) -> bool:
         """Whether others were at work on its machine: as it was told, or where it met more to do than cores."""
         load, cores = (self.environment.get(name) for name in ("load_average", "cores"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,141 +19,98 @@ from benchmark.engine.environment import code, environment
 from benchmark.engine.reuse import Reuse
 from benchmark.errors import IncompatibleError, InputError, RunFailedError, story
 from benchmark.identity import run_id
-from benchmark.records import Record, Store
+from benchmark.records import Record
 from benchmark.saved import CELL
 from benchmark.sweeps import screen
-from benchmark.sweeps.lease import Claim
-
-KEPT: dict[str, Any] = {}  # by the cells that this process has run
-CELLS = 0  # that it has run
+from benchmark.sweeps.lease import Lease
+from benchmark.sweeps.options import RunOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a user says about running, beside what is run: no choice of a cell."""
+@dataclass
+class Process:
+    """What the cells of one process share; memory that one has taken shows in those after it."""
 
-    results: str
+    values: dict[str, Any] = field(default_factory=dict)  # data and networks, of the cell before
+    cells: int = 0  # that it has run
+
+
+@functools.cache
+def process() -> Process:
+    """Give the state of this process: a launcher may hand it several jobs, and Python several calls."""
+    return Process()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A cell that is to be run: its name, its device, and where its record goes."""
+
+    cell: Cell
+    options: RunOptions
+    sweeping: bool
     device: str
-    force: bool
-    retry: str | None  # failed: what failed is run again
-    save: str | None
-    shared: bool  # others are at work on the device: costs say so
-    attempts: int  # processes that may die over a cell before it is recorded as failed
+    config: dict[str, Any]
+    lease: Lease
 
-    def __post_init__(self) -> None:
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise InputError(f"device: {self.device!r} given, auto, cpu or cuda wanted")
-        if self.retry not in (None, "failed"):
-            raise InputError(f"retry: {self.retry!r} given, failed wanted, or null")
-        if self.attempts < 1:
-            raise InputError(f"attempts: {self.attempts} given, at least 1 wanted")
-        for key in ("results", "save"):
-            check_folder(key, getattr(self, key))
+    @classmethod
+    def of(cls, cell: Cell, options: RunOptions, sweeping: bool) -> Attempt:
+        """Name a cell. Raises InputError where its backbone, or the device, is not there."""
+        assert cell.backbone.family, "read first, whatever the method: without a checkpoint there is nothing to run"
+        config = choices_of(cell)
+        folder = options.store.folder / cell.names["task"] / cell.names["method"]
+        return cls(cell, options, sweeping, device_of(options.device), config, Lease.of(folder, config))
 
-    @property
-    def store(self) -> Store:
-        """The user's own records."""
-        return Store(Path(self.results) / "runs")
+    def recorded(self) -> Record | None:
+        """Show and return what is recorded of the cell, unless it is to be run all the same."""
+        names, options = self.cell.names, self.options
+        known = options.store.find(names["task"], names["method"], run_id(self.config), self.device)
+        if not known or options.repeats(known):
+            return None
+        if not self.sweeping:
+            if known.status == "skipped":  # a pair is refused anew
+                return None
+            screen.already(known, options.results)
+            if known.status == "done":
+                screen.show(known, options.store)
+        return known
 
-    def again(self, known: Record) -> bool:
-        """Whether a recorded cell is to be run once more."""
-        return self.force or (self.retry == known.status)
+    def write(self, status: str, reason: str | None, examples: Any = None, **fields: Any) -> tuple[Record, Path | None]:
+        """Make the record, and store it; of several processes the first one does."""
+        names = {noun: self.cell.names[noun] for noun in NOUNS if noun != "budget"}
+        fields = {"environment": environment(self.device)} | fields
+        identity = {"run_id": run_id(self.config), "seed": self.cell.seed, "config": self.config}
+        record = Record(**identity, **names, status=status, reason=reason, **fields)
+        if not distributed.speaks():
+            return record, None
+        return record, self.options.store.append(record, examples, replace=self.options.replaces)
 
 
-def check_folder(key: str, wanted: str | None) -> None:
-    """Refuse a place where no folder can be made, before anything is spent. Raises InputError."""
-    path = Path(wanted or ".").absolute()
-    there = next(place for place in (path, *path.parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"{key}={wanted}: {str(there)!r} is no folder that can be written to")
-
-
-def perform(cell: Cell, settings: Settings, sweeping: bool = False, wait: bool = False) -> Record:
+def perform(cell: Cell, options: RunOptions, sweeping: bool = False, wait: bool = False) -> Record:
     """Run a cell unless it is recorded for this device type, and show what is known of it.
 
     Raises IncompatibleError for a pair that cannot run (in a sweep it is recorded as skipped), RunFailedError after
-    recording a run that broke, and LeaseHeldError where another process is at work on it, unless told to wait.
+    recording a run that broke, and LeaseHeldError where another process is at work on it, unless wait is set.
     """
-    config = choices_of(cell)
-    device = device_of(settings.device)
-    base = {"run_id": run_id(config), "seed": cell.seed, "config": config, **named(cell)}
-    assert cell.backbone.family, "read first, whatever the method: without a checkpoint there is nothing to run"
-    claim = Claim.of(settings.store.folder / base["task"] / base["method"], config)
-    if known := recorded(base, device, settings, sweeping):
-        claim.settle()
+    attempt = Attempt.of(cell, options, sweeping)
+    if known := attempt.recorded():
+        attempt.lease.settle()
         return known
-    if not sweeping and (reason := refusal(cell)):
-        raise IncompatibleError(reason)
-    if not settings.shared:
-        check_alone(device)
-    try:
-        with claim.held(wait) if distributed.speaks() else nullcontext():
-            if known := recorded(base, device, settings, sweeping):  # by whoever held it
-                return known
-            return run_and_record(cell, base, device, settings, claim, sweeping)
-    except Paused as paused:
-        screen.paused(base["task"], base["method"], paused.step)
-        leave(paused)
-        raise
-
-
-def recorded(base: dict[str, Any], device: str, settings: Settings, sweeping: bool) -> Record | None:
-    """Show and return what is recorded of a cell, unless it is to be run all the same."""
-    known = settings.store.find(base["task"], base["method"], base["run_id"], device)
-    if not known or settings.again(known) or (known.status == "skipped" and not sweeping):  # a pair is refused anew
-        return None
     if not sweeping:
-        screen.already(known, settings.results)
-        if known.status == "done":
-            screen.show(known, settings.store)
-    return known
-
-
-def run_and_record(
-    cell: Cell, base: dict[str, Any], device: str, settings: Settings, claim: Claim, sweeping: bool
-) -> Record:
-    """Run a cell that is ours to run."""
-    store, replace = settings.store, settings.force or settings.retry is not None
-    if reason := refusal(cell):
-        record = Record(**base, status="skipped", reason=reason, environment=environment(device))
-        store.append(record, None, replace=replace)
-        screen.skipped(record)
-        return record
-    forget_dropped(cell, claim.folder, store, device)
-    reuse = Reuse(config=base["config"], kept=KEPT if sweeping else None)
-    pause = Pause(claim.state, f"{code()} {distributed.wanted()} {device}", anew=replace)
-    path = None
-    if not distributed.speaks():  # the first process of the run records
-        with listening(pause):
-            record, _ = attempt(cell, base, device, settings, reuse, pause)
-    elif (deaths := claim.deaths()) >= settings.attempts:
-        reason = f"killed: {deaths} processes died while they ran it, most likely for want of memory"
-        record = Record(**base, status="failed", reason=reason, environment=environment(device))
-        path = store.append(record, None, replace=replace)
-        claim.starts.unlink(missing_ok=True)
-    else:
-        with claim.started(), listening(pause):
-            record, examples = attempt(cell, base, device, settings, reuse, pause)
-            path = store.append(record, examples, replace=replace)
-            if not pause.kept:
-                pause.forget()
-    if record.status == "failed":
-        pause.pass_on()
-        raise RunFailedError(f"{record.reason} (recorded in {path})")
-    if sweeping:
-        screen.line(record)
-    else:
-        screen.show(record, store, path)
-    pause.pass_on()
-    return record
-
-
-def forget_dropped(cell: Cell, folder: Path, store: Store, device: str) -> None:
-    """Remove the states of tuning runs from which nothing goes on, now that it is known which ones."""
-    told = [cell.notes[name]["dropped"] for name in ("tuning", "selected") if name in cell.notes]
-    for name in (name for names in told for name in names):
-        if record := store.find(cell.names["task"], cell.names["method"], name, device):
-            Pause(Claim.of(folder, record.config).state, "").forget()
+        screen.start(cell.names, cell.seed, attempt.device)
+        if reason := refusal(cell):
+            raise IncompatibleError(reason)
+    if not options.shared:
+        check_alone(attempt.device)
+    with leaving(attempt), hold(attempt, wait):
+        if known := attempt.recorded():  # by whoever held it
+            return known
+        if reason := refusal(cell):
+            record, _ = attempt.write("skipped", reason)
+            screen.skipped(record)
+            return record
+        deaths = attempt.lease.deaths() if distributed.speaks() else 0
+        if deaths >= options.attempts:
+            return give_up(attempt, deaths)
+        return run_and_record(attempt)
 
 
 def refusal(cell: Cell) -> str | None:
@@ -159,49 +118,96 @@ def refusal(cell: Cell) -> str | None:
     return cell.conflict() or distributed.refusal(cell) or sharding.refusal(cell)
 
 
-def named(cell: Cell) -> dict[str, str]:
-    """Name the cell's parts as a record does."""
-    return {noun: cell.names[noun] for noun in NOUNS if noun != "budget"}
+def hold(attempt: Attempt, wait: bool) -> Any:
+    """Hold the cell; the first process of a run does it for all of them."""
+    return attempt.lease.hold(wait, watch=not attempt.sweeping) if distributed.speaks() else nullcontext()
 
 
-def attempt(
-    cell: Cell, base: dict[str, Any], device: str, settings: Settings, reuse: Reuse, pause: Pause
-) -> tuple[Record, list[dict[str, Any]]]:
-    """Read the data and run; whatever breaks in the run becomes a failed record."""
+@contextmanager
+def leaving(attempt: Attempt) -> Iterator[None]:
+    """Where a signal pauses the run, say so and end the process as the signal asks."""
+    try:
+        yield
+    except Paused as paused:
+        screen.paused(attempt.cell.names["task"], attempt.cell.names["method"], paused.step)
+        leave(paused)
+        raise
+
+
+def give_up(attempt: Attempt, deaths: int) -> Record:
+    """Record a cell over which too many processes died. Raises RunFailedError."""
+    reason = f"killed: {deaths} processes died while they ran it, most likely for want of memory"
+    record, path = attempt.write("failed", reason)
+    attempt.lease.starts.unlink(missing_ok=True)
+    raise RunFailedError(f"{record.reason} (recorded in {path})")
+
+
+def run_and_record(attempt: Attempt) -> Record:
+    """Read the data and run; whatever breaks becomes a failed record. Raises InputError, RunFailedError, Paused."""
+    from benchmark.engine.context import Run
     from benchmark.engine.data import Result, read
     from benchmark.engine.progress import watching
-    from benchmark.engine.runner import run
+    from benchmark.engine.runner import measure
 
-    global CELLS
-    result = Result(data=dict(cell.notes))
-    status, reason = "done", None
-    machine = environment(device)  # before the run puts its own load on the machine
-    machine |= {"shared": True} if settings.shared else {}
-    machine |= {"cells_before": CELLS} if CELLS else {}
-    group = distributed.join(device)
-    machine |= {"processes": group.size} if group.size > 1 else {}
-    splits = read(cell, result, reuse)
-    save = None if settings.save is None else Path(settings.save)
-    CELLS += 1
-    try:
-        with watching(quiet=not group.first) as watch:
-            run(cell, splits, device, watch, result, save, reuse, pause)
-    except InputError:
-        raise
-    except Exception as error:
-        status, reason = "failed", distributed.blame(story(error))
-        if os.environ.get("BENCHMARK_DEBUG"):
+    cell, options, device = attempt.cell, attempt.options, attempt.device
+    forget_dropped(attempt)
+    pause = Pause(attempt.lease.state, anew=options.replaces)
+    result, status, reason = Result(data=dict(cell.notes)), "done", None
+    reuse = Reuse(attempt.config, process().values if attempt.sweeping else None)
+    save = None if options.save is None else Path(options.save)
+    before = machine(attempt)  # the run puts its own load on the machine
+    with attempt.lease.started() if distributed.speaks() else nullcontext(), listening(pause):
+        group = distributed.join(device)
+        try:
+            splits = read(cell, result, reuse)
+            process().cells += 1
+            with watching(quiet=not group.first) as watch:
+                context = {"group": group, "watch": watch, "result": result, "reuse": reuse, "pause": pause}
+                measure(Run(cell, device, save=save, **context), splits)
+        except InputError:
             raise
-    record = Record(
-        **base,
-        status=status,
-        reason=reason,
-        data=result.data,
-        modules=result.modules,
-        signatures=result.signatures,
-        environment={**environment(device), **{k: v for k, v in machine.items() if v is not None}},
-        measurements=tuple(result.measurements),
-    )
-    if save and status == "done" and group.first:
-        (save / CELL).write_text(record.to_json())
-    return record, result.examples
+        except Exception as error:
+            status, reason = "failed", distributed.blame(story(error), group)
+            if os.environ.get("BENCHMARK_DEBUG"):
+                raise
+        where = environment(device) | before
+        where |= {"processes": group.size} if group.size > 1 else {}
+        where |= {"begun": pause.begun} if pause.begun != code() else {}
+        fields = {name: getattr(result, name) for name in ("data", "modules", "signatures")}
+        fields |= {"measurements": tuple(result.measurements), "environment": where}
+        record, path = attempt.write(status, reason, result.examples, **fields)
+        if save and status == "done" and group.first:
+            (save / CELL).write_text(record.to_json())
+        if distributed.speaks() and not pause.saved_end:
+            pause.forget()
+    return finish(attempt, record, path, pause)
+
+
+def machine(attempt: Attempt) -> dict[str, Any]:
+    """Describe the machine before a run: where others work on it, and what this process has run already."""
+    known = environment(attempt.device)
+    known |= {"shared": True} if attempt.options.shared else {}
+    known |= {"cells_before": process().cells} if process().cells else {}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def finish(attempt: Attempt, record: Record, path: Path | None, pause: Pause) -> Record:
+    """Show what came of a run; a signal that came too late to stop it ends the process now."""
+    if record.status == "failed":
+        pause.pass_on()
+        raise RunFailedError(f"{record.reason} (recorded in {path})")
+    if attempt.sweeping:
+        screen.line(record)
+    else:
+        screen.show(record, attempt.options.store, path)
+    pause.pass_on()
+    return record
+
+
+def forget_dropped(attempt: Attempt) -> None:
+    """Remove the states of tuning runs from which nothing goes on, now that it is known which ones."""
+    cell, store = attempt.cell, attempt.options.store
+    choices = [cell.notes[name]["dropped"] for name in ("tuning", "selected") if name in cell.notes]
+    for name in (name for dropped in choices for name in dropped):
+        if record := store.find(cell.names["task"], cell.names["method"], name, attempt.device):
+            Pause(Lease.of(attempt.lease.folder, record.config).state).forget()

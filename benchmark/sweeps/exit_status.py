@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -14,30 +14,27 @@ from benchmark.engine import distributed
 from benchmark.errors import IncompatibleError, InputError, LeaseHeldError, NewerSchemaError, RunFailedError
 
 
-def status_of(work: Callable[[], Any], arguments: list[str]) -> int:
-    """Do something; tell in one line why it could not be done, and give the exit status."""
+@contextmanager
+def exit_status(overrides: Sequence[str], statuses: list[int]) -> Iterator[None]:
+    """Do what stands inside; where it cannot be done, print why in one line and add an exit status."""
     try:
-        work()
+        yield
     except (InputError, IncompatibleError, LeaseHeldError, NewerSchemaError) as error:
-        tell(f"refused: {error}")
-        return 2
+        statuses.append(complain(2, f"refused: {error}"))
     except (HydraException, OmegaConfBaseException) as error:
-        tell(f"refused: {explain(error, arguments)}")
-        return 2
+        statuses.append(complain(2, f"refused: {explain(error, overrides)}"))
     except RunFailedError as error:
-        tell(f"failed: {error}")
-        return 1
+        statuses.append(complain(1, f"failed: {error}"))
     except OSError as error:  # a full disk, a mount that went away: earlier records are whole
-        where = f" ({error.filename})" if error.filename else ""
-        tell(f"failed: {error.strerror or error}{where}: nothing is recorded of this run")
-        return 1
+        file = f" ({error.filename})" if error.filename else ""
+        statuses.append(complain(1, f"failed: {error.strerror or error}{file}: nothing is recorded of this run"))
     except KeyboardInterrupt:
         print("stopped; what was running here is not recorded", file=sys.stderr)
         raise SystemExit(130) from None
-    return 0
 
 
-def tell(line: str) -> None:
-    """Say on standard error why nothing came of it, once for all processes of a run."""
+def complain(status: int, line: str) -> int:
+    """Print on standard error why nothing came of it, once for all processes of a run; give the status back."""
     if distributed.speaks():
         print(line, file=sys.stderr)
+    return status

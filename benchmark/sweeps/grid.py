@@ -21,7 +21,7 @@ from benchmark.cell import Cell
 from benchmark.config.compose import (
     CONFIGS,
     GRID,
-    SETTINGS,
+    RUN_OPTIONS,
     SWEEP,
     assemble,
     check_options,
@@ -35,8 +35,7 @@ from benchmark.engine.device import device_of
 from benchmark.errors import InputError, VacantPlaceError
 from benchmark.identity import run_id, training_id
 from benchmark.records import Record, Store, shipped
-from benchmark.sweeps.override_cache import Entry, Ledger, files_in, signature
-from benchmark.types import TUNE
+from benchmark.sweeps.override_cache import Entry, OverrideCache, files_in, signature
 
 # What changes slowest. Seeds come first, so that what is there of an unfinished sweep can be compared; tasks next, so
 # that neighbours share data and network. Before all goes the rung: what decides about one is complete when it begins.
@@ -47,42 +46,39 @@ OUTER = ("rung", "seed", "seed_sample", "fraction", "task", "data", "backbone", 
 class Sweep:
     """What a command goes over, and how it is to be run."""
 
-    cells: tuple[tuple[str, ...], ...]  # the words of each
-    settings: tuple[str, ...]  # words that are no choice of a cell
+    cells: tuple[tuple[str, ...], ...]  # the overrides of each
+    options: tuple[str, ...]  # run options: overrides that are no choice of a cell
 
-    def setting(self, key: str, default: str) -> str:
-        """Give the last word's value for a setting."""
-        said = [word.partition("=")[2] for word in self.settings if word.partition("=")[0] == key]
-        return said[-1] if said else default
+    def option(self, key: str, default: str) -> str:
+        """Give the value of a run option; of several the last."""
+        values = [override.partition("=")[2] for override in self.options if override.partition("=")[0] == key]
+        return values[-1] if values else default
 
     def device(self) -> str | None:
         """Name the device type that its records are of; None, any: other machines than this one choose."""
-        wanted = self.setting("device", "auto")
-        if "slurm" not in self.setting("hydra/launcher", "basic"):
-            return device_of(wanted)
-        return None if wanted == "auto" else wanted
+        device = self.option("device", "auto")
+        if "slurm" not in self.option("hydra/launcher", "basic"):
+            return device_of(device)
+        return None if device == "auto" else device
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Whether a command wants several cells."""
-    return any(word in SWEEP or word.lstrip("+").startswith(f"{GRID}=") for word in arguments)
+    return any(override in SWEEP or _key(override) == GRID for override in arguments)
 
 
 def expand(arguments: Sequence[str]) -> Sweep:
-    """Lay out the cells of a command: a named grid, and the user's words, which win. Raises InputError."""
-    words = [word for word in arguments if word not in SWEEP]
-    named = [word.partition("=")[2] for word in words if word.lstrip("+").startswith(f"{GRID}=")]
-    words = [word for word in words if not word.lstrip("+").startswith(f"{GRID}=")]
-    settings = tuple(word for word in words if _key(word) in SETTINGS or _key(word).startswith("hydra"))
-    own = [word for word in words if word not in settings]
-    check_options([*own, *(f"{GRID}={name}" for name in named)])
-    given = {_key(word) for word in own}
-    grid = [word for name in named for word in of_grid(name, "over") if _key(word) not in given]
+    """Lay out the cells of a command: a named grid, and the user's overrides, which win. Raises InputError."""
+    overrides = [override for override in arguments if override not in SWEEP]
+    grids = [override.partition("=")[2] for override in overrides if _key(override) == GRID]
+    options = [o for o in overrides if _key(o) in RUN_OPTIONS or _key(o).startswith("hydra")]
+    choices = [o for o in overrides if o not in options and _key(o) != GRID]
+    check_options([*choices, *(f"{GRID}={name}" for name in grids)])
+    given = {_key(override) for override in (*choices, *options)}
+    axes = _values([*(o for name in grids for o in of_grid(name, "over") if _key(o) not in given), *choices])
     if "trial" in given:  # trials by number have the whole budget at once
-        grid = [word for word in grid if _key(word) != "rung"]
-    chosen = {_key(word) for word in settings}
-    settings += tuple(w for name in named for w in of_grid(name, "settings") if _key(w) not in chosen)
-    axes = _values([*grid, *own])
+        axes.pop("rung", None)
+    options += [o for name in grids for o in of_grid(name, "settings") if _key(o) not in given]
     for needed in ("method", "task"):
         if needed not in map(_key, axes):
             raise InputError(f"{needed}=? is missing: the sweep does not say which")
@@ -90,27 +86,27 @@ def expand(arguments: Sequence[str]) -> Sweep:
         raise InputError("seed, trial: the rungs of tuning have theirs (configs/tuning.yaml); or leave out rung=")
     ordered = sorted(axes, key=lambda key: OUTER.index(key) if key in OUTER else len(OUTER))
     product = itertools.product(*(axes[key] for key in ordered))
-    return Sweep(tuple(cell for words in product for cell in places(words)), settings)
+    return Sweep(tuple(cell for overrides in product for cell in places(overrides)), tuple(options))
 
 
 def of_grid(name: str, part: str) -> list[str]:
-    """Read a part of a named grid as words."""
+    """Read a part of a named grid as overrides."""
     grid: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / GRID / f"{name}.yaml"))
     lists = {key: value if isinstance(value, list) else [value] for key, value in grid.get(part, {}).items()}
     return [f"{key}={','.join(map(str, values))}" for key, values in lists.items()]
 
 
-def _key(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
-def _values(words: Sequence[str]) -> dict[str, list[str]]:
-    """Expand each word into those of its values."""
+def _values(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """Expand each override into those of its values."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-            parsed = parser.parse_overrides(list(words))
+            parsed = parser.parse_overrides(list(overrides))
             axes: dict[str, list[str]] = {}
             for override in parsed:
                 key = override.get_key_element()
@@ -122,7 +118,7 @@ def _values(words: Sequence[str]) -> dict[str, list[str]]:
                     axes[key] = [str(override.input_line)]
     except HydraException as error:
         raise InputError(" ".join(str(error).split())) from error
-    if empty := [key for key, found in axes.items() if not found]:
+    if empty := [key for key, values in axes.items() if not values]:
         raise InputError(f"{empty[0]}: the pattern matches nothing")
     return axes
 
@@ -134,10 +130,10 @@ class Records:
         self.store, self.device = Store(results / "runs"), device
         self._folders: dict[tuple[str, str], dict[tuple[str, str | None], Record]] = {}
         self._tuned: dict[tuple[str, str], str] = {}
-        self.seen: dict[tuple[str, ...], Record] = {}  # by the words of a cell: a rung asks for those below again
+        self.seen: dict[tuple[str, ...], Record] = {}  # by the overrides of a cell: a rung asks for those below again
 
     def of(self, entry: Entry) -> Record | None:
-        """Return the record that an entry names; a place of tuning that no trial takes counts as skipped."""
+        """Return the record that an entry names; a place of a rung that no trial takes counts as skipped."""
         if entry.vacant is not None:
             names = {"run_id": "", "task": entry.task, "method": entry.method, "backbone": "", "seed": 0, "config": {}}
             return Record(**names, status="skipped", reason=entry.vacant, created="")
@@ -146,49 +142,55 @@ class Records:
     def tuned(self, task: str, method: str) -> str:
         """Name the tuning records that a choice of trial rests on."""
         if (task, method) not in self._tuned:
-            own = [*self._folder(task, method).values(), *shipped(task, method)]
-            names = {f"{r.run_id}{r.created}" for r in own if r.config.get("phase") == TUNE}
+            records = [*self._folder(task, method).values(), *shipped(task, method)]
+            names = {f"{record.run_id}{record.created}" for record in records if record.tuning}
             self._tuned[task, method] = " ".join(sorted(names))
         return self._tuned[task, method]
 
+    def of_task(self, task: str) -> Iterator[Record]:
+        """Yield the records of a task on the device type, shipped or the user's own."""
+        for record in (*shipped(task, "*"), *self.store.of(task, "*")):
+            if self.device in (None, record.device):
+                yield record
+
     def _folder(self, task: str, method: str) -> dict[tuple[str, str | None], Record]:
         if (task, method) not in self._folders:
-            found = self.store.of(task, method)
-            self._folders[task, method] = {(r.run_id, device): r for r in found for device in (None, r.device)}
+            records = self.store.of(task, method)
+            self._folders[task, method] = {(r.run_id, device): r for r in records for device in (None, r.device)}
         return self._folders[task, method]
 
 
-def lookup(sweep: Sweep, ledger: Ledger, records: Records) -> Iterator[tuple[tuple[str, ...], Record | None]]:
-    """Yield each cell's words with its record, where both are known; nothing is composed."""
-    for words in sweep.cells:
-        yield words, recorded(words, ledger, records)
+def lookup(sweep: Sweep, cache: OverrideCache, records: Records) -> Iterator[tuple[tuple[str, ...], Record | None]]:
+    """Yield each cell's overrides with its record, where both are known; nothing is composed."""
+    for overrides in sweep.cells:
+        yield overrides, recorded(overrides, cache, records)
 
 
-def recorded(words: Sequence[str], ledger: Ledger, records: Records) -> Record | None:
+def recorded(overrides: Sequence[str], cache: OverrideCache, records: Records) -> Record | None:
     """Look up a cell's record, unless its trial was chosen from other records than those there now."""
-    if (known := records.seen.get(tuple(words))) is not None:
+    if (known := records.seen.get(tuple(overrides))) is not None:
         return known
-    entry = ledger.get(words)
-    if entry is None or entry.tuned != chosen_from(words, entry, ledger, records):
+    entry = cache.get(overrides)
+    if entry is None or entry.tuned != chosen_from(overrides, entry, cache, records):
         return None
-    if (found := records.of(entry)) is not None:
-        records.seen[tuple(words)] = found
-    return found
+    if (record := records.of(entry)) is not None:
+        records.seen[tuple(overrides)] = record
+    return record
 
 
-def chosen_from(words: Sequence[str], entry: Entry, ledger: Ledger, records: Records) -> str | None:
-    """Name the tuning records that choose the trial of some words; None where they name it themselves."""
-    if f"trial={SELECTED}" in words:
+def chosen_from(overrides: Sequence[str], entry: Entry, cache: OverrideCache, records: Records) -> str | None:
+    """Name the tuning records that choose the trial of some overrides; None where they name it themselves."""
+    if f"trial={SELECTED}" in overrides:
         return records.tuned(entry.task, entry.method)
-    if not (lower := below(tuple(words))):
+    if not (lower := below(tuple(overrides))):
         return None
-    found = [recorded(cell, ledger, records) for cell in lower]
-    return "" if None in found else " ".join(sorted(f"{record.run_id}{record.created}" for record in found))
+    below_it = [recorded(cell, cache, records) for cell in lower]
+    return "" if None in below_it else " ".join(sorted(f"{record.run_id}{record.created}" for record in below_it))
 
 
-def waited_for(words: Sequence[str], ledger: Ledger, records: Records) -> list[tuple[str, ...]]:
-    """List the cells without which it is not known yet which trial these words are of."""
-    return [cell for cell in below(tuple(words)) if recorded(cell, ledger, records) is None]
+def waited_for(overrides: Sequence[str], cache: OverrideCache, records: Records) -> list[tuple[str, ...]]:
+    """List the cells without which it is not known yet which trial these overrides are of."""
+    return [cell for cell in below(tuple(overrides)) if recorded(cell, cache, records) is None]
 
 
 def chunks(cells: Sequence[tuple[str, ...]], size: int | None) -> list[Sequence[tuple[str, ...]]]:
@@ -198,7 +200,7 @@ def chunks(cells: Sequence[tuple[str, ...]], size: int | None) -> list[Sequence[
 
 
 def packed(cells: Sequence[tuple[str, ...]]) -> str:
-    """Write cells as one word that no shell and no parser of overrides takes apart."""
+    """Write cells as one override that no shell and no parser of overrides takes apart."""
     return quote(json.dumps(cells, ensure_ascii=False), safe="")
 
 
@@ -208,19 +210,19 @@ def unpacked(text: str) -> list[list[str]]:
 
 
 def known_as(
-    words: Sequence[str], results: Path, ledger: Ledger | None = None, records: Records | None = None
+    overrides: Sequence[str], results: Path, cache: OverrideCache | None = None, records: Records | None = None
 ) -> tuple[Cell | None, Entry]:
     """Compose a cell of a sweep and remember it; None where no trial takes its place. Raises InputError."""
-    ledger, records = ledger or Ledger(results), records or Records(results, None)
-    config, names = composed([*words, f"results={results}"])
+    cache, records = cache or OverrideCache(results), records or Records(results, None)
+    config, names = composed([*overrides, f"results={results}"])
     cell, entry = None, Entry(names["task"], names["method"], "", "")
     try:
-        cell = assemble(config, names, words)
+        cell = assemble(config, names, overrides)
     except VacantPlaceError as error:
         entry = dataclasses.replace(entry, vacant=str(error))
     else:
         choices, files = choices_of(cell), {path: signature(path) for path in files_in(resolved(cell))}
         entry = dataclasses.replace(entry, run_id=run_id(choices), training=training_id(choices), files=files)
-    entry = dataclasses.replace(entry, tuned=chosen_from(words, entry, ledger, records))
-    ledger.add(words, entry)
+    entry = dataclasses.replace(entry, tuned=chosen_from(overrides, entry, cache, records))
+    cache.add(overrides, entry)
     return cell, entry

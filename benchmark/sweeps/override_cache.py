@@ -1,4 +1,4 @@
-"""Which cell the words of a command are: remembered, since composing a configuration takes a hundred times longer."""
+"""Which cell the overrides of a command compose to: stored, since composing takes a hundred times longer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parents[1]
-READ = (HERE.parent / "configs", HERE, HERE.parent / "tasks")  # where words get their meaning from
+READ = (HERE.parent / "configs", HERE, HERE.parent / "tasks")  # what overrides are composed from
 SOURCES = (".yaml", ".py", ".safetensors", ".json")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What some words were composed to."""
+    """What some overrides were composed to."""
 
     task: str
     method: str
@@ -26,35 +26,35 @@ class Entry:
     training: str
     files: dict[str, str] = field(default_factory=dict)  # local files it depends on, with their size and time
     tuned: str | None = None  # the tuning records that chose its trial
-    vacant: str | None = None  # why no trial takes this place of tuning: there is nothing to run
+    vacant: str | None = None  # why no trial takes this place of a rung: there is nothing to run
 
     def current(self) -> bool:
         """Whether the files are still what they were."""
         return all(signature(path) == known for path, known in self.files.items())
 
 
-class Ledger:
+class OverrideCache:
     """A file of lines that any number of workers add to; a line that is cut short is not read."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "runs" / ".cells" / f"{stamp()}.jsonl"
         self._known: dict[str, Entry] | None = None
 
-    def get(self, words: Sequence[str]) -> Entry | None:
-        """Return what these words mean, if that is known and their files are unchanged."""
+    def get(self, overrides: Sequence[str]) -> Entry | None:
+        """Return what these overrides compose to, if that is known and their files are unchanged."""
         if self._known is None:
             self._known = dict(self._lines())
-        entry = self._known.get(name(words))
+        entry = self._known.get(key(overrides))
         return entry if entry and entry.current() else None
 
-    def add(self, words: Sequence[str], entry: Entry) -> None:
-        """Remember what words mean."""
+    def add(self, overrides: Sequence[str], entry: Entry) -> None:
+        """Store what overrides compose to."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps([name(words), asdict(entry)], ensure_ascii=False) + "\n"
+        line = json.dumps([key(overrides), asdict(entry)], ensure_ascii=False) + "\n"
         with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(line)
         if self._known is not None:
-            self._known[name(words)] = entry
+            self._known[key(overrides)] = entry
 
     def _lines(self) -> Iterable[tuple[str, Entry]]:
         try:
@@ -63,20 +63,20 @@ class Ledger:
             return
         for line in text.splitlines():
             try:
-                words, entry = json.loads(line)
-                yield words, Entry(**entry)
+                name, entry = json.loads(line)
+                yield name, Entry(**entry)
             except (ValueError, TypeError):
                 continue
 
 
-def name(words: Sequence[str]) -> str:
-    """Name words whatever their order."""
-    return "\n".join(sorted(words))
+def key(overrides: Sequence[str]) -> str:
+    """Name overrides whatever their order."""
+    return "\n".join(sorted(overrides))
 
 
 @functools.cache
 def stamp() -> str:
-    """Hash configurations, code and shipped files: after a change, words may mean another cell."""
+    """Hash configurations, code and shipped files: after a change, overrides may compose to another cell."""
     digest = hashlib.sha256()
     for folder in READ:
         for path in sorted(p for p in folder.rglob("*") if p.suffix in SOURCES):
@@ -96,7 +96,7 @@ def signature(path: str | Path) -> str:
     try:
         stats = [(p.as_posix(), os.stat(p)) for p in inside]
     except OSError:
-        return "not there"
+        return "missing"
     text = "\n".join(f"{p} {s.st_size} {s.st_mtime_ns}" for p, s in stats)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""The one screen that a run ends with: scores, costs, and how it compares."""
+"""What a run prints: that it starts, and in the end scores, costs, and how it compares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,65 +21,69 @@ COSTS = {  # measurement -> (label, unit, divisor)
     "seconds_per_step": ("step", "ms", 1e-3),
     "tokens_per_second": ("speed", "tokens/s", 1),
     "train_seconds": ("training", "s", 1),
-    "evaluate_seconds": ("looks at valid", "s", 1),
+    "evaluate_seconds": ("validation", "s", 1),
     "predict_seconds": ("predicting", "s", 1),
     "peak_memory_bytes": ("peak memory", "MB", 1e6),
     "checkpoint_bytes": ("adapter on disk", "kB", 1e3),
 }
 
 
-def already(record: Record, results: str) -> None:
-    """Say that nothing is run, and how to run all the same."""
-    console.print(
-        f"already recorded in {results}/runs as {record.run_id} ({record.status}"
-        f"{': ' + record.reason if record.reason else ''}); force=true runs it again",
-        soft_wrap=True,
-        markup=False,
+def say(line: str) -> None:
+    """Print a line as it is, at once: a file holds back what is not flushed."""
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
+    sys.stdout.flush()
+
+
+def start(names: Mapping[str, str], seed: int, device: str) -> None:
+    """Print what is about to run, before anything that takes seconds."""
+    say(
+        f"running {names['method']} on {names['task']}: backbone {names['backbone']}, budget {names['budget']}, "
+        f"seed {seed}, device {device}"
     )
+
+
+def already(record: Record, results: str) -> None:
+    """Print that nothing is run, and how to run all the same."""
+    reason = f": {record.reason}" if record.reason else ""
+    say(f"already recorded in {results}/runs as {record.run_id} ({record.status}{reason}); force=true runs it again")
 
 
 def skipped(record: Record) -> None:
-    """Say why a cell of a sweep was not run."""
-    console.print(f"skipped {record.method} on {record.task}: {record.reason}", soft_wrap=True, markup=False)
+    """Print why a cell of a sweep was not run."""
+    say(f"skipped {record.method} on {record.task}: {record.reason}")
 
 
-def vacant(words: Sequence[str], reason: str | None) -> None:
-    """Say why no trial runs at a place of a tuning sweep."""
-    console.print(f"skipped {' '.join(words)}: {reason}", soft_wrap=True, markup=False, highlight=False)
+def vacant(overrides: Sequence[str], reason: str | None) -> None:
+    """Print why no trial runs at a place of a rung."""
+    say(f"skipped {' '.join(overrides)}: {reason}")
 
 
 def paused(task: str, method: str, step: int | None) -> None:
-    """Say what a signal stopped."""
-    where = "before its first step" if step is None else f"after step {step}; its state is kept"
-    console.print(f"paused {method} on {task} {where}; the same command goes on", soft_wrap=True, markup=False)
-    sys.stdout.flush()
+    """Print what a signal stopped."""
+    when = "before its first step" if step is None else f"after step {step}; its state is kept"
+    say(f"paused {method} on {task} {when}; the same command goes on")
 
 
 def line(record: Record) -> None:
-    """Say in one line how a cell of a sweep ended."""
+    """Print in one line how a cell of a sweep ended."""
     metric = record.data.get("metric", "")
     split = "valid" if record.value("test", metric) is None else "test"
-    trial = f" trial {record.config['trial']}" if record.config.get("trial") else ""
-    console.print(
+    trial = f" trial {record.trial}" if record.trial else ""
+    say(
         f"{record.status} {record.method} on {record.task}, {record.backbone}, seed {record.seed}{trial}: "
         f"{metric} {number(record.value(split, metric))} on {split} ({record.seconds():.1f} s)"
-        f"{f'; {UNTRAINED}' if record.untrained else ''}",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
+        f"{f'; {UNTRAINED}' if record.untrained else ''}"
     )
-    sys.stdout.flush()
 
 
 def plan(cells: Sequence[tuple[Any, Record | None]], left: Sequence[Any]) -> None:
     """Count a sweep's cells by what is recorded of them."""
     counts = Counter(record.status for _, record in cells if record)
     known = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none recorded"
-    console.print(f"{len(cells)} cells: {known}; {len(left)} to run", highlight=False)
-    for words, record in cells:
+    say(f"{len(cells)} cells: {known}; {len(left)} to run")
+    for overrides, record in cells:
         if record and record.status == "failed":
-            console.print(f"failed {' '.join(words)}: {record.reason}", soft_wrap=True, markup=False, highlight=False)
-    sys.stdout.flush()
+            say(f"failed {' '.join(overrides)}: {record.reason}")
 
 
 def show(record: Record, store: Store, path: Path | None = None) -> None:
@@ -90,18 +94,18 @@ def show(record: Record, store: Store, path: Path | None = None) -> None:
     console.print(costs(record))
     console.print(notes(record), soft_wrap=True, markup=False)
     others = [(r, "shipped") for r in shipped(record.task, "*")] + [(r, YOURS) for r in store.of(record.task, "*")]
-    here = record.backbone, record.config.get("phase")
-    related = [(r, s) for r, s in others if (r.backbone, r.config.get("phase")) == here]
+    like = record.backbone, record.tuning
+    related = [(r, s) for r, s in others if (r.backbone, r.tuning) == like]
     console.print(comparison(record, related))
-    if said := beside_shipped(record, related):
-        console.print(said, soft_wrap=True, markup=False)
+    if difference := beside_shipped(record, related):
+        say(difference)
     if path:
-        console.print(f"recorded in {path}", soft_wrap=True, markup=False)
+        say(f"recorded in {path}")
     sys.stdout.flush()
 
 
 def beside_shipped(record: Record, related: Iterable[tuple[Record, str]]) -> str | None:
-    """Say what keeps a run apart from the shipped ones: other data, or the arithmetic of another processor."""
+    """Write how a run differs from the shipped ones: other data, or the arithmetic of another processor."""
     known = {r.data.get("fingerprint") for r, s in related if s == "shipped" and same_data(r, record)}
     if not known:
         return None
@@ -145,33 +149,33 @@ def costs(record: Record) -> Table:
 
 
 def notes(record: Record) -> str:
-    """Tell which state was kept, what it forgot, what was cut or empty, and whether the data's version is fixed."""
+    """Write which state was kept, what it forgot, what was cut or empty, and whether the data's version is fixed."""
     step = record.value("valid", "selected_step")
-    said = [f"kept the state of step {step:.0f} (lowest valid loss)" if step is not None else ""]
-    said += [UNTRAINED] if record.untrained else []
+    lines = [f"kept the state of step {step:.0f} (lowest valid loss)" if step is not None else ""]
+    lines += [UNTRAINED] if record.untrained else []
     if (change := record.value("pretraining", "retention")) is not None:
         bare = record.value("pretraining", "loss_bare")
-        said.append(f"loss on held-out pretraining data {number(bare)} -> {number(bare + change)}")
+        lines.append(f"loss on held-out pretraining data {number(bare)} -> {number(bare + change)}")
     for split, counts in record.data.get("counts", {}).items():
-        said += [f"{split}: {count} {name.replace('_', ' ')}" for name, count in counts.items()]
+        lines += [f"{split}: {count} {name.replace('_', ' ')}" for name, count in counts.items()]
     if chosen := record.data.get("selected"):
-        said.append(f"trial {chosen['trial']} of {chosen['trials']}, chosen on valid")
-        said += [f"{edge}: the best may lie beyond" for edge in chosen["at_edge"]]
+        lines.append(f"trial {chosen['trial']} of {chosen['trials']}, chosen by validation")
+        lines += [f"{edge}: the best may lie beyond" for edge in chosen["at_edge"]]
     if size := record.data.get("size"):
-        said.append(f"{size['knob']}={size['value']} for {size['reached']:,} of {size['wanted']:,} {size['of']}")
+        lines.append(f"{size['knob']}={size['value']} for {size['reached']:,} of {size['wanted']:,} {size['of']}")
     if idle := record.value("cost", "params_without_gradient"):
-        said.append(f"{idle:,.0f} of the trained parameters never had a gradient")
-    said += [f"not timed {what}: {reason}" for what, reason in record.data.get("missing", {}).items()]
+        lines.append(f"{idle:,.0f} of the trained parameters never had a gradient")
+    lines += [f"not timed {what}: {reason}" for what, reason in record.data.get("missing", {}).items()]
     if unpinned := record.data.get("unpinned"):
-        said.append(f"unpinned: {', '.join(unpinned)}")
-    return "; ".join(s for s in said if s)
+        lines.append(f"unpinned: {', '.join(unpinned)}")
+    return "; ".join(line for line in lines if line)
 
 
 def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
     """Average records that differ in nothing but the seed, of one budget, data and device type, best first."""
     groups: dict[str, list[tuple[Record, str]]] = {}
     for other, source in related:
-        if _budget(other) != _budget(record):
+        if other.budget_name != record.budget_name:
             continue
         if other.data.get("fingerprint") in (record.data.get("fingerprint"), None) and other.device == record.device:
             groups.setdefault(f"{source} {key(other)} {other.status}", []).append((other, source))
@@ -201,7 +205,7 @@ def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
 
 
 def label(other: Record, record: Record) -> str:
-    """Name a method, and what beside it differs from the record at hand: another budget is another game."""
+    """Name a method, and what else differs from the record at hand."""
     nouns = ("task", "backbone", "budget", *(("method",) if other.method == record.method else ()))
     differing: list[str] = []
     for noun in nouns:
@@ -212,8 +216,8 @@ def label(other: Record, record: Record) -> str:
         differing += [f"{k}={one.get(k)}" for k in sorted(one.keys() | this.keys()) if one.get(k) != this.get(k)]
     if other.config.get("fraction") != record.config.get("fraction"):
         differing.append(f"fraction {other.config.get('fraction') or 1}")
-    words = [d.replace("backbone.weights=random", "random weights") for d in differing]
-    return ", ".join([other.method, *words[:2], *([f"{len(words) - 2} more"] if len(words) > 2 else [])])
+    shown = [d.replace("backbone.weights=random", "random weights") for d in differing]
+    return ", ".join([other.method, *shown[:2], *([f"{len(shown) - 2} more"] if len(shown) > 2 else [])])
 
 
 def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -228,10 +232,6 @@ def key(record: Record) -> str:
     """Name what must agree for two records to be averaged."""
     config = {k: v for k, v in record.choices.items() if k not in SEEDS}
     return json.dumps(config, sort_keys=True)
-
-
-def _budget(record: Record) -> str | None:
-    return (record.config.get("budget") or {}).get("name")
 
 
 def same_data(one: Record, other: Record) -> bool:

@@ -1,4 +1,4 @@
-"""What became of each trial of a tuning sweep, and what it cost: python -m benchmark.status +sweep=tune --trials."""
+"""How each trial of a tuning sweep ended, and what it cost: python -m benchmark.status +sweep=tune --trials."""
 
 from __future__ import annotations
 
@@ -7,60 +7,59 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmark.config.trials import ranking, spent, trial_of
+from benchmark.config.trials import ranking, spent
 from benchmark.records import Record
 
-COLUMNS = ("task", "method", "trial", "drawn", "steps", "seconds", "what became of it")
+COLUMNS = ("task", "method", "trial", "values", "steps", "seconds", "how it ended")
 
 
-def tried(groups: Sequence[Sequence[Record]]) -> Table:
+def trial_table(groups: Sequence[Sequence[Record]]) -> Table:
     """Show the trials of each method, task and backbone, and what all of them cost."""
-    drawn = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for name in COLUMNS:
-        drawn.add_column(name, justify="right" if name in ("steps", "seconds") else "left")
+        table.add_column(name, justify="right" if name in ("steps", "seconds") else "left")
     for records in groups:
         for row in rows(records):
-            drawn.add_row(*map(str, row))
-    return drawn
+            table.add_row(*map(str, row))
+    return table
 
 
 def rows(records: Sequence[Record]) -> Iterator[tuple[Any, ...]]:
-    """Tell of each trial of one method how it ended, then what all cost."""
-    trials = {trial: [r for r in records if trial_of(r) == trial] for trial in sorted(set(map(trial_of, records)))}
+    """Give a row per trial of one method, then one for all of them."""
+    trials = {trial: [r for r in records if r.trial == trial] for trial in sorted({r.trial for r in records})}
     for trial, runs in trials.items():
         steps, seconds = (sum(part) for part in zip(*map(spent, runs), strict=True))
-        yield runs[0].task, runs[0].method, trial, values(runs[0]), steps, f"{seconds:.0f}", fate(trial, records)
+        yield runs[0].task, runs[0].method, trial, knobs(runs[0]), steps, f"{seconds:.0f}", ending(trial, records)
     steps, seconds = (sum(part) for part in zip(*map(spent, records), strict=True))
     yield records[0].task, records[0].method, "all", "", steps, f"{seconds:.0f}", f"{len(records)} runs"
 
 
-def values(record: Record) -> str:
+def knobs(record: Record) -> str:
     """Write what a trial has for the knobs that are searched."""
-    found = []
+    values = []
     for knob in record.config["method"].get("search") or {}:
         value: Any = record.config["method"]
         for part in knob.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        found.append(f"{knob}={value:g}" if isinstance(value, float) else f"{knob}={value}")
-    return " ".join(found)
+        values.append(f"{knob}={value:g}" if isinstance(value, float) else f"{knob}={value}")
+    return " ".join(values)
 
 
-def fate(trial: int, records: Sequence[Record]) -> str:
-    """Say how far a trial went and how it stood there."""
-    last = max(stop(r) for r in records if trial_of(r) == trial)
-    there = [r for r in records if stop(r) == last]
-    own = [r for r in there if trial_of(r) == trial]
-    if failed := [r for r in own if r.status == "failed"]:
+def ending(trial: int, records: Sequence[Record]) -> str:
+    """Say how far a trial went and which rank it had there."""
+    last = max(stop(r) for r in records if r.trial == trial)
+    rivals = [r for r in records if stop(r) == last]
+    failed = [r for r in rivals if r.trial == trial and r.status == "failed"]
+    if failed:
         return f"failed: {failed[0].reason}"
-    runs = {t: [r for r in there if trial_of(r) == t] for t in map(trial_of, there)}
-    order = dict(ranking(runs))
-    place = [*order].index(trial) + 1
-    how = f"valid loss {order[trial]:.4g}, {place} of {len(runs)}"
+    order = dict(ranking({t: [r for r in rivals if r.trial == t] for t in (r.trial for r in rivals)}))
+    rank, many = [*order].index(trial) + 1, len({r.trial for r in rivals})
+    how = f"valid loss {order[trial]:.4g}, {rank} of {many}"
     if last < max(map(stop, records)):
         return f"dropped after step {last}: {how}"
     if last < records[0].config["budget"]["steps"]:
         return f"after step {last}: {how}"  # and nobody went on yet
-    return f"chosen: {how}" if place == 1 else how
+    return f"chosen: {how}" if rank == 1 else how
 
 
 def stop(record: Record) -> int:

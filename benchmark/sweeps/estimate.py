@@ -1,0 +1,71 @@
+"""How long the cells that are left will take one process, by the records of cells like them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+
+from benchmark.config.trials import spent
+from benchmark.records import Record
+from benchmark.sweeps.grid import Records
+from benchmark.types import TUNE
+
+UNITS = ((5400, 3600, 1, "h"), (90, 60, 0, "min"), (0, 1, 0, "s"))  # from so many seconds on; length, digits, name
+Speeds = dict[tuple[str, ...], list[float]]
+
+
+def estimate(cells: Sequence[Sequence[str]], records: Records) -> str:
+    """Write how long cells will take, given their overrides, by records of the same task and budget."""
+    total, unknown, used = 0.0, 0, set()
+    speeds: dict[tuple[tuple[str, str], ...], Speeds] = {}
+    for overrides in cells:
+        chosen = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
+        setting = tuple((key, value) for key, value in chosen.items() if key in COMPARED or key.startswith("budget."))
+        if setting not in speeds:
+            known = list(alike(dict(setting), records))
+            used |= {record.run_id for record in known}
+            speeds[setting] = by_method(known)
+        seconds = expected(chosen["task"], chosen["method"], speeds[setting])
+        total, unknown = total + (seconds or 0), unknown + (seconds is None)
+    if unknown == len(cells):
+        return "estimated time: unknown, no record has this task and budget yet"
+    more = f", without {unknown} of {len(cells)} cells: no record has their task and budget" if unknown else ""
+    return f"estimated time: {duration(total)} in one process, by {len(used)} records of the same task and budget{more}"
+
+
+COMPARED = ("task", "backbone", "budget", "phase")  # keys of overrides in which a record must be like a cell
+
+
+def alike(setting: dict[str, str], records: Records) -> Iterator[Record]:
+    """Yield what is recorded of a task and budget, shipped or the user's own, in the same phase."""
+    fields = {key.partition(".")[2]: value for key, value in setting.items() if key.startswith("budget.")}
+    for record in records.of_task(setting["task"]):
+        budget = record.config.get("budget") or {}
+        if (
+            record.status == "done"
+            and record.budget_name == setting.get("budget", "standard")
+            and record.backbone == setting.get("backbone", record.backbone)
+            and record.tuning == (setting.get("phase") == TUNE)
+            and all(str(budget.get(name)) == value for name, value in fields.items())
+        ):
+            yield record
+
+
+def by_method(records: Iterable[Record]) -> Speeds:
+    """Gather the seconds of records by task and method, by task, and all together."""
+    speeds: Speeds = {}
+    for record in records:
+        for key in ((record.task, record.method), (record.task,), ()):
+            speeds.setdefault(key, []).append(spent(record)[1])
+    return speeds
+
+
+def expected(task: str, method: str, speeds: Speeds) -> float | None:
+    """Average the seconds of the records that are most like a cell; None where there are none."""
+    known = next((speeds[key] for key in ((task, method), (task,), ()) if key in speeds), None)
+    return None if known is None else statistics.fmean(known)
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the unit that suits it."""
+    return next(f"{seconds / unit:.{digits}f} {name}" for least, unit, digits, name in UNITS if seconds >= least)

@@ -1,0 +1,65 @@
+"""Run options: what a user decides about running, beside what is run; no choice of a cell."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_type_hints
+
+from omegaconf import DictConfig
+
+from benchmark.config.build import typed
+from benchmark.errors import InputError
+from benchmark.records import Record, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The run options of a command."""
+
+    results: str
+    device: str
+    force: bool
+    retry: str | None  # failed: what failed is run again
+    save: str | None
+    shared: bool  # others are at work on the device: costs are marked
+    attempts: int  # processes that may die over a cell before it is recorded as failed
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise InputError(f"device: {self.device!r} given, auto, cpu or cuda wanted")
+        if self.retry not in (None, "failed"):
+            raise InputError(f"retry: {self.retry!r} given, failed wanted, or null")
+        if self.attempts < 1:
+            raise InputError(f"attempts: {self.attempts} given, at least 1 wanted")
+        for key in ("results", "save"):
+            check_folder(key, getattr(self, key))
+
+    @property
+    def store(self) -> Store:
+        """The user's own records."""
+        return Store(Path(self.results) / "runs")
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a new record takes the place of an old one."""
+        return self.force or self.retry is not None
+
+    def repeats(self, known: Record) -> bool:
+        """Whether a recorded cell is to be run once more."""
+        return self.force or self.retry == known.status
+
+
+def options_of(config: DictConfig) -> RunOptions:
+    """Read the run options of a composed configuration. Raises InputError."""
+    hints = get_type_hints(RunOptions)
+    return RunOptions(**{key: typed(config[key], hint, key) for key, hint in hints.items()})
+
+
+def check_folder(key: str, path: str | None) -> None:
+    """Refuse a path where no folder can be made, before anything is spent. Raises InputError."""
+    folder = Path(path or ".").absolute()
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"{key}={path}: {str(existing)!r} is no folder that can be written to")
