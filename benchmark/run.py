@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
         else:
             config, names = composed(arguments)
             if config.cells is None:
+                screen.begin(names, config.seed)
                 perform(assemble(config, names, arguments), options_of(config))
             else:  # a job of a sweep
                 run_cells(unpacked(config.cells), options_of(config), statuses)

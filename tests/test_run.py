@@ -161,17 +161,16 @@ def test_a_run_says_what_it_does_before_it_loads_torch_also_to_a_file(words, tmp
     program = f"""
 import sys, time
 from benchmark import run
-from benchmark.sweeps import execute
-def stop(cell):
+def stop(*given):
     sys.exit(f"{{open(sys.argv[1]).read()}} {{'torch' in sys.modules}} {{time.process_time() < 5}}")
-execute.refusal = stop
+run.assemble = stop
 run.main({words!r})
 """
     place = tmp_path / "said"
     with place.open("w") as file:
         command = [sys.executable, "-c", program, place]
         done = subprocess.run(command, cwd=REPOSITORY, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
-    line = "running lora on text_generation: backbone causal_lm, budget smoke, seed 0, device cpu"
+    line = "lora on text_generation: backbone causal_lm, budget smoke, seed 0"
     assert done.stderr.splitlines() == [line, " False True"]
 
 
@@ -188,8 +187,10 @@ def test_a_recorded_cell_is_skipped_and_says_so(call, results):
     before = contents(results)
     again = call()
     assert again.status == 0
-    assert again.out.startswith("already recorded")
-    assert "force=true" in again.out.partition("\n")[0]
+    about, already, *_ = again.out.splitlines()
+    assert about == "lora on text_generation: backbone causal_lm, budget smoke, seed 0"
+    assert already.startswith("already recorded")
+    assert "force=true" in already
     assert contents(results) == before
 
 
@@ -299,7 +300,7 @@ def test_a_wrong_call_is_refused_in_one_line_and_writes_nothing(given, call, res
     text = functools.reduce(lambda text, name: text.replace(name, str(places[name])), places, given)
     outcome = call(*text.split(" "))
     assert outcome.status == 2
-    assert re.fullmatch(r"(running .*\n)?", outcome.out)  # a pair is tried before it is refused
+    assert re.fullmatch(r"(\w+ on \w+: .*\n)?", outcome.out)  # what it is about is printed before it is built
     assert outcome.err.count("\n") == 1
     assert outcome.err.startswith("refused: ")
     for wanted in REFUSED[given]:

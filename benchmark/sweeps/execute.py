@@ -94,10 +94,8 @@ def perform(cell: Cell, options: RunOptions, sweeping: bool = False, wait: bool 
     if known := attempt.recorded():
         attempt.lease.settle()
         return known
-    if not sweeping:
-        screen.start(cell.names, cell.seed, attempt.device)
-        if reason := refusal(cell):
-            raise IncompatibleError(reason)
+    if not sweeping and (reason := refusal(cell)):
+        raise IncompatibleError(reason)
     if not options.shared:
         check_alone(attempt.device)
     with leaving(attempt), hold(attempt, wait):

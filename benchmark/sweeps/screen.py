@@ -34,12 +34,10 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def start(names: Mapping[str, str], seed: int, device: str) -> None:
-    """Print what is about to run, before anything that takes seconds."""
-    say(
-        f"running {names['method']} on {names['task']}: backbone {names['backbone']}, budget {names['budget']}, "
-        f"seed {seed}, device {device}"
-    )
+def begin(names: Mapping[str, str], seed: Any) -> None:
+    """Print what a command is about, before anything that takes seconds."""
+    nouns = ", ".join(f"{noun} {names[noun]}" for noun in ("backbone", "budget"))
+    say(f"{names['method']} on {names['task']}: {nouns}, seed {seed}")
 
 
 def already(record: Record, results: str) -> None:
