@@ -23,7 +23,7 @@ class Cell:
     seed_sample: int | None = None  # draws that share; without it the seed does
     seed_init: int | None = None  # draws what is new in the network; likewise
     seed_order: int | None = None  # draws the order of the examples; likewise
-    phase: str = "final"  # or tune: no test split is looked at
+    phase: str = "final"  # or tune: the test splits are not read
     trial: int = 0  # which draw from the method's search range; 0: its defaults
     until: int | None = None  # the step after which tuning stops for now; the schedule is that of the whole budget
     size: int | None = None  # that a knob was solved for
@@ -51,7 +51,7 @@ class Cell:
         if self.until is not None and self.until not in self.budget.looks:
             looks = ", ".join(map(str, self.budget.looks))
             raise InputError(
-                f"until: {self.until} given, but valid is looked at after steps {looks}: stop at one of them"
+                f"until: {self.until} given, but validation comes after steps {looks}: stop at one of them"
             )
 
     @property
@@ -66,8 +66,8 @@ class Cell:
 
     def seed_of(self, part: str) -> int:
         """Give the seed of one source of chance: sample, init or order."""
-        own = getattr(self, f"seed_{part}")
-        return self.seed if own is None else own
+        seed = getattr(self, f"seed_{part}")
+        return self.seed if seed is None else seed
 
     @property
     def lr(self) -> float:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from benchmark.config.halving import number
+from benchmark.config.halving import rung_of
 from benchmark.errors import InputError
 from benchmark.records import Record
 from benchmark.sweeps.estimate import by_method, duration, expected
@@ -48,7 +48,7 @@ class State:
     @property
     def row(self) -> str:
         """Name the row it is counted in: the task, and the rung of tuning."""
-        rung = number(self.overrides)
+        rung = rung_of(self.overrides)
         return self.task if rung is None else f"{self.task} rung {rung}"
 
 

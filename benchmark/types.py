@@ -183,7 +183,7 @@ class Task(ABC):
 
 
 def looks(steps: int, evaluations: int) -> list[int]:
-    """List the steps after which training looks at valid."""
+    """List the steps after which validation comes."""
     return sorted({round(steps * (i + 1) / evaluations) for i in range(evaluations)})
 
 
@@ -200,9 +200,9 @@ class Budget:
     clip: float  # gradient norm
     dropout: float  # every dropout of the backbone; layers are never dropped
     precision: str  # fp32 | bf16: autocast over fp32 weights
-    evaluations: int  # looks at valid during training, evenly spaced, the last step among them
+    evaluations: int  # validations during training, evenly spaced, the last step among them
     eval_batch_size: int
-    max_valid: int  # examples of valid that a look reads
+    max_valid: int  # examples of valid that a validation reads
     max_test: int | None  # examples of each split that are answered, of valid too; null: all
     max_seconds: float | None  # loading, training and predicting together; a run that needs more has failed
     shard: bool | None  # the frozen blocks lie in pieces over the processes of the run; null: each has them all
@@ -223,7 +223,7 @@ class Budget:
 
     @property
     def looks(self) -> list[int]:
-        """List the steps after which training looks at valid."""
+        """List the steps after which validation comes."""
         return looks(self.steps, self.evaluations)
 
 

@@ -183,7 +183,7 @@ def test_a_state_is_kept_for_whoever_goes_on_and_goes_with_the_final_run(toy_cel
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["phase=tune", "until=3"], "until: 3 given, but valid is looked at after steps 2, 4, 6, 8, 10"),
+        (["phase=tune", "until=3"], "until: 3 given, but validation comes after steps 2, 4, 6, 8, 10"),
         (["until=4"], "until: 4 given, but only tuning stops before its last step: phase=tune"),
     ],
 )

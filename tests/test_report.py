@@ -401,7 +401,7 @@ def test_a_score_of_which_a_seed_is_untrained_is_marked_and_the_mark_is_told(tmp
     found = {name: row[3] for name, [row] in rows(shipped(tmp_path, *runs, *named)).items()}
     assert found == {"lora": "20.00 ± 14.14‡", "full": "31.00"}
     tables = {path.stem: path.read_text() for path in (tmp_path / "tables").glob("*.md")}
-    assert "‡ at least one seed is untrained: no look at valid" in tables["nmt"]
+    assert "‡ at least one seed is untrained: no validation" in tables["nmt"]
     across = next(text for name, text in tables.items() if name.startswith("methods"))
     assert [row.split(" | ")[1::2] for row in across.splitlines() if row.startswith("| lora")] == [["20.0‡", "30.0‡"]]
     assert "‡ at least one seed" in across

@@ -6,7 +6,7 @@ import pytest
 from test_trials import FINAL
 
 from benchmark.config.compose import cell_of, choices_of
-from benchmark.config.halving import Tuning, below, places, rungs, stops
+from benchmark.config.halving import Tuning, below, lay_out, rungs, stops
 from benchmark.config.trials import BEYOND, draw, edges, moved, select, spent
 from benchmark.errors import InputError, NoSelectionError, VacantPlaceError
 from benchmark.identity import run_id
@@ -74,22 +74,22 @@ def test_the_rungs_and_the_winners_seeds_take_at_most_one_and_a_half_times_the_s
     assert steps <= 1.5 * (4 * 40 + 3 * 120)
 
 
-def test_a_rung_stops_at_the_look_nearest_to_its_share_of_two_at_the_later():
+def test_a_rung_stops_at_the_validation_nearest_to_its_share_of_two_at_the_later():
     assert stops({"steps": 300, "evaluations": 5}) == [60, 180, 300, 300]
     with pytest.raises(InputError, match=r"evaluations: 2 given, but tuning stops after 0.25, 0.5, 1 of the steps"):
         stops({"steps": 40, "evaluations": 2})
 
 
 def test_cells_are_laid_out_and_know_what_they_wait_for():
-    assert len(places(("rung=0", "task=nmt"))) == 6
-    assert places(("rung=2", "task=nmt")) == [
+    assert len(lay_out(("rung=0", "task=nmt"))) == 6
+    assert lay_out(("rung=2", "task=nmt")) == [
         ("rung=2", "task=nmt", f"seed={seed}", f"place={place}") for seed in (0, 1) for place in (0, 1)
     ]
     assert below(("rung=0", "task=nmt", "seed=0", "place=4")) == []
     assert below(("task=nmt", "rung=2", "seed=1", "place=1")) == [
         ("rung=1", "task=nmt", "seed=0", f"place={place}") for place in (0, 1, 2)
     ]
-    assert places(("trial=3", "task=nmt")) == [("trial=3", "task=nmt")]
+    assert lay_out(("trial=3", "task=nmt")) == [("trial=3", "task=nmt")]
     with pytest.raises(InputError, match="rung: 4 given, 0 to 3 wanted"):
         below(("rung=4",))
 

@@ -323,7 +323,7 @@ def test_the_bytes_of_a_checkpoint_are_those_of_its_weights(toy_cell, tmp_path):
 
 @pytest.mark.parametrize("kind", ["causal_lm", "seq2seq"])
 def test_nothing_is_dropped_while_tests_are_predicted(toy_cell, monkeypatch, kind):
-    """Nor at looks at valid: the answers are those of the network whose dropouts are all at zero."""
+    """Nor during validation: the answers are those of the network whose dropouts are all at zero."""
     cell, modes = toy_cell(kind, "lora", "budget.steps=2", "budget.dropout=0.5"), []
     predict = type(cell.task).predict
 

@@ -87,8 +87,8 @@ def test_the_screen_and_the_line_of_a_sweep_say_that_a_record_is_untrained(capsy
     monkeypatch.setattr(screen, "console", screen.Console(width=300))
     for run, marked in ((ended("lora", 0), True), (ended("lora", 40), False)):
         screen.line(run)
-        assert ("untrained: no look at valid" in notes(run)) == marked
-        assert ("untrained: no look at valid" in capsys.readouterr().out) == marked
+        assert ("untrained: no validation" in notes(run)) == marked
+        assert ("untrained: no validation" in capsys.readouterr().out) == marked
 
 
 def test_a_row_of_which_one_seed_is_untrained_is_marked():

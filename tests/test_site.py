@@ -207,7 +207,7 @@ def test_an_untrained_run_says_so_in_its_row_and_in_the_list_of_runs(tmp_path: P
     kept = Measurement("valid", "selected_step", 0.0)
     made(tmp_path, [record("full"), Record(**vars(one) | {"measurements": (*one.measurements, kept)})])
     text = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    reader, words = Reader(text), "untrained: no look at valid had a lower loss than the one before the first step"
+    reader, words = Reader(text), "untrained: no validation had a lower loss than the one before the first step"
     scores = {row[2]: row[3] for _, row in reader.rows["task/nmt"] if row[:1] == ["tiny_mt"]}
     assert scores == {"lora": "30.00‡", "full": "30.00"}
     assert words in {attrs.get("title") for tag, attrs in reader.elements if tag == "tr"}

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from benchmark import run, status
 from benchmark.config.compose import CONFIGS, GROUPS, cell_of, choices_of, names_in, usage
-from benchmark.config.halving import number
+from benchmark.config.halving import rung_of
 from benchmark.config.trials import spent
 from benchmark.engine import train
 from benchmark.errors import InputError, LeaseHeldError
@@ -68,7 +68,7 @@ def test_all_methods_are_tuned_alike():
     cells = expand(["+sweep=tune", "task=nmt"]).cells
     assert len(cells) == (6 + 3 + 2 * 2 + 2) * len(names_in("method"))
     assert all("phase=tune" in cell for cell in cells)
-    assert [number(cell) for cell in cells] == sorted(number(cell) for cell in cells)  # a rung after the other
+    assert [rung_of(cell) for cell in cells] == sorted(rung_of(cell) for cell in cells)  # a rung after the other
     by_hand = expand(["+sweep=tune", "task=nmt", "method=lora", "trial=0,1,7", "seed=0"]).cells
     assert by_hand == tuple(("seed=0", "task=nmt", "phase=tune", "method=lora", f"trial={t}") for t in (0, 1, 7))
     with pytest.raises(InputError, match="the rungs of tuning have theirs"):

@@ -344,14 +344,14 @@ def test_what_is_to_be_trained_and_has_no_gradient_is_counted():
     assert last == ("cost", "params_without_gradient", 3 * 5 + 5, None)
 
 
-def test_looks_at_valid_are_evenly_spaced_and_the_last_step_is_one_of_them():
+def test_validations_are_evenly_spaced_and_the_last_step_has_one():
     for evaluations, steps in ((1, [0, 10]), (4, [0, 2, 5, 8, 10]), (10, list(range(11))), (25, list(range(11)))):
         budget = dataclasses.replace(BUDGET, steps=10, evaluations=evaluations)
         _, points, _ = fitted(Line(), budget, weighted_examples(20))
         assert [point.step for point in points if point.split == "valid"] == steps
 
 
-def test_nothing_to_train_is_one_look_at_valid():
+def test_nothing_to_train_is_one_validation():
     model = Line().requires_grad_(False)
     _, points, _ = fitted(model, BUDGET, weighted_examples(20))
     assert [(point.split, point.step) for point in points] == [("valid", 0)]
@@ -369,7 +369,7 @@ class Listening(Line):
         return super().forward(x, y)
 
 
-def test_dropout_is_on_in_every_step_and_off_in_every_look():
+def test_dropout_is_on_in_every_step_and_off_in_every_validation():
     model, _, _ = fitted(Listening(), dataclasses.replace(BUDGET, steps=4, evaluations=2), [(1.0, 2.0)] * 12)
     look = [False] * 3  # 7 examples, 3 at a time
     assert model.asked == [*look, True, True, *look, True, True, *look]
@@ -460,7 +460,7 @@ def test_every_method_sees_the_same_batches(toy_cell, monkeypatch):
         monkeypatch.setattr(TextToText, "collate", spy)
         list(fit(run, data))
         monkeypatch.undo()
-    assert len(seen["lora"]) == 4 + 2  # steps, and two looks at valid of one batch each
+    assert len(seen["lora"]) == 4 + 2  # steps, and two validations of one batch each
     assert all(batches_ == seen["lora"] for batches_ in seen.values())
 
 
@@ -546,7 +546,7 @@ def test_a_run_trains_what_the_method_says_no_bit_of_the_rest_and_gets_every_sco
     assert Counter(row["split"] for row in result.examples) == {"test": 16, "test/longer": 16}
 
 
-def test_the_selected_step_and_the_scores_are_those_of_the_best_look(toy_cell, monkeypatch):
+def test_the_selected_step_and_the_scores_are_those_of_the_best_validation(toy_cell, monkeypatch):
     cell = toy_cell("causal_lm", "full", "budget.evaluations=10")
     seen, looks, real = {}, itertools.count(), loop.valid_loss
     # Whatever training does on this processor, the weights of the fourth step are the best.
@@ -567,7 +567,7 @@ def test_the_selected_step_and_the_scores_are_those_of_the_best_look(toy_cell, m
     assert best == 4
     assert same(end, seen[best][1])
     assert (final["valid", "selected_step"], final["valid", "loss"]) == (best, seen[best][0])
-    # all 16 examples of valid are looked at, so perplexity and loss are two readings of one number
+    # validation reads all 16 examples, so perplexity and loss are two readings of one number
     assert math.log(final["valid", "perplexity"]) == pytest.approx(final["valid", "loss"], rel=1e-5)
 
 
@@ -656,7 +656,7 @@ def test_the_memory_of_a_phase_is_its_peak_with_the_backbone_in_it():
 
 
 def test_only_the_work_of_a_step_is_on_its_clock(toy_cell, monkeypatch):
-    """Padding is no token, and neither collating nor a look at valid nor who reads the measurements costs step time."""
+    """Padding is no token, and neither collating nor validation nor who reads the measurements costs step time."""
     cell = toy_cell("seq2seq", "lora", "budget.steps=3", "budget.evaluations=3")
     run, data = prepared(cell, torch.float32)
     model, meter = run.model, run.meter
@@ -678,7 +678,7 @@ def test_only_the_work_of_a_step_is_on_its_clock(toy_cell, monkeypatch):
     for _ in fit(run, data):
         clock.time += 1000.0
     assert [seconds for seconds, _, _ in meter.steps] == [1.0, 1.0, 1.0]
-    # three steps; a look at valid before the first and after each, of one batch of 16
+    # three steps; a validation before the first and after each, of one batch of 16
     assert meter.seconds == {"train": 3 * 21.0, "evaluate": 4 * 21.0}
     order = batches([cell.task.length(f) for f in data.train], 8, cell.seed)
     by_hand = [sum(len(data.train[i]["source"]) + len(data.train[i]["target"]) for i in next(order)) for _ in range(3)]

@@ -16,8 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.cell import Cell
 from benchmark.config.build import build, plain, typed
-from benchmark.config.halving import Tuning, number, rungs
-from benchmark.config.trials import BEYOND, SELECTED, draw, edges, like, moved, place, select
+from benchmark.config.halving import Tuning, rung_of, rungs
+from benchmark.config.trials import BEYOND, SELECTED, draw, edges, moved, select, set_knob, tuning_records
 from benchmark.errors import IncompatibleError, InputError, NoSelectionError, VacantPlaceError, near
 from benchmark.identity import fingerprinted
 from benchmark.records import Record, Store, shipped
@@ -177,7 +177,7 @@ def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str]
     if trial >= BEYOND and not moved(names["method"], search, trial - BEYOND):
         raise InputError(f"trial: {trial} given, but trial {trial - BEYOND} does not lie at the edge of a range")
     for knob, value in draw(names["method"], search, trial).items():
-        place(tree["method"], knob, value)
+        set_knob(tree["method"], knob, value)
     if trial and (kept := sorted(explicit & (tree["method"].get("search") or {}).keys())):
         notes["explicit"] = kept  # an override beats a draw
     if overrides:
@@ -226,7 +226,7 @@ def selected(cell: Cell, search: Mapping[str, Any], results: Path) -> dict[str, 
             "trial=selected: tuning takes numbers, as in trial=0,1,2,3; the final phase takes what it chose"
         )
     try:
-        known = like(records_of(cell, results), choices_of(cell), search)
+        known = tuning_records(records_of(cell, results), choices_of(cell), search)
         found = select(known, choices_of(cell), search)
         if any(record.config.get("until") for record in known):
             tuning = Tuning(cell.names["method"], search, found.budget, known)
@@ -245,12 +245,14 @@ def entered(tree: dict[str, Any], names: dict[str, str], search: Mapping[str, An
     Raises InputError where the rung below is not complete, VacantPlaceError where no trial is left for the place.
     """
     cell = _built({**tree, "trial": 0, "until": None}, names)
-    rung, at = number([f"rung={tree['rung']}"]), typed(tree["place"], int, "place")
+    rung, at = rung_of([f"rung={tree['rung']}"]), typed(tree["place"], int, "place")
     if cell.phase != TUNE:
         raise InputError(f"rung: {rung} given, but only tuning has rungs: phase=tune")
     choices = choices_of(cell)
     try:
-        known = like(records_of(cell, Path(tree["results"])), choices, search, same_budget=True) if rung else []
+        known = (
+            tuning_records(records_of(cell, Path(tree["results"])), choices, search, same_budget=True) if rung else []
+        )
         tuning = Tuning(names["method"], search, choices["budget"], known)
         found = {"rung": rung, "place": at, "trial": tuning.trial(rung, at), "until": tuning.stop(rung)}
         standing = tuning.standing(rung - 1) if rung else []

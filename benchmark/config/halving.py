@@ -31,53 +31,53 @@ class Rung:
 @functools.cache
 def rungs() -> tuple[Rung, ...]:
     """Read the rungs; after the last one comes that of the trial beyond the edge, with the same seeds."""
-    found: Any = OmegaConf.to_container(OmegaConf.load(CONFIG))
-    made = [Rung(rung["trials"], rung["share"], tuple(rung["seeds"])) for rung in found["rungs"]]
+    config: Any = OmegaConf.to_container(OmegaConf.load(CONFIG))
+    made = [Rung(rung["trials"], rung["share"], tuple(rung["seeds"])) for rung in config["rungs"]]
     return (*made, Rung(1, made[-1].share, made[-1].seeds))
 
 
 def stops(budget: Mapping[str, Any]) -> list[int]:
-    """Give the step after which each rung stops: the look nearest to its share, of two the later one.
+    """Give the step after which each rung stops: the validation nearest to its share, of two the later one.
 
     Raises InputError where a rung would end where the one below it did.
     """
-    places, shares = looks(budget["steps"], budget["evaluations"]), [rung.share for rung in rungs()]
-    found = [min(places, key=lambda look: (abs(look - share * budget["steps"]), -look)) for share in shares]
-    if len(set(found)) < len(set(shares)):
-        said = ", ".join(f"{share:g}" for share in dict.fromkeys(shares))
+    steps, shares = looks(budget["steps"], budget["evaluations"]), [rung.share for rung in rungs()]
+    ends = [min(steps, key=lambda step: (abs(step - share * budget["steps"]), -step)) for share in shares]
+    if len(set(ends)) < len(set(shares)):
+        wanted = ", ".join(f"{share:g}" for share in dict.fromkeys(shares))
         raise InputError(
-            f"budget.evaluations: {budget['evaluations']} given, but tuning stops after {said} of the steps, where "
-            "valid is looked at: give more looks, or run the trials in full (trial=0,1,2,3)"
+            f"budget.evaluations: {budget['evaluations']} given, but tuning stops after {wanted} of the steps, each at "
+            "a validation of its own: give more evaluations, or run the trials in full (trial=0,1,2,3)"
         )
-    return found
+    return ends
 
 
-def places(words: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Lay out the cells of words that name a rung; other words are one cell."""
-    rung = number(words)
-    if rung is None or any(word.startswith("place=") for word in words):
-        return [words]
+def lay_out(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Lay out the cells of overrides that name a rung; other overrides are one cell."""
+    rung = rung_of(overrides)
+    if rung is None or any(override.startswith("place=") for override in overrides):
+        return [overrides]
     seeds, trials = rungs()[rung].seeds, range(rungs()[rung].trials)
-    return [(*words, f"seed={seed}", f"place={place}") for seed in seeds for place in trials]
+    return [(*overrides, f"seed={seed}", f"place={place}") for seed in seeds for place in trials]
 
 
-def below(words: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """List the cells that must be recorded before it is known which trial these words are of."""
-    rung = number(words)
+def below(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """List the cells that must be recorded before it is known which trial these overrides are of."""
+    rung = rung_of(overrides)
     if not rung:
         return []
-    rest = [word for word in words if word.partition("=")[0] not in ("rung", "seed", "place")]
-    return places((f"rung={rung - 1}", *rest))
+    rest = [override for override in overrides if override.partition("=")[0] not in ("rung", "seed", "place")]
+    return lay_out((f"rung={rung - 1}", *rest))
 
 
-def number(words: Sequence[str]) -> int | None:
-    """Give the rung that words name. Raises InputError where there is no such rung."""
-    said = [word.partition("=")[2] for word in words if word.startswith("rung=")]
-    if not said:
+def rung_of(overrides: Sequence[str]) -> int | None:
+    """Give the rung that overrides name. Raises InputError where there is no such rung."""
+    values = [override.partition("=")[2] for override in overrides if override.startswith("rung=")]
+    if not values:
         return None
-    if not said[-1].isdecimal() or int(said[-1]) >= len(rungs()):
-        raise InputError(f"rung: {said[-1]} given, 0 to {len(rungs()) - 1} wanted (configs/tuning.yaml)")
-    return int(said[-1])
+    if not values[-1].isdecimal() or int(values[-1]) >= len(rungs()):
+        raise InputError(f"rung: {values[-1]} given, 0 to {len(rungs()) - 1} wanted (configs/tuning.yaml)")
+    return int(values[-1])
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ class Tuning:
 
     def trial(self, rung: int, place: int) -> int:
         """Give the trial that runs at a place of a rung. Raises VacantPlaceError, or NoSelectionError."""
-        found = self.entrants(rung)
-        if place >= len(found):
-            raise VacantPlaceError(self._vacancy(rung, len(found)))
-        return found[place]
+        entrants = self.entrants(rung)
+        if place >= len(entrants):
+            raise VacantPlaceError(self._vacancy(rung, len(entrants)))
+        return entrants[place]
 
     def entrants(self, rung: int) -> list[int]:
         """List the trials that run in a rung, the best first. Raises NoSelectionError."""
@@ -125,7 +125,7 @@ class Tuning:
         stay, ended = self.entrants(rung), set(self.entrants(rung - 1))
         return [r.run_id for r in self.records if r.trial in ended and r.trial not in stay]
 
-    def _vacancy(self, rung: int, found: int) -> str:
+    def _vacancy(self, rung: int, left: int) -> str:
         if rung == 0:
             return "nothing is drawn of this method: its default is its only trial"
         if rung == len(rungs()) - 1:
@@ -134,4 +134,4 @@ class Tuning:
                 if self.standing(rung - 1)
                 else "no trial is left"
             )
-        return f"{found or 'no'} trial{'s are' if found > 1 else ' is'} left"
+        return f"{left or 'no'} trial{'s are' if left > 1 else ' is'} left"

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmark.cell import Cell
 from benchmark.config.build import build, plain
-from benchmark.config.trials import place
+from benchmark.config.trials import set_knob
 from benchmark.engine.optimiser import in_head
 from benchmark.errors import InputError
 from benchmark.types import Head
@@ -70,7 +70,7 @@ def _search(reach: Callable[[int], int | None], wanted: int) -> None:
 def turned(method: Any, knob: str, value: Any) -> Any:
     """Give the same method with another value of a knob."""
     node = plain(method)
-    place(node, knob, value)
+    set_knob(node, knob, value)
     return build(node, "method")
 
 

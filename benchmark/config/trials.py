@@ -17,7 +17,7 @@ from benchmark.records import Record
 SELECTED = "selected"  # instead of a number: what the tuning records choose
 REACH = 0.25  # of a range, likewise: so far a trial beyond an edge lies from the one that was best
 BEYOND = 1000  # added to the number of a trial: the one beyond its edge
-DIGITS = 30  # binary ones, of a draw's place in its range
+DIGITS = 30  # binary ones, of a draw's position in its range
 MARGIN = 0.1  # of a range, on its logarithmic scale: a value this near to its end is at the edge
 
 
@@ -29,37 +29,37 @@ def draw(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
     """
     if trial >= BEYOND:
         return draw(method, search, trial - BEYOND) | moved(method, search, trial - BEYOND)
-    return {knob: _value(space, _place(method, knob, trial)) for knob, space in search.items()} if trial else {}
+    return {knob: _value(space, _position(method, knob, trial)) for knob, space in search.items()} if trial else {}
 
 
-def _place(method: str, knob: str, trial: int) -> float:
-    """Place a trial in a knob's range: a van der Corput sequence of the knob's own, shuffled and scrambled (Owen 1995).
+def _position(method: str, knob: str, trial: int) -> float:
+    """Give a trial's position in a knob's range, from 0 to 1.
 
-    Of trials 1 to 2**n one lies in each of 2**n equal parts, so none is left out by chance; two knobs choose their
-    parts independently of each other.
+    It is a van der Corput sequence of the knob's own, shuffled and scrambled (Owen 1995). Of trials 1 to 2**n one lies
+    in each of 2**n equal parts, so none is left out by chance; two knobs choose their parts independently.
     """
-    index, place = trial - 1, 0
+    index, position = trial - 1, 0
     for digit in range(DIGITS):
-        said = f"{method} {knob} {digit} {place} {index >> 1}"
-        flip = hashlib.sha256(said.encode()).digest()[0] & 1
-        place, index = 2 * place + (index & 1 ^ flip), index >> 1
-    return place / 2**DIGITS
+        text = f"{method} {knob} {digit} {position} {index >> 1}"
+        flip = hashlib.sha256(text.encode()).digest()[0] & 1
+        position, index = 2 * position + (index & 1 ^ flip), index >> 1
+    return position / 2**DIGITS
 
 
-def _value(space: Any, place: float) -> Any:
+def _value(space: Any, position: float) -> Any:
     if isinstance(space, Mapping):
-        value = space["low"] * (space["high"] / space["low"]) ** place
+        value = space["low"] * (space["high"] / space["low"]) ** position
         return float(f"{value:.4g}")
-    return space[int(place * len(space))]
+    return space[int(position * len(space))]
 
 
 def moved(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
     """Move what a trial drew at the edge of a range REACH of it further out; values of a list have nothing beyond."""
-    found = {}
+    values = {}
     for knob, value in draw(method, search, trial).items() if trial < BEYOND else ():
         if isinstance(search[knob], Mapping) and (end := _end(search[knob], value)):
-            found[knob] = _value(search[knob], _share(search[knob], value) + REACH * end)
-    return found
+            values[knob] = _value(search[knob], _share(search[knob], value) + REACH * end)
+    return values
 
 
 def _share(space: Mapping[str, float], value: float) -> float:
@@ -67,12 +67,12 @@ def _share(space: Mapping[str, float], value: float) -> float:
 
 
 def _end(space: Any, value: Any) -> int:
-    """Say whether a value lies at the lower end of its range (-1), at the upper one (1), or in its middle."""
+    """Give -1 for a value at the lower end of its range, 1 at the upper one, 0 in its middle."""
     if isinstance(space, Mapping):
         low, high = _share(space, value) < MARGIN, _share(space, value) > 1 - MARGIN
     elif len(space) > 2 and all(isinstance(known, int | float) for known in space):
         low, high = value == min(space), value == max(space)
-    else:  # of two or of words there is no middle
+    else:  # two values, or names, have no middle
         return 0
     return high - low
 
@@ -83,7 +83,7 @@ def edges(search: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
     return [f"{k}={values[k]:g} is near its {'lowest' if end < 0 else 'highest'}" for k, end in ends.items() if end]
 
 
-def place(node: dict[str, Any], knob: str, value: Any) -> None:
+def set_knob(node: dict[str, Any], knob: str, value: Any) -> None:
     """Set a knob, which a dot leads into a nested node."""
     *parents, leaf = knob.split(".")
     for parent in parents:
@@ -96,7 +96,7 @@ class Selection:
     """The trial that tuning chose, and what it was chosen from."""
 
     trial: int
-    loss: float  # the lowest on valid after the first step; the mean over the seeds
+    loss: float  # the lowest valid loss after the first step; the mean over the seeds
     trials: int
     seeds: tuple[int, ...]
     budget: dict[str, Any]  # that the tuning runs were given
@@ -110,14 +110,14 @@ class Selection:
 def select(records: Iterable[Record], config: dict[str, Any], free: Collection[str]) -> Selection:
     """Choose the trial with the lowest mean valid loss over the tuning seeds.
 
-    The loss is the lowest of its looks after the first step: a final run of the trial answers with that state, unless
-    nothing was better than no training. It is a proper score of every valid example, where a few answers' BLEU or
-    accuracy move by chance. Ties go to fewer trainable parameters, then to the lower trial. Compared are tuning records
-    that differ from config in free knobs, seed, trial, budget and fraction alone, and ran to the last step of their
-    budget; where tuning had several budgets, those of config's own. Raises NoSelectionError where there are none,
+    The loss is the lowest of its validations after the first step: a final run of the trial answers with that state,
+    unless nothing was better than no training. It is a proper score of every valid example, where a few answers' BLEU
+    or accuracy move by chance. Ties go to fewer trainable parameters, then to the lower trial. Compared are tuning
+    records that differ from config in free knobs, seed, trial, budget and fraction alone, and ran to the last step of
+    their budget; where tuning had several budgets, those of config's own. Raises NoSelectionError where there are none,
     or where a trial lacks a seed that another has, unless it is one of those that stopped on their way.
     """
-    compared = like(records, config, free)
+    compared = tuning_records(records, config, free)
     trials: dict[int, list[Record]] = {}
     ended = [record for record in compared if not record.config.get("until")]
     for record in sorted(ended, key=lambda r: r.seed):
@@ -134,16 +134,16 @@ def select(records: Iterable[Record], config: dict[str, Any], free: Collection[s
     ranked = ranking(whole)
     if not ranked:
         raise NoSelectionError("trial=selected: every trial failed; python -m benchmark.status shows why")
-    return _selection(*ranked[0], compared, seeds, _given(choices(config)))
+    return _selection(*ranked[0], compared, seeds, _budget(choices(config)))
 
 
 def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequence[int], given: str) -> Selection:
-    kept = [r for r in compared if r.trial == best and _given(r.choices) == given]
+    going_on = [r for r in compared if r.trial == best and _budget(r.choices) == given]
     steps, seconds = zip(*map(spent, compared), strict=True)
     return Selection(
         trial=best, loss=loss, trials=len({r.trial for r in compared if r.status != "skipped"}), seeds=tuple(seeds),
         budget=compared[0].config["budget"], fraction=compared[0].config.get("fraction"),
-        runs=tuple(sorted(r.run_id for r in compared)), dropped=tuple(r.run_id for r in compared if r not in kept),
+        runs=tuple(sorted(r.run_id for r in compared)), dropped=tuple(r.run_id for r in compared if r not in going_on),
         steps=sum(steps), seconds=round(sum(seconds), 1),
     )  # fmt: skip
 
@@ -157,41 +157,40 @@ def spent(record: Record) -> tuple[int, float]:
 
 def ranking(trials: Mapping[int, Sequence[Record]]) -> list[tuple[int, float]]:
     """Order trials by the mean valid loss of their runs, the best first; one that failed or has no loss is left out."""
-    found = {}
+    means = {}
     for trial, runs in trials.items():
-        losses = [reached(run) for run in runs]  # a record holds finite numbers alone
+        losses = [lowest_loss(run) for run in runs]  # a record holds finite numbers alone
         if None not in losses and all(run.status == "done" for run in runs):
-            found[trial] = statistics.fmean(losses)
-    return sorted(found.items(), key=lambda one: (one[1], _size(trials[one[0]]), one[0]))
+            means[trial] = statistics.fmean(losses)
+    return sorted(means.items(), key=lambda one: (one[1], _size(trials[one[0]]), one[0]))
 
 
-def reached(run: Record) -> float | None:
+def lowest_loss(run: Record) -> float | None:
     """Give the lowest valid loss after the first step.
 
     A run that kept its untrained state has that state's loss, which is the same for every trial: early in training that
     would be a tie of trials that differ.
     """
-    looks = [m.value for m in run.measurements if m[:2] == ("valid", "loss") and m.step]
-    return min(looks, default=run.value("valid", "loss"))
+    losses = [m.value for m in run.measurements if m[:2] == ("valid", "loss") and m.step]
+    return min(losses, default=run.value("valid", "loss"))
 
 
-def like(
+def tuning_records(
     records: Iterable[Record], config: dict[str, Any], free: Collection[str], same_budget: bool = False
 ) -> list[Record]:
     """Leave the tuning records of config's method and task, of one budget. Raises NoSelectionError."""
-    own = choices(config)
-    wanted = _like(own, free)
-    # a final run has no phase written down: nobody chose one
-    known = [r for r in records if r.config.get("phase") and _like(r.choices, free) == wanted]
+    chosen = choices(config)
+    shared = _shared(chosen, free)
+    known = [r for r in records if r.tuning and _shared(r.choices, free) == shared]
     if same_budget:
-        known = [r for r in known if _given(r.choices) == _given(own)]
-    return _of_one_budget(known, own)
+        known = [r for r in known if _budget(r.choices) == _budget(chosen)]
+    return _of_one_budget(known, chosen)
 
 
-def _like(own: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
+def _shared(chosen: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
     """Leave of a run's choices what another of the same method and task must share."""
-    method = {name: value for name, value in _leaves(own["method"]) if name not in free}
-    return {"task": own["task"], "method": method, "backbone": own["backbone"]}
+    method = {name: value for name, value in _leaves(chosen["method"]) if name not in free}
+    return {"task": chosen["task"], "method": method, "backbone": chosen["backbone"]}
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -199,31 +198,31 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
         yield from _leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(prefix + name, value)]
 
 
-def _of_one_budget(records: list[Record], own: Mapping[str, Any]) -> list[Record]:
+def _of_one_budget(records: list[Record], chosen: Mapping[str, Any]) -> list[Record]:
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(_given(record.choices), []).append(record)
+        groups.setdefault(_budget(record.choices), []).append(record)
     if not groups:
         raise NoSelectionError(
             "trial=selected: no tuning record of this task, method and backbone; run phase=tune first"
         )
-    if len(groups) > 1 and _given(own) not in groups:
-        said = sorted(_spent(members[0].choices) for members in groups.values())
+    if len(groups) > 1 and _budget(chosen) not in groups:
+        budgets = sorted(_described(members[0].choices) for members in groups.values())
         raise NoSelectionError(
-            f"trial=selected: tuning had {len(groups)} budgets ({'; '.join(said)}), none is this run's own: "
+            f"trial=selected: tuning had {len(groups)} budgets ({'; '.join(budgets)}), none is this run's own: "
             "keep the records of one"
         )
-    return groups[_given(own)] if _given(own) in groups else next(iter(groups.values()))
+    return groups[_budget(chosen)] if _budget(chosen) in groups else next(iter(groups.values()))
 
 
-def _given(own: Mapping[str, Any]) -> str:
+def _budget(chosen: Mapping[str, Any]) -> str:
     """Name all of a budget: losses over other examples of valid, or after other looks, are not compared."""
-    return json.dumps([own["budget"], own.get("fraction")], sort_keys=True)
+    return json.dumps([chosen["budget"], chosen.get("fraction")], sort_keys=True)
 
 
-def _spent(own: Mapping[str, Any]) -> str:
-    budget = own["budget"]
-    return f"{budget['name']}, {budget['steps']} steps, fraction {own.get('fraction') or 1}"
+def _described(chosen: Mapping[str, Any]) -> str:
+    budget = chosen["budget"]
+    return f"{budget['name']}, {budget['steps']} steps, fraction {chosen.get('fraction') or 1}"
 
 
 def _size(runs: Sequence[Record]) -> float:

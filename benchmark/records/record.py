@@ -20,7 +20,7 @@ Point = TypeVar("Point")
 SCHEMA = 1
 SEEDS = ("seed", "seed_sample", "seed_init", "seed_order")  # in which runs that are averaged may differ
 PHASES = ("load", "attach", "calibrate", "train", "evaluate", "predict")
-UNTRAINED = "untrained: no look at valid had a lower loss than the one before the first step"
+UNTRAINED = "untrained: no validation had a lower loss than the one before the first step"
 MARK = "‡"  # of the score of an untrained record
 STATUSES = ("done", "skipped", "failed")
 

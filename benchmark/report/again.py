@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.config.trials import draw, place
+from benchmark.config.trials import draw, set_knob
 from benchmark.identity import NO_CHOICE
 from benchmark.records import Record
 from benchmark.report import facts
@@ -86,12 +86,12 @@ def _method(record: Record) -> dict[str, Any]:
     base = json.loads(json.dumps(entry("method", record.method)))
     search = base.get("search") or {}
     for knob, value in draw(record.method, search, record.config.get("trial") or 0).items():
-        place(base, knob, value)
+        set_knob(base, knob, value)
     if record.config.get("size") is not None and (knob := base.get("sized_by")):
         chosen: Any = record.config["method"]
         for part in knob.split("."):
             chosen = chosen.get(part, {})
-        place(base, knob, chosen)
+        set_knob(base, knob, chosen)
     return base
 
 

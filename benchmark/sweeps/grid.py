@@ -29,7 +29,7 @@ from benchmark.config.compose import (
     composed,
     resolved,
 )
-from benchmark.config.halving import below, places
+from benchmark.config.halving import below, lay_out
 from benchmark.config.trials import SELECTED
 from benchmark.engine.device import device_of
 from benchmark.errors import InputError, VacantPlaceError
@@ -86,7 +86,7 @@ def expand(arguments: Sequence[str]) -> Sweep:
         raise InputError("seed, trial: the rungs of tuning have theirs (configs/tuning.yaml); or leave out rung=")
     ordered = sorted(axes, key=lambda key: OUTER.index(key) if key in OUTER else len(OUTER))
     product = itertools.product(*(axes[key] for key in ordered))
-    return Sweep(tuple(cell for overrides in product for cell in places(overrides)), tuple(options))
+    return Sweep(tuple(cell for overrides in product for cell in lay_out(overrides)), tuple(options))
 
 
 def of_grid(name: str, part: str) -> list[str]:
