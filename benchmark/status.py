@@ -29,7 +29,7 @@ MISSING, TRIALS = "--missing", "--trials"
 USAGE = """usage: python -m benchmark.status +sweep=S [any override of the sweep] [--missing|--trials]
 
 Counts the cells of a sweep by task: done, skipped, failed, running, missing, and the time that is left.
---missing prints the overrides of each missing cell; --trials shows what tuning tried, and how long it took.
+--missing prints the overrides of each missing cell; --trials lists the trials of tuning and how each ended.
 In a terminal the table is renewed until nothing is running. The exit status is 0 where nothing is left to do."""
 REFRESH = 5.0  # seconds from one count to the next, in a terminal
 
@@ -57,12 +57,12 @@ def main(arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(USAGE)
         return 0
-    words = [word for word in arguments if word not in (MISSING, TRIALS)]
-    found: list[State] = []
-
-    def work() -> None:
-        grid = expand(words)
-        found.extend(states(grid))
+    overrides = [word for word in arguments if word not in (MISSING, TRIALS)]
+    cells: list[State] = []
+    statuses = [0]
+    with exit_status(overrides, statuses):
+        grid = expand(overrides)
+        cells = states(grid)
         if MISSING in arguments:
             print_missing(grid, cells)
         elif TRIALS in arguments:
