@@ -12,9 +12,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-# Words for people, ranges for a tuner, the knob of a solver, what was measured of a task: none changes what a cell
+# Descriptions, facts, ranges for a tuner, the knob of a solver, what was measured of a task: none changes what a cell
 # computes.
-NO_CHOICE = frozenset({"description", "search", "sized_by", "across_processors"})
+FACTS = frozenset({"category", "paper", "formula", "architecture"})
+NO_CHOICE = frozenset({"description", "search", "sized_by", "across_processors", "facts", *FACTS})
+CLASS = "_target_"
+NAMED = ("task", "method", "backbone", "budget")  # nodes of a configuration that the registry has under a name
+RECORDED = Path(__file__).with_name("recorded_classes.json")
 
 
 def run_id(config: dict[str, Any], paths: Collection[str] = ()) -> str:
@@ -28,12 +32,38 @@ def training_id(config: dict[str, Any]) -> str:
     return run_id(config | {"phase": None, "until": None})
 
 
-def choices(config: Any) -> Any:
-    """Leave out what changes no number, and what is null: a choice that nobody makes names no other cell."""
+def choices(config: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what changes no number, and what is null: a choice that nobody makes names no other cell.
+
+    The result has the form in which the first records were written, so that the same cell keeps its name.
+    """
+    nodes = {noun: _first_form(noun, node) for noun in NAMED if isinstance(node := config.get(noun), dict)}
+    if isinstance(data := nodes.get("task", {}).get("data"), dict):
+        first = _first_form("data", data)
+        nodes["task"] = nodes["task"] | {"data": {k: v for k, v in first.items() if k != "name" or CLASS not in first}}
+    return _chosen(config | nodes)
+
+
+def _first_form(group: str, node: dict[str, Any]) -> dict[str, Any]:
+    """Put the class that the first records name in front, without fields that came later and say the same."""
+    if not isinstance(name := node.get("name"), str):
+        return node
+    first, later = recorded_classes()[group].get(name), recorded_classes()["later"].get(group, {}).get(name, {})
+    known = {key: value for key, value in node.items() if key not in later or value != later[key]}
+    return known if CLASS in known or first is None else {CLASS: first, **known}
+
+
+@functools.cache
+def recorded_classes() -> dict[str, dict[str, Any]]:
+    """Read which class each registry name had when records held class paths, by group; `later`: fields added since."""
+    return json.loads(RECORDED.read_text(encoding="utf-8"))
+
+
+def _chosen(config: Any) -> Any:
     if isinstance(config, dict):
-        return {key: choices(value) for key, value in config.items() if key not in NO_CHOICE and value is not None}
+        return {key: _chosen(value) for key, value in config.items() if key not in NO_CHOICE and value is not None}
     if isinstance(config, list | tuple):
-        return [choices(value) for value in config]
+        return [_chosen(value) for value in config]
     return config
 
 

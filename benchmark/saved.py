@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
-
-from hydra.utils import get_class
+from typing import Any
 
 from benchmark.cell import Cell
+from benchmark.config import registry
 from benchmark.config.build import build
 from benchmark.engine.batches import in_order, mates_of
 from benchmark.errors import InputError
@@ -49,15 +46,20 @@ class Adapted:
         return [answer["prediction"] for answer in answers]
 
 
-def load(folder: str | Path, checkpoint: str | Path | None = None) -> Adapted:
-    """Put a saved adapter onto its backbone; a backbone of your own is named by its folder. Raises InputError."""
+def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str | Path | None = None) -> Adapted:
+    """Put a saved adapter onto its backbone; a backbone of your own is named by its folder.
+
+    Only classes that the registry names are imported; plugins names a folder with more. Raises InputError.
+    """
     folder = Path(folder)
+    if plugins:
+        registry.add(plugins)
     if not (folder / CELL).is_file():
         raise InputError(f"no {CELL} in {str(folder)!r}: give the folder that save=DIR wrote")
     record = Record.from_json((folder / CELL).read_bytes())
     config = {noun: _words(part) for noun, part in record.config.items()}
     config["backbone"]["checkpoint"] = _found(record.config["backbone"]["checkpoint"], checkpoint)
-    parts = {noun: build(_unnamed(config[noun]), noun) for noun in ("task", "method", "backbone", "budget")}
+    parts = {noun: _built(noun, config[noun]) for noun in ("task", "method", "backbone", "budget")}
     cell = Cell(**parts, seed=config["seed"])
     known = record.data.get("head", {})
     head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in known.items()})
@@ -67,7 +69,7 @@ def load(folder: str | Path, checkpoint: str | Path | None = None) -> Adapted:
 
 def task_of(record: Record) -> Task:
     """Build the task that a record is of, to score its stored answers again; no data is read."""
-    return build(_unnamed(_words(record.config["task"])), "task")
+    return _built("task", _words(record.config["task"]))
 
 
 def _found(wanted: Any, given: str | Path | None) -> str:
@@ -91,11 +93,9 @@ def _words(value: Any) -> Any:
     return [_words(v) for v in value] if isinstance(value, list) else value
 
 
-def _unnamed(node: dict[str, Any]) -> dict[str, Any]:
-    """Leave the name out, and give what the record's time did not know yet: nobody had chosen it."""
-    hints = get_type_hints(get_class(node["_target_"]))
-    unknown = {key: None for key, hint in hints.items() if NoneType in get_args(hint)}
-    unknown |= {"search": {}} if "search" in hints else {}
-    fields = {field.name for field in dataclasses.fields(get_class(node["_target_"]))}
-    known = {key: value for key, value in node.items() if key != "name"}
-    return {key: value for key, value in unknown.items() if key in fields} | known
+def _built(group: str, recorded: dict[str, Any]) -> Any:
+    """Build a part of a cell from a record."""
+    node = registry.buildable(group, recorded)
+    if isinstance(data := node.get("data"), dict):
+        node["data"] = registry.buildable("data", data)
+    return build(node, group, lenient=True)

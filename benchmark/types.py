@@ -267,7 +267,7 @@ class Backbone(ABC):
     def skeleton(self, budget: Budget, head: Head) -> nn.Module:
         """Return the network without its weights, on torch's meta device: shapes and names alone."""
 
-    def recall(self, model: nn.Module) -> float | None:
+    def pretraining_loss(self, model: nn.Module) -> float | None:
         """Measure the pretraining loss on held-out pretraining data, where the checkpoint comes with such."""
         return None
 
@@ -280,15 +280,13 @@ class Method(ABC):
     lr: float  # learning rate before the backbone's factor
     search: dict[str, Any]  # what a tuner may draw: {low, high} of a knob on a logarithmic scale, or a list of values
     sized_by: str | None  # the knob that makes it larger, where equal sizes are compared
-    category: ClassVar[Category]
-    paper: ClassVar[str]
     mergeable: ClassVar[bool] = False  # into the bare network's own weights
     calibrates: ClassVar[bool] = False  # looks at training batches before the first step
     compiles: ClassVar[bool] = False  # torch.compile gives the same network
     recomputes: ClassVar[bool] = True  # gradient checkpointing gives the same gradients
     reads_inputs: ClassVar[bool] = False  # its parts see what the network reads, not hidden states alone
     weightless: ClassVar[bool] = True  # attach() asks for shapes, not values: it can be rehearsed on a skeleton
-    departs: ClassVar[str | None] = None  # why the network, once attached, does not begin as the bare one
+    changes_output_at_init: ClassVar[str | None] = None  # why the network, once attached, is not the bare one
     shards: ClassVar[bool] = True  # frozen blocks may lie in pieces: nothing outside a block computes with its weights
     trains_buffers: ClassVar[bool] = False  # running statistics follow the new data
 

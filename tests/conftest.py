@@ -19,6 +19,7 @@ from absl import logging as absl_logging
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers.utils.logging import disable_progress_bar
 
+from benchmark.config import registry
 from tasks.toy import Toy
 
 # Hydra closes every log handler when it starts, and this one (of rouge-score) its stream: pytest's own, were it not for
@@ -31,6 +32,12 @@ disable_progress_bar()
 
 def pytest_addoption(parser):
     parser.addoption("--families", default="one per kind", choices=["one per kind", "all"], help="of the gate")
+    parser.addoption("--added", help="a folder with methods of its own, for the gate")
+
+
+def pytest_configure(config):
+    if config.getoption("added"):
+        registry.add(config.getoption("added"))
 
 
 ASKED_FOR = ("slow", "chaos", "slurm", "browser", "mutants")  # markers of tests that run only where -m names them

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from benchmark.config.build import build
 from benchmark.config.compose import cell_of
+from benchmark.identity import FACTS
 from benchmark.types import Kind
 
 ROOT = Path(__file__).parents[1]
@@ -39,12 +40,20 @@ MAY = {
         "benchmark.backbones.roles",
         "benchmark.backbones.blocks",
         "benchmark.engine.optimiser",
+        "benchmark.config.registry",
     },
     "benchmark.methods.native": TYPES,
     "benchmark.config": {*TYPES, *RECORDED, "benchmark.engine.optimiser"},
+    "benchmark.config.registry": {"benchmark.errors", "benchmark.identity"},
     "benchmark.config.trials": RECORDED,
     "benchmark.engine": {*TYPES, *RECORDED, "benchmark.backbones.blocks"},
-    "benchmark.saved": {*TYPES, *RECORDED, "benchmark.config.build", "benchmark.engine.batches"},
+    "benchmark.saved": {
+        *TYPES,
+        *RECORDED,
+        "benchmark.config.build",
+        "benchmark.config.registry",
+        "benchmark.engine.batches",
+    },
     "benchmark.sweeps": {*TYPES, *RECORDED, "benchmark.config", "benchmark.engine", "benchmark.saved"},
     "benchmark.sweeps.screen": RECORDED,
     "benchmark.status": {*TYPES, *RECORDED, "benchmark.config", "benchmark.sweeps"},
@@ -56,10 +65,9 @@ MAY = {
         "benchmark.config",
         "benchmark.engine.progress",
         "benchmark.engine.train",
-        "benchmark.methods.peft_types",
     },
-    "benchmark.report": {*RECORDED, "benchmark.config.trials"},
-    "benchmark.report.facts": {"benchmark.errors"},
+    "benchmark.report": {*RECORDED, "benchmark.config.registry", "benchmark.config.trials"},
+    "benchmark.report.facts": {"benchmark.errors", "benchmark.config.registry"},
     "benchmark.compare": {*RECORDED, "benchmark.report"},
     "benchmark.publish": {*RECORDED, "benchmark.report"},
     "benchmark.advise": {*TYPES, *RECORDED, "benchmark.config", "benchmark.report"},
@@ -196,7 +204,7 @@ def test_yaml_keys_are_the_fields_and_no_field_has_a_default_of_its_own():
         assert found, path
         for node in found:
             fields = dataclasses.fields(get_class(node["_target_"]))
-            assert sorted(node.keys() - {"_target_"}) == sorted(f.name for f in fields), path
+            assert sorted(node.keys() - {"_target_", *FACTS}) == sorted(f.name for f in fields), path
             assert [f.name for f in fields if (f.default, f.default_factory) != defaults] == [], path
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.config.build import build, plain, typed
+from benchmark.config.build import build, class_path, plain, typed
 from benchmark.errors import InputError, near
 
 
@@ -72,10 +72,20 @@ def test_every_value_arrives_with_the_type_of_its_field():
     assert type(car.weights["empty"]) is float
 
 
-def test_plain_gives_the_node_back_and_building_it_again_the_object():
+def test_plain_gives_the_values_back():
     built = build(CAR, "car")
-    assert plain(built) == CAR
-    assert build(plain(built), "car") == built
+    assert plain(built) == without(CAR, "_target_") | {"engine": without(ENGINE, "_target_")}
+    assert class_path(built) == CAR["_target_"]
+
+
+def test_a_fact_of_the_registry_is_no_field_and_no_error():
+    assert build(changed(paper="Benz 1886", category="car"), "car") == build(CAR, "car")
+
+
+def test_a_record_that_lacks_a_field_has_null_there_where_that_is_a_value():
+    assert build(changed(engine=without(ENGINE, "fuel")), "car", lenient=True).engine.fuel is None
+    with pytest.raises(InputError, match="doors: required"):
+        build(without(CAR, "doors"), "car", lenient=True)
 
 
 def test_an_object_built_before_is_taken_as_it_is():

@@ -13,7 +13,7 @@ from benchmark.capabilities import __main__ as command
 from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
 from benchmark.capabilities.page import page
 from benchmark.capabilities.probe import TINY, method_of, probe
-from benchmark.config.compose import names_in
+from benchmark.config.registry import names as names_in
 from benchmark.records import shipped
 from benchmark.report import runnable
 from benchmark.report.figures import capability
@@ -67,7 +67,7 @@ def test_the_table_is_what_a_probe_finds(name, network):
 
 
 def test_the_page_is_made_of_the_table():
-    assert command.PAGE.read_text() == page(list(ROWS.values()))
+    assert command.PAGE.read_text() == page(list(ROWS.values()), names_in("method"))
 
 
 def test_a_crash_is_told_and_never_written_down(monkeypatch, tmp_path, capsys):

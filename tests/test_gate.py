@@ -16,7 +16,8 @@ from counts import COUNTS, TINY
 from benchmark.backbones.roles import FAMILIES, _roles
 from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
 from benchmark.capabilities.probe import method_of, smallest
-from benchmark.config.compose import names_in
+from benchmark.config.registry import fact
+from benchmark.config.registry import names as names_in
 from benchmark.engine.train import training_mode
 from benchmark.types import IGNORED, Category, Kind
 
@@ -138,7 +139,7 @@ ROUNDED = {("frod", "t5"): 1e-4, ("frod", "mt5"): 1e-4}
 
 def test_begins_as_the_bare_network(name, network):
     start, expected = logits(attached(name, network), network), logits(fresh(network), network)
-    if method(name).departs:
+    if method(name).changes_output_at_init:
         assert torch.isfinite(start).all()
         assert not torch.equal(start, expected), "it says that it departs, and does not"
     else:
@@ -321,8 +322,9 @@ def test_compiles(name, network):
 def test_what_a_method_says_of_itself():
     for name in names_in("method"):
         found = method_of(name)
-        assert found.category in Category
-        assert found.paper or found.category == Category.REFERENCE, name
+        category, paper = (fact("method", name, key) for key in ("category", "paper"))
+        assert category in list(Category), name
+        assert paper or category == Category.REFERENCE, name
         assert found.lr == 0 or math.isclose(
             math.sqrt(found.search["lr"]["low"] * found.search["lr"]["high"]), found.lr, rel_tol=0.05
         ), f"{name}: the default learning rate is not in the middle of its range"

@@ -129,18 +129,18 @@ def shipped(tmp_path, monkeypatch):
 def test_retention_reads_the_encoder_alone_and_nothing_changed_is_exactly_zero(shipped):
     folder, head = shipped
     model = network(Head(Kind.CLASSIFY, ABC))
-    bare = headed.recall(model, folder / "tiny")
+    bare = headed.pretraining_loss(model, folder / "tiny")
     expected = nn.functional.cross_entropy(head.project(model.encoder(IDS)).flatten(0, 1), IDS.clamp(max=4).flatten())
     assert bare == pytest.approx(expected.item(), rel=1e-5)
     with torch.no_grad():
         model.new_head.project.weight.add_(1.0)  # the task's own head is not what was pretrained
-    assert headed.recall(model, folder / "tiny") - bare == 0
+    assert headed.pretraining_loss(model, folder / "tiny") - bare == 0
     with torch.no_grad():
         model.encoder.weight.mul_(-3.0)
-    assert headed.recall(model, folder / "tiny") != bare
+    assert headed.pretraining_loss(model, folder / "tiny") != bare
 
 
 def test_only_an_embedded_checkpoint_comes_with_held_out_data(shipped, tmp_path):
     folder, _ = shipped
-    assert headed.recall(network(Head(Kind.REGRESS)), folder / "other") is None
-    assert headed.recall(network(Head(Kind.REGRESS)), folder / "elsewhere" / "tiny") is None
+    assert headed.pretraining_loss(network(Head(Kind.REGRESS)), folder / "other") is None
+    assert headed.pretraining_loss(network(Head(Kind.REGRESS)), folder / "elsewhere" / "tiny") is None

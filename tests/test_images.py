@@ -26,11 +26,12 @@ from torch.nn import functional as F
 pytest.importorskip("skimage", reason='the embedded data needs pip install -e ".[embedded]"')
 
 from benchmark.backbones import roles, vision
-from benchmark.backbones.headed import recall
+from benchmark.backbones.headed import pretraining_loss
+from benchmark.config import registry
 from benchmark.config.build import build
 from benchmark.config.compose import CONFIGS, cell_of
 from benchmark.errors import InputError
-from benchmark.methods import hf_peft, houlsby
+from benchmark.methods import houlsby
 from benchmark.types import Bad, Head, Kind
 from tasks.embedded import histology, textures
 from tasks.image_files import ImageHub, ImageTable, shared
@@ -235,20 +236,18 @@ def test_forward_backward_save_and_restore(architecture, method, image_cell, tmp
     assert torch.allclose(restored(pixels=pixels_for()).logits, output.logits, atol=1e-6)
 
 
-@pytest.mark.parametrize("peft_type", sorted(hf_peft.CONFIGS.keys() - {*hf_peft.OWN}))
+OF_PEFT = {registry.node("method", name).get("peft_type") for name in registry.names("method")} - {None}
+MORE = {"ADALORA", "BOFT", "CPT", "LILY", "SHADOW", "TRAINABLE_TOKENS"}  # they need more than the library
+
+
+@pytest.mark.parametrize("peft_type", sorted(OF_PEFT - MORE))
 def test_who_wraps_a_convolution_is_said_truly(peft_type, image_cell):
     cell = image_cell("resnet50", "method=lora")
-    method = hf_peft.Peft(
-        description="",
-        lr=1e-3,
-        search={},
-        sized_by=None,
-        peft_type=peft_type,
-        targets=["conv"],
-        rank=None if peft_type in ("IA3", "LN_TUNING") else 4,
-        options={},
+    rank = None if peft_type in ("IA3", "LN_TUNING") else 4
+    method = build(
+        registry.node("method", peft_type.lower()) | {"targets": ["conv"], "rank": rank, "options": {}}, "method"
     )
-    if peft_type not in hf_peft.WRAPS["Conv2d"].split():
+    if "Conv2d" not in (method.known.wraps or ()):
         assert method.conflict(cell)
         return
     assert method.conflict(cell) is None
@@ -259,7 +258,7 @@ def test_who_wraps_a_convolution_is_said_truly(peft_type, image_cell):
 
 
 def test_oft_does_not_start_from_a_3_by_3_convolution():
-    """Once this fails, WRAPS may name OFT."""
+    """Once this fails, the facts of OFT may name Conv2d."""
     for kernel, same in ((1, True), (3, False)):
         plain = nn.Sequential(nn.Conv2d(8, 8, kernel, padding=kernel // 2))
         x = torch.randn(2, 8, 9, 9)
@@ -484,14 +483,14 @@ def test_shipped_networks_are_small_16_bit_and_remember_their_pretraining(name):
     assert f"python scripts/pretrain.py {name}" in (folder / "README.md").read_text()
     cell = cell_of(["task=medical_images", "method=head", f"backbone={name}"])
     model, _ = cell.backbone.load(cell.budget, THREE)
-    known = cell.backbone.recall(model.eval())
+    known = cell.backbone.pretraining_loss(model.eval())
     assert known < 0.8 * np.log(len(corpus_of(name).images))  # of the images' other parts; guessing is log(15)
-    assert cell.backbone.recall(model.eval()) == known
+    assert cell.backbone.pretraining_loss(model.eval()) == known
     drawn = cell_of(["task=medical_images", "method=head", f"backbone={name}", "backbone.weights=random"])
     torch.manual_seed(0)
     random, _ = drawn.backbone.load(cell.budget, THREE)
-    assert drawn.backbone.recall(random.eval()) is None  # it has nothing to forget
-    assert recall(random, folder) > known
+    assert drawn.backbone.pretraining_loss(random.eval()) is None  # it has nothing to forget
+    assert pretraining_loss(random, folder) > known
 
 
 # --- the user's files ---

@@ -6,7 +6,8 @@ import pytest
 from cells import run_cell
 
 from benchmark.config import sizing
-from benchmark.config.compose import cell_of, names_in
+from benchmark.config.compose import cell_of
+from benchmark.config.registry import names as names_in
 from benchmark.config.sizing import attached, solve, trainable, turned
 from benchmark.errors import InputError
 

@@ -376,7 +376,7 @@ def test_what_the_shipped_network_still_knows_is_asked_of_its_last_layer():
     for layers in ("last", "weighted"):
         cell = cell_of(["task=speech", "method=head", f"backbone.layers={layers}"])
         model, _ = cell.backbone.load(BUDGET, Head(Kind.CLASSIFY, labels=LABELS))
-        losses.append(cell.backbone.recall(model.eval()))
+        losses.append(cell.backbone.pretraining_loss(model.eval()))
     assert 0 < losses[0] < 2
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
@@ -717,4 +717,4 @@ def test_the_shipped_network_says_what_it_is():
     made = cell_of(["task=speech", "method=head"]).backbone
     model, processor = made.load(BUDGET, Head(Kind.CLASSIFY, labels=LABELS))
     assert processor.rate == RATE
-    assert made.recall(model) < 0.6 * np.log(50)  # far better than guessing among the phonemes
+    assert made.pretraining_loss(model) < 0.6 * np.log(50)  # far better than guessing among the phonemes

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from benchmark.backbones import roles
 from benchmark.backbones.vision import VisionNetwork
 from benchmark.errors import InputError
-from benchmark.methods.places import chosen
+from benchmark.methods.layers import modules_with
 from benchmark.types import Head, Kind
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d, GlobalResponseNorm)
@@ -40,11 +40,11 @@ def misplaced(architecture):
     """Tell where the roles of a network disagree with the types of its layers; nothing where they agree."""
     model, family = network(architecture), family_of(architecture)
     wanted = sum(numbers(m for m in model.modules() if isinstance(m, NORMS)).values())
-    found = sum(p.numel() for module in chosen(model, family, ["norm"]).values() for p in module.parameters())
+    found = sum(p.numel() for module in modules_with(model, family, ["norm"]).values() for p in module.parameters())
     wrong = [] if found == wanted else [f"norms of {found:,} parameters, {wanted:,} wanted"]
     for role in sorted(roles._roles(family) - {"norm"}):
         try:
-            modules = chosen(model, family, [role])
+            modules = modules_with(model, family, [role])
         except InputError:  # a role of the family that this network lacks, or has in one with others
             continue
         wrong += [f"{role}: {n}" for n, m in modules.items() if not isinstance(m, nn.Linear | nn.Conv2d)]
@@ -67,7 +67,7 @@ def test_a_pooled_shortcut_is_no_norm():
     model = network("resnet18d")
     # two of a block of 64, 128, 256 and 512 channels twice over, three more at shortcuts, and a stem of 32, 32 and 64
     gains = 4 * (64 + 128 + 256 + 512) + (128 + 256 + 512) + (32 + 32 + 64)
-    found = chosen(model, "resnet", ["norm"])
+    found = modules_with(model, "resnet", ["norm"])
     assert sum(p.numel() for module in found.values() for p in module.parameters()) == 2 * gains == 9_728
-    shortcuts = chosen(model, "resnet", ["shortcut"])
+    shortcuts = modules_with(model, "resnet", ["shortcut"])
     assert list(shortcuts) == [f"encoder.layer{i}.0.downsample.1" for i in (2, 3, 4)]

@@ -9,7 +9,8 @@ import pytest
 from cells import run_cell
 from scipy import stats
 
-from benchmark.config.compose import cell_of, choices_of, names_in
+from benchmark.config.compose import cell_of, choices_of
+from benchmark.config.registry import names as names_in
 from benchmark.config.trials import BEYOND, draw, edges, ranking, select
 from benchmark.engine import data
 from benchmark.errors import InputError, NoSelectionError

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.advise import others, said, shown
+from benchmark.config import registry
 from benchmark.errors import InputError, near
 from benchmark.report import frame, runnable
 from benchmark.report.boards import best, boards, wider
@@ -18,7 +19,7 @@ from benchmark.report.costs import Costs
 from benchmark.report.evidence import Evidence
 
 USAGE = """usage: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true] [examples=500]
-                                  [backbone=B] [budget=P] [view=V] [results=DIR]
+                                  [backbone=B] [budget=P] [view=V] [results=DIR] [plugins=DIR]
 
 Which method for me? From the records of a task, the methods that run on the backbone (its own unless given) and keep
 within the limits: those that no other beats in score and parameters, memory or time; those that tie with the best;
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
         print(USAGE)
         return 0
     try:
-        wish = read(arguments)
+        wish = read(registry.use(arguments))
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2

@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.audit.findings import Audit, audit
+from benchmark.config import registry
 from benchmark.config.build import typed
-from benchmark.config.compose import CONFIGS, SWEEP, options, task_of
+from benchmark.config.compose import SWEEP, task_of
+from benchmark.config.registry import CONFIGS
 from benchmark.errors import InputError
 
 BEGIN, END = "<!-- audit: written by benchmark.audit -->", "<!-- end of the audit -->"
@@ -19,7 +21,7 @@ BEGIN, END = "<!-- audit: written by benchmark.audit -->", "<!-- end of the audi
 
 def usage() -> str:
     """Write the help page."""
-    known = options("task")
+    known = registry.descriptions("task")
     width = max(map(len, known))
     return "\n".join([
         "python -m benchmark.audit task=T [data=D] [any.field=value] [write=true]",

@@ -59,10 +59,10 @@ class Stored(Backbone):
     def unpinned(self) -> list[str]:
         return [] if self.local or pinned(self.revision) else [self.checkpoint]
 
-    def recall(self, model: nn.Module) -> float | None:
-        from benchmark.backbones.headed import recall
+    def pretraining_loss(self, model: nn.Module) -> float | None:
+        from benchmark.backbones.headed import pretraining_loss
 
-        return recall(model, Path(self.checkpoint)) if self.weights == "pretrained" else None
+        return pretraining_loss(model, Path(self.checkpoint)) if self.weights == "pretrained" else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,7 @@ class Headed(nn.Module):
         return Answers(loss=loss, logits=logits, mask=mask)
 
 
-def recall(model: nn.Module, checkpoint: Path) -> float | None:
+def pretraining_loss(model: nn.Module, checkpoint: Path) -> float | None:
     """Measure the pretraining loss on the held-out batch that an embedded checkpoint comes with; None without one.
 
     A generative network is its own pretraining network; an encoder's pretraining head lies beside its batch.

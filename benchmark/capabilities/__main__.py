@@ -1,4 +1,4 @@
-"""Attach every method to a tiny network of every architecture: python -m benchmark.capabilities [method=a,b]."""
+"""Attach methods to tiny networks of every architecture: python -m benchmark.capabilities [method=A] [plugins=DIR]."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from benchmark.capabilities.networks import NETWORKS
 from benchmark.capabilities.page import page
 from benchmark.capabilities.probe import Capability, method_of, probe
-from benchmark.config.compose import ROOT, names_in
+from benchmark.config import registry
+from benchmark.config.registry import ROOT
 from benchmark.engine.progress import watching
 from benchmark.errors import InputError, near
 
@@ -24,13 +25,15 @@ PAGE = ROOT / "docs" / "methods.md"
 def main(arguments: Sequence[str]) -> int:
     """Write the table and the page; return the exit status: 0 fine, 1 a method crashed, 2 the call was refused."""
     try:
-        chosen = wanted(arguments)
+        words = registry.use(arguments)
+        table_file, page_file, known = written()
+        chosen = wanted(words, known)
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
     warnings.simplefilter("ignore")  # libraries talking to each other
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    rows = {(row.method, row.network): row for row in read(TABLE)}
+    rows = {(row.method, row.network): row for row in read(table_file)}
     crashed = []
     pairs = [(name, network) for name in chosen for network in NETWORKS]
     with watching() as watch:
@@ -39,11 +42,10 @@ def main(arguments: Sequence[str]) -> int:
                 rows[name, network] = probe(name, method_of(name), network)
             except Exception as error:  # not a refusal: a bug, told and never written down as a result
                 crashed.append(f"{name} on {network}: {type(error).__name__}: {error}")
-    known = names_in("method")
     table = [rows[m, n] for m in known for n in NETWORKS if (m, n) in rows]
-    write(TABLE, table)
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(table))
+    write(table_file, table)
+    page_file.parent.mkdir(exist_ok=True)
+    page_file.write_text(page(table, known))
     runs = sum(row.status == "runs" for row in table)
     print(f"{len(known)} methods, {len(table)} pairs: {runs} run, {len(table) - runs} are refused (see {PAGE.name})")
     for line in crashed:
@@ -51,11 +53,19 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if crashed else 0
 
 
-def wanted(arguments: Sequence[str]) -> list[str]:
+def written() -> tuple[Path, Path, list[str]]:
+    """Give the files of table and page, and the methods in them: the project's own, or those of plugins=DIR."""
+    if not registry.plugins():
+        return TABLE, PAGE, registry.names("method")
+    folder = registry.plugins()[-1]
+    own = sorted(file.stem for file in (folder / "configs" / "method").glob("*.yaml"))
+    return folder / TABLE.name, folder / PAGE.name, own
+
+
+def wanted(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
     """Read which methods to probe, all without a word. Raises InputError."""
-    known = names_in("method")
     if not arguments:
-        return known
+        return list(known)
     for argument in arguments:
         if not argument.startswith("method="):
             raise InputError(f"{argument}: method=NAME,NAME wanted, or nothing for all")

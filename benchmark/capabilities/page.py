@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from benchmark.capabilities.networks import NETWORKS
 from benchmark.capabilities.probe import Capability, method_of
-from benchmark.config.compose import names_in
-from benchmark.methods.peft_types import LEFT_OUT
-from benchmark.types import Category, Method
+from benchmark.config import registry
+from benchmark.types import Category
 
 HEAD = """# Methods
 
@@ -24,17 +23,23 @@ LEGEND = """● runs, · is refused; the reasons stand in the table. Where a met
 network, it was tried with smaller ones, so that the answer is that of the architecture. Whether the default ones suit a
 checkpoint is decided when it is run: `road` and `vblora` are refused where a width is no multiple of 64.
 """
+LEFT_OUT = {  # types of Hugging Face PEFT without a method: why
+    "CARTRIDGE": "prefix tuning whose keys and values begin as those of a text; its own is the distillation of that "
+    "text, which is no task here",
+    "MULTITASK_PROMPT_TUNING": "shares a prompt among the tasks of one run; a cell has one task, and with one it is "
+    "prompt tuning times a rank-one matrix",
+    "POLY": "shares skills among the tasks of one run; a cell has one task",
+    "XLORA": "mixes LoRA adapters that are already trained; a cell begins without any",
+}
 MARKS = {"runs": "●", "refused": "·"}
 
 
-def page(rows: Sequence[Capability]) -> str:
-    """Write the page in Markdown."""
-    methods = {name: method_of(name) for name in names_in("method")}
+def page(rows: Sequence[Capability], known: Sequence[str]) -> str:
+    """Write the page of these methods in Markdown."""
     parts = [HEAD]
     for category in Category:
-        parts.append(
-            f"## {category.capitalize()}\n\n{listing({n: m for n, m in methods.items() if m.category == category})}"
-        )
+        names = [name for name in known if registry.fact("method", name, "category") == category]
+        parts.append(f"## {category.capitalize()}\n\n{listing(names)}")
     left = "".join(f"- {name}: {why}.\n" for name, why in sorted(LEFT_OUT.items()))
     parts.append(f"## Left out\n\nTypes of Hugging Face PEFT that make no sense here:\n\n{left}")
     parts.append(f"## Where they run\n\n{LEGEND}\n{grid(rows)}")
@@ -42,15 +47,17 @@ def page(rows: Sequence[Capability]) -> str:
     return "\n".join(parts)
 
 
-def listing(methods: dict[str, Method]) -> str:
+def listing(names: Sequence[str]) -> str:
     """Describe each method in a row."""
+    descriptions = registry.descriptions("method")
     lines = ["| method | what it is | lr (range) | further knobs | merges | looks | departs |", "|" + " :-- |" * 7]
-    for name, method in methods.items():
+    for name in names:
+        method = method_of(name)
         lr = method.search.get("lr")
         ranged = f"{method.lr:g} ({lr['low']:g} to {lr['high']:g})" if lr else f"{method.lr:g}"
         knobs = ", ".join(knob for knob in method.search if knob != "lr")
         flags = ["yes" if flag else "" for flag in (method.mergeable, method.calibrates)]
-        cells = [f"`{name}`", method.description, ranged, knobs, *flags, method.departs or ""]
+        cells = [f"`{name}`", descriptions[name], ranged, knobs, *flags, method.changes_output_at_init or ""]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
+from benchmark.config import registry
 from benchmark.config.build import build
-from benchmark.config.compose import CONFIGS
 from benchmark.engine.train import training_mode
 from benchmark.types import Kind, Method
 
@@ -39,7 +38,7 @@ class Capability:
 
 def method_of(name: str, changes: Mapping[str, Any] | None = None) -> Method:
     """Build a method of the registry, with its default choices or changed ones."""
-    node = OmegaConf.to_container(OmegaConf.load(CONFIGS / "method" / f"{name}.yaml"), resolve=True)
+    node = dict(registry.node("method", name))
     for key, value in (changes or {}).items():
         node[key] = {**node[key], **value} if isinstance(value, dict) else value
     return build(node, "method")

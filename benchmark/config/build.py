@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from hydra.utils import get_class
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.errors import InputError, near
+from benchmark.identity import CLASS, FACTS
 
 
-def build(node: Mapping[str, Any], where: str) -> Any:
+def build(node: Mapping[str, Any], where: str, lenient: bool = False) -> Any:
     """Build the dataclass that a node's `_target_` names; nodes inside it likewise.
 
-    Raises InputError, naming the key, for an unknown or missing key and for a value of the wrong type.
+    Facts of the registry, such as a paper, are no fields. Lenient, what a record's time did not know is null where the
+    field allows it. Raises InputError, naming the key, for an unknown or missing key and for a value of the wrong type.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise InputError(f"{where}: {node!r} given, a node with a _target_ wanted")
@@ -27,7 +30,9 @@ def build(node: Mapping[str, Any], where: str) -> Any:
         raise InputError(f"{where}._target_: {node['_target_']!r} cannot be imported: {reason}") from error
     fields = {f.name: f for f in dataclasses.fields(target) if f.init}
     hints = get_type_hints(target)
-    given = {key: value for key, value in node.items() if key != "_target_"}
+    given = {key: value for key, value in node.items() if key != CLASS and (key in fields or key not in FACTS)}
+    if lenient:
+        given = {key: None for key in fields if NoneType in get_args(hints[key])} | given
     for key in given:
         if key not in fields:
             raise InputError(f"{where}.{key}: no such key{near(key, fields)}")
@@ -40,7 +45,7 @@ def build(node: Mapping[str, Any], where: str) -> Any:
             values[key] = value
             continue
         nested = isinstance(value, Mapping) and "_target_" in value
-        values[key] = build(value, f"{where}.{key}") if nested else typed(value, hints[key], f"{where}.{key}")
+        values[key] = build(value, f"{where}.{key}", lenient) if nested else typed(value, hints[key], f"{where}.{key}")
     return target(**values)
 
 
@@ -63,9 +68,12 @@ def name_of(hint: Any) -> str:
 
 
 def plain(built: Any) -> Any:
-    """Give a built object's values back as plain data, `_target_` included: the resolved choices of a record."""
+    """Give a built object's values back as plain data."""
     if dataclasses.is_dataclass(built):
-        name = f"{type(built).__module__}.{type(built).__qualname__}"
-        values = {f.name: plain(getattr(built, f.name)) for f in dataclasses.fields(built)}
-        return {"_target_": name, **values}
+        return {field.name: plain(getattr(built, field.name)) for field in dataclasses.fields(built)}
     return built
+
+
+def class_path(built: Any) -> str:
+    """Name an object's class as `_target_` does."""
+    return f"{type(built).__module__}.{type(built).__qualname__}"

@@ -15,18 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.cell import Cell
-from benchmark.config.build import build, plain, typed
+from benchmark.config import registry
+from benchmark.config.build import build, class_path, plain, typed
 from benchmark.config.halving import Tuning, rung_of, rungs
+from benchmark.config.registry import CONFIGS, GROUPS, PLUGINS
 from benchmark.config.trials import BEYOND, SELECTED, draw, edges, moved, select, set_knob, tuning_records
 from benchmark.errors import IncompatibleError, InputError, NoSelectionError, VacantPlaceError, near
 from benchmark.identity import fingerprinted
 from benchmark.records import Record, Store, shipped
 from benchmark.types import TUNE, Task
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "configs"
 NOUNS = ("task", "method", "backbone", "budget")
-GROUPS = (*NOUNS, "data")
 PATHS = ("metrics",)  # keys whose values are files or folders even without a separator
 DEFAULTS = {"phase": "final", "trial": 0, "size_of": "params"}  # where they are these, nobody chose anything
 SCALARS = {
@@ -50,22 +49,9 @@ RUN_OPTIONS = (
     "cells_per_job",
     "fresh",
     "cells",
+    PLUGINS,
 )  # no choices
 GRID = "sweep"  # named sweeps: sweep=NAME instead of what they sweep over
-
-
-def options(group: str) -> dict[str, str]:
-    """List what a folder of configurations offers, with descriptions."""
-    found = {}
-    for file in sorted((CONFIGS / group).glob("*.yaml")):
-        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        found[file.stem] = str(content.get(group, content).get("description", ""))
-    return found
-
-
-def names_in(group: str) -> list[str]:
-    """List what a folder of configurations offers; reading none of them, this takes no time."""
-    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
 
 
 def usage() -> str:
@@ -76,7 +62,7 @@ def usage() -> str:
         "Adapt one backbone to one task by one method, measure it, and record it.",
     ]
     for group in (*GROUPS, GRID):
-        known = options(group)
+        known = registry.descriptions(group)
         width = max(map(len, known))
         lines += ["", f"{group}=", *(f"  {name:<{width}}  {text}" for name, text in known.items())]
     lines += [
@@ -85,7 +71,8 @@ def usage() -> str:
         "Tuning: +sweep=tune, then +sweep=final; by hand phase=tune trial=0,1,2,3 (draws of method.search)",
         "Equal sizes: size=100000 (size_of=params|bytes)  Seeds of one part: seed_init=0  seed_order=0",
         "Settings: seed=0  results=results  device=auto|cpu|cuda  force=true (run again)  retry=failed",
-        "  save=DIR (keep the adapter)  shared=true (others use the device)  attempts=3  cells_per_job=8  fresh=true",
+        "  plugins=DIR (your own configs/ and modules)  save=DIR (keep the adapter)",
+        "  shared=true (others use the device)  attempts=3  cells_per_job=8  fresh=true",
         "Any field of a configuration: method.lr=1e-3 budget.steps=1000 task.target_language=ta",
         "Your own texts: data=files data.train=F data.valid=F data.test=F data.columns.source=C data.columns.target=C",
         "Your own images: task=medical_images data=image_folder data.folder=DIR (or image_table, image_npz)",
@@ -106,6 +93,7 @@ def usage() -> str:
 
 def check_options(overrides: Sequence[str]) -> None:
     """Refuse an option or a group that does not exist, before anything is composed. Raises InputError."""
+    registry.use(overrides)
     given: set[str] = set()
     for flag in (o for o in overrides if o.startswith("-") and o not in SWEEP):
         raise InputError(f"{flag}: no such flag{near(flag, ('--help', *SWEEP))}")
@@ -115,13 +103,13 @@ def check_options(overrides: Sequence[str]) -> None:
         key, _, values = override.lstrip("+~").partition("=")
         if key in (*GROUPS, GRID):
             given.add(key)
-            known = names_in(key)
+            known = registry.names(key)
             for value in [values] if key == GRID else values.split(","):
                 if value not in known and not value.startswith("glob("):
                     raise InputError(f"{key}={value}: no such {key}{near(value, known)}")
     for needed in ("method", "task"):
         if needed not in given and GRID not in given:
-            raise InputError(f"{needed}=? is missing (known: {', '.join(names_in(needed))})")
+            raise InputError(f"{needed}=? is missing (known: {', '.join(registry.names(needed))})")
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -142,7 +130,7 @@ def _stranger(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
     choices = [o for o in overrides if o.partition("=")[0] in GROUPS]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        node: Any = compose("config", [c.split(",")[0] for c in choices])
+        node: Any = compose("config", [*(c.split(",")[0] for c in choices), *searched()])
     *parents, leaf = key.split(".")
     for part in parents:
         if not isinstance(node, DictConfig) or not isinstance(node.get(part), DictConfig):
@@ -160,7 +148,7 @@ def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str]
     tree = tree_of(config)
     for noun in NOUNS:
         if not tree.get(noun):
-            raise InputError(f"{noun}=? is missing (known: {', '.join(names_in(noun))})")
+            raise InputError(f"{noun}=? is missing (known: {', '.join(registry.names(noun))})")
     keys = [override.lstrip("+").partition("=")[0] for override in overrides]
     explicit = {key.removeprefix("method.") for key in keys if key.startswith("method.")}
     search = {knob: space for knob, space in (tree["method"].get("search") or {}).items() if knob not in explicit}
@@ -301,11 +289,17 @@ def tree_of(config: DictConfig) -> dict[str, Any]:
 
 def resolved(cell: Cell) -> dict[str, Any]:
     """Give a cell's choices as plain data: what a record keeps and a run's id is made of."""
-    parts = {noun: {"name": cell.names.get(noun), **plain(getattr(cell, noun))} for noun in NOUNS}
+    parts = {noun: _plain_node(noun, getattr(cell, noun), cell.names) for noun in NOUNS}
+    if dataclasses.is_dataclass(data := getattr(cell.task, "data", None)):
+        parts["task"]["data"] = _plain_node("data", data, cell.names)
     rates = parts["backbone"]["head_lr"] or {}  # those of kinds that the task does not ask for are no choice
     parts["backbone"]["head_lr"] = {kind: lr for kind, lr in rates.items() if kind in cell.task.kinds} or None
     given = {name: getattr(cell, name) for name in SCALARS}
     return {**parts, **{name: None if DEFAULTS.get(name) == value else value for name, value in given.items()}}
+
+
+def _plain_node(group: str, built: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    return {**registry.named(group, names.get(group), class_path(built)), **plain(built)}
 
 
 def cell_of(overrides: Sequence[str]) -> Cell:
@@ -322,7 +316,7 @@ def task_of(overrides: Sequence[str]) -> tuple[str, Task]:
 def composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     """Compose a configuration; beside it the option chosen per group. Raises InputError."""
     config = whole(overrides)
-    names = {noun: config.hydra.runtime.choices[noun] for noun in NOUNS}
+    names = {group: str(config.hydra.runtime.choices[group]) for group in GROUPS}
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), names
 
 
@@ -332,6 +326,12 @@ def whole(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return compose("config", list(overrides), return_hydra_config=True)
+            return compose("config", [*overrides, *searched()], return_hydra_config=True)
     except HydraException as error:
         raise InputError(explain(error, overrides)) from error
+
+
+def searched() -> list[str]:
+    """Let Hydra read the folders of plug-ins as well."""
+    found = ",".join(f"'file://{folder / 'configs'}'" for folder in registry.plugins())
+    return [f"hydra.searchpath=[{found}]"] if found else []

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell import Cell
-from benchmark.config.build import build, plain
-from benchmark.config.trials import set_knob
 from benchmark.engine.optimiser import in_head
 from benchmark.errors import InputError
 from benchmark.types import Head
@@ -69,9 +67,8 @@ def _search(reach: Callable[[int], int | None], wanted: int) -> None:
 
 def turned(method: Any, knob: str, value: Any) -> Any:
     """Give the same method with another value of a knob."""
-    node = plain(method)
-    set_knob(node, knob, value)
-    return build(node, "method")
+    field, _, inner = knob.partition(".")
+    return dataclasses.replace(method, **{field: {**getattr(method, field), inner: value} if inner else value})
 
 
 def attached(cell: Cell, method: Any) -> Any:

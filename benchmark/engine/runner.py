@@ -83,7 +83,7 @@ def load(run: Run, head: Head) -> tuple[nn.Module, Any]:
 @torch.no_grad()
 def pretraining_loss(run: Run) -> float | None:
     """Measure the loss on held-out pretraining data; in fp32, whatever the budget says."""
-    return run.cell.backbone.recall(run.model.to(run.device).eval())
+    return run.cell.backbone.pretraining_loss(run.model.to(run.device).eval())
 
 
 def encode(run: Run, splits: Splits) -> dict[str, list[Features | None]]:

@@ -11,8 +11,8 @@ from transformers.activations import ACT2FN
 from benchmark.backbones import roles
 from benchmark.backbones.blocks import blocks_of
 from benchmark.errors import InputError, near
+from benchmark.methods.layers import modules_with, width_of
 from benchmark.methods.native import Part
-from benchmark.methods.places import chosen, width_of
 
 
 def unfit(activation: str, widths: Mapping[str, int]) -> str | None:
@@ -62,7 +62,7 @@ def add_to_block(block: nn.Module, _: tuple, output: torch.Tensor | tuple) -> to
 
 def ends(model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Give each block with the last projection back to its width. Raises InputError where there is none."""
-    back = chosen(model, family, ["back"])
+    back = modules_with(model, family, ["back"])
     for block in blocks_of(model, family):
         *_, last = (module for name, module in back.items() if name.startswith(f"{block}."))
         yield model.get_submodule(block), last
@@ -88,7 +88,7 @@ def add_sides(
     model: nn.Module, family: str, bottleneck: int, activation: str, scale: float | None, before_norm: bool
 ) -> None:
     """Put a Side next to every feed-forward. Raises InputError where its two ends cannot be found."""
-    up, down = (chosen(model, family, [role]) for role in ("up", "down"))
+    up, down = (modules_with(model, family, [role]) for role in ("up", "down"))
     if len(up) != len(down):
         raise InputError(f"this {family} network has {len(up)} up- and {len(down)} down-projections: no pairs")
     # where the network adds before it norms, the feed-forward reads the stream itself

@@ -7,7 +7,7 @@ of T5-base's parameters they train 0.073 %, we 0.085 %. Compacter++ has no adapt
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -17,9 +17,8 @@ from transformers.activations import ACT2FN
 from benchmark.backbones import roles
 from benchmark.errors import InputError
 from benchmark.methods.bottleneck import add_bottleneck, add_to_block, add_to_map, ends, unfit
+from benchmark.methods.layers import modules_with, train, width_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import chosen, train, width_of
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,9 +72,6 @@ class Compact(Part):
 class Compacter(Native):
     """Compact adapters after attention and feed-forward."""
 
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Mahabadi et al. 2021, arXiv 2106.04647"
-
     bottleneck: int
     activation: str
     number: int  # of summands, n in the paper
@@ -92,7 +88,7 @@ class Compacter(Native):
 
     def places(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Give each module that an adapter follows, with the projection whose width it has."""
-        return ((module, module) for module in chosen(model, family, ["back"]).values())
+        return ((module, module) for module in modules_with(model, family, ["back"]).values())
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from benchmark.backbones import roles
 from benchmark.errors import InputError
+from benchmark.methods.layers import modules_with, width_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import chosen, width_of
-from benchmark.types import Category, Input
+from benchmark.types import Input
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -51,9 +51,6 @@ def add_convolutions(module: nn.Module, _: tuple, h: torch.Tensor) -> torch.Tens
 class ConvAdapter(Native):
     """Convolve each feed-forward's output along the sequence."""
 
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Li et al. 2023, arXiv 2303.03267"
-
     ratio: int  # channels to one of the gate's inner units
 
     def conflict(self, cell: Cell) -> str | None:
@@ -68,7 +65,7 @@ class ConvAdapter(Native):
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         """Raises InputError where the gate would have no inner unit, or the width is odd."""
         freeze(model)
-        for name, module in chosen(model, cell.backbone.family, ("down",)).items():
+        for name, module in modules_with(model, cell.backbone.family, ("down",)).items():
             width = width_of(module)
             if self.ratio > width or width % 2:
                 raise InputError(f"method.ratio={self.ratio}: {name} is {width} wide, an even width above wanted")

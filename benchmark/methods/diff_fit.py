@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.backbones import roles
 from benchmark.methods.gains import fold, scale
+from benchmark.methods.layers import bias_vectors, modules_with
 from benchmark.methods.native import Native, freeze
-from benchmark.methods.places import bias_vectors, chosen
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,8 +26,6 @@ BRANCHES = ("attention", "down")
 class DiffFit(Native):
     """Biases and gains; both are folded in afterwards."""
 
-    category: ClassVar[Category] = Category.SELECTIVE
-    paper: ClassVar[str] = "Xie et al. 2023, arXiv 2304.06648"
     mergeable: ClassVar[bool] = True
 
     def conflict(self, cell: Cell) -> str | None:
@@ -42,7 +39,7 @@ class DiffFit(Native):
         freeze(model)
         for bias in bias_vectors(model, cell.backbone.family):
             bias.requires_grad_(True)
-        for module in chosen(model, cell.backbone.family, BRANCHES).values():
+        for module in modules_with(model, cell.backbone.family, BRANCHES).values():
             scale(module, shift=False)
         return model
 

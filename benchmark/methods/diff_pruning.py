@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -49,8 +49,6 @@ class Relaxed(nn.Module):
 @dataclass(frozen=True, kw_only=True)
 class DiffPruning(Sparse):
     """Rate an entry by the magnitude of its masked task vector."""
-
-    paper: ClassVar[str] = "Guo et al. 2021, arXiv 2012.07463"
 
     penalty: float  # weight of the share of entries that are open
     mask_lr: float  # of logits, whose scale is the same in every network: no backbone's factor applies

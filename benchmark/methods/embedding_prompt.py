@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from benchmark.backbones.blocks import blocks_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.types import Category, Input
+from benchmark.types import Input
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -62,9 +62,7 @@ def take_off(block: nn.Module, _: tuple, output: Any) -> Any:
 class EmbeddingPrompt(Native):
     """Prepend to what each layer reads, and remove from what it gives."""
 
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Feng and Narayanan 2023, arXiv 2306.05350"
-    departs: ClassVar[str | None] = "the frames attend to the prompts from the first step on"
+    changes_output_at_init: ClassVar[str | None] = "the frames attend to the prompts from the first step on"
 
     tokens: int
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class FishMask(Sparse):
     """Rate an entry by the mean of its squared gradient: of each batch's mean loss, where the paper takes examples."""
-
-    paper: ClassVar[str] = "Sung et al. 2021, arXiv 2111.09839"
 
     def scores(
         self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]], cell: Cell

@@ -1,33 +1,52 @@
-"""Any method of the Hugging Face PEFT library, chosen in YAML by its type."""
+"""Any method of the Hugging Face PEFT library, chosen in YAML by its type.
+
+Nothing here knows a type by its name: what is true of one stands under `facts` in its YAML, and what needs more than
+that has a subclass in a file of its own.
+"""
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import peft
 from peft.utils import ModulesToSaveWrapper
+from transformers.pytorch_utils import Conv1D
 
 from benchmark.backbones import roles
 from benchmark.backbones.blocks import blocks_of
+from benchmark.config import registry
 from benchmark.errors import InputError, near
-from benchmark.methods.peft_options import BLOCKS, CONFIGS, configuration, trains_heads, untargeted, wrong_options
-from benchmark.methods.peft_prompts import fitted, mended
-from benchmark.methods.peft_shapes import refuse_misfits
-from benchmark.methods.peft_types import LEFT_OUT, UNREADABLE, WRAPS, Facts, facts
-from benchmark.methods.places import chosen, wrapped
-from benchmark.types import Category, Head, Kind, Method
+from benchmark.methods.layers import inputs_of, modules_with, unshared_modules_with, width_of
+from benchmark.methods.peft_options import CONFIGS, configuration, prepends, trains_heads, wrong_options
+from benchmark.methods.peft_tokens import count_positions, refuse_crowded
+from benchmark.types import Head, Method
 
 if TYPE_CHECKING:
     from torch import nn
 
     from benchmark.cell import Cell
 
-OWN = ("ADALORA", "BOFT", "CPT", "LILY", "SHADOW", "TRAINABLE_TOKENS")  # a file each: they need more than the library
+LAYERS = ("Conv1D", "Conv2d", "Embedding", "norm")  # that some types wrap; all wrap nn.Linear
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is true of a type; the defaults hold for most. See benchmark.types.Method."""
+
+    wraps: list[str] | None = field(default_factory=list)  # layers beside nn.Linear; null: no module that has a role
+    unreadable: dict[str, str] = field(default_factory=dict)  # architecture -> what the type cannot read there
+    rank_within_sides: bool = True  # a layer's smaller side is the largest rank
+    mergeable: bool = True
+    weightless: bool = True
+    changes_output_at_init: str | None = None
+    recomputes: bool = True
+    compiles: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,48 +59,52 @@ class Peft(Method):
     targets: list[str]  # roles; none for prompts
     rank: int | None  # null: the type has none
     options: dict[str, Any]  # fields of the type's own configuration
+    facts: dict[str, Any]  # fields of Facts
+
+    def __post_init__(self) -> None:
+        known = [fact.name for fact in fields(Facts)]
+        if unknown := [key for key in self.facts if key not in known]:
+            raise InputError(f"method.facts.{unknown[0]}: no such fact{near(unknown[0], known)}")
 
     @property
-    def category(self) -> Category:
-        return self._facts.category
-
-    @property
-    def paper(self) -> str:
-        return self._facts.paper
+    def known(self) -> Facts:
+        """The facts of the type."""
+        return Facts(**self.facts)
 
     @property
     def mergeable(self) -> bool:
-        return self._facts.mergeable
+        return self.known.mergeable
 
     @property
     def weightless(self) -> bool:
-        return self._facts.weightless
+        return self.known.weightless
 
     @property
-    def departs(self) -> str | None:
-        return self._facts.departs
+    def changes_output_at_init(self) -> str | None:
+        return self.known.changes_output_at_init
 
     @property
     def compiles(self) -> bool:
-        return self._facts.compiles
+        return self.known.compiles
 
     @property
     def recomputes(self) -> bool:
-        return self._facts.recomputes
-
-    @property
-    def _facts(self) -> Facts:
-        return facts(self.peft_type, self.options)
+        return self.known.recomputes
 
     @property
     def prepended(self) -> int:
         return self.options.get("num_virtual_tokens") or 0
 
+    @property
+    def untargeted(self) -> bool:
+        """Whether it wraps no module that method.targets could name."""
+        return self.known.wraps is None
+
     def conflict(self, cell: Cell) -> str | None:
         """Check every choice against the library's own configuration class, and shapes where attach() needs weights."""
         reason = self._misnamed() or roles.refusal(cell.backbone.family, self.targets)
-        reason = reason or wrong_options(self.peft_type, self.rank, self.options) or self._misplaced(cell)
-        if reason:
+        reason = reason or wrong_options(self.peft_type, self.rank, self.options, self.prepended)
+        if reason := reason or self.misplaced(cell):
             return reason
         try:
             self.configuration(cell, [])
@@ -99,60 +122,97 @@ class Peft(Method):
         name = self.peft_type
         if name not in CONFIGS:
             return f"method.peft_type={name}: no such type{near(name.upper(), CONFIGS)}"
-        if name in LEFT_OUT:
-            return f"{name} has no place here: {LEFT_OUT[name]}"
-        if type(self) is Peft and name in OWN:
-            return f"{name} needs more than the library does: choose method={name.lower()}"
-        if untargeted(name) and self.targets:
+        if not self._registered():
+            return f"method.peft_type={name}: this method is made for another type{_methods_of(name)}"
+        if self.untargeted and self.targets:
             return f"{name} wraps no modules: set method.targets=[]"
-        if not untargeted(name) and not self.targets:
+        if not self.untargeted and not self.targets:
             return f"{name} needs method.targets, for example [default]"
         return None
 
-    def _misplaced(self, cell: Cell) -> str | None:
-        family = cell.backbone.family
-        if cell.kind != Kind.CAUSAL_LM and self.peft_type in BLOCKS:
-            return f"{self.peft_type} runs beside a decoder alone, {family} is no such network"
-        if cell.kind.new_head and untargeted(self.peft_type):  # needs embeddings or a cache of keys; would shift all
-            return f"{self.peft_type} prepends to what a language model reads, {family} is no such network here"
-        if cell.kind.new_head and not trains_heads(self.peft_type):
-            return f"{self.peft_type} cannot train the new head of this task beside it"
-        if (self.peft_type, family) in UNREADABLE:
-            return f"{self.peft_type} cannot read {family}'s {UNREADABLE[self.peft_type, family]}"
-        for layer in sorted(roles.layers(family, self.targets) & WRAPS.keys()):
-            if self.peft_type not in WRAPS[layer].split():
-                return f"{self.peft_type} cannot wrap {layer} layers, which {family} has at {', '.join(self.targets)}"
+    def _registered(self) -> bool:
+        """Say whether a method of the registry has this type, these facts and this class."""
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        names = [self.peft_type.lower(), *registry.names("method")]  # most are called like their type
+        nodes = (registry.node("method", name) for name in names)
+        own = (self.peft_type, self.facts, path)
+        return any((node.get("peft_type"), node.get("facts"), node.get("_target_")) == own for node in nodes)
+
+    def misplaced(self, cell: Cell) -> str | None:
+        """Give the reason why the type cannot run on this network, or None."""
+        name, family = self.peft_type, cell.backbone.family
+        if cell.kind.new_head and self.untargeted:  # needs embeddings or a cache of keys; would shift all
+            return f"{name} prepends to what a language model reads, {family} is no such network here"
+        if cell.kind.new_head and not trains_heads(name):
+            return f"{name} cannot train the new head of this task beside it"
+        if family in self.known.unreadable:
+            return f"{name} cannot read {family}'s {self.known.unreadable[family]}"
+        for layer in sorted(roles.layers(family, self.targets) & {*LAYERS} - {*(self.known.wraps or ())}):
+            return f"{name} cannot wrap {layer} layers, which {family} has at {', '.join(self.targets)}"
         return None
+
+    def library_options(self, cell: Cell) -> dict[str, Any]:
+        """Give the options of the library's configuration; a subclass adds what follows from its own fields."""
+        return self.options
 
     def configuration(self, cell: Cell, names: list[str]) -> peft.PeftConfig:
         """Make the library's configuration for these modules."""
-        return configuration(self.peft_type, self.rank, self.options, cell, names)
+        return configuration(self.peft_type, self.rank, self.library_options(cell), cell, names)
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
         """Find what is to be wrapped. Raises InputError where its shape, or a weight that it shares, forbids it."""
-        if self.peft_type in BLOCKS:
-            return {name: model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)}
-        if untargeted(self.peft_type):
+        if self.untargeted:
             return {}
-        found = (chosen if self.ties else wrapped)(model, cell.backbone.family, self.targets)
+        find = modules_with if self.ties else unshared_modules_with
+        found = find(model, cell.backbone.family, self.targets)
         found = {name: layer for name, layer in found.items() if next(layer.parameters(), None) is not None}
-        refuse_misfits(self.peft_type, self.rank, self.options, found)
+        for name, layer in found.items():
+            if reason := self._misfit(layer):
+                raise InputError(reason.format(name=name))
         return found
+
+    def _misfit(self, layer: nn.Module) -> str | None:
+        """Give the reason why a layer cannot be wrapped, with {name} for its name."""
+        kind = "Conv1D" if isinstance(layer, Conv1D) else type(layer).__name__
+        if kind in LAYERS and kind not in (self.known.wraps or ()):
+            return f"{self.peft_type} cannot wrap {kind} layers: {{name}}"
+        if kind not in ("Linear", "Conv1D", "Conv2d"):
+            return None
+        outputs, inputs = sides_of(layer)
+        if self.rank is not None and self.known.rank_within_sides and self.rank > min(outputs, inputs):
+            return (
+                f"method.rank={self.rank} is larger than the smaller side of {{name}}, {inputs} inputs x {outputs} "
+                f"outputs: choose at most {min(outputs, inputs)}"
+            )
+        reason = self.misfit(outputs, inputs)
+        return reason and f"{reason}: {{name}}, {inputs} inputs x {outputs} outputs"
+
+    def misfit(self, outputs: int, inputs: int) -> str | None:
+        """Give the reason why a matrix of these sides cannot be adapted, or None."""
+        return None
+
+    def fit(self, config: peft.PeftConfig, network: Any, blocks: int) -> None:
+        """Let a configuration know the network's shape where the library reads it wrongly. Raises InputError."""
+        refuse_crowded(config, network)
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         """Wrap exactly the resolved modules; InputError where the library refuses, or wraps others."""
-        names = list(self.layers(model, cell))
+        names, family = list(self.layers(model, cell)), cell.backbone.family
         try:
             config = self.configuration(cell, names)
-            config = fitted(config, getattr(model, "config", None), len(blocks_of(model, cell.backbone.family)))
-            model = mended(peft.get_peft_model(model, config))
+            self.fit(config, getattr(model, "config", None), len(blocks_of(model, family)))
+            model = self.corrected(peft.get_peft_model(model, config))
         except (ValueError, NotImplementedError) as error:  # a shape that does not divide, a network it does not know
-            raise InputError(f"{self.peft_type} does not fit this {cell.backbone.family} network: {error}") from error
-        wrapped = set(getattr(model, "targeted_module_names", []))
-        if wrapped != set(names) and not untargeted(self.peft_type):
-            others = ", ".join(sorted(wrapped ^ set(names))[:3])
-            raise InputError(f"{self.peft_type} wrapped other modules than method.targets names: {others}")
+            raise InputError(f"{self.peft_type} does not fit this {family} network: {error}") from error
+        others = set(getattr(model, "targeted_module_names", [])) ^ set(names)
+        if others and not self.untargeted:
+            shown = ", ".join(sorted(others)[:3])
+            raise InputError(f"{self.peft_type} wrapped other modules than method.targets names: {shown}")
         return model
+
+    def corrected(self, model: nn.Module) -> nn.Module:
+        """Give the library's network the behaviour that it lacks, after attaching and after restoring."""
+        return count_positions(model) if prepends(self.peft_type) else model
 
     def merge(self, model: nn.Module) -> nn.Module:
         if not self.mergeable:
@@ -163,7 +223,7 @@ class Peft(Method):
         return model.merge_and_unload()
 
     def modules(self, model: nn.Module) -> list[str]:
-        return super().modules(model) if untargeted(self.peft_type) else sorted(model.targeted_module_names)
+        return super().modules(model) if self.untargeted else sorted(model.targeted_module_names)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write PEFT's own format; a local backbone is called by its folder's name, its path is nobody's business."""
@@ -194,6 +254,17 @@ class Peft(Method):
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
             try:
-                return mended(peft.PeftModel.from_pretrained(model, folder, is_trainable=False))
+                return self.corrected(peft.PeftModel.from_pretrained(model, folder, is_trainable=False))
             except (UserWarning, RuntimeError) as error:  # what is missing, or of another shape
                 raise InputError(f"{folder} does not fit this backbone: {error}") from error
+
+
+def sides_of(layer: nn.Module) -> tuple[int, int]:
+    """Count the outputs and inputs of a layer's matrix; those of a convolution's kernel lie in a row."""
+    inputs = inputs_of(layer) // getattr(layer, "groups", 1) * math.prod(getattr(layer, "kernel_size", (1,)))
+    return width_of(layer), inputs
+
+
+def _methods_of(peft_type: str) -> str:
+    names = [name for name in registry.names("method") if registry.node("method", name).get("peft_type") == peft_type]
+    return f"; choose method={' or '.join(names)}" if names else ", and no method is of that type"

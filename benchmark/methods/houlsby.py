@@ -10,9 +10,8 @@ from torch import nn
 from benchmark.backbones import roles
 from benchmark.methods.bottleneck import Bottleneck, add_bottleneck, add_to_map, unfit
 from benchmark.methods.invertible import Inversion
+from benchmark.methods.layers import modules_with, train, width_of
 from benchmark.methods.native import Native, freeze
-from benchmark.methods.places import chosen, train, width_of
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -24,8 +23,6 @@ PLACES = ("back",)  # section 2.1: after the projection back to the input size, 
 class Houlsby(Native):
     """Adapters after every attention and every feed-forward sub-layer."""
 
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Houlsby et al. 2019, arXiv 1902.00751"
     compiles: ClassVar[bool] = True
 
     bottleneck: int
@@ -40,7 +37,7 @@ class Houlsby(Native):
         freeze(model)
         if self.norms:
             train(model, cell.backbone.family, ["norm"])
-        for module in chosen(model, cell.backbone.family, PLACES).values():
+        for module in modules_with(model, cell.backbone.family, PLACES).values():
             module.adapter = Bottleneck(width_of(module), self.bottleneck, self.activation).to(module.weight)
             module.register_forward_hook(add_to_map if isinstance(module, nn.Conv2d) else add_bottleneck)
         return model

@@ -16,8 +16,8 @@ from benchmark.backbones import roles
 from benchmark.backbones.blocks import blocks_of
 from benchmark.errors import InputError
 from benchmark.methods.bottleneck import unfit
+from benchmark.methods.layers import modules_with
 from benchmark.methods.native import Native, Part
-from benchmark.methods.places import chosen
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -74,14 +74,14 @@ class Inversion(Native):
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         model, family = super().attach(model, cell), cell.backbone.family
-        weight = next(iter(chosen(model, family, ["embedding"]).values())).weight
+        weight = next(iter(modules_with(model, family, ["embedding"]).values())).weight
         if weight.shape[1] % 2:
             raise InputError(f"embeddings of width {weight.shape[1]} have no halves to couple: choose another method")
         first = model.get_submodule(blocks_of(model, family)[0])
         first.coupling = Coupling(weight.shape[1] // 2, self.inversion, self.activation).to(weight)
         first.register_forward_pre_hook(couple, with_kwargs=True)
         if not cell.kind.new_head:
-            for head in chosen(model, family, ["head"]).values():
+            for head in modules_with(model, family, ["head"]).values():
                 head.coupling = first.coupling
                 head.register_forward_pre_hook(undo)
         return model

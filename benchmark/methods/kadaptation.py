@@ -10,7 +10,7 @@ all weights, and there is no bias.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -18,7 +18,6 @@ from torch import nn
 from benchmark.errors import InputError
 from benchmark.methods.native import Part
 from benchmark.methods.weights import Rewrite, Rewriting
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -51,9 +50,6 @@ class Kronecker(Part):
 @dataclass(frozen=True, kw_only=True)
 class KAdaptation(Rewriting):
     """A sum of Kronecker products on every chosen weight."""
-
-    category: ClassVar[Category] = Category.REPARAMETERISED
-    paper: ClassVar[str] = "He et al. 2022, arXiv 2203.16329"
 
     terms: int  # n: how many, and the size of each A_i
     rank: int  # of u_i v_i^T

@@ -7,7 +7,7 @@ mixture, softmax-weighted, goes to the head.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,10 +16,10 @@ from transformers.activations import ACT2FN
 from benchmark.backbones import roles
 from benchmark.backbones.blocks import blocks_of
 from benchmark.errors import near
+from benchmark.methods.layers import modules_with, width_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import chosen, width_of
 from benchmark.methods.side import added
-from benchmark.types import Category, Input
+from benchmark.types import Input
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -79,9 +79,6 @@ def add_layers(encoder: nn.Module, _: tuple, output: Any) -> Any:
 class LEAdapter(Native):
     """E-adapters, L-adapters, or both; then the last layer, which the mixture reads at once, has no E-adapter."""
 
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Otake et al. 2023, arXiv 2212.02780"
-
     e_bottleneck: int | None  # null: no E-adapters
     l_bottleneck: int | None  # null: no L-adapters
     activation: str
@@ -102,9 +99,9 @@ class LEAdapter(Native):
         family = cell.backbone.family
         blocks = blocks_of(model, family)
         if self.norms:
-            for name, module in chosen(model, family, ["norm"]).items():
+            for name, module in modules_with(model, family, ["norm"]).items():
                 module.requires_grad_(any(name.startswith(f"{block}.") for block in blocks))
-        downs = list(chosen(model, family, ["down"]).values())
+        downs = list(modules_with(model, family, ["down"]).values())
         if self.e_bottleneck:
             for down in downs[:-1] if self.l_bottleneck else downs:
                 down.e_adapter = Encoder(width_of(down), self.e_bottleneck, self.activation).to(down.weight)

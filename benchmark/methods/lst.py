@@ -9,7 +9,7 @@ copy of the backbone, here at random; and what it gives replaces the last state,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from benchmark.errors import InputError
 from benchmark.methods import side
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.types import Category, Kind
+from benchmark.types import Kind
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -127,9 +127,6 @@ def give(encoder: nn.Module, _: tuple, kwargs: dict[str, Any], output: Any) -> N
 @dataclass(frozen=True, kw_only=True)
 class LadderSideTuning(Native):
     """Train the side network alone: the backbone keeps no activations for a backward pass."""
-
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Sung et al. 2022, arXiv 2206.06522"
 
     reduction: int  # the width over that of the side network
     expansion: int  # inside a layer of the side network

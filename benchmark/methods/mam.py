@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from benchmark.backbones import roles
 from benchmark.methods.bottleneck import add_sides, unfit
 from benchmark.methods.native import Native, freeze
-from benchmark.methods.prefixes import DEPARTS, HEADS, add_prefixes
-from benchmark.types import Category
+from benchmark.methods.prefixes import CHANGED_OUTPUT, HEADS, add_prefixes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
 class Mam(Native):
     """Prefix-tuning from an MLP and scaled parallel adapters, together."""
 
-    category: ClassVar[Category] = Category.HYBRID
-    paper: ClassVar[str] = "He et al. 2022, arXiv 2110.04366"
-    departs: ClassVar[str | None] = DEPARTS
+    changes_output_at_init: ClassVar[str | None] = CHANGED_OUTPUT
 
     length: int
     prefix_bottleneck: int

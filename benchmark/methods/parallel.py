@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from benchmark.backbones import roles
 from benchmark.methods.bottleneck import add_sides, unfit
 from benchmark.methods.invertible import Inversion
 from benchmark.methods.native import Native, freeze
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Parallel(Native):
     """An adapter beside every feed-forward."""
-
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "He et al. 2022, arXiv 2110.04366"
 
     bottleneck: int
     activation: str
@@ -47,5 +43,3 @@ class ParallelInv(Inversion, Parallel):
 @dataclass(frozen=True, kw_only=True)
 class AdaptFormer(Parallel):
     """A small scale, and the residual stream is read before its norm, as in the paper's code."""
-
-    paper: ClassVar[str] = "Chen et al. 2022, arXiv 2205.13535"

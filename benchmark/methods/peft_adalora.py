@@ -10,7 +10,6 @@ import peft
 import torch
 
 from benchmark.methods.hf_peft import Peft
-from benchmark.methods.peft_options import configuration
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,13 +47,13 @@ class AdaLora(Peft):
             return f"method.rank={config.init_r}: must be more than method.options.target_r={config.target_r}"
         return None
 
-    def configuration(self, cell: Cell, names: list[str]) -> peft.PeftConfig:
+    def library_options(self, cell: Cell) -> dict[str, Any]:
         steps = cell.budget.steps
-        schedule = {"tinit": int(self.warmup * steps), "tfinal": int(self.settled * steps)}
-        return configuration(self.peft_type, self.rank, schedule | self.options, cell, names)
+        return {"tinit": int(self.warmup * steps), "tfinal": int(self.settled * steps), **self.options}
 
-    def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        return _regularised(super().attach(model, cell))
+    def corrected(self, model: nn.Module) -> nn.Module:
+        model.base_model.__class__ = Regularised
+        return model
 
     def after_step(self, model: nn.Module, step: int) -> None:
         model.base_model.update_and_allocate(step)  # by the gradients of this step
@@ -62,7 +61,7 @@ class AdaLora(Peft):
     def progress(self, model: nn.Module) -> dict[str, torch.Tensor]:
         allocator, pattern = model.base_model.rankallocator, model.peft_config["default"].rank_pattern
         gathered = {f"{kind}.{n}": t for kind in GATHERED for n, t in getattr(allocator, kind).items()}
-        return gathered | {f"rank_pattern.{name}": torch.tensor(kept) for name, kept in (pattern or {}).items()}
+        return gathered | {f"rank_pattern.{name}": torch.tensor(ranks) for name, ranks in (pattern or {}).items()}
 
     def resume(self, model: nn.Module, progress: dict[str, torch.Tensor]) -> None:
         parts: dict[str, dict[str, torch.Tensor]] = {kind: {} for kind in (*GATHERED, "rank_pattern")}
@@ -79,11 +78,3 @@ class AdaLora(Peft):
         """Write all of E: the state that is kept may be older than the last pruning, which the library would apply."""
         model.peft_config["default"].rank_pattern = None
         super().save(model, folder)
-
-    def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
-        return _regularised(super().restore(model, folder, cell))
-
-
-def _regularised(model: nn.Module) -> nn.Module:
-    model.base_model.__class__ = Regularised
-    return model

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from peft.tuners.boft import layer as library
 
 from benchmark.methods.hf_peft import Peft
-from benchmark.types import Category
 
 
 class Diagonal:
@@ -22,8 +20,8 @@ class Diagonal:
     def apply(blocks: torch.Tensor) -> torch.Tensor:
         """Lay blocks of shape (factors, count, size, size) along the diagonals of (factors, all, all)."""
         factors, count, size, _ = blocks.shape
-        places = torch.eye(count, device=blocks.device, dtype=blocks.dtype)
-        return torch.einsum("fcij,cd->fcidj", blocks, places).reshape(factors, count * size, count * size)
+        ones = torch.eye(count, device=blocks.device, dtype=blocks.dtype)
+        return torch.einsum("fcij,cd->fcidj", blocks, ones).reshape(factors, count * size, count * size)
 
 
 library.FastBlockDiag = Diagonal
@@ -33,5 +31,3 @@ library.get_fbd_cuda = lambda: True
 @dataclass(frozen=True, kw_only=True)
 class Boft(Peft):
     """BOFT without a compiler."""
-
-    category: ClassVar[Category] = Category.REPARAMETERISED

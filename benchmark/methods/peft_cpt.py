@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import peft
 import torch
 
 from benchmark.methods.hf_peft import Peft
-from benchmark.methods.peft_options import configuration
 from benchmark.types import IGNORED, Kind
 
 if TYPE_CHECKING:
@@ -46,10 +44,9 @@ class Cpt(Peft):
             return f"CPT puts questions and answers into one sequence, {cell.backbone.family} reads two"
         return super().conflict(cell)
 
-    def configuration(self, cell: Cell, names: list[str]) -> peft.PeftConfig:
+    def library_options(self, cell: Cell) -> dict[str, Any]:
         kinds = [LABEL] + [QUESTION] * (self.tokens - 1)
-        options = {**self.options, "cpt_token_ids": [0] * self.tokens, "cpt_tokens_type_mask": kinds}
-        return configuration(self.peft_type, self.rank, options, cell, names)
+        return {**self.options, "cpt_token_ids": [0] * self.tokens, "cpt_tokens_type_mask": kinds}
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:

@@ -12,17 +12,16 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from benchmark.errors import InputError
-from benchmark.methods.hf_peft import Peft
+from benchmark.methods.peft_lora import Lora
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
-class Eva(Peft):
+class Eva(Lora):
     """Every layer keeps the same rank (rho = 1 in section 3.3), so that the size does not depend on the data."""
 
-    paper: ClassVar[str] = "Paischer et al. 2024, arXiv 2410.07170"
     calibrates: ClassVar[bool] = True
 
     batches: int  # to look at

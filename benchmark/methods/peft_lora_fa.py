@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from benchmark.methods.hf_peft import Peft
+from benchmark.methods.peft_lora import Lora
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraFa(Peft):
+class LoraFa(Lora):
     """LoRA without the gradient of A, hence without the inputs that it needs."""
-
-    paper: ClassVar[str] = "Zhang et al. 2023, arXiv 2308.03303"
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         model = super().attach(model, cell)

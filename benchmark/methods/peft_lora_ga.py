@@ -18,8 +18,8 @@ from torch import nn
 
 from benchmark.errors import InputError
 from benchmark.methods.fitted import fitted_head
-from benchmark.methods.hf_peft import Peft
-from benchmark.methods.places import inputs_of, width_of
+from benchmark.methods.layers import inputs_of, width_of
+from benchmark.methods.peft_lora import Lora
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -28,10 +28,9 @@ START = "start.safetensors"  # where A and B began: what the weights miss
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraGa(Peft):
+class LoraGa(Lora):
     """LoRA whose first step is as near to that of full fine-tuning as its rank allows."""
 
-    paper: ClassVar[str] = "Wang et al. 2024, arXiv 2407.05000"
     calibrates: ClassVar[bool] = True
 
     batches: int  # whose gradient is taken

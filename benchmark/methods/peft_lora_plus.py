@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from benchmark.methods.hf_peft import Peft
+from benchmark.methods.peft_lora import Lora
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraPlus(Peft):
+class LoraPlus(Lora):
     """The learning rate is that of B."""
-
-    paper: ClassVar[str] = "Hayou et al. 2024, arXiv 2402.12354"
 
     ratio: float  # of B's learning rate to A's: lambda in the paper
 

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 CONFIGS = {kind.value: config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
 TASK_TYPES = {Kind.CAUSAL_LM: "CAUSAL_LM", Kind.SEQ2SEQ: "SEQ_2_SEQ_LM"}
-RANK_FIELDS = {"ADALORA": "init_r", "OSF": "effective_rank"}  # where it is not r
-BLOCKS = {"SHADOW"}  # wrap whole blocks, all of them
-UNTARGETED = {"ADAPTION_PROMPT", "XLORA"} | BLOCKS  # like prompts, these wrap no module that plays a role
+RANKS = ("init_r", "r", "effective_rank")  # what types call their rank; of two the first counts
 OURS = {  # fields of a PEFT configuration that follow from the cell
     "target_modules": "method.targets",
     "feedforward_modules": "method.targets",
@@ -33,12 +31,11 @@ OURS = {  # fields of a PEFT configuration that follow from the cell
 }
 # What a type draws with a seed of its own: the same in every cell, were it not for us
 SEEDS = ("random_seed", "projection_prng_key", "proj_seed", "projection_seed", "random_loc_seed")
-GATHERED = ("eva", "lora_ga", "corda", "loftq")  # starts of LoRA that the library computes from data, or for few bits
 
 
-def untargeted(peft_type: str) -> bool:
-    """Say whether a type wraps no module that method.targets could name."""
-    return peft_type in UNTARGETED or issubclass(CONFIGS[peft_type], peft.PromptLearningConfig)
+def prepends(peft_type: str) -> bool:
+    """Say whether a type puts virtual tokens in front of what a network reads."""
+    return issubclass(CONFIGS[peft_type], peft.PromptLearningConfig)
 
 
 def trains_heads(peft_type: str) -> bool:
@@ -59,7 +56,7 @@ def configuration(
         values[_rank_field(peft_type)] = rank
     if chosen:
         values["target_modules"] = chosen
-    if "feedforward_modules" in fields:  # IA3 scales what these read: f(W_up x); of all others what they give
+    if "feedforward_modules" in fields:  # scaled is what these read, f(W_up x), and of all others what they give
         values["feedforward_modules"] = [name for name in chosen if roles.plays(name, cell.backbone.family, ["down"])]
     if "fan_in_fan_out" in fields and roles.FAMILIES[cell.backbone.family].projection == "Conv1D":
         values["fan_in_fan_out"] = True
@@ -68,7 +65,7 @@ def configuration(
     return CONFIGS[peft_type](**values)
 
 
-def wrong_options(peft_type: str, rank: int | None, options: dict[str, Any]) -> str | None:
+def wrong_options(peft_type: str, rank: int | None, options: dict[str, Any], prepended: int) -> str | None:
     """Give the reason why the library would not know an option or its value, or None."""
     config, rank_field = CONFIGS[peft_type], _rank_field(peft_type)
     hints = typing.get_type_hints(config)
@@ -88,9 +85,7 @@ def wrong_options(peft_type: str, rank: int | None, options: dict[str, Any]) -> 
     for key, (value, hint) in given.items():
         if not fits(value, hint):
             return f"{key}={value}: {peft_type} wants {wording(hint)}, not {type(value).__name__}"
-    if (start := options.get("init_lora_weights")) in GATHERED:
-        return f"method.options.init_lora_weights={start}: what it starts from is not gathered here (try method=eva)"
-    if "num_virtual_tokens" in known and peft_type != "CPT" and not options.get("num_virtual_tokens"):
+    if "num_virtual_tokens" in known and not prepended:
         return f"method.options.num_virtual_tokens: {peft_type} needs a number of at least 1"
     return None
 
@@ -117,4 +112,5 @@ def wording(hint: Any) -> str:
 
 
 def _rank_field(peft_type: str) -> str:
-    return RANK_FIELDS.get(peft_type, "r")
+    fields = {field.name for field in dataclasses.fields(CONFIGS[peft_type])}
+    return next((name for name in RANKS if name in fields), "r")

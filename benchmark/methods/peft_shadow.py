@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from peft.tuners.shadow.layers import ShadowLayer
 
+from benchmark.backbones.blocks import blocks_of
 from benchmark.methods.hf_peft import Peft
+from benchmark.types import Kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +24,15 @@ class Shadow(Peft):
     """The small network reads the frozen one's embeddings; its own are not trained, nor what nothing reads."""
 
     shards: ClassVar[bool] = False
+
+    def misplaced(self, cell: Cell) -> str | None:
+        if cell.kind != Kind.CAUSAL_LM:
+            return f"SHADOW runs beside a decoder alone, {cell.backbone.family} is no such network"
+        return super().misplaced(cell)
+
+    def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
+        """Find the blocks, all of which it wraps."""
+        return {name: model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)}
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         model = super().attach(model, cell)

@@ -11,13 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import peft
 import torch
 from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
 
 from benchmark.errors import InputError
 from benchmark.methods.hf_peft import Peft
-from benchmark.methods.peft_options import configuration
 from benchmark.types import Kind
 
 if TYPE_CHECKING:
@@ -46,9 +44,8 @@ class TrainableTokens(Peft):
             return f"TRAINABLE_TOKENS: encoder, decoder and head of {cell.backbone.family} share one embedding"
         return super().conflict(cell)
 
-    def configuration(self, cell: Cell, names: list[str]) -> peft.PeftConfig:
-        options = {**self.options, "token_indices": list(range(self.tokens))}
-        return configuration(self.peft_type, self.rank, options, cell, names)
+    def library_options(self, cell: Cell) -> dict[str, Any]:
+        return {**self.options, "token_indices": list(range(self.tokens))}
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
         found = super().layers(model, cell)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from benchmark.backbones import roles
 from benchmark.methods.bottleneck import Bottleneck, add_to_block, add_to_map, ends, unfit
 from benchmark.methods.invertible import Inversion
+from benchmark.methods.layers import width_of
 from benchmark.methods.native import Native, freeze
-from benchmark.methods.places import width_of
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -24,9 +23,6 @@ class Pfeiffer(Native):
 
     That is AdapterHub's `seq_bn` in blocks that norm first; where the norm comes last, AdapterHub norms once more.
     """
-
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Pfeiffer et al. 2021, arXiv 2005.00247"
 
     bottleneck: int
     activation: str

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.backbones import roles
 from benchmark.methods.native import Native, freeze
-from benchmark.methods.prefixes import DEPARTS, HEADS, add_prefixes
-from benchmark.types import Category
+from benchmark.methods.prefixes import CHANGED_OUTPUT, HEADS, add_prefixes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
 class PrefixTuning(Native):
     """Learned keys and values before every attention's own."""
 
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Li and Liang 2021, arXiv 2101.00190"
-    departs: ClassVar[str | None] = DEPARTS
+    changes_output_at_init: ClassVar[str | None] = CHANGED_OUTPUT
 
     length: int
     bottleneck: int | None  # of the MLP that the prefix comes from; null: the prefix itself is trained

@@ -18,12 +18,12 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from benchmark.backbones import roles
 from benchmark.backbones.blocks import NUMBER
 from benchmark.errors import InputError
+from benchmark.methods.layers import inputs_of, modules_with, width_of
 from benchmark.methods.native import Part
-from benchmark.methods.places import chosen, inputs_of, width_of
 
 INTERFACE = "prefixed"
 HEADS = ("query", "key", "value")
-DEPARTS = "what is prepended is attended to from the first step on"
+CHANGED_OUTPUT = "what is prepended is attended to from the first step on"
 
 
 class Trunk(Part):
@@ -127,7 +127,7 @@ def add_prefixes(model: nn.Module, family: str, length: int, bottleneck: int | N
     context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     if context is not None and length > context:
         raise InputError(f"method.length={length}: this {family} network reads {context} positions")
-    projections, trunks = chosen(model, family, HEADS), {}
+    projections, trunks = modules_with(model, family, HEADS), {}
     for name, projection in projections.items():
         place = name.rpartition(".")[0]
         attention = model.get_submodule(place)

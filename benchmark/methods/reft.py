@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,9 +20,9 @@ from torch.nn.utils import parametrizations
 from benchmark.backbones import roles
 from benchmark.backbones.blocks import blocks_of
 from benchmark.errors import InputError
+from benchmark.methods.layers import width_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import width_of
-from benchmark.types import IGNORED, Category, Input, Kind
+from benchmark.types import IGNORED, Input, Kind
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -83,9 +83,6 @@ def note_input(reader: nn.Module, _: tuple, given: dict[str, Any], answers: bool
 @dataclass(frozen=True, kw_only=True)
 class Reft(Native):
     """An intervention after each block, of an encoder-decoder the encoder's: its input is what the encoder reads."""
-
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Wu et al. 2024, arXiv 2404.03592"
 
     rank: int
     first: int  # positions from the start of the input

@@ -13,9 +13,9 @@ from torch import nn
 from benchmark.backbones import roles
 from benchmark.backbones.blocks import blocks_of
 from benchmark.errors import InputError
+from benchmark.methods.layers import modules_with, width_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import chosen, width_of
-from benchmark.types import Category, Kind
+from benchmark.types import Kind
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -63,8 +63,6 @@ def leave(block: nn.Module, _: tuple, output: Any) -> Any:
 class SalientChannels(Native):
     """Tune the channels that are largest on the training data, as many as the width over `share`."""
 
-    category: ClassVar[Category] = Category.SELECTIVE
-    paper: ClassVar[str] = "Zhao et al. 2024, arXiv 2309.08513"
     calibrates: ClassVar[bool] = True
 
     share: int  # the paper's 8: an eighth of the channels
@@ -86,7 +84,7 @@ class SalientChannels(Native):
                 f"this {family} network norms after its branches: no residual state enters the feed-forward"
             )
         freeze(model)
-        norms, downs = (chosen(model, family, [role]) for role in ("norm", "down"))
+        norms, downs = (modules_with(model, family, [role]) for role in ("norm", "down"))
         for name in blocks_of(model, family):
             block = model.get_submodule(name)
             width = next(width_of(module) for place, module in downs.items() if place.startswith(f"{name}."))

@@ -10,7 +10,7 @@ from torch import nn
 from benchmark.backbones import roles
 from benchmark.backbones.blocks import blocks_of
 from benchmark.errors import InputError
-from benchmark.methods.places import chosen, width_of
+from benchmark.methods.layers import modules_with, width_of
 from benchmark.types import Input
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def blocks_before(end: nn.Module, model: nn.Module, cell: Cell) -> list[nn.Modul
 
 def width_in(model: nn.Module, cell: Cell) -> int:
     """Count the channels of the states."""
-    return width_of(next(reversed(chosen(model, cell.backbone.family, ("down",)).values())))
+    return width_of(next(reversed(modules_with(model, cell.backbone.family, ("down",)).values())))
 
 
 def last_state(output: Any) -> torch.Tensor:

@@ -14,7 +14,6 @@ from torch import nn
 
 from benchmark.methods import side
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -51,9 +50,7 @@ def mix(end: nn.Module, _: tuple, output: Any) -> Any:
 class SideTuning(Native):
     """Train the copy and the mixture: no gradient goes through the frozen network."""
 
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Zhang et al. 2020, arXiv 1912.13503"
-    departs: ClassVar[str | None] = "half of the last state is the side network's from the first step on"
+    changes_output_at_init: ClassVar[str | None] = "half of the last state is the side network's from the first step on"
 
     def conflict(self, cell: Cell) -> str | None:
         if not cell.kind.new_head:

@@ -15,7 +15,6 @@ from torch.nn.utils import parametrize
 from benchmark.methods.fitted import fitted_head
 from benchmark.methods.native import Part
 from benchmark.methods.weights import Rewrite, Rewriting
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +50,6 @@ class Entries(Part):
 class Sparse(Rewriting):
     """Train the entries of the highest scores over all chosen weights together; how many is fixed."""
 
-    category: ClassVar[Category] = Category.SELECTIVE
     calibrates: ClassVar[bool] = True
 
     density: float  # share of each weight's entries that count towards the number in all

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar
 from benchmark.backbones import roles
 from benchmark.methods.gains import fold, scale
 from benchmark.methods.native import Native, freeze
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,8 +26,6 @@ NO_OPERATION = {"embedding", "head"}
 class SSF(Native):
     """Scale and shift after each linear layer, convolution and norm that has a role."""
 
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Lian et al. 2022, arXiv 2210.08823"
     mergeable: ClassVar[bool] = True
 
     def conflict(self, cell: Cell) -> str | None:

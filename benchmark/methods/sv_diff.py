@@ -6,14 +6,12 @@ delta begins at zero. What is added to W is computed, not W' itself, so that the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import nn
 
 from benchmark.methods.native import Part
 from benchmark.methods.weights import Rewriting
-from benchmark.types import Category
 
 
 class Factors(nn.Module):
@@ -41,9 +39,6 @@ class Spectrum(Part):
 @dataclass(frozen=True, kw_only=True)
 class SVDiff(Rewriting):
     """Shift the singular values of every chosen weight; a convolution's kernel is flattened."""
-
-    category: ClassVar[Category] = Category.REPARAMETERISED
-    paper: ClassVar[str] = "Han et al. 2023, arXiv 2303.11305"
 
     scale: float
 

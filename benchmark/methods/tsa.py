@@ -18,9 +18,8 @@ from torch.nn.utils import parametrize
 
 from benchmark.backbones import roles
 from benchmark.errors import InputError
+from benchmark.methods.layers import modules_with
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import chosen
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -54,8 +53,6 @@ def align(encoder: nn.Module, _: tuple, features: torch.Tensor) -> torch.Tensor:
 class TSA(Native):
     """Adapters of the 3 x 3 convolutions in residual blocks, and the alignment if wanted."""
 
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Li et al. 2022, arXiv 2107.00358"
     mergeable: ClassVar[bool] = True
 
     alignment: bool
@@ -71,7 +68,7 @@ class TSA(Native):
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         """Raises InputError where no convolution is 3 x 3, or the features of two partners are mixed."""
         freeze(model)
-        found = chosen(model, cell.backbone.family, ["conv"]).values()
+        found = modules_with(model, cell.backbone.family, ["conv"]).values()
         spatial = [module for module in found if module.kernel_size == (3, 3)]
         if not spatial:
             raise InputError(f"this {cell.backbone.family} network has no 3 x 3 convolution, which TSA stands beside")

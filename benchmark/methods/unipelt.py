@@ -14,10 +14,9 @@ from torch import nn
 
 from benchmark.backbones import roles
 from benchmark.methods.bottleneck import Bottleneck, add_to_block, ends, unfit
+from benchmark.methods.layers import inputs_of, unshared_modules_with, width_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import inputs_of, width_of, wrapped
-from benchmark.methods.prefixes import DEPARTS, HEADS, Gate, add_prefixes
-from benchmark.types import Category
+from benchmark.methods.prefixes import CHANGED_OUTPUT, HEADS, Gate, add_prefixes
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -50,9 +49,7 @@ def add_update(module: nn.Module, inputs: tuple[torch.Tensor, ...], h: torch.Ten
 class UniPELT(Native):
     """Three methods, and gates that learn which of them helps."""
 
-    category: ClassVar[Category] = Category.HYBRID
-    paper: ClassVar[str] = "Mao et al. 2022, arXiv 2110.07577"
-    departs: ClassVar[str | None] = DEPARTS
+    changes_output_at_init: ClassVar[str | None] = CHANGED_OUTPUT
 
     targets: list[str]  # roles, of LoRA
     rank: int
@@ -70,7 +67,7 @@ class UniPELT(Native):
         freeze(model)
         family = cell.backbone.family
         add_prefixes(model, family, self.length, self.prefix_bottleneck, gated=True)
-        for module in wrapped(model, family, self.targets).values():
+        for module in unshared_modules_with(model, family, self.targets).values():
             inputs = inputs_of(module)
             module.update = Gated(inputs, low_rank(inputs, width_of(module), self.rank)).to(module.weight)
             module.register_forward_hook(add_update)

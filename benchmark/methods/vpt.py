@@ -18,7 +18,6 @@ from torch import nn
 from benchmark.backbones import roles
 from benchmark.backbones.blocks import blocks_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.types import Category
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -52,9 +51,7 @@ def remove(block: nn.Module, _: tuple, states: torch.Tensor, start: int, count: 
 class VPT(Native):
     """Prompt tokens at the first block, or at every block."""
 
-    category: ClassVar[Category] = Category.ADDITIVE
-    paper: ClassVar[str] = "Jia et al. 2022, arXiv 2203.12119"
-    departs: ClassVar[str | None] = "the learnt tokens are attended to from the first step on"
+    changes_output_at_init: ClassVar[str | None] = "the learnt tokens are attended to from the first step on"
 
     tokens: int
     deep: bool

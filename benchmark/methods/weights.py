@@ -11,8 +11,8 @@ from torch.nn.utils import parametrize
 from transformers.pytorch_utils import Conv1D
 
 from benchmark.backbones import roles
+from benchmark.methods.layers import unshared_modules_with
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.places import wrapped
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class Rewriting(Native):
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)
-        for module in wrapped(model, cell.backbone.family, self.targets).values():
+        for module in unshared_modules_with(model, cell.backbone.family, self.targets).values():
             transposed = isinstance(module, Conv1D)  # GPT-2's weights are inputs x outputs
             weight = module.weight.detach()
             change = self.change(weight.T if transposed else weight.flatten(1)).to(weight)

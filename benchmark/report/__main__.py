@@ -8,6 +8,8 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+from benchmark.config import registry
+from benchmark.errors import InputError
 from benchmark.records.folders import PUBLISHED, RUNS
 from benchmark.report import across, claimed, cost_tables, frame, markup, overview, tables, verdicts, views
 from benchmark.report.drawing import press
@@ -15,7 +17,7 @@ from benchmark.report.drawing.material import Material, material
 from benchmark.report.page import build as site
 from benchmark.report.page.contents import Board, Report
 
-USAGE = """usage: python -m benchmark.report [results=DIR]
+USAGE = """usage: python -m benchmark.report [results=DIR] [plugins=DIR]
 
 Reads the published sets in DIR/published and your own records in DIR/runs, and rebuilds from them
   DIR/runs.csv      one row per run
@@ -35,10 +37,15 @@ def main(arguments: list[str]) -> int:
         print(USAGE)
         return 0
     results = Path("results")
+    try:
+        arguments = registry.use(arguments)
+    except InputError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key != "results" or not value:
-            print(f"{argument}: the report takes results=DIR and nothing else", file=sys.stderr)
+            print(f"{argument}: the report takes results=DIR, plugins=DIR and nothing else", file=sys.stderr)
             return 2
         results = Path(value)
     with warnings.catch_warnings(record=True) as caught:

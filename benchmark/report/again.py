@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import shlex
@@ -10,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmark.config.registry import entry
+from benchmark.config.registry import names as names_in
 from benchmark.config.trials import draw, set_knob
 from benchmark.identity import NO_CHOICE
 from benchmark.records import Record
-from benchmark.report import facts
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NOT_SAID = {"_target_", "name", "data", *NO_CHOICE}  # no choice, or said by another word
 SCALARS = ("phase", "trial", "until", "fraction", "seed_sample", "seed_init", "seed_order", "size", "size_of")
 SEEDS = ("seed=", "seed_")
@@ -60,22 +59,16 @@ def words(record: Record) -> list[str]:
     return said + list(_changes(recorded, entry("data", data), "data", config))
 
 
-@functools.cache
-def entry(group: str, name: str) -> dict[str, Any]:
-    """Read one configuration; nothing where there is none of that name any more."""
-    path = CONFIGS / group / f"{name}.yaml"
-    known = re.fullmatch(r"\w+", name) and path.is_file()
-    return facts.read(path) if known else {}
-
-
 def _name(config: dict[str, Any], noun: str) -> str:
     return str((config.get(noun) or {}).get("name"))
 
 
 def _data(config: dict[str, Any], own: str) -> str:
-    """Name the data by its class and its description: the record does not say under which name it was chosen."""
+    """Name the data; where a record has no name of it, by class and description."""
     recorded = (config.get("task") or {}).get("data") or {}
-    others = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
+    if "name" in recorded:
+        return str(recorded["name"])
+    others = names_in("data")
     keys = ("_target_", "description")
     same = [n for n in (own, *others) if [entry("data", n).get(k) for k in keys] == [recorded.get(k) for k in keys]]
     return next(iter(same), own)

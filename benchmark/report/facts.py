@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
+from benchmark.config.registry import read
 from benchmark.errors import MalformedError
 
+__all__ = ["make", "read", "rows"]
+
 Made = TypeVar("Made")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read one mapping from YAML or JSON. Raises MalformedError."""
-    try:
-        if path.suffix == ".json":
-            content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)  # NaN is no number
-        else:
-            content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # what looks like a reference is text
-    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
-        raise MalformedError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict):
-        raise MalformedError(f"{path}: holds no mapping")
-    return content
 
 
 def rows(path: Path, content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from benchmark.report import facts
+from benchmark.config import registry
+from benchmark.config.registry import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-TABLE = ROOT / "results" / "capabilities.csv"
 STORED = ROOT / "benchmark" / "backbones"  # the embedded checkpoints lie there
 ANSWERS = {  # class of a backbone -> the kinds of answer by which the table knows its networks
     "transformer.CausalLM": "causal_lm",
@@ -23,7 +19,6 @@ ANSWERS = {  # class of a backbone -> the kinds of answer by which the table kno
     "protein.ProteinEncoder": "classify regress tag",
     "speech.Speech": "classify regress tag ctc",
 }
-SPELT = {"m2m_100": "nllb", "vision_transformer": "vit", "swin_transformer": "swin"}  # in names of checkpoints
 
 
 @dataclass(frozen=True)
@@ -37,17 +32,14 @@ class Capable:
 
 def names(noun: str) -> list[str]:
     """List what a folder of configurations offers."""
-    return sorted(file.stem for file in (ROOT / "configs" / noun).glob("*.yaml"))
+    return registry.names(noun)
 
 
 @cache
 def described(noun: str, name: str) -> Mapping[str, Any]:
     """Read the configuration of a task or backbone; of a task, its own backbone stands under that key."""
-    content = facts.read(ROOT / "configs" / noun / f"{name}.yaml")
-    if noun != "task":
-        return content
-    chosen = {key: value for entry in content["defaults"] for key, value in entry.items()}
-    return content["task"] | {"backbone": chosen["override /backbone"]}
+    node = registry.node(noun, name)
+    return node | {"backbone": registry.defaults(name)["backbone"]} if noun == "task" else node
 
 
 def domain(backbone: str) -> str:
@@ -72,8 +64,8 @@ def alike(task: str, others: set[str]) -> list[str]:
 def table() -> dict[str, dict[str, dict[str, str]]]:
     """Read the capabilities: network -> method -> its row."""
     found: dict[str, dict[str, dict[str, str]]] = {}
-    with TABLE.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
+    for path in registry.capability_tables():
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
             found.setdefault(row["network"], {})[row["method"]] = row
     return found
 
@@ -83,23 +75,8 @@ def networks(backbone: str) -> list[str]:
     node = described("backbone", backbone)
     answers = ANSWERS[".".join(node["_target_"].split(".")[-2:])]
     known = [name for name, rows in table().items() if answers in {row["kinds"] for row in rows.values()}]
-    checkpoint = node["checkpoint"]
-    config = STORED / checkpoint / "config.json"
-    if config.is_file():
-        content = json.loads(config.read_text(encoding="utf-8"))
-        words = content.get("model_type") or content.get("architecture")
-    else:
-        words = f"{backbone} {node['description']}" if checkpoint == "???" else checkpoint
-    text = _letters(words)
-    marks = {name: {_letters(name.split()[0]), _letters(SPELT.get(name, name.split()[0]))} for name in known}
-    named = {name: max((m for m in marks[name] if m in text), key=len, default="") for name in known}
-    # mt5 is no t5, though its name holds that
-    longest = [n for n, m in named.items() if m and not any(m != other and m in other for other in named.values())]
-    return longest or known
-
-
-def _letters(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    architecture = registry.fact("backbone", backbone, "architecture")
+    return [name for name in known if name.split()[0] == architecture] or known
 
 
 def capable(backbone: str) -> dict[str, Capable]:

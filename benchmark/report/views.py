@@ -47,7 +47,7 @@ def budget(record: Record) -> str:
 
 
 def _grid(record: Record) -> tuple[str, str]:
-    return record.task, WRITE(record.config.get("budget"))
+    return record.task, WRITE(record.choices.get("budget"))
 
 
 def _of(record: Record, tuning: list[Record], known: dict[str, int | None]) -> list[str]:

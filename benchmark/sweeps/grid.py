@@ -8,18 +8,16 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 
 from benchmark.cell import Cell
+from benchmark.config import registry
 from benchmark.config.compose import (
-    CONFIGS,
     GRID,
     RUN_OPTIONS,
     SWEEP,
@@ -30,6 +28,7 @@ from benchmark.config.compose import (
     resolved,
 )
 from benchmark.config.halving import below, lay_out
+from benchmark.config.registry import CONFIGS
 from benchmark.config.trials import SELECTED
 from benchmark.engine.device import device_of
 from benchmark.errors import InputError, VacantPlaceError
@@ -69,6 +68,7 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 def expand(arguments: Sequence[str]) -> Sweep:
     """Lay out the cells of a command: a named grid, and the user's overrides, which win. Raises InputError."""
+    registry.use(arguments)
     overrides = [override for override in arguments if override not in SWEEP]
     grids = [override.partition("=")[2] for override in overrides if _key(override) == GRID]
     options = [o for o in overrides if _key(o) in RUN_OPTIONS or _key(o).startswith("hydra")]
@@ -91,7 +91,7 @@ def expand(arguments: Sequence[str]) -> Sweep:
 
 def of_grid(name: str, part: str) -> list[str]:
     """Read a part of a named grid as overrides."""
-    grid: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / GRID / f"{name}.yaml"))
+    grid = registry.entry(GRID, name)
     lists = {key: value if isinstance(value, list) else [value] for key, value in grid.get(part, {}).items()}
     return [f"{key}={','.join(map(str, values))}" for key, values in lists.items()]
 

@@ -12,7 +12,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmark.config.compose import CONFIGS
+from benchmark.config import registry
+from benchmark.config.compose import searched
+from benchmark.config.registry import CONFIGS
 from benchmark.engine.device import device_of
 from benchmark.errors import LeaseHeldError, RunFailedError, story
 from benchmark.sweeps import screen
@@ -30,9 +32,11 @@ def launch(arguments: list[str], statuses: list[int]) -> None:
 
     @hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
+        if config.plugins:  # a worker does not know them yet
+            registry.add(config.plugins)
         run_cells(unpacked(config.cells), options_of(config), statuses)
 
-    before, sys.argv = sys.argv, [sys.argv[0], *arguments]  # Hydra reads them from nowhere else
+    before, sys.argv = sys.argv, [sys.argv[0], *arguments, *searched()]  # Hydra reads them from nowhere else
     try:
         job()
     except (HydraException, OmegaConfBaseException):

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmark.config import registry
+
 HERE = Path(__file__).resolve().parents[1]
 READ = (HERE.parent / "configs", HERE, HERE.parent / "tasks")  # what overrides are composed from
 SOURCES = (".yaml", ".py", ".safetensors", ".json")
@@ -37,7 +39,7 @@ class OverrideCache:
     """A file of lines that any number of workers add to; a line that is cut short is not read."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "runs" / ".cells" / f"{stamp()}.jsonl"
+        self.path = folder / "runs" / ".cells" / f"{stamp(registry.plugins())}.jsonl"
         self._known: dict[str, Entry] | None = None
 
     def get(self, overrides: Sequence[str]) -> Entry | None:
@@ -75,10 +77,10 @@ def key(overrides: Sequence[str]) -> str:
 
 
 @functools.cache
-def stamp() -> str:
+def stamp(plugins: tuple[Path, ...]) -> str:
     """Hash configurations, code and shipped files: after a change, overrides may compose to another cell."""
     digest = hashlib.sha256()
-    for folder in READ:
+    for folder in (*READ, *plugins):
         for path in sorted(p for p in folder.rglob("*") if p.suffix in SOURCES):
             digest.update(path.relative_to(folder).as_posix().encode())
             if path.suffix in (".yaml", ".py"):

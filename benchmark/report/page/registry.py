@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ast
 import csv
-import functools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.report import facts
-from benchmark.report.again import CONFIGS, entry
+from benchmark.config.registry import ROOT, entry, names, path, plugins
+from benchmark.identity import FACTS
 
-ROOT = CONFIGS.parent
-PAPER = re.compile(r" \(([^()]*\d{4}[^()]*)\)\.?$")  # the end of a description: who, when, where
+NOT_SHOWN = {"_target_", "description", "sized_by", "facts", *FACTS}
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 LIBRARY = "benchmark.methods.hf_peft."  # its docstring speaks of every type
 
@@ -41,17 +39,16 @@ class Method:
 def method(name: str, capability: list[dict[str, str]]) -> Method:
     """Collect what is known of a method; of one that is not configured any more, its name."""
     content = entry("method", name)
-    text = str(content.get("description", ""))
-    paper = found[1] if (found := PAPER.search(text)) else ""
+    paper = str(content.get("paper", ""))
     arxiv = found[1] if (found := ARXIV.search(paper)) else ""
-    shown = {key: value for key, value in content.items() if key not in ("_target_", "description", "sized_by")}
+    shown = {key: value for key, value in content.items() if key not in NOT_SHOWN}
     return Method(
         name=name,
-        what=PAPER.sub(".", text),
+        what=str(content.get("description", "")),
         paper=paper,
         arxiv=arxiv,
-        category=categories().get(name, ""),
-        formula=formulas().get(name, ""),
+        category=str(content.get("category", "")),
+        formula=str(content.get("formula", "")),
         remarks=remarks(str(content.get("_target_", ""))),
         settings=shown,
         capability=tuple(row for row in capability if row.get("method") == name),
@@ -60,24 +57,7 @@ def method(name: str, capability: list[dict[str, str]]) -> Method:
 
 def methods() -> list[str]:
     """List the configured methods."""
-    return sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
-
-
-@functools.cache
-def formulas() -> dict[str, str]:
-    """Read the formula of each method."""
-    return facts.read(Path(__file__).with_name("formulas.yaml"))
-
-
-@functools.cache
-def categories() -> dict[str, str]:
-    """Read each method's category off the page of methods, which is made with the classes at hand."""
-    path, found, category = ROOT / "docs" / "methods.md", {}, ""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        category = line[3:] if line.startswith("## ") else category
-        if row := re.match(r"\| `(\w+)` \| \w", line):
-            found.setdefault(row[1], category.lower())
-    return found
+    return names("method")
 
 
 def remarks(target: str) -> tuple[str, ...]:
@@ -94,16 +74,11 @@ def remarks(target: str) -> tuple[str, ...]:
 
 def capabilities(results: Path) -> list[dict[str, str]]:
     """Read what the probe saw; nothing where there is no such table."""
-    path = results / "capabilities.csv"
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    tables = [results / "capabilities.csv", *(folder / "capabilities.csv" for folder in plugins())]
+    return [row for table in tables if table.is_file() for row in csv.DictReader(table.read_text("utf-8").splitlines())]
 
 
 def card(task: str) -> str:
     """Read the card of a task, without its title and the marks of the audit."""
-    path = CONFIGS / "task" / f"{task}.md"
-    if not re.fullmatch(r"\w+", task) or not path.is_file():
-        return ""
-    return re.sub(r"\A# .*\n|<!--.*?-->", "", path.read_text(encoding="utf-8"))
+    file = path("task", task, ".md")
+    return re.sub(r"\A# .*\n|<!--.*?-->", "", file.read_text(encoding="utf-8")) if file else ""

@@ -22,7 +22,7 @@ def inputs_of(module: nn.Module) -> int:
     return next(getattr(module, name) for name in ("nx", "in_features", "in_channels") if hasattr(module, name))
 
 
-def chosen(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
+def modules_with(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
     """Find the modules that play these roles, by name. Raises InputError where there are none."""
     modules = dict(model.named_modules())
     try:
@@ -34,12 +34,12 @@ def chosen(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn
     return {name: modules[name] for name in found}
 
 
-def wrapped(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
+def unshared_modules_with(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
     """Find them, to change what they compute. Raises InputError also where one shares its weight with another.
 
     The other would not change with it until both are merged, and where nobody calls the one, nothing is trained.
     """
-    found = chosen(model, family, wanted)
+    found = modules_with(model, family, wanted)
     holders: dict[nn.Parameter, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         for parameter in module.parameters(recurse=False):
@@ -56,7 +56,7 @@ def wrapped(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, n
 
 def train(model: nn.Module, family: str, wanted: Sequence[str]) -> None:
     """Let the modules that play these roles be trained. Raises InputError where there are none."""
-    for module in chosen(model, family, wanted).values():
+    for module in modules_with(model, family, wanted).values():
         module.requires_grad_(True)
 
 

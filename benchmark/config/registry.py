@@ -1,0 +1,164 @@
+"""The registry: a name is a YAML file in a folder of configs/. The only reader of that folder; no torch, no Hydra."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from benchmark.errors import InputError, MalformedError, near
+from benchmark.identity import CLASS, NO_CHOICE, recorded_classes
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs"
+GROUPS = ("task", "method", "backbone", "budget", "data")
+PLUGINS = "plugins"  # the run option that names a folder of configurations and modules outside the project
+
+_folders: tuple[Path, ...] = (CONFIGS,)  # with those that use() adds to this process
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read one mapping from YAML or JSON. Raises MalformedError."""
+    try:
+        if path.suffix == ".json":
+            content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)  # NaN is no number
+        else:
+            content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # what looks like a reference is text
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        raise MalformedError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise MalformedError(f"{path}: holds no mapping")
+    return content
+
+
+def plugins() -> tuple[Path, ...]:
+    """List the folders that plugins= named."""
+    return tuple(folder.parent for folder in _folders[1:])
+
+
+def names(group: str) -> list[str]:
+    """List what a group offers; reading none of the files, this takes no time."""
+    return sorted(file.stem for folder in _folders for file in (folder / group).glob("*.yaml"))
+
+
+def capability_tables() -> list[Path]:
+    """List the tables of what runs where: the project's, and those made for plug-ins."""
+    return [path for folder in (ROOT / "results", *plugins()) if (path := folder / "capabilities.csv").is_file()]
+
+
+def path(group: str, name: str, suffix: str = ".yaml") -> Path | None:
+    """Find the file of a name, or None."""
+    files = (folder / group / f"{name}{suffix}" for folder in _folders if re.fullmatch(r"\w+", name))
+    return next((file for file in files if file.is_file()), None)
+
+
+def entry(group: str, name: str) -> dict[str, Any]:
+    """Read the file of a name; nothing where there is none."""
+    file = path(group, name)
+    return _read_once(file) if file else {}
+
+
+def node(group: str, name: str) -> dict[str, Any]:
+    """Read the node that a name stands for: of a task the part of its own."""
+    content = entry(group, name)
+    return content.get(group, content)
+
+
+def fact(group: str, name: str, key: str) -> str:
+    """Give a fact of a name, such as its category, paper or description; nothing where none is known."""
+    return str(node(group, name).get(key) or "")
+
+
+def descriptions(group: str) -> dict[str, str]:
+    """Describe every name of a group, with its paper."""
+    return {name: described(fact(group, name, "description"), fact(group, name, "paper")) for name in names(group)}
+
+
+def described(text: str, paper: str) -> str:
+    """Cite a paper at the end of a description."""
+    return f"{text.removesuffix('.')} ({paper})." if paper else text
+
+
+def defaults(task: str) -> dict[str, str]:
+    """Name the data and the backbone that a task brings."""
+    chosen = {key: value for line in entry("task", task).get("defaults", ()) for key, value in line.items()}
+    return {group: str(chosen.get(f"override /{group}")) for group in ("data", "backbone")}
+
+
+@functools.cache
+def _read_once(file: Path) -> dict[str, Any]:
+    return read(file)
+
+
+def buildable(group: str, recorded: dict[str, Any]) -> dict[str, Any]:
+    """Turn the node of a record, of whatever age, into one that build() takes. Raises InputError.
+
+    A class path of a record is looked up, never imported: it must be one that the registry has or had.
+    """
+    name, given = recorded.get("name"), recorded.get(CLASS)
+    known = [n for n in names(group) if given in (node(group, n).get(CLASS), recorded_classes()[group].get(n))]
+    if given is None:
+        known = [n for n in names(group) if n == name]
+    if not known:
+        what = f"{group} {name!r}" if given is None else f"{group}.{CLASS}: {given!r}"
+        raise InputError(f"{what} is unknown here: a {group} of another version, or one for plugins=DIR")
+    ours = node(group, name if name in known else known[0])
+    later = recorded_classes()["later"].get(group, {}).get(name, {})
+    facts = {key: value for key, value in ours.items() if key in NO_CHOICE}
+    values = {key: value for key, value in recorded.items() if key not in ("name", CLASS)}
+    return {CLASS: ours[CLASS], **facts, **later, **values}
+
+
+def named(group: str, name: str | None, class_path: str) -> dict[str, str]:
+    """Give what a record says of a node's class: its name alone, where that stands for this class."""
+    said = {} if name is None else {"name": name}
+    return said if name and node(group, name).get(CLASS) == class_path else {**said, CLASS: class_path}
+
+
+def use(arguments: Sequence[str]) -> list[str]:
+    """Take plugins=DIR out of a command and add its folder to this process. Raises InputError."""
+    for word in arguments:
+        if word.startswith(f"{PLUGINS}="):
+            add(word.partition("=")[2])
+    return [word for word in arguments if not word.startswith(f"{PLUGINS}=")]
+
+
+def add(folder: str | Path) -> None:
+    """Add a folder with configs/ and Python modules, all of which are imported. Raises InputError."""
+    global _folders
+    place = Path(folder).expanduser().resolve()
+    if place / "configs" in _folders:
+        return
+    where = f"{PLUGINS}={folder}"
+    if not (place / "configs").is_dir():
+        raise InputError(f"{where}: no folder with configs/ inside")
+    groups = {path.name for path in (place / "configs").iterdir() if path.is_dir()}
+    if wrong := sorted(groups - {*GROUPS, "sweep"}):
+        raise InputError(f"{where}: configs/{wrong[0]}: no such group{near(wrong[0], GROUPS)}")
+    for group in sorted(groups):
+        for file in sorted((place / "configs" / group).glob("*.yaml")):
+            if path(group, file.stem):
+                raise InputError(f"{where}: {group}={file.stem} is taken, choose another name")
+    modules = sorted(file.stem for file in place.glob("*.py"))
+    for module in modules:
+        if importlib.util.find_spec(module):
+            raise InputError(f"{where}: a module {module} exists elsewhere, choose another name")
+    sys.path.append(str(place))
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    except Exception as error:
+        sys.path.remove(str(place))
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{where}: {module}.py cannot be imported ({reason})") from error
+    _folders += (place / "configs",)

@@ -1,0 +1,47 @@
+"""What the library's virtual tokens need before they are right: positions, and room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import peft
+
+from benchmark.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CONTEXT = ("max_position_embeddings", "n_positions")  # what architectures call the longest input
+
+
+class CountingPositions(peft.PeftModelForCausalLM):
+    """A decoder that generates at the positions it was trained at.
+
+    The library drops position ids in generate(), so that padding on the left stood between the virtual tokens and the
+    text, and an answer depended on the other examples of its batch.
+    """
+
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        inputs = super().prepare_inputs_for_generation(*args, **kwargs)
+        read = inputs["input_ids"] if inputs.get("inputs_embeds") is None else inputs["inputs_embeds"]
+        if inputs.get("attention_mask") is not None:  # left out where nothing is padded
+            positions = inputs["attention_mask"].long().cumsum(1) - 1
+            inputs["position_ids"] = positions.clamp(min=0)[:, -read.shape[1] :]
+        return inputs
+
+
+def count_positions(model: nn.Module) -> nn.Module:
+    """Let a decoder with virtual tokens count positions in generate() as in training."""
+    if type(model) is peft.PeftModelForCausalLM:
+        model.__class__ = CountingPositions
+    return model
+
+
+def refuse_crowded(config: peft.PeftConfig, network: Any) -> None:
+    """Refuse virtual tokens that leave no position for a text. Raises InputError."""
+    limit = next((getattr(network, name) for name in CONTEXT if getattr(network, name, None)), None)
+    tokens = getattr(config, "num_virtual_tokens", None)
+    if limit and tokens and tokens >= limit:
+        raise InputError(
+            f"method.options.num_virtual_tokens={tokens} leaves no room in a context of {limit} positions: choose less"
+        )
