@@ -1,6 +1,7 @@
 """Tiny checkpoints for the toy data, built once per session: nothing here needs a network or a pretrained file."""
 
 import atexit
+import functools
 import os
 import shutil
 import tempfile
@@ -31,7 +32,8 @@ disable_progress_bar()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--families", default="one per kind", choices=["one per kind", "all"], help="of the gate")
+    families = ["one per kind", "others", "all"]
+    parser.addoption("--families", default=families[0], choices=families, help="whose networks the gate takes")
     parser.addoption("--added", help="a folder with methods of its own, for the gate")
 
 
@@ -125,6 +127,7 @@ def toy_cell(tiny_causal, tiny_seq2seq):
 
     backbones = {"causal_lm": (tiny_causal, "text_generation"), "seq2seq": (tiny_seq2seq, "nmt")}
 
+    @functools.cache  # composing takes longer than most of what tests ask of a cell
     def make(kind, method, *words):
         folder, task = backbones[kind]
         chosen = [f"task={task}", f"method={method}", f"backbone={kind}", "data=toy", "budget=smoke"]

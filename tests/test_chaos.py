@@ -20,7 +20,7 @@ from benchmark.report import __main__ as report_command
 from benchmark.sweeps.lease import Lease
 
 ROOT = Path(__file__).parents[1]
-KILLS = 50
+KILLS = int(os.environ.get("CHAOS_KILLS", "50"))
 TIMES = ("_seconds", "_bytes", "_per_second", "_per_step", "_per_example", "_unmerged", "_merged", "restarts")
 
 

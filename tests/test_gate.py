@@ -1,12 +1,14 @@
 """The gate: what every method must hold on every architecture that it does not refuse.
 
-`pytest` runs one network per kind, `pytest --families all` every one.
+`pytest` runs one network per kind, `pytest --families others` all further ones, `pytest --families all` every one. A
+pair of method and network is one test, and each claim about it a subtest.
 """
 
+import copy
 import csv
 import math
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -33,13 +35,6 @@ def method(name):
 
 
 @cache
-def place(name, network):
-    """Put the method on the network, with its smallest knobs where the default ones are too large for one so tiny."""
-    where = cell(network, method(name), KINDS.get(network))
-    return replace(where, method=smallest(where.method)) if where.conflict() else where
-
-
-@cache
 def known():
     rows = csv.DictReader(CAPABILITIES.open()) if CAPABILITIES.exists() else []
     return {(row["method"], row["network"]): row for row in rows}
@@ -48,36 +43,20 @@ def known():
 def runs(name, network):
     """Look the pair up; a method that nobody has probed yet is asked itself."""
     row = known().get((name, network))
-    return row["status"] == "runs" if row else place(name, network).conflict() is None
-
-
-ASKED = {  # of which methods a test asks something; of all where it is not named
-    "test_merged_is_the_same_network": lambda name: method(name).mergeable,
-    "test_compiles": lambda name: method(name).compiles,
-    "test_learns_without_its_head": lambda name: name not in ("frozen", "head"),  # nothing is left that could learn
-    "test_two_halves_make_a_whole": lambda name: name != "frozen",
-    "test_recomputing_activations_changes_nothing": lambda name: name != "frozen" and method(name).recomputes,
-}
-
-
-COSTLY = ("test_compiles",)  # seconds for each pair: without --families all, on one network
-
-
-def pytest_generate_tests(metafunc):
-    if "network" in metafunc.fixturenames:
-        one_per_kind = ONE_PER_KIND[:1] if metafunc.function.__name__ in COSTLY else ONE_PER_KIND
-        networks = NETWORKS if metafunc.config.getoption("families") == "all" else one_per_kind
-        choose = ASKED.get(metafunc.function.__name__, lambda name: True)
-        pairs = [(m, n) for m in names_in("method") if choose(m) for n in networks if runs(m, n)]
-        metafunc.parametrize(("name", "network"), pairs, ids=["-".join(pair) for pair in pairs])
+    return row["status"] == "runs" if row else Pair(name, network).cell.conflict() is None
 
 
 def kind(network):
     return KINDS.get(network) or NETWORKS[network][2][0]
 
 
-def fresh(network):
+@cache
+def built(network):
     return bare(network, kind(network))
+
+
+def fresh(network):
+    return copy.deepcopy(built(network))
 
 
 def data(network, **options):
@@ -88,13 +67,37 @@ def stream(network):
     return (data(network, seed=seed) for seed in range(10**6))
 
 
-def attached(name, network):
-    torch.manual_seed(0)
-    where = place(name, network)
-    model = where.method.attach(fresh(network), where)
-    if where.method.calibrates:
-        where.method.calibrate(model, stream(network), where)
-    return model
+class Pair:
+    """A method on a network: attached once and copied for each claim, and trained once."""
+
+    def __init__(self, name, network):
+        self.name, self.network, self.method = name, network, method(name)
+
+    @cached_property
+    def cell(self):
+        """Take the smallest knobs where the default ones are too large for a network so tiny."""
+        where = cell(self.network, self.method, KINDS.get(self.network))
+        return replace(where, method=smallest(where.method)) if where.conflict() else where
+
+    @cached_property
+    def _attached(self):
+        torch.manual_seed(0)
+        model = self.cell.method.attach(fresh(self.network), self.cell)
+        if self.cell.method.calibrates:
+            self.cell.method.calibrate(model, stream(self.network), self.cell)
+        return model
+
+    @cached_property
+    def trained(self):
+        model = self.attached()
+        if trainable(model):
+            for _ in steps(model, self, 3):
+                pass
+        return model.eval()
+
+    def attached(self):
+        torch.manual_seed(0)
+        return copy.deepcopy(self._attached)
 
 
 def logits(model, network, seed=5):
@@ -110,26 +113,17 @@ def trainable(model):
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def steps(model, name, network, number, lr=0.05):
-    """Train as the loop does; yield the gradients of each step, and the number of the step."""
-    where = place(name, network)
-    training_mode(model, where)
-    optimizer = torch.optim.AdamW(where.method.groups(model, lr), lr=lr, weight_decay=0.0)
-    for number_, inputs in zip(range(1, number + 1), stream(network), strict=False):
+def steps(model, pair, number, lr=0.05):
+    """Train as the loop does; yield the gradients of each step."""
+    training_mode(model, pair.cell)
+    optimizer = torch.optim.AdamW(pair.cell.method.groups(model, lr), lr=lr, weight_decay=0.0)
+    for step, inputs in zip(range(1, number + 1), stream(pair.network), strict=False):
         model(**inputs).loss.backward()
         torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
         optimizer.step()
-        where.method.after_step(model, number_)
+        pair.cell.method.after_step(model, step)
         yield {key: p.grad for key, p in trainable(model).items()}
         optimizer.zero_grad()
-
-
-def trained(name, network, number=3):
-    model = attached(name, network)
-    if trainable(model):
-        for _ in steps(model, name, network, number):
-            pass
-    return model.eval()
 
 
 # FRoD puts each weight together from single-precision factors. On tiny T5 decoders its shared basis is so badly
@@ -137,69 +131,199 @@ def trained(name, network, number=3):
 ROUNDED = {("frod", "t5"): 1e-4, ("frod", "mt5"): 1e-4}
 
 
-def test_begins_as_the_bare_network(name, network):
-    start, expected = logits(attached(name, network), network), logits(fresh(network), network)
-    if method(name).changes_output_at_init:
+def begins_as_the_bare_network(pair, _):
+    network = pair.network
+    start, expected = logits(pair.attached(), network), logits(fresh(network), network)
+    if pair.method.changes_output_at_init:
         assert torch.isfinite(start).all()
         assert not torch.equal(start, expected), "it says that it departs, and does not"
     else:
-        close(start, expected, ROUNDED.get((name, network), 1e-5))
+        close(start, expected, ROUNDED.get((pair.name, network), 1e-5))
 
 
-def test_trains_exactly_what_it_says(name, network):
-    model = attached(name, network)
+def trains_exactly_what_it_says(pair, _):
+    model = pair.attached()
     before = {key: tensor.clone() for key, tensor in [*model.named_parameters(), *model.named_buffers()]}
     alive = set()
     if trainable(model):
-        for gradients in steps(model, name, network, 10):
+        for gradients in steps(model, pair, 10):
             alive |= {key for key, g in gradients.items() if g is not None and g.abs().max() > 0}
-    assert not trainable(model).keys() - alive - dead(name, network), "never got a gradient"
+    row = known().get((pair.name, pair.network))
+    dead = set(row["dead"].split()) if row else set()  # what the table of capabilities reports
+    assert not trainable(model).keys() - alive - dead, "never got a gradient"
     frozen = {key: p for key, p in model.named_parameters() if not p.requires_grad}
-    if not method(name).trains_buffers:
+    if not pair.method.trains_buffers:
         frozen |= dict(model.named_buffers())
     assert [key for key, tensor in frozen.items() if not torch.equal(tensor, before[key])] == []
 
 
-def dead(name, network):
-    """Name what the table of capabilities reports as never having had a gradient."""
-    row = known().get((name, network))
-    return set(row["dead"].split()) if row else set()
+def trains_as_many_parameters_as_the_formula(pair, _):
+    if (pair.name, pair.network) in COUNTS:  # each method has a formula on its main networks
+        model = pair.attached()
+        counted = sum(p.numel() for key, p in trainable(model).items() if ".new_head." not in f".{key}")
+        assert counted == COUNTS[pair.name, pair.network]
 
 
-def test_trains_as_many_parameters_as_the_formula(name, network):
-    if (name, network) not in COUNTS:
-        pytest.skip("no formula for this pair; each method has one on its main networks")
-    counted = sum(p.numel() for key, p in trainable(attached(name, network)).items() if ".new_head." not in f".{key}")
-    assert counted == COUNTS[name, network]
-
-
-@pytest.mark.parametrize("name", names_in("method"))
-def test_has_a_formula_wherever_the_readme_s_tests_look(name):
-    assert [n for n in ONE_PER_KIND if runs(name, n) and (name, n) not in COUNTS] == []
-
-
-def test_comes_back_from_its_file(name, network, tmp_path):
-    model = trained(name, network)
-    place(name, network).method.save(model, tmp_path)
-    assert {f.suffix for f in tmp_path.rglob("*") if f.is_file()} <= {".safetensors", ".json"}
-    restored = place(name, network).method.restore(fresh(network), tmp_path, place(name, network))
+def comes_back_from_its_file(pair, folder):
+    model, method, network = pair.trained, pair.cell.method, pair.network
+    method.save(model, folder)
+    assert {f.suffix for f in folder.rglob("*") if f.is_file()} <= {".safetensors", ".json"}
+    restored = method.restore(fresh(network), folder, pair.cell)
     close(logits(restored, network), logits(model, network), 1e-6)
 
 
-def test_merged_is_the_same_network(name, network):
-    model = trained(name, network)
+def merged_is_the_same_network(pair, _):
+    model, network = pair.trained, pair.network
     expected = logits(model, network)
-    merged = place(name, network).method.merge(model)
+    merged = pair.cell.method.merge(model)
     close(logits(merged, network), expected, 1e-4)
     shapes = {key: tensor.shape for key, tensor in merged.state_dict().items()}
-    assert shapes == {key: tensor.shape for key, tensor in fresh(network).state_dict().items()}
+    assert shapes == {key: tensor.shape for key, tensor in built(network).state_dict().items()}
 
 
-ROLES = [(network, role) for network in (*ONE_PER_KIND, "gpt2", "t5") for role in sorted(_roles(NETWORKS[network][0]))]
+def learns_without_its_head(pair, _):
+    frozen = loss(fresh(pair.network), pair.network)
+    reached = math.inf
+    for lr in (0.02, 0.2):
+        model = pair.attached()
+        for key, p in model.named_parameters():
+            if ".new_head." in f".{key}":
+                p.requires_grad_(False)
+        for number, _ in enumerate(steps(model, pair, 100, lr)):
+            if number % 5 == 4:
+                reached = min(reached, loss(model, pair.network))
+                training_mode(model, pair.cell)
+            if reached < 0.9 * frozen:
+                return
+    raise AssertionError(f"{reached:.3f} after 100 steps, the frozen network has {frozen:.3f}")
 
 
-@pytest.mark.parametrize(("where", "role"), ROLES, ids=["-".join(pair) for pair in ROLES])
-def test_an_adapter_of_any_role_is_trained_and_merged_or_refused(where, role):
+def loss(model, network):
+    with torch.no_grad():
+        return sum(model.eval()(**data(network, seed=-seed)).loss.item() for seed in range(1, 4)) / 3
+
+
+def computes_in_bf16(pair, _):
+    model, plain, inputs = pair.attached(), fresh(pair.network), data(pair.network)
+    training_mode(model, pair.cell)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(**inputs).loss
+        rounded = plain(**inputs).loss.item()
+    if found.requires_grad:
+        found.backward()
+    slack = 0.1 + 2 * abs(rounded - plain(**inputs).loss.item())  # what rounding does to the bare network
+    assert found.item() == pytest.approx(model(**inputs).loss.item(), rel=0.1, abs=slack)
+    assert all(torch.isfinite(p.grad).all() for p in trainable(model).values() if p.grad is not None)
+
+
+def gradients(model, *batches):
+    """Accumulate over batches, each weighted by its share of what is asked; noise is the same every time."""
+    torch.manual_seed(0)
+    counts = [items(inputs) for inputs in batches]
+    for inputs, count in zip(batches, counts, strict=True):
+        (model(**inputs).loss * (count / sum(counts))).backward()
+    found = {key: p.grad.clone() for key, p in trainable(model).items() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+def items(inputs):
+    labels = inputs["labels"]
+    causal = labels.dtype == torch.long and labels.shape == inputs.get("input_ids", torch.empty(0)).shape
+    return max(int((labels[:, 1:] if causal else labels).ne(IGNORED).sum()), 1)
+
+
+def same(one, other, tolerance):
+    assert one.keys() == other.keys()
+    scale = max([1.0, *(g.abs().max().item() for g in other.values())])
+    for key in other:
+        torch.testing.assert_close(one[key], other[key], rtol=0, atol=tolerance * scale, msg=key)
+
+
+def two_halves_make_a_whole(pair, _):
+    model = pair.attached()
+    model.eval()  # statistics of a batch are not those of its halves
+    whole = data(pair.network)
+    halves = [{key: tensor[part] for key, tensor in whole.items()} for part in (slice(0, 2), slice(2, 4))]
+    if NETWORKS[pair.network][2][0] == Kind.SEQ2SEQ:  # there every position of the answers counts
+        weights = [half["labels"].ne(IGNORED).sum() for half in halves]
+        assert weights[0] == weights[1]
+    assert trainable(model)
+    same(gradients(model, *halves), gradients(model, whole), 1e-4)
+
+
+def recomputing_activations_changes_nothing(pair, _):
+    model, network = pair.attached(), pair.network
+    training_mode(model, pair.cell)
+    expected = gradients(model, data(network))
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    encoder = getattr(inner, "encoder", inner)
+    if hasattr(encoder, "set_grad_checkpointing"):
+        encoder.set_grad_checkpointing(True)
+    else:
+        encoder = inner if kind(network) in (Kind.CAUSAL_LM, Kind.SEQ2SEQ) else encoder
+        encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    same(gradients(model, data(network)), expected, 1e-4)
+
+
+def compiles(pair, _):
+    model = pair.attached()
+    expected = logits(model, pair.network)
+    torch._dynamo.reset()
+    close(logits(torch.compile(model, backend="aot_eager"), pair.network), expected)
+
+
+CLAIMS = {  # -> the methods of which it is asked
+    begins_as_the_bare_network: lambda name: True,
+    trains_exactly_what_it_says: lambda name: True,
+    trains_as_many_parameters_as_the_formula: lambda name: True,
+    comes_back_from_its_file: lambda name: True,
+    learns_without_its_head: lambda name: name not in ("frozen", "head"),  # nothing is left that could learn
+    computes_in_bf16: lambda name: True,
+    two_halves_make_a_whole: lambda name: name != "frozen",
+    recomputing_activations_changes_nothing: lambda name: name != "frozen" and method(name).recomputes,
+    # last: merging takes a parametrisation off the class of its module, which all copies have in common
+    merged_is_the_same_network: lambda name: method(name).mergeable,
+}
+COSTLY = {compiles: lambda name: method(name).compiles}  # two seconds for each pair: not in one per kind
+
+
+def asked(name, network, families):
+    """List the claims that a run with these families checks of a pair."""
+    chosen = {} if families == "others" and network in ONE_PER_KIND else CLAIMS
+    chosen = chosen if families == "one per kind" else COSTLY | chosen
+    return [claim for claim, of in chosen.items() if of(name)]
+
+
+def pytest_generate_tests(metafunc):
+    if "claims" in metafunc.fixturenames:
+        families = metafunc.config.getoption("families")
+        networks = ONE_PER_KIND if families == "one per kind" else NETWORKS
+        pairs = [(name, network) for name in names_in("method") for network in networks if runs(name, network)]
+        found = [(*pair, claims) for pair in pairs if (claims := asked(*pair, families))]
+        metafunc.parametrize(("name", "network", "claims"), found, ids=["-".join(pair[:2]) for pair in found])
+
+
+def test_holds(name, network, claims, subtests, tmp_path):
+    pair = Pair(name, network)
+    for claim in claims:
+        with subtests.test(claim.__name__):
+            claim(pair, tmp_path)
+
+
+def test_has_a_formula_wherever_the_readme_s_tests_look():
+    pairs = {(name, n) for name in names_in("method") for n in ONE_PER_KIND if runs(name, n)}
+    assert pairs - COUNTS.keys() == set()
+
+
+@pytest.mark.parametrize("where", [*ONE_PER_KIND, "gpt2", "t5"])
+def test_an_adapter_of_any_role_is_trained_and_merged_or_refused(where, subtests):
+    for role in sorted(_roles(NETWORKS[where][0])):
+        with subtests.test(role):
+            check_role(where, role)
+
+
+def check_role(where, role):
     """Of tied weights one adapter would be merged into both, and what nobody calls has no gradient."""
     peft_type = "LN_TUNING" if role == "norm" else "LORA"
     fused = next((m.split() for m in FAMILIES[NETWORKS[where][0]].modules.values() if role in m.split()), [role])
@@ -224,99 +348,6 @@ def test_an_adapter_of_any_role_is_trained_and_merged_or_refused(where, role):
     assert silent == set()
     expected = logits(model, where)
     close(logits(on_role.merge(model), where), expected, 1e-4)
-
-
-def test_learns_without_its_head(name, network):
-    frozen = loss(fresh(network), network)
-    reached = math.inf
-    for lr in (0.02, 0.2):
-        model = attached(name, network)
-        for key, p in model.named_parameters():
-            if ".new_head." in f".{key}":
-                p.requires_grad_(False)
-        for number, _ in enumerate(steps(model, name, network, 100, lr)):
-            if number % 5 == 4:
-                reached = min(reached, loss(model, network))
-                training_mode(model, place(name, network))
-            if reached < 0.9 * frozen:
-                return
-    raise AssertionError(f"{reached:.3f} after 100 steps, the frozen network has {frozen:.3f}")
-
-
-def loss(model, network):
-    with torch.no_grad():
-        return sum(model.eval()(**data(network, seed=-seed)).loss.item() for seed in range(1, 4)) / 3
-
-
-def test_computes_in_bf16(name, network):
-    model, plain = attached(name, network), fresh(network)
-    training_mode(model, place(name, network))
-    with torch.autocast("cpu", torch.bfloat16):
-        found = model(**data(network)).loss
-        rounded = plain(**data(network)).loss.item()
-    if found.requires_grad:
-        found.backward()
-    slack = 0.1 + 2 * abs(rounded - plain(**data(network)).loss.item())  # what rounding does to the bare network
-    assert found.item() == pytest.approx(model(**data(network)).loss.item(), rel=0.1, abs=slack)
-    assert all(torch.isfinite(p.grad).all() for p in trainable(model).values() if p.grad is not None)
-
-
-def gradients(model, *batches_):
-    """Accumulate over batches, each weighted by its share of what is asked; noise is the same every time."""
-    torch.manual_seed(0)
-    counts = [items(inputs) for inputs in batches_]
-    for inputs, count in zip(batches_, counts, strict=True):
-        (model(**inputs).loss * (count / sum(counts))).backward()
-    found = {key: p.grad.clone() for key, p in trainable(model).items() if p.grad is not None}
-    model.zero_grad()
-    return found
-
-
-def items(inputs):
-    labels = inputs["labels"]
-    causal = labels.dtype == torch.long and labels.shape == inputs.get("input_ids", torch.empty(0)).shape
-    return max(int((labels[:, 1:] if causal else labels).ne(IGNORED).sum()), 1)
-
-
-def same(one, other, tolerance):
-    assert one.keys() == other.keys()
-    scale = max([1.0, *(g.abs().max().item() for g in other.values())])
-    for key in other:
-        torch.testing.assert_close(one[key], other[key], rtol=0, atol=tolerance * scale, msg=key)
-
-
-def test_two_halves_make_a_whole(name, network):
-    model = attached(name, network)
-    model.eval()  # statistics of a batch are not those of its halves
-    whole = data(network)
-    halves = [{key: tensor[part] for key, tensor in whole.items()} for part in (slice(0, 2), slice(2, 4))]
-    if NETWORKS[network][2][0] == Kind.SEQ2SEQ:  # there every position of the answers counts
-        weights = [half["labels"].ne(IGNORED).sum() for half in halves]
-        assert weights[0] == weights[1]
-    assert trainable(model)
-    same(gradients(model, *halves), gradients(model, whole), 1e-4)
-
-
-def test_recomputing_activations_changes_nothing(name, network):
-    model = attached(name, network)
-    training_mode(model, place(name, network))
-    expected = gradients(model, data(network))
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    encoder = getattr(inner, "encoder", inner)
-    if hasattr(encoder, "set_grad_checkpointing"):
-        encoder.set_grad_checkpointing(True)
-    else:
-        encoder = inner if kind(network) in (Kind.CAUSAL_LM, Kind.SEQ2SEQ) else encoder
-        encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    same(gradients(model, data(network)), expected, 1e-4)
-
-
-def test_compiles(name, network):
-    model = attached(name, network)
-    expected = logits(model, network)
-    torch._dynamo.reset()
-    compiled = torch.compile(model, backend="aot_eager")
-    close(logits(compiled, network), expected)
 
 
 def test_what_a_method_says_of_itself():

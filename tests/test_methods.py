@@ -1,14 +1,12 @@
-"""Each method trains exactly what it claims, starts where it should, and comes back from its file."""
+"""What the gate does not ask of methods: generation, files that do not fit, refusals, and published sizes."""
 
 import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import peft
 import pytest
 import torch
-from hydra.utils import get_class
-from omegaconf import OmegaConf
 from tiny_networks import SEQ2SEQ, batch, cell, network
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -17,7 +15,6 @@ from benchmark.backbones import roles
 from benchmark.capabilities.probe import method_of
 from benchmark.config.registry import names as names_in
 from benchmark.errors import InputError
-from benchmark.identity import FACTS
 from benchmark.methods import native
 from benchmark.methods.hf_peft import Peft
 from benchmark.methods.houlsby import Houlsby
@@ -37,52 +34,6 @@ LORA, DORA, IA3 = hf("LORA", 4, lora_alpha=8), hf("LORA", 4, lora_alpha=8, use_d
 PROMPT = hf("PROMPT_TUNING", targets=(), num_virtual_tokens=5, num_transformer_submodules=1)
 PREFIX = hf("PREFIX_TUNING", targets=(), num_virtual_tokens=5)
 
-# Width d = 16, feed-forward f = 24 (GPT-2: 64), keys and values of Llama 8, all heads of T5 together 8.
-COUNTS = {
-    # per layer q o 16->16, k v 16->8, gate up 16->24, down 24->16
-    ("lora", "llama"): (LORA, 2 * 4 * (2 * (16 + 16) + 2 * (16 + 8) + 3 * (16 + 24))),
-    ("lora", "gpt2"): (LORA, 2 * 4 * ((16 + 48) + (16 + 16) + 2 * (16 + 64))),
-    # encoder layer: 4 attention + 2 feed-forward; decoder layer: 8 + 2
-    ("lora", "mbart"): (LORA, 2 * 4 * (12 * (16 + 16) + 4 * (16 + 24))),
-    ("lora", "mt5"): (LORA, 2 * 4 * (12 * (16 + 8) + 6 * (16 + 24))),
-    # one magnitude per output
-    ("dora", "llama"): (DORA, 1856 + 2 * (16 + 8 + 8 + 16 + 24 + 24 + 16)),
-    ("dora", "gpt2"): (DORA, 2048 + 2 * (48 + 16 + 64 + 16)),
-    ("dora", "m2m_100"): (DORA, 4352 + 2 * (12 * 16 + 2 * (24 + 16))),
-    # keys and values, and what the down-projections read
-    ("ia3", "llama"): (IA3, 2 * (8 + 8 + 24)),
-    ("ia3", "gpt2"): (IA3, 2 * (48 + 64)),
-    ("ia3", "mbart"): (IA3, 2 * (6 * 16 + 2 * 24)),
-    ("prompt", "llama"): (PROMPT, 5 * 16),
-    ("prompt", "mbart"): (PROMPT, 5 * 16),
-    ("prompt", "t5"): (PROMPT, 5 * 16),
-    # tokens x layers x (key + value)
-    ("prefix", "llama"): (PREFIX, 5 * 2 * (8 + 8)),
-    ("prefix", "qwen3"): (PREFIX, 5 * 2 * (8 + 8)),
-    ("prefix", "gpt2"): (PREFIX, 5 * 2 * (16 + 16)),
-    ("prefix", "mbart"): (PREFIX, 5 * 2 * (16 + 16)),
-    ("prefix", "mt5"): (PREFIX, 5 * 2 * (8 + 8)),
-    # two adapters per Llama layer, 2 + 3 per mBART layer pair; each two matrices and two biases; then all norms
-    ("houlsby", "llama"): (HOULSBY, 4 * (2 * 16 * 4 + 4 + 16) + (2 * 2 + 1) * 16),
-    ("houlsby", "gpt2"): (HOULSBY, 4 * (2 * 16 * 4 + 4 + 16) + (2 * 2 + 1) * 32),
-    ("houlsby", "mbart"): (HOULSBY, 10 * (2 * 16 * 4 + 4 + 16) + (2 * 2 + 2 * 3 + 4) * 32),
-    ("houlsby", "t5"): (HOULSBY, 10 * (2 * 16 * 4 + 4 + 16) + (2 * 2 + 2 * 3 + 2) * 16),
-    ("bitfit", "gpt2"): (BITFIT, 2 * (2 * 16 + 48 + 16 + 64 + 16) + 16),
-    ("bitfit", "mbart"): (BITFIT, 2 * (9 * 16 + 2 * (24 + 16) + 5 * 16) + 4 * 16),
-    ("norm", "llama"): (NORM, (2 * 2 + 1) * 16),
-    ("norm", "qwen3"): (NORM, (2 * 2 + 1) * 16 + 2 * (8 + 8)),
-    ("norm", "gpt2"): (NORM, (2 * 2 + 1) * 2 * 16),
-    ("norm", "mbart"): (NORM, (2 * 2 + 2 * 3 + 4) * 2 * 16),
-    ("norm", "mt5"): (NORM, (2 * 2 + 2 * 3 + 2) * 16),
-    ("full", "llama"): (FULL, 2 * 50 * 16 + 2 * (2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 24) + 5 * 16),
-    # tied embedding counted once, 40 positions
-    ("full", "gpt2"): (FULL, (50 + 40) * 16 + 2 * (16 * 48 + 16 * 16 + 2 * 16 * 64 + 176) + 2 * 2 * 16 + 2 * 16),
-    ("frozen", "llama"): (FROZEN, 0),
-    ("frozen", "mbart"): (FROZEN, 0),
-}
-CASES = [pytest.param(method, family, count, id=f"{n}-{family}") for (n, family), (method, count) in COUNTS.items()]
-TRAINING = [case for case in CASES if case.values[0] is not FROZEN]
-
 
 def attached(method, family):
     assert method.conflict(cell(family)) is None
@@ -99,50 +50,6 @@ def step(model, lr=1e-2):
 def logits(model, **changes):
     with torch.no_grad():
         return model.eval()(**batch(seed=1) | changes).logits
-
-
-@pytest.mark.parametrize(("method", "family", "count"), CASES)
-def test_trains_as_many_parameters_as_the_formula(method, family, count):
-    model = attached(method, family)
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
-
-
-@pytest.mark.parametrize(("method", "family", "count"), TRAINING)
-def test_a_step_moves_what_is_trained_and_no_bit_of_the_rest(method, family, count):
-    model = attached(method, family)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    trainable = {id(p) for p in model.parameters() if p.requires_grad}
-    step(model)
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in trainable:
-            assert torch.equal(tensor, before[name]), f"{name} is frozen and moved"
-    moved = [name for name, p in model.named_parameters() if id(p) in trainable and not torch.equal(p, before[name])]
-    still = {name for name, p in model.named_parameters() if id(p) in trainable} - set(moved)
-    # Zero matrices stop the first gradient of their partners; a key's bias cancels in the softmax.
-    partners = ("lora_A", "adapter.down", "k_proj.bias")
-    assert moved
-    assert [name for name in still if not any(partner in name for partner in partners)] == []
-
-
-@pytest.mark.parametrize("family", ["llama", "gpt2", "mbart", "mt5"])
-@pytest.mark.parametrize("method", [LORA, DORA, IA3, HOULSBY], ids=["lora", "dora", "ia3", "houlsby"])
-def test_starts_as_the_identity(method, family):
-    exact = method is not DORA  # DoRA divides by a norm and multiplies by it again
-    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-4, "atol": 1e-5}
-    torch.testing.assert_close(logits(attached(method, family)), logits(network(family)), **tolerance)
-
-
-@pytest.mark.parametrize(("method", "family", "count"), CASES)
-def test_comes_back_from_its_file_on_a_fresh_backbone(method, family, count, tmp_path):
-    model = attached(method, family)
-    if count:
-        step(model, lr=0.1)
-        assert not torch.equal(logits(model), logits(attached(method, family)))
-    trained = logits(model)
-    method.save(model, tmp_path)
-    restored = method.restore(network(family), tmp_path, cell(family))
-    torch.testing.assert_close(logits(restored), trained, rtol=0, atol=1e-6)
-    assert list(tmp_path.glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2", "mbart", "m2m_100", "t5", "mt5"])
@@ -339,9 +246,3 @@ def test_llama_7b_trains_the_published_number_of_parameters(method, published):
     with torch.device("meta"):
         model = method.attach(LlamaForCausalLM(config), cell("llama"))
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == published
-
-
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
-def test_yaml_holds_every_field(path):
-    node = OmegaConf.to_container(OmegaConf.load(path))
-    assert node.keys() - FACTS == {"_target_"} | {field.name for field in fields(get_class(node["_target_"]))}

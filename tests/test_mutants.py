@@ -13,7 +13,7 @@ import yaml
 pytestmark = pytest.mark.mutants
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("benchmark", "configs", "scripts", "tasks", "tests", "pyproject.toml")  # by the tests that are named
+NEEDED = ("benchmark", "configs", "scripts", "tasks", "tests", "pyproject.toml", "results/capabilities.csv")
 OURS = ("PYTEST", "HF_HOME", "BENCHMARK_CACHE")  # what this run of pytest has set for itself begins so
 FAILED, LONGEST = 1, 300  # pytest's status where a test failed, unlike one that could not be run; seconds
 MUTANTS = {
@@ -28,14 +28,15 @@ FORKS.set_forkserver_preload(["peft", "hydra", "pandas", "scipy.stats", "sacrebl
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory):
-    """Copy what the tests need, once per worker; records are not among it."""
+    """Copy what the tests need, once per worker; no records are among it."""
     copy = tmp_path_factory.mktemp("tree")
     ignored = shutil.ignore_patterns("__pycache__")
     for name in NEEDED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, copy / name, ignore=ignored)
         else:
-            shutil.copy(ROOT / name, copy)
+            (copy / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
     return copy
 
 

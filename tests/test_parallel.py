@@ -91,6 +91,7 @@ def apart(one, other):
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CELLS if name not in ODD])
 def test_two_processes_give_what_one_gives(name, pairs):
     ((measured, rows, modules, held, _), weights), ((alone, answers, wrapped), expected) = pairs[name]
@@ -107,12 +108,14 @@ def test_two_processes_give_what_one_gives(name, pairs):
     assert losses[-1] < losses[0] - 0.1  # else equal weights would say little
 
 
+@pytest.mark.slow
 def test_a_mean_of_means_would_be_seen(pairs):
     ((measured, *_), weights), ((alone, *_), expected) = pairs["unweighted"]
     assert curve(measured) != pytest.approx(curve(alone), rel=1e-2)
     assert apart(weights, expected) > 1e-2
 
 
+@pytest.mark.slow
 def test_each_process_drops_out_by_itself_and_the_same_every_time(pairs):
     (((*_, seeds), weights), _), ((_, again), _) = pairs["dropout"], pairs["dropout again"]
     assert seeds == [0, 1]

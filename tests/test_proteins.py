@@ -35,7 +35,7 @@ SEQUENCES = ["MKTAYIAKQR", "GSHMLE", "ACDEFGHIKLMNPQRSTVWY"]
         ((3, 3), 5),
         ((4, 4), 69),
         ((5, 5), 1_081),  # directed Hamiltonian paths of the square, 8,648, by its 8 symmetries (OEIS A096969)
-        ((3, 3, 3), 103_346),  # Shakhnovich and Gutin 1990
+        pytest.param((3, 3, 3), 103_346, marks=pytest.mark.slow),  # Shakhnovich and Gutin 1990
     ],
 )
 def test_there_are_as_many_compact_folds_as_the_literature_says(shape, number):

@@ -1,6 +1,7 @@
 """Successive halving: which trials run on, what decides, and what it costs."""
 
 import dataclasses
+from functools import cache
 
 import pytest
 from test_trials import FINAL
@@ -19,11 +20,16 @@ EXTRA = BEYOND + EDGE
 WORDS = ["task=nmt", "method=lora", "budget=reference", "phase=tune"]
 
 
+@cache
+def choices(*words):
+    return choices_of(cell_of(["task=nmt", "method=lora", "budget=reference", *words]))
+
+
 def record(trial, loss, until=None, seed=0, taken=None, size=10):
     """Make a tuning record that took so many steps itself, a quarter of a second each."""
-    words = [*WORDS, f"seed={seed}", *([f"until={until}"] if until else [])]
-    values = {f"method.{knob}": value for knob, value in draw("lora", SEARCH, trial).items()}
-    config = choices_of(cell_of([*words, *(f"{k}={v}" for k, v in values.items())])) | {"trial": trial or None}
+    words = [f"seed={seed}", *([f"until={until}"] if until else [])]
+    words += [f"method.{knob}={value}" for knob, value in draw("lora", SEARCH, trial).items()]
+    config = choices("phase=tune", *words) | {"trial": trial or None}
     last, own = until or 120, taken or until or 120
     measured = [Measurement("train", "loss", 1.0, last), Measurement("cost", "trainable_params", size)]
     measured += [Measurement("valid", "loss", loss)] if loss is not None else []
@@ -55,10 +61,6 @@ def third(losses=((2, (1.0, 3.0)), (3, (1.5, 1.75)))):
 
 def tuning(records, search=SEARCH):
     return Tuning("lora", search, FINAL["config"]["budget"] | {"steps": 120, "evaluations": 4}, records)
-
-
-def final(*words):
-    return choices_of(cell_of(["task=nmt", "method=lora", "budget=reference", *words]))
 
 
 def test_the_rungs_and_the_winners_seeds_take_at_most_one_and_a_half_times_the_steps_of_four_short_trials():
@@ -128,7 +130,7 @@ def test_a_draw_that_cannot_run_loses_as_one_that_fails():
     records[3] = dataclasses.replace(records[3], status="skipped", reason="rank 32 does not fit", measurements=())
     assert tuning(records).entrants(1) == [2, 1, 0]
     found = select(
-        [*records, *second(((2, 1.5), (1, 2.5), (0, 4.5))), *third(((2, (1, 1)), (1, (2, 2))))], final(), SEARCH
+        [*records, *second(((2, 1.5), (1, 2.5), (0, 4.5))), *third(((2, (1, 1)), (1, (2, 2))))], choices(), SEARCH
     )
     assert (found.trial, found.trials) == (2, 5)
 
@@ -160,21 +162,21 @@ def test_only_a_winner_at_an_edge_has_a_trial_beyond_it():
     with pytest.raises(NoSelectionError, match=f"rung 3 of tuning is not complete: trial {EXTRA} lacks seed 0"):
         edge.standing(3)
     beyond = [record(EXTRA, loss, seed=seed) for seed, loss in enumerate((0.5, 0.75))]
-    assert select([*edge.records, *beyond], final(), SEARCH).trial == EXTRA
+    assert select([*edge.records, *beyond], choices(), SEARCH).trial == EXTRA
     worse = [record(EXTRA, None), record(EXTRA, 0.75, seed=1)]
-    assert select([*edge.records, *worse], final(), SEARCH).trial == EDGE
+    assert select([*edge.records, *worse], choices(), SEARCH).trial == EDGE
 
 
 def test_a_lower_loss_on_the_way_is_no_reason_to_choose_a_trial_that_was_dropped():
     records = [*first((0.1, 4, 3, 2, None, 6)), *second(), *third()]
-    found = select(records, final(), SEARCH)
+    found = select(records, choices(), SEARCH)
     assert (found.trial, found.loss, found.trials, found.seeds) == (3, 1.625, 6, (0, 1))
     assert found.steps == 6 * 30 + 3 * 30 + 2 * 60 + 2 * 120
     assert found.seconds == found.steps / 4
     stay = {r.run_id for r in records if r.config["trial"] == 3}
     assert set(found.dropped) == {r.run_id for r in records} - stay
     with pytest.raises(NoSelectionError, match="no trial has the whole budget"):
-        select([*first(), *second()], final(), SEARCH)
+        select([*first(), *second()], choices(), SEARCH)
 
 
 def test_what_a_run_took_itself_leaves_out_what_it_went_on_from():

@@ -72,10 +72,6 @@ def differing(tasks, settings, folder):
     return [name for name in first if any(other[name] != first[name] for other in others)]
 
 
-def test_lattice_proteins_are_the_same_in_the_arithmetic_of_two_processors(tmp_path):
-    assert differing(["protein"], SETTINGS[:2], tmp_path) == []
-
-
 @pytest.mark.slow
 def test_all_embedded_data_are_the_same_in_the_arithmetic_of_every_processor(tmp_path):
     tasks = list(embedded_tasks())

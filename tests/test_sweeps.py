@@ -336,8 +336,23 @@ def states(folder):
     return sorted(path.name for path in Path(folder).rglob(".*") if path.parent.name != "runs")
 
 
+def check_without_states(halving, tmp_path):
+    """Run the last rung again from the records of those below alone: it is trained anew, to the same numbers."""
+    moved = tmp_path / "moved"
+    shutil.copytree(tmp_path / "runs", moved / "runs", ignore=shutil.ignore_patterns(".*"))
+    for path in moved.glob("runs/*/*/*.json"):
+        if json.loads(path.read_text())["config"]["until"] is None:
+            path.unlink()
+    assert run.main(["+sweep=tune", *halving, f"results={moved}"]) == 0
+    assert numbers(moved) == numbers(tmp_path)
+    ends = [r for r in stored(moved).values() if not r.config["until"]]
+    assert {r.value("cost", "inherited_steps") for r in ends} == {None}
+    shutil.rmtree(moved)
+
+
 def test_halving_runs_each_rung_from_where_the_one_below_stopped(halving, tmp_path, capsys):
     assert run.main(["+sweep=tune", *halving]) == 0
+    check_without_states(halving, tmp_path)
     found = tuned(tmp_path)
     assert {key: len(trials) for key, trials in found.items() if key[0] < 10} == {(2, 0): 6, (6, 0): 3}
     assert found[10, 0] == found[10, 1] <= found[6, 0] | {t for t in found[10, 0] if t >= 1000}
@@ -371,15 +386,6 @@ def test_halving_runs_each_rung_from_where_the_one_below_stopped(halving, tmp_pa
     assert run.main(alone) == 0
     [(name, one)] = numbers(tmp_path / "alone").items()
     assert numbers(tmp_path)[name] == one
-
-
-def test_whoever_comes_to_a_rung_that_is_not_complete_completes_it(halving, tmp_path):
-    grid = expand(["+sweep=tune", *halving])
-    options = options_of(run.whole([*grid.cells[0], *grid.options]))
-    last = next(cell for cell in grid.cells if "rung=1" in cell and "place=1" in cell)
-    run_cell(last, options)
-    assert run.main(["+sweep=tune", *halving]) == 0
-    assert run.main(["+sweep=tune", *halving[:-2], "method=lora", f"results={tmp_path / 'calm'}"]) in (0, 2)
 
 
 def test_nobody_waits_for_a_rung_before_all_else_is_done(halving, tmp_path):
@@ -418,18 +424,6 @@ def test_a_pair_that_cannot_run_is_skipped_in_every_rung(halving, capsys):
     assert "no cell of this sweep can run: " in capsys.readouterr().err
     found = status.states(expand(words))
     assert ({cell.state for cell in found}, len({cell.record.reason for cell in found})) == ({"skipped"}, 1)
-
-
-def test_without_its_state_a_trial_is_trained_again_to_the_same_numbers(halving, tmp_path):
-    assert run.main(["+sweep=tune", *halving, "rung=0,1"]) == 0
-    shutil.copytree(tmp_path / "runs", tmp_path / "moved" / "runs", ignore=shutil.ignore_patterns(".*"))
-    moved = [word for word in halving if not word.startswith("results=")] + [f"results={tmp_path / 'moved'}"]
-    for command in (halving, moved):
-        assert run.main(["+sweep=tune", *command]) == 0
-    there = numbers(tmp_path / "moved")
-    assert there == {name: one for name, one in numbers(tmp_path).items() if name in there}
-    ends = [r for r in stored(tmp_path / "moved").values() if not r.config["until"]]
-    assert {r.value("cost", "inherited_steps") for r in ends} == {None}
 
 
 @pytest.fixture
@@ -540,15 +534,15 @@ def test_without_slurm_there_is_another_way(words, capsys, monkeypatch):
 
 
 def test_a_shared_process_adds_little_to_a_short_cell(words, tmp_path):
-    seeds = ",".join(map(str, range(12)))
+    seeds = ",".join(map(str, range(5)))
     said = [w for w in words if not w.startswith(("seed=", "method="))]
     started = time.perf_counter()
     assert run.main([*said, f"seed={seeds}", "method=lora"]) == 0
     spent = time.perf_counter() - started
     records = stored(tmp_path).values()
-    assert len(records) == 12
-    assert spent / 12 - sum(r.seconds() for r in records) / 12 < 2  # a busy machine; results/README.md has the figure
-    print(json.dumps({"overhead": spent / 12 - sum(r.seconds() for r in records) / 12}))
+    assert len(records) == 5
+    assert (spent - sum(r.seconds() for r in records)) / 5 < 2  # a busy machine; results/README.md has the figure
+    print(json.dumps({"overhead": (spent - sum(r.seconds() for r in records)) / 5}))
 
 
 def test_a_login_node_finds_what_its_accelerators_recorded(words, tmp_path, monkeypatch):

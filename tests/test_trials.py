@@ -4,14 +4,17 @@ import hashlib
 import math
 import statistics
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 from cells import run_cell
+from omegaconf import OmegaConf
 from scipy import stats
 
-from benchmark.config.compose import cell_of, choices_of
+from benchmark.config.build import build
+from benchmark.config.compose import CONFIGS, cell_of, choices_of
 from benchmark.config.registry import names as names_in
-from benchmark.config.trials import BEYOND, draw, edges, ranking, select
+from benchmark.config.trials import BEYOND, draw, edges, place, ranking, select
 from benchmark.engine import data
 from benchmark.errors import InputError, NoSelectionError
 from benchmark.identity import run_id
@@ -77,16 +80,22 @@ def test_an_edge_is_named():
     assert edges({"alignment": [False, True], "first": [1, 7]}, {"alignment": True, "first": 7}) == []
 
 
-@pytest.mark.parametrize("method", names_in("method"))
-def test_every_trial_can_be_built(method):
-    task = "medical_images" if method in ("vpt_shallow", "vpt_deep", "tsa") else "protein"
-    default = cell_of([f"task={task}", f"method={method}"])
-    drawn = [cell_of([f"task={task}", f"method={method}", f"trial={trial}"]) for trial in (1, 2)]
-    assert all(cell.trial == trial for trial, cell in enumerate(drawn, 1))
-    if "lr" in default.method.search:
-        low, high = (default.method.search["lr"][end] for end in ("low", "high"))
-        assert len({cell.method.lr for cell in [default, *drawn]}) == 3
-        assert all(low <= cell.method.lr <= high for cell in drawn)
+def method_of(name, knobs=None):
+    """Build a method from its file with some knobs set."""
+    node = OmegaConf.to_container(OmegaConf.load(CONFIGS / "method" / f"{name}.yaml"))
+    for knob, value in (knobs or {}).items():
+        place(node, knob, value)
+    return build(node, "method")
+
+
+def test_every_trial_can_be_built_and_lies_in_its_range():
+    for name in names_in("method"):
+        default = method_of(name)
+        drawn = [method_of(name, draw(name, default.search, trial)) for trial in (1, 2)]
+        if "lr" in default.search:
+            low, high = (default.search["lr"][end] for end in ("low", "high"))
+            assert len({method.lr for method in [default, *drawn]}) == 3, name
+            assert all(low <= method.lr <= high for method in drawn), name
 
 
 def test_a_word_of_the_users_beats_a_draw():
@@ -156,9 +165,13 @@ def test_tuning_scores_valid_and_cannot_see_a_test_split(toy_cell):
     assert valid[0] == valid[1]  # the same training
 
 
+@cache
+def choices(*words):
+    return choices_of(cell_of(["task=nmt", "method=lora", *words]))
+
+
 def record(trial, seed, loss, size=10, status="done", bleu=None, **more):
-    cell = cell_of(["task=nmt", "method=lora", "phase=tune", f"trial={trial}", f"seed={seed}"])
-    config = choices_of(cell) | more
+    config = choices("phase=tune", f"trial={trial}", f"seed={seed}") | more
     measured = (
         () if loss is None else (Measurement("valid", "loss", loss), Measurement("cost", "trainable_params", size))
     )
@@ -169,7 +182,7 @@ def record(trial, seed, loss, size=10, status="done", bleu=None, **more):
     )  # fmt: skip
 
 
-FINAL = {"config": choices_of(cell_of(["task=nmt", "method=lora"])), "free": ("lr", "rank")}
+FINAL = {"config": choices(), "free": ("lr", "rank")}
 
 
 def test_the_lowest_mean_valid_loss_is_selected():
@@ -227,7 +240,7 @@ def test_tuning_that_is_not_complete_selects_nothing():
 
 
 def test_other_cells_and_final_scores_are_not_looked_at():
-    other = choices_of(cell_of(["task=nmt", "method=lora", "task.target_language=ta"]))["task"]
+    other = choices("task.target_language=ta")["task"]
     strangers = [record(1, 0, 0.1, task=other), record(2, 0, 0.1, phase=None)]
     assert select([record(0, 0, 1), *strangers], **FINAL).runs == (record(0, 0, 1).run_id,)
     with pytest.raises(NoSelectionError, match="no tuning record"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from hydra.utils import get_class
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.errors import InputError, near
@@ -53,12 +54,16 @@ def typed(value: Any, hint: Any, where: str) -> Any:
     """Convert a plain value to the type a field declares. Raises InputError."""
     if dataclasses.is_dataclass(hint):
         raise InputError(f"{where}: {value!r} given, a node with a _target_ wanted")
-    holder = dataclasses.make_dataclass("Holder", [("value", hint)])
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(holder), {"value": value})
+        merged = OmegaConf.merge(_holder(hint), {"value": value})
         return OmegaConf.to_container(merged, throw_on_missing=True)["value"]
     except OmegaConfBaseException as error:
         raise InputError(f"{where}: {value!r} given, {name_of(hint)} wanted") from error
+
+
+@functools.cache  # making a class takes longer than all else, and a cell has some sixty values
+def _holder(hint: Any) -> DictConfig:
+    return OmegaConf.structured(dataclasses.make_dataclass("Holder", [("value", hint)]))
 
 
 def name_of(hint: Any) -> str:
