@@ -14,7 +14,7 @@ from scipy import stats
 from benchmark.config.build import build
 from benchmark.config.compose import CONFIGS, cell_of, choices_of
 from benchmark.config.registry import names as names_in
-from benchmark.config.trials import BEYOND, draw, edges, place, ranking, select
+from benchmark.config.trials import BEYOND, draw, edges, ranking, select, set_knob
 from benchmark.engine import data
 from benchmark.errors import InputError, NoSelectionError
 from benchmark.identity import run_id
@@ -84,7 +84,7 @@ def method_of(name, knobs=None):
     """Build a method from its file with some knobs set."""
     node = OmegaConf.to_container(OmegaConf.load(CONFIGS / "method" / f"{name}.yaml"))
     for knob, value in (knobs or {}).items():
-        place(node, knob, value)
+        set_knob(node, knob, value)
     return build(node, "method")
 
 
