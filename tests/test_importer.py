@@ -220,7 +220,9 @@ def test_a_call_that_makes_no_sense_is_status_2(tmp_path: Path, words: list[str]
 
 
 def test_the_command_needs_no_torch() -> None:
-    code = "import sys, benchmark.importer as i; i.main(['--help']); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from benchmark.importer.__main__ import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith("usage: python -m benchmark.importer")
