@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,11 @@ def test_alone_and_with_help_it_lists_every_verb(capsys):
     assert cli.main(["--help"]) == 0
     assert capsys.readouterr().out == alone
     assert [line.split()[0] for line in alone.splitlines() if line.startswith("  ")] == list(cli.VERBS)
+
+
+def test_the_project_installs_the_command():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"crosspeft": "benchmark.cli:main"}
 
 
 def test_an_unknown_verb_is_refused_with_those_that_are_near(capsys):
