@@ -68,7 +68,7 @@ def runs():
 def test_every_run_that_is_shown_composes(overrides):
     if is_sweep(overrides) or any("=" in word and "," in word.partition("=")[2] for word in overrides):
         grid = expand(overrides)
-        composed([*grid.cells[0], *(word for word in grid.settings if not word.lstrip("+").startswith("hydra"))])
+        composed([*grid.cells[0], *(word for word in grid.options if not word.lstrip("+").startswith("hydra"))])
     else:
         composed(overrides)
 
