@@ -14,7 +14,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from benchmark.config.build import typed
-from benchmark.config.compose import assemble, composed, usage, whole
+from benchmark.config.compose import assemble, composed, whole
+from benchmark.config.usage import usage
 from benchmark.engine import distributed
 from benchmark.errors import IncompatibleError, InputError
 from benchmark.records import Record

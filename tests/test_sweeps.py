@@ -16,10 +16,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmark import run, status
-from benchmark.config.compose import CONFIGS, GROUPS, cell_of, choices_of, usage
+from benchmark.config.compose import CONFIGS, GROUPS, cell_of, choices_of
 from benchmark.config.halving import rung_of
 from benchmark.config.registry import names as names_in
 from benchmark.config.trials import spent
+from benchmark.config.usage import usage
 from benchmark.engine import train
 from benchmark.errors import InputError, LeaseHeldError
 from benchmark.identity import run_id

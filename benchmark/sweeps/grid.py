@@ -19,7 +19,6 @@ from benchmark.cell import Cell
 from benchmark.config import registry
 from benchmark.config.compose import (
     GRID,
-    RUN_OPTIONS,
     SWEEP,
     assemble,
     check_options,
@@ -28,6 +27,7 @@ from benchmark.config.compose import (
     resolved,
 )
 from benchmark.config.halving import below, lay_out
+from benchmark.config.overrides import RUN_OPTIONS, key_of
 from benchmark.config.registry import CONFIGS
 from benchmark.config.trials import SELECTED
 from benchmark.engine.device import device_of
@@ -63,24 +63,24 @@ class Sweep:
 
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Whether a command wants several cells."""
-    return any(override in SWEEP or _key(override) == GRID for override in arguments)
+    return any(override in SWEEP or key_of(override) == GRID for override in arguments)
 
 
 def expand(arguments: Sequence[str]) -> Sweep:
     """Lay out the cells of a command: a named grid, and the user's overrides, which win. Raises InputError."""
     registry.use(arguments)
     overrides = [override for override in arguments if override not in SWEEP]
-    grids = [override.partition("=")[2] for override in overrides if _key(override) == GRID]
-    options = [o for o in overrides if _key(o) in RUN_OPTIONS or _key(o).startswith("hydra")]
-    choices = [o for o in overrides if o not in options and _key(o) != GRID]
+    grids = [override.partition("=")[2] for override in overrides if key_of(override) == GRID]
+    options = [o for o in overrides if key_of(o) in RUN_OPTIONS or key_of(o).startswith("hydra")]
+    choices = [o for o in overrides if o not in options and key_of(o) != GRID]
     check_options([*choices, *(f"{GRID}={name}" for name in grids)])
-    given = {_key(override) for override in (*choices, *options)}
-    axes = _values([*(o for name in grids for o in of_grid(name, "over") if _key(o) not in given), *choices])
+    given = {key_of(override) for override in (*choices, *options)}
+    axes = _values([*(o for name in grids for o in of_grid(name, "over") if key_of(o) not in given), *choices])
     if "trial" in given:  # trials by number have the whole budget at once
         axes.pop("rung", None)
-    options += [o for name in grids for o in of_grid(name, "settings") if _key(o) not in given]
+    options += [o for name in grids for o in of_grid(name, "settings") if key_of(o) not in given]
     for needed in ("method", "task"):
-        if needed not in map(_key, axes):
+        if needed not in map(key_of, axes):
             raise InputError(f"{needed}=? is missing: the sweep does not say which")
     if "rung" in axes and {"seed", "trial"} & axes.keys():
         raise InputError("seed, trial: the rungs of tuning have theirs (configs/tuning.yaml); or leave out rung=")
@@ -94,10 +94,6 @@ def of_grid(name: str, part: str) -> list[str]:
     grid = registry.entry(GRID, name)
     lists = {key: value if isinstance(value, list) else [value] for key, value in grid.get(part, {}).items()}
     return [f"{key}={','.join(map(str, values))}" for key, values in lists.items()]
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def _values(overrides: Sequence[str]) -> dict[str, list[str]]:

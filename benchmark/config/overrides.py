@@ -1,0 +1,40 @@
+"""The overrides of a command, as a record keeps them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.config.registry import PLUGINS
+
+RUN_OPTIONS = (  # no choices
+    *("results", "device", "force", "retry", "save", "shared", "attempts", "cells_per_job", "fresh", "cells"),
+    PLUGINS,
+)
+
+
+def key_of(override: str) -> str:
+    """Give the key that an override sets."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def portable(overrides: Sequence[str], trial: int, until: int | None) -> list[str]:
+    """Leave of overrides what makes the same cell anywhere: no run options, and a trial by its number.
+
+    A file or folder stands by its name, since a record names no path of this machine.
+    """
+    resolved = {"rung": None, "place": None, "trial": trial or None, "until": until}
+    chosen = [o for o in overrides if key_of(o) not in (*RUN_OPTIONS, *resolved) and not key_of(o).startswith("hydra")]
+    chosen += [f"{key}={value}" for key, value in resolved.items() if value is not None]
+    return [_without_folders(override) for override in chosen if not override.startswith("-")]
+
+
+def _without_folders(override: str) -> str:
+    key, equals, value = override.partition("=")
+
+    def name(match: re.Match[str]) -> str:
+        path = Path(match[0]).expanduser()
+        return path.name if path.is_absolute() or path.exists() else match[0]
+
+    return key + equals + re.sub(r"[^\[\]{},:'\"=]*[/\\][^\[\]{},:'\"=]*", name, value)

@@ -1,0 +1,44 @@
+"""The help page of the command."""
+
+from __future__ import annotations
+
+from benchmark.config import registry
+from benchmark.config.compose import GRID
+from benchmark.config.registry import GROUPS
+
+
+def usage() -> str:
+    """Write the help page: every option of every group."""
+    lines = [
+        "python -m benchmark.run method=M task=T [backbone=B] [budget=P] [data=D] [seed=N] [any.field=value]",
+        "",
+        "Adapt one backbone to one task by one method, measure it, and record it.",
+    ]
+    for group in (*GROUPS, GRID):
+        known = registry.descriptions(group)
+        width = max(map(len, known))
+        lines += ["", f"{group}=", *(f"  {name:<{width}}  {text}" for name, text in known.items())]
+    lines += [
+        "",
+        "Less data: fraction=0.05 (of the training examples; 0.05 lies within 0.1)  seed_sample=0 (draws them)",
+        "Tuning: +sweep=tune, then +sweep=final; by hand phase=tune trial=0,1,2,3 (draws of method.search)",
+        "Equal sizes: size=100000 (size_of=params|bytes)  Seeds of one part: seed_init=0  seed_order=0",
+        "Run options: seed=0  results=results  device=auto|cpu|cuda  force=true (run again)  retry=failed",
+        "  plugins=DIR (your own configs/ and modules)  save=DIR (keep the adapter)",
+        "  shared=true (others use the device)  attempts=3  cells_per_job=8  fresh=true",
+        "Any field of a configuration: method.lr=1e-3 budget.steps=1000 task.target_language=ta",
+        "Your own texts: data=files data.train=F data.valid=F data.test=F data.columns.source=C data.columns.target=C",
+        "Your own images: task=medical_images data=image_folder data.folder=DIR (or image_table, image_npz)",
+        "Your own proteins: task=protein_regression data.files.all=F (or protein_classification, _residues, _pairs)",
+        "Your own speech: task=speech data=audio_folder data.folder=DIR data.columns.target=C (or speech_recognition)",
+        "Your own checkpoint: backbone.checkpoint=DIR of backbone=causal_lm, seq2seq, protein_encoder, speech_encoder,",
+        "  or timm_network",
+        "What a task's splits share that they should not: python -m benchmark.audit task=T",
+        "Several processes in one run: torchrun --nproc-per-node 2 -m benchmark.run ... (budget.shard=true: in pieces)",
+        "Several runs: -m method=lora,dora seed=0,1,2, or a named sweep: +sweep=nmt15 seed=0,1,2; the same command",
+        "  goes on; hydra/launcher=joblib uses the cores, hydra/launcher=slurm a cluster",
+        "How far a sweep is: python -m benchmark.status +sweep=nmt15",
+        "Two methods head to head: python -m benchmark.compare lora dora [task=T]",
+        "Which method for me: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true]",
+    ]
+    return "\n".join(lines)
