@@ -195,7 +195,7 @@ def stability(config: Row, rows: dict[str, Dataset], seed: int) -> float:
 def shipped(results: Path, task: str) -> list[Record]:
     """Read the finished final records of LoRA, seed by seed. A missing comparison ends the program."""
     found = (record for store in published(results).values() for record in store.of(task, "lora"))
-    kept = [r for r in found if r.status == "done" and r.config.get("phase") is None]
+    kept = [r for r in found if r.status == "done" and not r.tuning]
     if not kept:
         raise SystemExit(f"{results}/published holds no finished final record of lora on {task}")
     return sorted(kept, key=lambda record: record.seed)
