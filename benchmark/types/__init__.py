@@ -6,11 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.errors import InputError
+from benchmark.types.data import Bad, Category, Example, Features, Head, Input, Kind, Prediction, Splits
+
+__all__ = ["Bad", "Category", "Example", "Features", "Head", "Input", "Kind", "Prediction", "Splits"]
 
 if TYPE_CHECKING:
     import torch
@@ -23,72 +25,6 @@ TUNE = "tune"
 PHASES = (TUNE, "final")
 SIZES = ("params", "bytes")
 IGNORED = -100  # label of what no loss counts
-
-
-class Input(StrEnum):
-    """What a network reads."""
-
-    TEXT = "text"
-    IMAGE = "image"
-    PROTEIN = "protein"
-    AUDIO = "audio"
-
-
-class Kind(StrEnum):
-    """The shape of a network's answer, hence of its head."""
-
-    CAUSAL_LM = "causal_lm"
-    SEQ2SEQ = "seq2seq"
-    CLASSIFY = "classify"
-    REGRESS = "regress"
-    TAG = "tag"  # a label per position
-    CTC = "ctc"  # characters, fewer than positions (Graves et al. 2006)
-
-    @property
-    def new_head(self) -> bool:
-        """Whether the head is the task's own, so that every method trains it; generative heads come pretrained."""
-        return self not in (Kind.CAUSAL_LM, Kind.SEQ2SEQ)
-
-
-class Category(StrEnum):
-    """How a method spends its parameters (Han et al. 2024, arXiv 2403.14608)."""
-
-    ADDITIVE = "additive"
-    SELECTIVE = "selective"
-    REPARAMETERISED = "reparameterised"
-    HYBRID = "hybrid"
-    REFERENCE = "reference"  # what the others are measured against: nothing, the head, or everything
-
-
-@dataclass(frozen=True)
-class Head:
-    """What a head must know of the answers: read off the training examples, kept in the record."""
-
-    kind: Kind
-    labels: tuple[str, ...] = ()  # classes, or the characters of CTC
-    centre: float = 0.0  # of a regression's targets, and
-    scale: float = 1.0  # their standard deviation: the loss is in these units
-    pair: bool = False  # an example is two inputs through one encoder
-
-
-class Example(NamedTuple):
-    """One item of a split: what the network reads, and every answer that counts as right."""
-
-    id: str
-    source: Any  # text, an array, or a tuple of such
-    targets: tuple[Any, ...]
-    group: str | None = None  # where it comes from (speaker, patient, file): no group should stand in two splits
-
-
-class Bad(NamedTuple):
-    """Stands in an example for a source that cannot be used: file, row, and why."""
-
-    reason: str
-
-
-Splits = Mapping[str, Sequence[Example]]  # train, valid, test, test/<shift> ..., in this order
-Features = dict[str, Any]  # one encoded example
-Prediction = dict[str, Any]  # one JSON-able answer: prediction, and what the scores need beside it
 
 
 @dataclass(frozen=True, kw_only=True)
