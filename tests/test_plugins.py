@@ -11,7 +11,8 @@ from benchmark.advise import __main__ as advise
 from benchmark.audit import __main__ as audit
 from benchmark.capabilities import __main__ as capabilities
 from benchmark.config import registry
-from benchmark.config.compose import cell_of, choices_of, usage
+from benchmark.config.compose import cell_of, choices_of
+from benchmark.config.usage import usage
 from benchmark.errors import InputError
 from benchmark.records import Record
 from benchmark.report import __main__ as report
