@@ -33,7 +33,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {  # what is timed: the functions that
     "statistics": [
         (material, "standings"),
         *((domains, name) for name in ("boards", "ranks")),
-        *((across, name) for name in ("ranking", "certainty", "composites")),
+        *((across, name) for name in ("ranking", "certainty")),
         (verdicts, "table"),
     ],
     "tables": [(tables, "table"), (overview, "overview")],

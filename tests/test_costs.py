@@ -92,7 +92,7 @@ def test_runs_that_measure_costs_have_tables_of_their_own_without_scores(tmp_pat
     whole = (tmp_path / "tables" / "methods_cost.md").read_text()
     assert all(word in text and word not in whole for word in ("answer:", "merged"))
     names = {path.name for path in (tmp_path / "tables").iterdir()}
-    assert not any(name.startswith(("ranking", "certainty", "composites")) for name in names)
+    assert not any(name.startswith(("ranking", "certainty")) for name in names)
     assert not any("99.00" in path.read_text() for path in (tmp_path / "tables").iterdir())
     assert not list((tmp_path / "figures").rglob("*cost*"))
 

@@ -1,4 +1,4 @@
-"""Across tasks: ranks, outcomes and gains against counts by hand, composites against their papers' formulas."""
+"""Across tasks: ranks, outcomes and gains against counts by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from test_statistics import sample, world
 from benchmark.identity import run_id
 from benchmark.records import Store
 from benchmark.report import __main__ as report
-from benchmark.report import across, domains
+from benchmark.report import domains
 from benchmark.report.domains import Board, Outcomes
 from benchmark.report.evidence import Evidence
 from benchmark.report.frame import load
@@ -131,15 +131,6 @@ def test_of_several_backbones_the_one_with_most_methods_stands_for_its_task(tmp_
     [(_, groups)] = grouped(load(tmp_path)).items()
     [found] = domains.boards({"nmt": groups}, Evidence(tmp_path))
     assert (found.backbone, set(found.samples), found.unclear) == ("x", {"lora", "ia3"}, ("bitfit",))
-
-
-def test_composites_follow_their_formulas() -> None:
-    assert across._ppt(100, 0, 0, 1) == 100
-    assert across._ppt(70, 90e6, 0, 1) == pytest.approx(70 / math.e)  # log10(9 + 1) = 1
-    # "0.04 M -> 0.78 M parameters costs 3 % of the score" in V-PETL's tables
-    assert across._ppt(1, 0.78e6, 0, 1) / across._ppt(1, 0.04e6, 0, 1) == pytest.approx(0.97, abs=0.005)
-    assert across._pscp(80, 5e8, 94e9, 1) == 20
-    assert across._pscp(80, 5e6, 0, 0.01) == 40
 
 
 def two_tasks(results: Path, **changes: object) -> None:

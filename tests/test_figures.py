@@ -23,7 +23,7 @@ from benchmark.report.costs import Cost, front, unsteady
 from benchmark.report.drawing import lines, names, press, style
 from benchmark.report.drawing.material import Material, material
 from benchmark.report.drawing.trials import trials
-from benchmark.report.figures import best_of, critical_difference, curves, data_size, known, learning_rate
+from benchmark.report.figures import best_of, curves, data_size, known, learning_rate
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -309,42 +309,6 @@ def test_ranks_are_by_task_with_the_mean_first() -> None:
     assert table["mean_rank"].is_monotonic_increasing
 
 
-def test_a_critical_difference_is_demsars_and_of_ten_tasks_alone() -> None:
-    assert critical_difference.critical(4, 14) == pytest.approx(1.25, abs=0.005)  # his example of four on fourteen
-    # the last quantile of his table 5 a, for ten classifiers
-    assert critical_difference.critical(10, 1) / np.sqrt(10 * 11 / 6) == pytest.approx(3.164, abs=5e-4)
-
-    def runs(tasks: int) -> list[Record]:
-        best = {"lora": 0.9, "ia3": 0.5, "full": 0.1}
-        return [run(m, score + n / 100, task=f"t{n}") for n in range(tasks) for m, score in best.items()]
-
-    assert known()["critical_difference"].data(of(*runs(9))).empty
-    table = known()["critical_difference"].data(of(*runs(10)))
-    assert dict(zip(table["method"], table["mean_rank"], strict=True)) == {"lora": 1, "ia3": 2, "full": 3}
-    assert table["p"].iloc[0] == pytest.approx(4.54e-5, rel=1e-3)  # chi squared of 20 with two degrees of freedom
-
-
-def test_on_the_page_two_ranks_that_are_just_apart_have_bars_that_just_meet() -> None:
-    ranks = {"a": 1.5, "b": 2.0, "c": 4.5}
-    rows = [["x", method, rank, 10, 2.5, 0.001] for method, rank in ranks.items()]
-    drawn = critical_difference.chart(pd.DataFrame(rows, columns=critical_difference.COLUMNS))
-    (trace,) = drawn["data"]
-    assert dict(zip(trace["y"], trace["x"], strict=True)) == ranks
-    assert trace["error_x"]["array"] == trace["error_x"]["arrayminus"] == [1.25] * 3  # b and c just meet: 2.5 is clear
-    assert drawn["layout"]["title"]["text"].startswith("mean rank over 10 tasks: differences from 2.50 on are clear")
-
-
-def test_a_bar_joins_those_ranks_that_are_not_apart() -> None:
-    assert critical_difference.cliques([1, 2, 3.5, 5, 9], 2) == [(1, 2), (2, 3.5), (3.5, 5)]
-    random = np.random.default_rng(0)
-    for _ in range(50):
-        ranks, apart = list(random.integers(2, 20, 9) / 2), float(random.integers(1, 8))
-        bars = critical_difference.cliques(ranks, apart)
-        for one, other in itertools.combinations(sorted(set(ranks)), 2):
-            assert any(first <= one and other <= last for first, last in bars) == (other - one < apart)
-        assert not any(a != b and a[0] <= b[0] and b[1] <= a[1] for a in bars for b in bars)
-
-
 # how it is drawn
 
 
@@ -366,9 +330,7 @@ def test_every_figure_is_drawn_from_a_plain_table(figure: str, width: str, shipp
     assert press.render(drawn[0], width) == files
 
 
-@pytest.mark.parametrize(
-    "figure", sorted(known().keys() - {"capability", "critical_difference", "learning_rate", "ranks"})
-)
+@pytest.mark.parametrize("figure", sorted(known().keys() - {"capability", "learning_rate", "ranks"}))
 def test_both_axes_say_what_they_show(figure: str, shipped: Path) -> None:
     picture = pictures(material(frame.load(shipped), shipped), figure)[0]
     with matplotlib.rc_context(style.RC):

@@ -175,18 +175,11 @@ def test_differences_from_a_reference_are_corrected_for_their_number():
 
 
 def test_variance_is_shared_out_by_the_expected_mean_squares():
-    import pandas as pd
-    from statsmodels.api import stats as anova
-    from statsmodels.formula.api import ols
-
-    rng = np.random.default_rng(8)
-    table = rng.normal(0, 1, (5, 1)) + rng.normal(0, 0.5, (1, 3)) + rng.normal(0, 0.3, (5, 3))
-    samples = {str(m): Sample(dict(enumerate(row)), {}) for m, row in enumerate(table)}
-    rows = [{"m": m, "s": s, "y": table[m, s]} for m in range(5) for s in range(3)]
-    method, seed, rest = anova.anova_lm(ols("y ~ C(m) + C(s)", pd.DataFrame(rows)).fit())["mean_sq"]
-    parts = np.array([(method - rest) / 3, (seed - rest) / 5, rest])
-    assert list(split(samples).values()) == pytest.approx(list(parts / parts.sum()))
-    assert split({"a": samples["0"]}) is None
+    # by hand: mean squares of methods 2 * (2^2 + 2^2) = 16, of seeds 2 * (1 + 1) = 4, of the rest 4 * 0.5^2 = 1;
+    # so the components are (16 - 1) / 2, (4 - 1) / 2 and 1, ten in all
+    samples = {"a": Sample({0: 1.0, 1: 2.0}, {}), "b": Sample({0: 4.0, 1: 7.0}, {})}
+    assert split(samples) == pytest.approx({"method": 0.75, "seed": 0.15, "rest": 0.1})
+    assert split({"a": samples["a"]}) is None
 
 
 @pytest.mark.parametrize("effects", [(0.0, 0.0), (2.0, 1.0)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import warnings
 from collections import Counter
@@ -57,11 +56,7 @@ def main(arguments: list[str]) -> int:
         folders = f"{results / PUBLISHED} and {results / RUNS}"
         print(f"no records in {folders}: make one with python -m benchmark.run method=lora task=nmt")
         return 0
-    gc.freeze()  # statsmodels looks for garbage at every correction: what was read is none
-    try:
-        build(runs, results)
-    finally:
-        gc.unfreeze()
+    build(runs, results)
     return 0
 
 
@@ -116,7 +111,6 @@ def over_tasks(found: Material, budget: str) -> list[tables.Table]:
     if len(boards := found.boards[budget]) > 1:
         made.append(across.ranking(budget, boards, found.ranks[budget]))
         made.append(across.certainty(budget, boards, found.evidence))
-        made.append(across.composites(budget, boards, found.costs))
     return made + [table for table in [overview.overview(budget, tasks)] if table]
 
 

@@ -1,4 +1,4 @@
-"""Tables over all tasks of a budget: who ranks where, how sure that is, and what composite scores would say."""
+"""Tables over all tasks of a budget: who ranks where, and how sure that is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from scipy.stats import kendalltau
-
 from benchmark.report import domains
-from benchmark.report.costs import MEMORY, Costs
 from benchmark.report.domains import Board, Rank
 from benchmark.report.evidence import Evidence
 from benchmark.report.standings import REFERENCES
@@ -34,13 +31,6 @@ CERTAINTY = (
     "in other metrics, in four of five tries on this test set, between two methods that vary as here do on average; "
     "none: with any number of seeds these test examples are too few. examples for a point: as many would be needed "
     "with any number of seeds."
-)
-COMPOSITES = (
-    "Scores that others make of quality and cost, for comparison with their boards; here nothing rests on them. PPT: "
-    "score x exp(-log10(trainable / 10 million + 1)) (V-PETL Bench). PSCP: score x (1 + trainable / 500 million)^-1 x "
-    "(1 + GB / 94)^-1 (PEFT-Bench, without its factor for floating point operations, which no record has; only where "
-    "memory is known). In brackets the rank. tau: Kendall's, between the order by plain score, or by the same with "
-    "constants a hundred times smaller, and the order shown."
 )
 
 
@@ -109,62 +99,6 @@ def _told_apart(letters: Mapping[str, str]) -> str:
     pairs = [(one, other) for one in letters for other in letters if one < other]
     apart = sum(not set(letters[one]) & set(letters[other]) for one, other in pairs)
     return f"{apart} of {len(pairs)}"
-
-
-def composites(budget: str, boards: Sequence[Board], costs: Costs) -> Table:
-    """Lay out PPT and PSCP per task, each with its rank."""
-    table = Table(_named("composites", budget), ["method"], legend=COMPOSITES, words=1)
-    columns: list[dict[str, str]] = []
-    for board in boards:
-        scores = _scores(board, costs)
-        for name, compose in (("PPT", _ppt), ("PSCP", _pscp)):
-            known = {m: parts for m, parts in scores.items() if name == "PPT" or not math.isnan(parts[-1])}
-            if len(known) < 2:
-                continue
-            shown, strict = ({m: compose(*parts, scale) for m, parts in known.items()} for scale in (1.0, 0.01))
-            table.header.append(f"{board.task} {name}")
-            columns.append(_placed(shown))
-            plain = {method: score for method, (score, *_) in known.items()}
-            tau = f"tau {_tau(plain, shown)} with plain score, {_tau(strict, shown)} with smaller constants"
-            table.note(f"{board.task} {name}: {tau}")
-    for method in sorted({method for column in columns for method in column}):
-        table.rows.append([method, *(column.get(method, ABSENT) for column in columns)])
-    return table
-
-
-def _scores(board: Board, costs: Costs) -> dict[str, tuple[float, float, float]]:
-    """Give each method's score, trainable parameters and peak memory in bytes, NaN where that is not known."""
-    groups = list(board.groups.values())
-    known = zip(board.groups, *(costs.of(groups, name) for name in ("trainable_params", MEMORY)), strict=True)
-    return {
-        method: (
-            statistics.fmean(board.samples[method].scores.values()),
-            trained.value,
-            memory.value if memory else math.nan,
-        )
-        for method, trained, memory in known
-        if trained
-    }
-
-
-def _ppt(score: float, trainable: float, memory: float, scale: float) -> float:
-    """Xin et al. 2024 (V-PETL Bench); their C of ten million, times scale."""
-    return score * math.exp(-math.log10(trainable / (1e7 * scale) + 1))
-
-
-def _pscp(score: float, trainable: float, memory: float, scale: float) -> float:
-    """Belanec et al. 2025 (PEFT-Bench) with exponents of one; their constants times scale."""
-    return score / (1 + trainable / (5e8 * scale)) / (1 + memory / (94e9 * scale))
-
-
-def _placed(values: Mapping[str, float]) -> dict[str, str]:
-    order = sorted(values.values(), reverse=True)
-    return {method: f"{significant(value)} ({order.index(value) + 1})" for method, value in values.items()}
-
-
-def _tau(one: Mapping[str, float], other: Mapping[str, float]) -> str:
-    tau = kendalltau([*one.values()], [*other.values()]).statistic
-    return ABSENT if math.isnan(tau) else f"{tau:.2f}"
 
 
 def _named(what: str, budget: str) -> str:

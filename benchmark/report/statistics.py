@@ -81,13 +81,13 @@ def undecidable(samples: Mapping[str, Sample], tests: int) -> bool:
 
 
 def holm(values: Mapping[Any, float | None]) -> dict[Any, float]:
-    """Correct p values for their number; those that are None take no part."""
-    from statsmodels.stats.multitest import multipletests
-
-    known = {name: p for name, p in values.items() if p is not None}
-    return (
-        dict(zip(known, multipletests(list(known.values()), method="holm")[1].tolist(), strict=True)) if known else {}
-    )
+    """Correct p values for their number, step by step from the smallest (Holm 1979); None takes no part."""
+    ordered = sorted((p, place) for place, p in enumerate(values.values()) if p is not None)
+    raised = [p * (len(ordered) - step) for step, (p, _) in enumerate(ordered)]
+    names = list(values)
+    corrected = np.minimum(np.maximum.accumulate(raised), 1.0).tolist() if ordered else []
+    adjusted = {place: p for (_, place), p in zip(ordered, corrected, strict=True)}
+    return {names[place]: adjusted[place] for place in sorted(adjusted)}
 
 
 def ties(samples: Mapping[str, Sample]) -> dict[str, str]:

@@ -18,7 +18,6 @@ import joblib
 import matplotlib
 import pandas as pd
 
-from benchmark.report.drawing.font import families
 from benchmark.report.drawing.material import Material
 from benchmark.report.drawing.style import RC, within
 from benchmark.report.figures import known
@@ -62,7 +61,7 @@ def _file_name(text: str) -> str:
 
 def render(picture: Picture, width: str = "two") -> Files:
     """Draw a picture in every format; the same bytes for the same table and matplotlib."""
-    with matplotlib.rc_context(RC | {"font.family": families()}):
+    with matplotlib.rc_context(RC):
         figure = known()[picture.figure].draw(picture.table, width)
         within(figure)
         files = {}
