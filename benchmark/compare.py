@@ -17,12 +17,12 @@ from rich.table import Table
 from benchmark.errors import near
 from benchmark.records import MARK, UNTRAINED
 from benchmark.report import frame
+from benchmark.report.configurations import ANY_SOURCE, WHOLE, Group, differences, grouped
 from benchmark.report.costs import MEMORY, STEP, Costs
-from benchmark.report.evidence import Evidence
-from benchmark.report.groups import ANY_SOURCE, WHOLE, Group, differences, grouped
-from benchmark.report.samples import FEWEST, Sample
-from benchmark.report.statistics import LEVEL, Estimate, estimate, holm
-from benchmark.report.tables import METHOD, significant
+from benchmark.report.statistics.estimates import LEVEL, Estimate, estimate, holm
+from benchmark.report.statistics.evidence import Evidence
+from benchmark.report.statistics.samples import FEWEST, Sample
+from benchmark.report.tables.scores import METHOD, significant
 from benchmark.report.views import MEASURING
 
 USAGE = """usage: python -m benchmark.compare A B [task=T] [results=DIR]

@@ -15,10 +15,10 @@ sys.path.insert(0, str(ROOT))
 
 from benchmark.errors import near  # noqa: E402
 from benchmark.report import frame  # noqa: E402
-from benchmark.report.drawing import press  # noqa: E402
-from benchmark.report.drawing.material import Material, material  # noqa: E402
-from benchmark.report.drawing.style import WIDTHS  # noqa: E402
 from benchmark.report.figures import known  # noqa: E402
+from benchmark.report.figures.drawing import press  # noqa: E402
+from benchmark.report.figures.drawing.style import WIDTHS  # noqa: E402
+from benchmark.report.material import Material, material  # noqa: E402
 
 GIVEN = ("width", "task", "budget", "results", "out")
 NARROWED = ("task", "budget")

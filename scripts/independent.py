@@ -40,7 +40,7 @@ sys.path.insert(0, str(ROOT))
 from benchmark.config.compose import cell_of  # noqa: E402
 from benchmark.engine.data import Result, read  # noqa: E402
 from benchmark.records import Record, published  # noqa: E402
-from benchmark.report.again import words  # noqa: E402
+from benchmark.report.overrides import words  # noqa: E402
 from benchmark.types import Example  # noqa: E402
 
 Row = dict[str, Any]

@@ -20,8 +20,12 @@ from benchmark.identity import run_id
 from benchmark.records import Measurement, Record
 from benchmark.records.store import _pack as pack  # the store itself waits for the disk after every file
 from benchmark.report import __main__ as report
-from benchmark.report import across, domains, frame, overview, tables, verdicts
-from benchmark.report.drawing import material, press
+from benchmark.report import frame
+from benchmark.report.figures.drawing import material, press
+from benchmark.report.published import verdicts
+from benchmark.report.statistics import ranks as domains
+from benchmark.report.tables import across, overview
+from benchmark.report.tables import scores as tables
 
 METRICS = ("accuracy", "spearman", "macro_f1", "bleu")
 PHASES = [("tune", trial, 0) for trial in range(4)] + [(None, trial, seed) for trial in (0, 2) for seed in range(3)]

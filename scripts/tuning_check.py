@@ -22,7 +22,7 @@ from benchmark.engine.context import Run
 from benchmark.engine.data import Result, read
 from benchmark.engine.train import valid_loss
 from benchmark.records import Record, Store
-from benchmark.report.again import words
+from benchmark.report.overrides import words
 from benchmark.saved import load
 from benchmark.sweeps.execute import perform
 from benchmark.sweeps.options import RunOptions

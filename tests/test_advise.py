@@ -19,7 +19,7 @@ from benchmark.config.compose import cell_of, choices_of
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store, shipped
 from benchmark.report import runnable
-from benchmark.report.again import setting
+from benchmark.report.overrides import setting
 from benchmark.sweeps.grid import expand
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -72,7 +72,7 @@ MAY = {
     "benchmark.publish": {*RECORDED, "benchmark.report"},
     "benchmark.advise": {*TYPES, *RECORDED, "benchmark.config", "benchmark.report"},
     "benchmark.cli": {"benchmark.errors"},  # the verbs' modules are imported by name
-    "benchmark.importer": {"benchmark.errors", "benchmark.report.facts", "benchmark.report.quoted"},
+    "benchmark.importer": {"benchmark.errors", "benchmark.report.facts", "benchmark.report.published.quoted"},
     "tasks": {*TYPES, "benchmark.backbones.hub"},
 }
 CONCRETE = ("benchmark.methods", "benchmark.backbones", "tasks")

@@ -12,8 +12,8 @@ from test_report import answered, lost, record, untrained
 from benchmark import compare
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Store
-from benchmark.report.evidence import Evidence
 from benchmark.report.frame import load
+from benchmark.report.statistics.evidence import Evidence
 
 
 def written(results: Path, *runs: tuple) -> str:

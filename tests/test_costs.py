@@ -10,11 +10,11 @@ from test_report import lost, record, rows, shipped
 
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
-from benchmark.report import groups
+from benchmark.report import configurations as groups
 from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.frame import load
-from benchmark.report.markup import latex
-from benchmark.report.tables import table
+from benchmark.report.tables.markup import latex
+from benchmark.report.tables.scores import table
 
 BUSY = {"device": "cpu", "device_name": "chip", "shared": True, "cells_before": 2}
 ALONE = {"device": "cpu", "device_name": "chip", "threads": 2}

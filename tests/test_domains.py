@@ -15,12 +15,12 @@ from test_statistics import sample, world
 from benchmark.identity import run_id
 from benchmark.records import Store
 from benchmark.report import __main__ as report
-from benchmark.report import domains
-from benchmark.report.domains import Board, Outcomes
-from benchmark.report.evidence import Evidence
+from benchmark.report.configurations import Group, grouped
 from benchmark.report.frame import load
-from benchmark.report.groups import Group, grouped
-from benchmark.report.samples import Sample
+from benchmark.report.statistics import ranks as domains
+from benchmark.report.statistics.evidence import Evidence
+from benchmark.report.statistics.ranks import Board, Outcomes
+from benchmark.report.statistics.samples import Sample
 
 
 def board(task: str, **scores: list[float]) -> Board:

@@ -20,10 +20,10 @@ from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
 from benchmark.report import frame
 from benchmark.report.costs import Cost, front, unsteady
-from benchmark.report.drawing import lines, names, press, style
-from benchmark.report.drawing.material import Material, material
-from benchmark.report.drawing.trials import trials
 from benchmark.report.figures import best_of, curves, data_size, known, learning_rate
+from benchmark.report.figures.drawing import lines, names, press, style
+from benchmark.report.figures.drawing.trials import trials
+from benchmark.report.material import Material, material
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -101,7 +101,7 @@ def shipped(tmp_path: Path) -> Path:
 
 
 def publish(found: Material) -> int:
-    return press.publish(press.every(found), found.results)
+    return len(press.publish(press.every(found), found.results))
 
 
 def pictures(found: Material, figure: str) -> list[press.Picture]:
@@ -164,11 +164,6 @@ def test_a_line_says_where_more_than_the_learning_rate_was_drawn() -> None:
             sheet = learning_rate.draw(learning_rate.data(of(*alone, *along)), width)
         assert {axes.get_title("left") or axes.get_title() for axes in sheet.axes} == {"ia3", "lora*"}
         assert any("drawn along; 3 to 4 trials each" in text.get_text() for text in sheet.texts)
-    page = learning_rate.chart(learning_rate.data(of(*alone, *along)))
-    assert "(other settings were drawn along; 3 to 4 trials each)" in page["layout"]["title"]["text"]
-    assert "drawn along: rank, targets" in page["data"][1]["hovertext"][0]
-    page = learning_rate.chart(learning_rate.data(of(*alone)))
-    assert page["layout"]["title"]["text"].endswith("(3 trials each)")
 
 
 def test_an_open_plateau_without_a_width_has_no_number() -> None:
@@ -179,8 +174,6 @@ def test_an_open_plateau_without_a_width_has_no_number() -> None:
         drawn = learning_rate.draw(table, "two").axes
     names = {axes.get_title("left") or axes.get_title(): axes.get_title("right") for axes in drawn}
     assert names == {"steep": "", "flat": "≥ 0.5", "closed": "0.1"}
-    told = [text for trace in learning_rate.chart(table)["data"] for text in trace["hovertext"][:1]]
-    assert [text.rpartition(": ")[2] for text in told] == ["0.1", "≥ 0.5", "–"]
 
 
 def test_the_expected_best_of_k_is_that_of_all_choices() -> None:
@@ -415,6 +408,22 @@ def test_names_in_a_crowd_cover_no_mark_and_no_name(many: int, width: str) -> No
         assert any(f"{len(table) - len(shown)} not named" in text.get_text() for text in axes.texts)
 
 
+@pytest.mark.parametrize("figure", ["parameters", "best_of"])
+def test_names_stand_at_the_same_place_of_a_sheet_with_other_dots(figure: str) -> None:
+    tuned = [tried(m, {}, 0.3 + t / 10, t) for t in range(3) for m in ("lora", "ia3")]
+    picture = pictures(of(*everything(), *tuned), figure)[-1]
+    with matplotlib.rc_context(style.RC):
+        drawn = known()[figure].draw(picture.table, "two")
+        names = [text for text in drawn.axes[0].texts if text.get_text() in {"lora", "ia3", "full"}]
+        places = []
+        for dots in (style.DPI, 72):  # the second are those of a PDF
+            drawn.dpi = dots
+            boxes = [text.get_window_extent() for text in names]
+            places.append([(box.x0 / drawn.bbox.width, box.y0 / drawn.bbox.height) for box in boxes])
+    assert names
+    assert np.ravel(places[0]) == pytest.approx(np.ravel(places[1]), abs=0.02)
+
+
 def test_names_at_the_ends_of_lines_keep_apart_and_in_order() -> None:
     figure = style.sheet("two", 4.1)
     axes = style.plain(figure, right=1.25)
@@ -444,7 +453,7 @@ def test_a_name_without_room_is_left_out_and_counted() -> None:
     assert len(axes.texts) < 9
 
 
-# what is kept
+# what is cached
 
 
 def test_a_second_report_draws_nothing_and_a_damaged_entry_is_drawn_anew(
@@ -473,12 +482,25 @@ def test_a_second_report_draws_nothing_and_a_damaged_entry_is_drawn_anew(
 
 
 def test_other_rows_or_other_code_are_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, (picture,) = press.Kept(tmp_path), pictures(of(run()), "parameters")
-    kept.put(picture, {"pdf": b"1", "png": b"2"})
-    assert kept.get(picture) == {"pdf": b"1", "png": b"2"}
-    assert kept.get(pictures(of(run(score=0.6)), "parameters")[0]) is None
+    drawn, draw = [], press.render
+    monkeypatch.setattr(press, "render", lambda picture, *more: (drawn.append(picture), draw(picture, *more))[1])
+    for score, times in ((0.5, 1), (0.5, 0), (0.6, 1)):
+        press.publish(pictures(of(run(score=score)), "parameters"), tmp_path)
+        assert len(drawn) == times
+        drawn.clear()
     monkeypatch.setattr(press, "_code", lambda figure: b"other")
-    assert kept.get(picture) is None
+    press.publish(pictures(of(run(score=0.6)), "parameters"), tmp_path)
+    assert len(drawn) == 1
+
+
+@pytest.mark.parametrize("figure", known())
+def test_the_page_knows_of_every_row_where_it_is_drawn(figure: str, shipped: Path) -> None:
+    picture = pictures(material(frame.load(shipped), shipped), figure)[0]
+    with matplotlib.rc_context(style.RC):
+        style.within(drawn := known()[figure].draw(picture.table, "two"))
+        marks = style.marks(drawn)
+    assert {row for *_, row in marks} == set(picture.table.index)
+    assert all(0 < x < 1 and 0 < y < 1 for x, y, _ in marks)
 
 
 def test_figures_of_before_are_deleted_and_foreign_files_are_not(tmp_path: Path) -> None:

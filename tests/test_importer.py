@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmark.importer import __main__ as importer
-from benchmark.report import quoted
+from benchmark.report.published import quoted
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.records import Store
-from benchmark.report import frame, groups, tables
+from benchmark.report import configurations as groups
+from benchmark.report import frame
+from benchmark.report.tables import scores as tables
 from scripts import many_records
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,11 +12,11 @@ from scipy.integrate import dblquad
 from scipy.optimize import brentq
 from scipy.special import polygamma
 
-from benchmark.report.samples import Sample, together
-from benchmark.report.scales import CORRELATION, SHARE, UNLIKELIHOOD, scale
-from benchmark.report.seeds import fitted, inverse_trigamma, moderated
-from benchmark.report.statistics import against, estimate, ties, undecidable
-from benchmark.report.tails import Error, p_values
+from benchmark.report.statistics.estimates import against, estimate, ties, undecidable
+from benchmark.report.statistics.samples import Sample, moderate
+from benchmark.report.statistics.scales import CORRELATION, SHARE, UNLIKELIHOOD, scale
+from benchmark.report.statistics.seeds import fitted, inverse_trigamma, moderated
+from benchmark.report.statistics.tails import Error, p_values
 
 EULER = 0.5772156649015329
 
@@ -160,13 +160,13 @@ def test_methods_of_a_comparison_lend_each_other_their_seeds() -> None:
         known[name] = replace(one, scores={s: 0.5 + spread * (s - 1) for s in range(3)})
     alike = dict.fromkeys(range(3), np.linspace(0, 1, 400))
     known["frozen"] = Sample(dict.fromkeys(range(3), 0.1), alike, "same", 80)
-    moderated_ = together(known)
+    moderated_ = moderate(known)
     ((lucky, freedom),) = moderated_["a"].spreads
     assert lucky > 100 * 0.0001**2
     assert 2 < freedom <= 10
     assert moderated_["frozen"].spreads == ((0.0, 0.0),)  # no seed is at work there
     ((wide, _),) = moderated_["c"].spreads
     assert wide >= 0.06**2
-    assert together({name: known[name] for name in "abc"}) == {name: known[name] for name in "abc"}
+    assert moderate({name: known[name] for name in "abc"}) == {name: known[name] for name in "abc"}
     pair = moderated_["a"].paired(moderated_["b"])
     assert pair.spreads == (*moderated_["a"].spreads, *moderated_["b"].spreads)

@@ -16,12 +16,12 @@ from benchmark.config.compose import task_of
 from benchmark.engine.runner import rows as stored
 from benchmark.records import Measurement, Record, Store
 from benchmark.report import __main__ as report
-from benchmark.report.evidence import Evidence
+from benchmark.report.configurations import grouped
 from benchmark.report.frame import load
-from benchmark.report.groups import grouped
-from benchmark.report.samples import together
-from benchmark.report.scales import scale
-from benchmark.report.statistics import estimate
+from benchmark.report.statistics.estimates import estimate
+from benchmark.report.statistics.evidence import Evidence
+from benchmark.report.statistics.samples import moderate
+from benchmark.report.statistics.scales import scale
 from benchmark.types import Example
 
 
@@ -120,7 +120,7 @@ def test_seeds_of_all_methods_under_the_same_conditions_are_taken_together(tmp_p
     (groups,) = grouped(load(tmp_path)).values()
     evidence = Evidence(tmp_path)
     found = {groups[place].method: sample for place, sample in evidence.beside(groups).items()}
-    assert found["ia3"].spreads == together({m: replace(s, spreads=()) for m, s in found.items()})["ia3"].spreads
+    assert found["ia3"].spreads == moderate({m: replace(s, spreads=()) for m, s in found.items()})["ia3"].spreads
     assert found["ia3"].spreads[0][0] > 0.0024  # 0.60, 0.65 and 0.70 show 0.0025
     (meeting,) = compare.meetings(load(tmp_path), evidence, "ia3", "full", None)
     assert meeting.difference == estimate(found["ia3"].paired(found["full"]))

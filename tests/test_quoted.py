@@ -12,7 +12,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmark.errors import MalformedError
-from benchmark.report import claimed, quoted
+from benchmark.report.published import claims as claimed
+from benchmark.report.published import quoted
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"

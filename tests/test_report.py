@@ -14,7 +14,7 @@ import pytest
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
 from benchmark.report import __main__ as report
-from benchmark.report import groups
+from benchmark.report import configurations as groups
 from benchmark.report.frame import load, measurements, tidy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -315,7 +315,7 @@ def test_what_was_drawn_is_kept_and_a_record_without_its_answers_joins(tmp_path:
     first = rows(tmp_path)
     assert first["bitfit"][0][3:6] == ["0.6000", "– †", "–"]
     with monkeypatch.context() as patched:
-        patched.setattr("benchmark.report.resampling.prepared", None)
+        patched.setattr("benchmark.report.statistics.bootstrap.prepare", None)
         assert rows(tmp_path) == first  # nothing is drawn again
     kept = {path: path.read_bytes() for path in (tmp_path / "published/reference").rglob("*.jsonl.gz")}
     for path in kept:

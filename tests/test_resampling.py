@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.report.resampling import SCORES, counts, groups_of, prepared
+from benchmark.report.statistics.bootstrap import SCORES, counts, groups_of, prepare
 from tasks.scores import by_class, by_edits, by_probability, by_value, log_loss, unlikelihood
 from tasks.text import likelihood_scores
 
@@ -59,7 +59,7 @@ def test_a_drawn_score_is_the_tasks_score_of_the_repeated_rows(metric):
     rows = [{"target": t, "prediction": p} for t, p in zip(targets, answers, strict=True)]
     drawn = np.vstack([np.ones(30, int), counts([str(i) for i in range(30)], 20)])
     expected = [task_score([targets[i] for i in np.repeat(range(30), w)], list(np.repeat(answers, w))) for w in drawn]
-    assert prepared(metric, rows, SIGNATURES)(drawn) == pytest.approx(expected, abs=1e-9)
+    assert prepare(metric, rows, SIGNATURES)(drawn) == pytest.approx(expected, abs=1e-9)
     assert len(set(np.round(expected, 6))) > 5
 
 
@@ -73,7 +73,7 @@ def test_probabilities_are_ranked_as_the_task_ranks_them():
         by_probability([truth[i] for i in np.repeat(range(40), w)], [rows[i] for i in np.repeat(range(40), w)])["aupr"]
         for w in drawn
     ]
-    assert prepared("aupr", rows, {})(drawn) == pytest.approx(expected)
+    assert prepare("aupr", rows, {})(drawn) == pytest.approx(expected)
 
 
 def likelihoods(unit, n=25):
@@ -108,7 +108,7 @@ def test_a_drawn_proper_score_is_the_tasks_score_of_the_repeated_rows(metric):
     rows, task_score = PROPER[metric]
     drawn = np.vstack([np.ones(len(rows), int), counts([str(i) for i in range(len(rows))], 20)])
     expected = [task_score([rows[i] for i in np.repeat(range(len(rows)), weights)]) for weights in drawn]
-    assert prepared(metric.split()[0], rows, {})(drawn) == pytest.approx(expected)
+    assert prepare(metric.split()[0], rows, {})(drawn) == pytest.approx(expected)
     assert len(set(np.round(expected, 6))) > 15
 
 
@@ -127,7 +127,7 @@ def test_whole_groups_are_drawn_and_an_example_without_one_is_its_own():
 
 def test_positions_count_each_and_what_was_cut_off_is_wrong():
     rows = [{"target": [["H", None, "E"]], "prediction": ["H", "H"]}, {"target": [["C"]], "prediction": ["C"]}]
-    assert prepared("accuracy", rows, {})(np.array([[1, 1], [2, 0]])) == pytest.approx([2 / 3, 1 / 2])
+    assert prepare("accuracy", rows, {})(np.array([[1, 1], [2, 0]])) == pytest.approx([2 / 3, 1 / 2])
 
 
 def test_same_examples_are_drawn_alike_and_as_often_as_there_are():
@@ -138,7 +138,7 @@ def test_same_examples_are_drawn_alike_and_as_often_as_there_are():
 
 
 def test_a_score_that_is_no_sum_and_rows_that_lack_something_have_no_draws():
-    assert prepared("verification_accuracy", [{"target": ["a"], "prediction": "a"}], {}) is None
-    assert prepared("bleu", [{"target": ["a"], "prediction": "a"}], {}) is None  # no signature: tokenised how?
-    assert all(prepared(metric, [{"id": "1"}], SIGNATURES) is None for metric in SCORES)
-    assert prepared("accuracy", [], {}) is None
+    assert prepare("verification_accuracy", [{"target": ["a"], "prediction": "a"}], {}) is None
+    assert prepare("bleu", [{"target": ["a"], "prediction": "a"}], {}) is None  # no signature: tokenised how?
+    assert all(prepare(metric, [{"id": "1"}], SIGNATURES) is None for metric in SCORES)
+    assert prepare("accuracy", [], {}) is None

@@ -16,14 +16,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from benchmark.report.charts import Chart, figure, heat
 from test_figures import CAPABILITIES, everything
 
 from benchmark.config.compose import PATHS, cell_of, choices_of
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store, shipped
 from benchmark.report import __main__ as report
-from benchmark.report import again
-from benchmark.report.charts import Chart, figure, heat
+from benchmark.report import overrides as again
 from benchmark.report.page import build, registry
 
 ROOT = Path(__file__).resolve().parents[1]

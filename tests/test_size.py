@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark.report.resampling import counts
-from benchmark.report.samples import Sample, together
-from benchmark.report.scales import CORRELATION
-from benchmark.report.statistics import ties
-from benchmark.report.tails import p_values
+from benchmark.report.statistics.bootstrap import counts
+from benchmark.report.statistics.estimates import ties
+from benchmark.report.statistics.samples import Sample, moderate
+from benchmark.report.statistics.scales import CORRELATION
+from benchmark.report.statistics.tails import p_values
 
 SEEDS = 3
 LEVELS = (0.05, 0.05 / 26, 0.05 / 351)  # one test, a reference against 26 methods, all pairs of 27
@@ -88,7 +88,7 @@ def samples(values: np.ndarray, draws: np.ndarray) -> dict[str, Sample]:
     for method, of in enumerate(values):
         scores, drawn = of.mean(-1).tolist(), (draws @ of.T / size).T
         found[str(method)] = Sample(dict(enumerate(scores)), dict(enumerate(drawn)), "same", size)
-    return together(found)
+    return moderate(found)
 
 
 def shares(world: World, methods: int, tries: int) -> np.ndarray:
@@ -161,6 +161,6 @@ def test_lora_is_told_from_a_method_that_learnt_nothing() -> None:
         draws = {s: mean + shared + noise * random.normal(size=1000) for s in range(SEEDS)}
         scores = {s: mean + deviation * step for s, step in enumerate((-1.0, 0.0, 1.0))}
         known[str(place)] = Sample(scores, draws, "same", 80, scale=CORRELATION)
-    letters = ties(together(known))  # corrected for 351 pairs
+    letters = ties(moderate(known))  # corrected for 351 pairs
     assert not set(letters["0"]) & set(letters["26"])  # LoRA and MAM
     assert set(letters["0"]) & set(letters["16"])  # LoRA and full, 0.14 apart: an independent bootstrap holds 0

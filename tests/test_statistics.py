@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark.report import statistics
-from benchmark.report.evidence import Evidence
-from benchmark.report.resampling import counts, prepared
-from benchmark.report.statistics import Sample, against, estimate, holm, needed, split, ties
+from benchmark.report.statistics import estimates as statistics
+from benchmark.report.statistics.bootstrap import counts, prepare
+from benchmark.report.statistics.estimates import Sample, against, estimate, holm, needed, split, ties
+from benchmark.report.statistics.evidence import Evidence
 
 EXAMPLES = 100
 
@@ -234,7 +234,7 @@ def test_where_examples_are_too_few_no_seeds_are_enough():
 def test_two_samples_of_stored_answers_differ_by_what_their_scores_do():
     rows = [[{"target": ["a"], "prediction": "a" if i < right else "b"} for i in range(100)] for right in (90, 70)]
     one, other = (
-        Sample({0: n}, {0: prepared("accuracy", r, {})(DRAWS)}, "same", 100)
+        Sample({0: n}, {0: prepare("accuracy", r, {})(DRAWS)}, "same", 100)
         for n, r in zip((0.9, 0.7), rows, strict=True)
     )
     found = estimate(one.paired(other))

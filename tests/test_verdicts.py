@@ -14,11 +14,12 @@ from test_report import answered
 from benchmark.identity import run_id
 from benchmark.records import Record, Store
 from benchmark.report import __main__ as report
-from benchmark.report import claimed, verdicts
-from benchmark.report.claimed import Comparison, Measured, Setting
-from benchmark.report.evidence import Evidence
+from benchmark.report.configurations import grouped
 from benchmark.report.frame import load
-from benchmark.report.groups import grouped
+from benchmark.report.published import claims as claimed
+from benchmark.report.published import verdicts
+from benchmark.report.published.claims import Comparison, Measured, Setting
+from benchmark.report.statistics.evidence import Evidence
 
 
 def put(results: Path, method: str, right: int, seeds: int = 3, rank: int = 8, **settings: object) -> None:

@@ -16,7 +16,7 @@ from benchmark.report import frame, runnable
 from benchmark.report.boards import best, boards, wider
 from benchmark.report.choice import Candidate, Limit, candidates
 from benchmark.report.costs import Costs
-from benchmark.report.evidence import Evidence
+from benchmark.report.statistics.evidence import Evidence
 
 USAGE = """usage: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true] [examples=500]
                                   [backbone=B] [budget=P] [view=V] [results=DIR] [plugins=DIR]

@@ -10,13 +10,13 @@ from benchmark.advise.others import also, brief, count, seeds
 from benchmark.advise.shown import SHORT, UNITS, Command, Line, Row, amount, score
 from benchmark.records import MARK, UNTRAINED, Record
 from benchmark.report import runnable
-from benchmark.report.again import setting
 from benchmark.report.boards import ENOUGH, LIKE, Board, best
 from benchmark.report.choice import Candidate, Limit, fronts, versus_best
 from benchmark.report.costs import STEP, unsteady
 from benchmark.report.frame import Run
+from benchmark.report.overrides import setting
 from benchmark.report.runnable import Capable
-from benchmark.report.tables import significant
+from benchmark.report.tables.scores import significant
 from benchmark.report.views import CHOSEN, DEFAULTS, SIZED, TUNED
 
 LISTED = 12  # names, then their number alone

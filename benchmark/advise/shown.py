@@ -13,7 +13,7 @@ from rich.text import Text
 
 from benchmark.report.choice import COSTS, TRAINING, Candidate
 from benchmark.report.costs import Cost
-from benchmark.report.tables import ABSENT, significant
+from benchmark.report.tables.scores import ABSENT, significant
 
 WIDTH = 100
 RUN = "python -m benchmark.run"

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmark.errors import MalformedError
 from benchmark.importer import hf_comparison
-from benchmark.report import quoted
+from benchmark.report.published import quoted
 
 KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {hf_comparison.STUDY: hf_comparison.quotable}
 USAGE = """usage: python -m benchmark.importer hf-method-comparison DIR [results=DIR]

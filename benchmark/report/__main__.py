@@ -10,11 +10,16 @@ from pathlib import Path
 from benchmark.config import registry
 from benchmark.errors import InputError
 from benchmark.records.folders import PUBLISHED, RUNS
-from benchmark.report import across, claimed, cost_tables, frame, markup, overview, tables, verdicts, views
-from benchmark.report.drawing import press
-from benchmark.report.drawing.material import Material, material
+from benchmark.report import frame, views
+from benchmark.report.comparisons import Tables
+from benchmark.report.figures.drawing import press
+from benchmark.report.material import Material, material
 from benchmark.report.page import build as site
-from benchmark.report.page.contents import Board, Report
+from benchmark.report.page.contents import Report, TaskTable
+from benchmark.report.published import claims, verdicts
+from benchmark.report.tables import across, costs, markup, overview, scores
+from benchmark.report.tables.table import Table
+from benchmark.report.views import Run
 
 USAGE = """usage: python -m benchmark.report [results=DIR] [plugins=DIR]
 
@@ -24,7 +29,7 @@ Reads the published sets in DIR/published and your own records in DIR/runs, and 
                     one row per measurement, curves included
   DIR/tables/       per task and budget: score with its interval, ties, differences, sizes and costs
                     (Markdown, LaTeX, CSV); methods_<budget>: every method on every task
-  DIR/figures/      a folder per figure (PDF and PNG); what was drawn is kept in DIR/.cache/figures
+  DIR/figures/      a folder per figure (PDF and PNG); what was drawn is cached in DIR/.cache/figures
   DIR/site/index.html
                     all of it as one page that needs no network: tables to sort, figures to point at, every run
 DIR is "results" unless given."""
@@ -60,7 +65,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def build(runs: list[frame.Run], results: Path) -> None:
+def build(runs: list[Run], results: Path) -> None:
     """Write everything that is derived from records."""
     for name in ("tables", "figures"):
         (results / name).mkdir(parents=True, exist_ok=True)
@@ -68,50 +73,53 @@ def build(runs: list[frame.Run], results: Path) -> None:
         table = frame.tidy(runs)
         frame.write(table, results / "runs.csv")
         frame.measurements(runs, table).to_parquet(results / "measurements.parquet", index=False)
-        found = material(runs, results)
-    budgets = order(found)
-    boards = [board(found, task, name) for task, name in sorted(found.grids, key=lambda g: (g[0], budgets.index(g[1])))]
-    overviews, judged = [table for budget in budgets for table in over_tasks(found, budget)], None
-    if (results / claimed.FILE).exists():
-        judged = verdicts.table(claimed.load(results), verdicts.Judge(found.grids, found.evidence))
-    made = [*(board.table for board in boards), *overviews, *filter(None, [judged])]
-    for table in made:
+        made = material(runs, results)
+    budgets = order(made.tables)
+    keys = sorted(made.tables, key=lambda key: (key[0], budgets.index(key[1])))
+    task_tables = [TaskTable(*key, table_of(made, key), made.tables[key], key[1] != views.MEASURING) for key in keys]
+    overviews, judged = [table for budget in budgets for table in over_tasks(made, budget)], None
+    if (results / claims.FILE).exists():
+        judged = verdicts.table(claims.load(results), verdicts.Judge(made.tables, made.evidence))
+    written = [*(one.table for one in task_tables), *overviews, *filter(None, [judged])]
+    for table in written:
         for ending, write in markup.KINDS.items():
             (results / "tables" / f"{table.name}.{ending}").write_text(write(table), encoding="utf-8")
-    pictures = press.every(found)
+    pictures = press.every(made)
     drawn = press.publish(pictures, results)
-    page = site.write(results, Report(runs, boards, overviews, judged, pictures))
-    derived = f"{results / 'runs.csv'}, measurements.parquet, {len(made)} tables in {results / 'tables'}"
-    print(f"{len(runs)} runs: {derived}, {drawn} figures in {results / 'figures'}, {page}")
+    page = site.write(results, Report(runs, task_tables, overviews, judged, drawn))
+    derived = f"{results / 'runs.csv'}, measurements.parquet, {len(written)} tables in {results / 'tables'}"
+    print(f"{len(runs)} runs: {derived}, {len(drawn)} figures in {results / 'figures'}, {page}")
 
 
-def board(found: Material, task: str, budget: str) -> Board:
+def table_of(made: Material, key: tuple[str, str]) -> Table:
     """Make the table of one task and budget; runs that measured costs have one of their own."""
-    name, members = "_".join(filter(None, (task, budget))), found.grids[task, budget]
-    if budget == views.MEASURING:
-        return Board(task, budget, cost_tables.costs(name, members), members, scored=False)
-    standing, proper = found.standing[task, budget], found.proper[task, budget]
-    return Board(task, budget, tables.table(name, members, standing, found.costs, proper), members)
+    name, members = "_".join(filter(None, key)), made.tables[key]
+    if key[1] == views.MEASURING:
+        return costs.costs(name, members)
+    return scores.table(name, members, made.standing[key], made.costs, made.proper[key])
 
 
-def order(found: Material) -> list[str]:
+def order(tables: Tables) -> list[str]:
     """Sort budgets and views: what was tuned first, then that of most runs; costs come last."""
-    runs = Counter({budget: 0 for _, budget in found.grids})
-    for (_, budget), members in found.grids.items():
-        runs[budget] += sum(len(group.records) for group in members)
+    runs: Counter[str] = Counter()
+    for (_, budget), members in tables.items():
+        runs[budget] += sum(len(one.records) for one in members)
     return sorted(runs, key=lambda name: (name == views.MEASURING, not name.endswith(views.TUNED), -runs[name], name))
 
 
-def over_tasks(found: Material, budget: str) -> list[tables.Table]:
+def over_tasks(made: Material, budget: str) -> list[Table]:
     """Make the tables that hold all tasks of a budget."""
-    tasks = {task: members for (task, of), members in found.grids.items() if of == budget}
+    tasks = made.tasks(budget)
     if budget == views.MEASURING:
-        return [cost_tables.overview(f"methods_{budget}", tasks)] if len(tasks) > 1 else []
-    made = []
-    if len(boards := found.boards[budget]) > 1:
-        made.append(across.ranking(budget, boards, found.ranks[budget]))
-        made.append(across.certainty(budget, boards, found.evidence))
-    return made + [table for table in [overview.overview(budget, tasks)] if table]
+        return [costs.overview(f"methods_{budget}", tasks)] if len(tasks) > 1 else []
+    tables = [overview.overview(budget, tasks)]
+    if len(known := made.scores[budget]) > 1:
+        tables = [
+            across.ranking(budget, known, made.ranks[budget]),
+            across.certainty(budget, known, made.evidence),
+            *tables,
+        ]
+    return [table for table in tables if table]
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.report.boards import Board
+from benchmark.report.configurations import Group
 from benchmark.report.costs import MEMORY, STEP, Cost, Costs, front
-from benchmark.report.evidence import Evidence
-from benchmark.report.groups import Group
 from benchmark.report.runnable import Capable
-from benchmark.report.samples import Sample
-from benchmark.report.statistics import Difference, Estimate, against, estimate
+from benchmark.report.statistics.estimates import Difference, Estimate, against, estimate
+from benchmark.report.statistics.evidence import Evidence
+from benchmark.report.statistics.samples import Sample
 
 COSTS = ("trainable_params", MEMORY, STEP)  # what a score is held against
 TRAINING = "train_seconds"

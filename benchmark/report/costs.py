@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark.records import Record
-from benchmark.report.frame import Run
-from benchmark.report.groups import Group
-from benchmark.report.views import MEASURING, budget
+from benchmark.report.configurations import Configuration
+from benchmark.report.views import MEASURING, Run, budget
 
 STEP, MEMORY = "seconds_per_step", "peak_memory_bytes"  # what runs are made to measure
 FP32 = 4  # bytes
@@ -29,31 +29,31 @@ class Cost:
 
 
 class Costs:
-    """Finds what settings cost; knows the runs that were made to measure it."""
+    """Finds what configurations cost; knows the runs that were made to measure it."""
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
-        self.apart: dict[tuple[Any, ...], list[Record]] = {}
+        self.apart: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
         for _, record in runs:
             if record.status == "done" and not record.config.get("phase") and budget(record) == MEASURING:
-                self.apart.setdefault(_place(record), []).append(record)
+                self.apart[_conditions(record)].append(record)
 
-    def of(self, groups: Sequence[Group], name: str) -> list[Cost | None]:
-        """Give the cost of each setting, of all in one way: they are held against each other.
+    def of(self, members: Sequence[Configuration], name: str) -> list[Cost | None]:
+        """Return the cost of each configuration, of all in one way, since they are compared.
 
-        That of runs made for it, unless the settings' own runs know it of more of them. It depends on the network and
-        on what is trained of it, not on seed, weights or learning rate.
+        That of runs made for it, unless the configurations' own runs know it of more of them. It depends on the
+        network and on what is trained of it, not on seed, weights or learning rate.
         """
-        own = [_median([r for r in group.done if name != MEMORY or alone(r)], name) for group in groups]
+        beside = [_median([r for r in one.done if name != MEMORY or alone(r)], name) for one in members]
         if name not in (STEP, MEMORY):
-            return own
-        made = [
-            _median(self.apart.get(_place(group.done[0]), []) if group.done else [], name, True) for group in groups
+            return beside
+        apart = [
+            _median(self.apart.get(_conditions(one.done[0]), []) if one.done else [], name, True) for one in members
         ]
-        return max((made, own), key=lambda found: sum(cost is not None for cost in found))
+        return max((apart, beside), key=lambda costs: sum(cost is not None for cost in costs))
 
 
-def _place(record: Record) -> tuple[Any, ...]:
-    """Say what two runs must share to cost the same, but for the number of examples a step."""
+def _conditions(record: Record) -> tuple[Any, ...]:
+    """Return what two runs must share to cost the same, but for the number of examples a step."""
     sizes = (record.value("cost", name) for name in ("params", "trainable_params"))
     precision = (record.config.get("budget") or {}).get("precision")
     return record.task, record.backbone, record.method, record.device, precision, *sizes
@@ -85,8 +85,8 @@ def front(costs: Sequence[Cost], scores: Sequence[float]) -> list[bool]:
 
 
 def _beats(one: tuple[Cost, float], other: tuple[Cost, float]) -> bool:
-    (cost, score), (its, least) = one, other
-    return (score > least and cost.low <= its.high) or (score == least and cost.high < its.low)
+    (cost, score), (second, least) = one, other
+    return (score > least and cost.low <= second.high) or (score == least and cost.high < second.low)
 
 
 def alone(record: Record) -> bool:
@@ -95,5 +95,5 @@ def alone(record: Record) -> bool:
     A process that grew by less than the bare network's weights in fp32 had that room from before.
     """
     least = FP32 * (record.value("cost", "params") or 0)
-    own = (record.value("cost", MEMORY) or 0) >= least
-    return record.device != "cpu" or (own and not record.environment.get("cells_before"))
+    enough = (record.value("cost", MEMORY) or 0) >= least
+    return record.device != "cpu" or (enough and not record.environment.get("cells_before"))

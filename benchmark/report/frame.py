@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 
 from benchmark.records import Record, sources
+from benchmark.report.views import Run, weights
 
 KEYS = ["task", "backbone", "weights", "method", "seed", "source", "run_id", "device"]
 COLUMNS = ["source", "task", "method", "backbone", "weights", "seed", "phase", "trial", "status", "reason", "metric"]
 ORIGIN = ["fingerprint", "device", "commit", "run_id"]
-
-Run = tuple[str, Record]  # where it was found, what it is
 
 
 def load(results: Path) -> list[Run]:
@@ -77,12 +76,6 @@ def _coded(texts: list[str]) -> pd.Categorical:
     known = sorted(set(texts))
     place = {text: number for number, text in enumerate(known)}
     return pd.Categorical.from_codes(np.fromiter(map(place.__getitem__, texts), int, len(texts)), known)
-
-
-def weights(record: Record) -> str:
-    """Name the weights a backbone started from; a local checkpoint is recorded by name and content."""
-    chosen = (record.config.get("backbone") or {}).get("weights")
-    return str(chosen["name"] if isinstance(chosen, dict) else chosen or "")
 
 
 def write(table: pd.DataFrame, path: Path) -> None:

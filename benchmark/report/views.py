@@ -3,72 +3,80 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 
 from benchmark.config.trials import select
 from benchmark.errors import NoSelectionError
 from benchmark.records import Record
-from benchmark.report.frame import Run
 
+Run = tuple[str, Record]  # its source, and what was recorded
 WRITE = json.JSONEncoder(sort_keys=True).encode  # json.dumps makes such a thing anew for each value
 DEFAULTS, TUNED, SIZED, CHOSEN = "", "tuned", "sized", "trials"  # the last: a trial that somebody named
 MEASURING = "cost"  # the budget whose runs are made to measure costs: their scores mean nothing, nor do views
 
 
-def views(runs: list[Run]) -> dict[str, list[Run]]:
-    """Sort final runs by view; tuning runs, scored on valid, stand in none.
+def views(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Sort final runs by view; tuning runs, scored on validation, stand in none.
 
     A default that tuning chose stands in two, where its task and budget have runs of other trials too.
     """
-    tuning: dict[tuple[str, str], list[Record]] = {}
+    tuning: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for _, record in runs:
         if record.config.get("phase"):
-            tuning.setdefault((record.task, record.method), []).append(record)
+            tuning[record.task, record.method].append(record)
     made = {_grid(r) for _, r in runs if "selected" in r.data or (r.config.get("trial") and not r.config.get("phase"))}
-    found: dict[str, list[Run]] = {}
+    sorted_: dict[str, list[Run]] = defaultdict(list)
     chosen: dict[str, int | None] = {}
     for run in runs:
         record = run[1]
-        if not record.config.get("phase"):
-            if budget(record) == MEASURING:
-                found.setdefault(DEFAULTS, []).append(run)
-                continue
-            tuned = _grid(record) in made
-            trials = tuning.get((record.task, record.method), []) if tuned else []
-            # what cannot run has nothing to tune: skipped in the one view, skipped in the other
-            both = tuned and record.status == "skipped" and not record.config.get("size")
-            for view in (DEFAULTS, TUNED) if both else _of(record, trials, chosen):
-                found.setdefault(view, []).append(run)
-    return found
+        if record.config.get("phase"):
+            continue
+        tuned = budget(record) != MEASURING and _grid(record) in made
+        if budget(record) == MEASURING:
+            names = [DEFAULTS]
+        elif tuned and record.status == "skipped" and not record.config.get("size"):
+            names = [DEFAULTS, TUNED]  # what cannot run has nothing to tune: it is skipped in both views
+        else:
+            names = _views(record, tuning[record.task, record.method] if tuned else [], chosen)
+        for view in names:
+            sorted_[view].append(run)
+    return sorted_
 
 
 def budget(record: Record) -> str:
-    """Name the budget a run was given."""
+    """Name the budget of a run."""
     return str((record.config.get("budget") or {}).get("name") or "")
+
+
+def weights(record: Record) -> str:
+    """Name the weights a backbone started from; a local checkpoint is recorded by name and content."""
+    chosen = (record.config.get("backbone") or {}).get("weights")
+    return str(chosen["name"] if isinstance(chosen, dict) else chosen or "")
 
 
 def _grid(record: Record) -> tuple[str, str]:
     return record.task, WRITE(record.choices.get("budget"))
 
 
-def _of(record: Record, tuning: list[Record], known: dict[str, int | None]) -> list[str]:
+def _views(record: Record, tuning: Sequence[Record], known: dict[str, int | None]) -> list[str]:
     if record.config.get("size"):
         return [SIZED]
     trial = record.config.get("trial") or 0
-    # without tuning records the record's own word counts
-    tuned = (
-        _chosen(record, tuning, known) == trial if tuning and "budget" in record.config else "selected" in record.data
-    )
+    # without tuning records what the record says of its selection counts
+    by_tuning = tuning and "budget" in record.config
+    tuned = _selected(record, tuning, known) == trial if by_tuning else "selected" in record.data
     chosen = [TUNED] if tuned else []
     return chosen + ([DEFAULTS] if not trial else [] if chosen else [CHOSEN])
 
 
-def _chosen(record: Record, tuning: list[Record], known: dict[str, int | None]) -> int | None:
-    """Say which trial the tuning records choose; what differs in seed and trial alone is asked once."""
+def _selected(record: Record, tuning: Sequence[Record], known: dict[str, int | None]) -> int | None:
+    """Return the trial that the tuning records select; computed once for what differs in seed and trial alone."""
     config = record.config
     search = config["method"].get("search") or {}
-    kept = {key: value for key, value in config["method"].items() if key not in search}
-    place = [record.task, record.method, kept, *(config.get(key) for key in ("task", "backbone", "budget", "fraction"))]
-    name = WRITE(place)
+    fixed = {key: value for key, value in config["method"].items() if key not in search}
+    cell = [record.task, record.method, fixed, *(config.get(key) for key in ("task", "backbone", "budget", "fraction"))]
+    name = WRITE(cell)
     if name not in known:
         try:
             known[name] = select(tuning, config, search).trial

@@ -1,9 +1,8 @@
 """The figures: one module each, found by being here.
 
 A module has `BY`, the columns whose values make a picture each; `data(material)`, everything that is drawn, as a table
-of plain columns; and `draw(table, width)`, one picture: rows that share BY; width is "one" or "two" columns. One that
-the page shows too has `chart(table)`, the same to point at, and `TAB`, what that is called beside others, and
-`LEADS` if it is the first of them.
+of plain columns; `draw(table, width)`, one picture: rows that share BY; width is "one" or "two" columns; and `TAB`, its
+name on the page beside others, and `LEADS` if it is the first of them. It notes by `style.mark` where rows are drawn.
 The first line of its docstring says what it shows.
 """
 
@@ -16,4 +15,6 @@ from types import ModuleType
 
 def known() -> dict[str, ModuleType]:
     """Import every figure, by name."""
-    return {found.name: import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)}
+    return {
+        found.name: import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__) if not found.ispkg
+    }

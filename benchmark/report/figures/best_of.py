@@ -9,10 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report import charts
-from benchmark.report.drawing import lines, style
-from benchmark.report.drawing.material import Material
-from benchmark.report.drawing.trials import trials
+from benchmark.report.figures.drawing import lines, style
+from benchmark.report.figures.drawing.trials import trials
+from benchmark.report.material import Material
 
 BY = ("task", "budget", "board")
 TAB = "tuning"  # what it is called beside others
@@ -51,6 +50,7 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     ends = pd.Series({method: curve[-1, 1] for method, curve in curves.items()})
     looks = lines.highlighted(ends, {method: method for method in curves})
     lines.draw(axes, curves, looks)
+    style.mark(axes, table["k"], table["expected"])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("tuning trials (number)")
     axes.set_ylabel(f"expected best valid {style.shown(first['metric'])}")
@@ -58,15 +58,3 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     beside = "the default is one of the trials" + (f"; {left_out} not named" if left_out else "")
     style.title(axes, style.board(first), beside)
     return figure
-
-
-def chart(table: pd.DataFrame) -> charts.Figure:
-    """Describe the same for the page."""
-    titles = {"k": "tuning trials (number)", "expected": f"expected best valid {table['metric'].iloc[0]}"}
-    return charts.figure(
-        table,
-        charts.Chart(
-            title="expected best of k tuning trials", x="k", y="expected", name="method", hover=["trials", "failed"],
-            group="method", joined=True, titles=titles,
-        ),
-    )  # fmt: skip

@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from benchmark.report import charts
-from benchmark.report.drawing import style
-from benchmark.report.drawing.material import Material
+from benchmark.report.figures.drawing import style
+from benchmark.report.material import Material
 
 BY = ()
 TAB = "capability"  # what it is called beside others
@@ -57,7 +56,9 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
             (wide - left - 0.1) / wide * len(own) / across,
             CELL * len(networks) / height,
         )
-        _band(figure.add_axes(box), own, networks, kinds)
+        _band(axes := figure.add_axes(box), own, networks, kinds)
+        rows = table[table["method"].isin(own)]
+        style.mark(axes, rows["method"].map(own.index) + 0.5, rows["network"].map(networks.index) + 0.5)
     _key(figure, left)
     return figure
 
@@ -83,14 +84,3 @@ def _key(figure: Figure, left: float) -> None:
         x, y = (left - 0.95 + at) / wide, 1 - 0.16 / high
         figure.text(x, y, "■", color=SHADES[kind], size=8, va="center")
         figure.text(x + 0.12 / wide, y, said, size=style.TEXT, va="center")
-
-
-def chart(table: pd.DataFrame) -> charts.Figure:
-    """Describe the same for the page."""
-    kinds = table["status"].where(table["merges"] != "yes", "merges")
-    words = {"merges": "runs, can be merged", "runs": "runs", "refused": "refused"}
-    said = [": ".join(filter(None, (words.get(k, k), r))) for k, r in zip(kinds, table["reason"], strict=True)]
-    shades = SHADES | {"refused": "rgba(128,128,128,0.15)"}  # the page may be dark
-    known = table.assign(kind=kinds, said=said)[kinds.isin(list(SHADES))]
-    title = "dark: runs, can be merged; light: runs; empty: refused"
-    return charts.heat(known.sort_values("method", kind="stable"), "method", "network", "kind", shades, "said", title)

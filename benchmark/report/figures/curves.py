@@ -9,10 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report import charts
-from benchmark.report.drawing import lines, style
-from benchmark.report.drawing.material import Material, whole
-from benchmark.report.groups import CONTROL
+from benchmark.report.configurations import CONTROL
+from benchmark.report.figures.drawing import lines, style
+from benchmark.report.material import Material, whole
 
 BY = ("task", "budget", "board")
 TAB = "training curves"  # what it is called beside others
@@ -31,7 +30,7 @@ def data(material: Material) -> pd.DataFrame:
         for split in SERIES:
             curves = [
                 {m.step: m.value for m in record.measurements if (m.split, m.name) == (split, "loss") and m.step}
-                for record in row.group.done
+                for record in row.configuration.done
             ]
             rows += [[*fixed, split, step, loss] for step, loss in averaged(curves)]
     return pd.DataFrame(rows, columns=[*BY, "method", "label", "score", "series", "step", "loss"])
@@ -65,6 +64,7 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
         own = table[table["series"] == series].sort_values("step")
         found = {label: part[["step", "loss"]].to_numpy() for label, part in own.groupby("label")}
         _panel(axes, found, looks, series)
+        style.mark(axes, own["step"], own["loss"])
         if stacked or series == shown[-1]:
             left_out = lines.name(axes, found, looks)
     for axes in grid[-1:] if stacked else grid:
@@ -85,15 +85,3 @@ def _panel(axes: Axes, found: dict[str, np.ndarray], looks: dict[str, lines.Look
         style.logarithmic(axes.yaxis)
     axes.grid(axis="y", color=style.PALE, lw=0.5)
     axes.set_title(series)
-
-
-def chart(table: pd.DataFrame) -> charts.Figure:
-    """Describe the same for the page, train and valid in one."""
-    titles = {"step": "training step", "series": "on"}
-    return charts.figure(
-        table,
-        charts.Chart(
-            title="loss during training, on valid dashed", x="step", y="loss", name="label", hover=["series"],
-            group="label", dash="series", joined=True, titles=titles,
-        ),
-    )  # fmt: skip

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmark.report import charts
-from benchmark.report.drawing import lines, style
-from benchmark.report.drawing.material import Material, label
-from benchmark.report.groups import CONTROL
-from benchmark.report.standings import Standing
+from benchmark.report.configurations import CONTROL
+from benchmark.report.figures.drawing import lines, style
+from benchmark.report.material import Material, label
+from benchmark.report.statistics.standings import Standing
 
 BY = ("task", "budget", "board")
 TAB = "data size"  # what it is called beside others
@@ -33,7 +32,7 @@ def data(material: Material) -> pd.DataFrame:
         ", ".join(filter(None, (backbone if many else "", place)))
         for backbone, place, many in zip(found["backbone"], found["place"], several, strict=True)
     ]
-    found = found.assign(board=boards, label=[label(group, but="fraction=") for group in found["group"]])
+    found = found.assign(board=boards, label=[label(one, "fraction=") for one in found["configuration"]])
     sizes = found.groupby([*BY, "label"])["train"].transform("nunique")
     found = _named(found[sizes > 1]).sort_values([*BY, "label", "train"])
     found = found.assign(crossover=np.nan, clear=False)
@@ -53,8 +52,8 @@ def _named(drawn: pd.DataFrame) -> pd.DataFrame:
     """Label each line by what tells it from the others that are drawn; further ones of a table are not seen here."""
     drawn = drawn.copy()
     for _, own in drawn.groupby([*BY, "method"]):
-        shared = set.intersection(*(set(group.differences) for group in own["group"]))
-        drawn.loc[own.index, "label"] = [label(group, but=("fraction=", *shared)) for group in own["group"]]
+        shared = set.intersection(*(set(one.differences) for one in own["configuration"]))
+        drawn.loc[own.index, "label"] = [label(one, ("fraction=", *shared)) for one in own["configuration"]]
     return drawn
 
 
@@ -89,6 +88,7 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
         if name in looks:
             axes.fill_between(part["train"], part["low"], part["high"], color=looks[name][0], alpha=0.1, lw=0)
     lines.draw(axes, curves, looks)
+    style.mark(axes, table["train"], table["score"])
     for part in own.values():
         at = part["crossover"].iloc[0]
         if at > 0:
@@ -111,18 +111,3 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
 def _told(name: str, part: pd.DataFrame) -> str:
     at = part["crossover"].iloc[0]
     return f"{name} ✕ {'' if part['clear'].iloc[0] else '~'}{at:,.0f}" if at > 0 else name
-
-
-def chart(table: pd.DataFrame) -> charts.Figure:
-    """Describe the same for the page."""
-    titles = {
-        "train": "training examples", "score": f"test {table['metric'].iloc[0]}",
-        "crossover": f"{REFERENCE} is ahead from", "clear": "a paired test says so",
-    }  # fmt: skip
-    return charts.figure(
-        table,
-        charts.Chart(
-            title="score against training examples", x="train", y="score", name="label", hover=["crossover", "clear"],
-            low="low", high="high", group="label", log=True, joined=True, titles=titles,
-        ),
-    )  # fmt: skip

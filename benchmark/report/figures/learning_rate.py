@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,10 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from benchmark.report import charts
-from benchmark.report.drawing import style
-from benchmark.report.drawing.material import Material
-from benchmark.report.drawing.trials import trials
+from benchmark.report.figures.drawing import style
+from benchmark.report.figures.drawing.trials import trials
+from benchmark.report.material import Material
 
 BY = ("task", "budget", "board")
 TAB = "learning rate"  # what it is called beside others
@@ -52,13 +52,12 @@ def data(material: Material) -> pd.DataFrame:
 
 def _others(material: Material) -> dict[tuple[str, str, str], str]:
     """Name the settings beside the learning rate in which a method's trials differ."""
-    found: dict[tuple[str, str, str], set[str]] = {}
-    for (task, budget), groups in material.trials.items():
-        for group in groups:
-            told = {difference.partition("=")[0] for difference in group.differences} - {RATE}
-            own = {name.removeprefix("method.") for name in told if name.startswith("method.")}
-            found.setdefault((task, budget, group.method), set()).update(own)
-    return {place: ", ".join(sorted(own)) for place, own in found.items()}
+    varied: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for (task, budget), members in material.trials.items():
+        for one in members:
+            names = {difference.partition("=")[0] for difference in one.differences} - {RATE}
+            varied[task, budget, one.method] |= {n.removeprefix("method.") for n in names if n.startswith("method.")}
+    return {key: ", ".join(sorted(names)) for key, names in varied.items()}
 
 
 def plateau(rates: Sequence[float], scores: Sequence[float]) -> Plateau:
@@ -111,6 +110,7 @@ def _panel(axes: Axes, name: str, own: pd.DataFrame) -> None:
     axes.margins(y=0.15)
     axes.axvspan(found["low"], found["high"], color=BAND, lw=0)
     axes.plot(own["lr"], own["score"], color=LINE, lw=0.9, marker="o", ms=2.5)
+    style.mark(axes, own["lr"], own["score"])
     best = own.loc[own["score"].idxmax()]
     axes.plot(best["lr"], best["score"], marker="D", ms=3.5, color=POINT)
     axes.set_title(name + "*" * bool(found["others"]), size=style.TEXT, pad=2)
@@ -141,20 +141,3 @@ def _conditions(table: pd.DataFrame) -> list[str]:
     fewest, most = table["trials"].min(), table["trials"].max()
     many = f"{fewest if fewest == most else f'{fewest} to {most}'} trials each"
     return [DRAWN, many] if any(table["others"]) else [many]
-
-
-def chart(table: pd.DataFrame) -> charts.Figure:
-    """Describe the same for the page, all methods in one."""
-    titles = {
-        "lr": "learning rate", "score": f"valid {table['metric'].iloc[0]}", "width": "plateau (decades)",
-        "others": "drawn along",
-    }  # fmt: skip
-    table = table.assign(width=[_width(row) or "–" for _, row in table.iterrows()])
-    many = "; ".join(_conditions(table)).replace("*: ", "")
-    return charts.figure(
-        table.assign(others=table["others"].replace("", "–")),
-        charts.Chart(
-            title=f"valid score of tuning trials against learning rate ({many})", x="lr", y="score", name="method",
-            hover=["trial", "others", "width"], group="method", log=True, joined=True, titles=titles,
-        ),
-    )  # fmt: skip

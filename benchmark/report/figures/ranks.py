@@ -8,9 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report import charts
-from benchmark.report.drawing import style
-from benchmark.report.drawing.material import Material
+from benchmark.report.figures.drawing import style
+from benchmark.report.material import Material
 
 BY = ("budget",)
 TAB = "ranks"  # what it is called beside others
@@ -45,6 +44,7 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
             own["rank"], own["method"].map(rows), ls="none", marker=marker, ms=4, mfc="none", mec=colour, mew=0.9,
             label=style.shown(task, 24),
         )  # fmt: skip
+        style.mark(axes, own["rank"], own["method"].map(rows))
     axes.grid(axis="x", color=style.PALE, lw=0.5)
     axes.grid(axis="y", visible=False)
     axes.set_yticks(range(len(methods)), [style.shown(m, 20) for m in methods])
@@ -63,17 +63,3 @@ def _means(axes: Axes, means: pd.DataFrame, rows: dict[str, int]) -> None:
     places = means["method"].map(rows)
     axes.hlines(places, means["low"], means["high"], color="#000000", lw=1.4, alpha=0.35)
     axes.plot(means["mean_rank"], places, ls="none", marker="D", ms=4, color="#000000", zorder=3)
-
-
-def chart(table: pd.DataFrame) -> charts.Figure:
-    """Describe the same for the page."""
-    means = table.drop_duplicates("method").assign(task="mean, 95 %")
-    means = means.assign(rank=means["mean_rank"])
-    shown = pd.concat([means, table.assign(low=None, high=None)], ignore_index=True)
-    return charts.figure(
-        shown,
-        charts.Chart(
-            title="rank by task", x="rank", y="method", name="method", hover=["task", "low", "high"], low="low",
-            high="high", group="task", rows=True, titles={"rank": "rank (1: best)"},
-        ),
-    )  # fmt: skip

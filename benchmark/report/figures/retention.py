@@ -7,9 +7,8 @@ import statistics
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmark.report import charts
-from benchmark.report.drawing import cloud, style
-from benchmark.report.drawing.material import SETTING, Material, whole
+from benchmark.report.figures.drawing import cloud, style
+from benchmark.report.material import SETTING, Material, whole
 
 BY = ("task", "budget")
 TAB = "forgetting"  # what it is called beside others
@@ -18,7 +17,7 @@ TAB = "forgetting"  # what it is called beside others
 def data(material: Material) -> pd.DataFrame:
     """Give every setting with a score its retention, the mean over seeds; 0 where nothing is forgotten."""
     found = whole(material.settings)
-    values = [group.values("pretraining", "retention") for group in found["group"]]
+    values = [one.values("pretraining", "retention") for one in found["configuration"]]
     table = found[SETTING].assign(retention=[statistics.fmean(v) if v else None for v in values])
     return table.astype({"retention": float}).dropna(subset="retention").reset_index(drop=True)
 
@@ -32,16 +31,3 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     axes.set_ylabel(f"test {style.shown(table['metric'].iloc[0])} (mean, 95 % interval)")
     cloud.finish(axes, table, ("retention", "score"), looks)
     return figure
-
-
-def chart(table: pd.DataFrame) -> charts.Figure:
-    """Describe the same for the page."""
-    metric = f"test {table['metric'].iloc[0]}"
-    titles = {"retention": "loss on pretraining data, after less before (nats)", "score": metric}
-    return charts.figure(
-        charts.started(table),
-        charts.Chart(
-            title=f"{metric} against what is forgotten", x="retention", y="score", name="label", hover=["seeds"],
-            low="low", high="high", group="start", link="link", titles=titles,
-        ),
-    )  # fmt: skip

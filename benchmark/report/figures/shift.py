@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmark.report import charts
-from benchmark.report.drawing import cloud, style
-from benchmark.report.drawing.material import SETTING, Material, whole
+from benchmark.report.figures.drawing import cloud, style
+from benchmark.report.material import SETTING, Material, whole
 
 BY = ("task", "budget", "shift")
 TAB = "shift"  # what it is called beside others
@@ -20,10 +19,10 @@ def data(material: Material) -> pd.DataFrame:
     """Give every setting its score on each shifted test set, beside that on its own."""
     rows = []
     for row in whole(material.settings).itertuples():
-        measured = {m.split for record in row.group.done for m in record.measurements}
+        measured = {m.split for record in row.configuration.done for m in record.measurements}
         for split in sorted(split for split in measured if split.startswith("test/")):
-            metric = row.group.metric(split)
-            if values := row.group.values(split, metric):
+            metric = row.configuration.metric(split)
+            if values := row.configuration.values(split, metric):
                 fixed = [getattr(row, column) for column in SETTING]
                 rows.append([*fixed, split.removeprefix("test/"), metric, statistics.fmean(values)])
     return pd.DataFrame(rows, columns=[*SETTING, "shift", "measured", "shifted"])
@@ -44,16 +43,3 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     said, line = ("dotted: nothing is lost", [np.array([ends, ends]).T]) if crossed else ("", [])
     cloud.finish(axes, table, ("score", "shifted"), looks, said, line)
     return figure
-
-
-def chart(table: pd.DataFrame) -> charts.Figure:
-    """Describe the same for the page."""
-    first = table.iloc[0]
-    titles = {"score": f"test {first['metric']}", "shifted": f"test/{first['shift']} {first['measured']}"}
-    return charts.figure(
-        charts.started(table),
-        charts.Chart(
-            title=f"{titles['shifted']} against test", x="score", y="shifted", name="label", hover=["seeds"],
-            group="start", link="link", titles=titles,
-        ),
-    )  # fmt: skip

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmark.report import charts
-from benchmark.report.drawing import against
-from benchmark.report.drawing.material import Material
+from benchmark.report.figures.drawing import against
+from benchmark.report.material import Material
 
 BY = ("task", "budget")
 TAB = "time of a step"  # what it is called beside others
@@ -21,8 +20,3 @@ def data(material: Material) -> pd.DataFrame:
 def draw(table: pd.DataFrame, width: str) -> Figure:
     """Draw one task and budget."""
     return against.draw(table, width, "training step (ms)")
-
-
-def chart(table: pd.DataFrame) -> charts.Figure:
-    """Describe the same for the page."""
-    return against.chart(table, "time of a step (ms)")

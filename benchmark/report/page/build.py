@@ -17,10 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from benchmark.report import claimed, quoted
 from benchmark.report.page import contents, gallery, registry
 from benchmark.report.page.shelf import COLUMNS, Shelf
-from benchmark.report.tables import Table
+from benchmark.report.published import quoted
 
 HERE = Path(__file__).parent
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
@@ -37,27 +36,27 @@ def write(results: Path, report: contents.Report) -> Path:
 def page(results: Path, report: contents.Report) -> str:
     """Compose the whole page as text."""
     shelf = Shelf(report.runs)
-    shown = {board.table.name: contents.lines(board, shelf) for board in report.boards}
-    drawn = gallery.drawn(report, shown)
+    shown = {one.table.name: contents.lines(one, shelf) for one in report.tables}
+    figures = gallery.gallery(report, shown)
     capability, others = registry.capabilities(results), quoted.load(results)
     names = sorted({*registry.methods(), *(record.method for _, record in report.runs)})
     script, style = _asset("page.js"), _asset("page.css")
     template = environment().get_template("page.html")
     return template.render(
         runs=report.runs,
-        boards=report.boards,
+        tables=report.tables,
         shown=shown,
         tasks={task: registry.card(task) for task in sorted({record.task for _, record in report.runs})},
         methods=[registry.method(name, capability) for name in names],
-        summaries={name: contents.summary(name, report.boards, shown) for name in names},
+        summaries={name: contents.summary(name, report.tables, shown) for name in names},
         beside=contents.BESIDE,
-        overviews=[(table, contents.across(table, report.boards, shown)) for table in report.overviews],
+        overviews=[(table, contents.across(table, report.tables, shown)) for table in report.overviews],
         quotes=others,
         quote_table=contents.quotes(others),
-        claims=report.claims or _unjudged(results),
-        drawn=drawn,
+        claims=report.claims,
+        figures=figures,
         index={"columns": COLUMNS, "rows": shelf.rows(), "settings": shelf.settings},
-        packs=_packs(shelf, drawn),
+        packs=_packs(shelf, figures),
         script=Markup(script),
         style=Markup(style),
         policy=_policy(script),
@@ -89,30 +88,19 @@ def order(cell: str) -> str:
     return found[1].replace(",", "").lstrip("+") if found else ""
 
 
-def _unjudged(results: Path) -> Table | None:
-    if not (results / claimed.FILE).is_file():
-        return None
-    table = Table("claims", ["claim", "study", "where", "what it says", "what it ran", "task", "checked by"], words=7)
-    table.legend = "What studies claim, in our words."
-    for claim in claimed.load(results):
-        named = [claim.id, claim.study, claim.where, claim.words, claim.original, claim.task or "", *claim.check]
-        table.rows.append(named)
-    return table
-
-
-def _packs(shelf: Shelf, drawn: Mapping[str, gallery.Tabs]) -> dict[str, str]:
+def _packs(shelf: Shelf, figures: Mapping[str, gallery.Tabs]) -> dict[str, str]:
     """Pack what is big and not wanted at once: the browser unpacks it when a page asks for it."""
-    charts = {f"{name}/{tab}": chart for name, tabs in drawn.items() for tab, chart in tabs.items()}
-    content = {"records": shelf.details(), "charts": charts}
-    told = {name: json.dumps(kept, separators=(",", ":"), allow_nan=False) for name, kept in content.items()}
-    tables, plotly = _package("itables") / "html", _package("plotly") / "package_data"
-    return {name: _pack(text.encode()) for name, text in told.items()} | _libraries(tables, plotly)
+    drawings = {f"{name}/{tab}": drawn for name, tabs in figures.items() for tab, drawn in tabs.items()}
+    content = {"records": shelf.details(), "figures": drawings}
+    texts = {name: json.dumps(part, separators=(",", ":"), allow_nan=False) for name, part in content.items()}
+    return {name: _pack(text.encode()) for name, text in texts.items()} | _libraries()
 
 
 @functools.cache
-def _libraries(tables: Path, plotly: Path) -> dict[str, str]:
-    files = {"datatables": tables / "dt_bundle.js", "datatables_style": tables / "dt_bundle.css"}
-    return {name: _pack(path.read_bytes()) for name, path in (files | {"plotly": plotly / "plotly.min.js"}).items()}
+def _libraries() -> dict[str, str]:
+    folder = _package("itables") / "html"
+    files = {"datatables": "dt_bundle.js", "datatables_style": "dt_bundle.css"}
+    return {name: _pack((folder / file).read_bytes()) for name, file in files.items()}
 
 
 def _pack(content: bytes) -> str:

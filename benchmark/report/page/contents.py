@@ -1,4 +1,4 @@
-"""What stands on the page: boards of our own runs, methods, tasks, and apart from them the numbers of others."""
+"""What stands on the page: tables of runs, methods, tasks, and apart from them the numbers of others."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.records import UNTRAINED
-from benchmark.report.drawing.press import Picture
-from benchmark.report.frame import Run
-from benchmark.report.groups import CONTROL, Group
+from benchmark.report.configurations import CONTROL, Configuration
+from benchmark.report.figures.drawing.press import Files, Picture
 from benchmark.report.page.shelf import Shelf
-from benchmark.report.quoted import Quoted
-from benchmark.report.tables import ABSENT, Table
+from benchmark.report.published.quoted import Quoted
+from benchmark.report.tables.table import ABSENT, Table, reasons
+from benchmark.report.views import Run
 
 SUMMARY = ("95 %", "tied", "less lora", "less full", "seeds", "trainable %", "step (ms)", "memory (MB)")
-BESIDE = Table("methods", ["board", "weights", "setting", "score", "headline", *SUMMARY])
+BESIDE = Table("methods", ["table", "weights", "setting", "score", "headline", *SUMMARY])
 
 
 @dataclass(frozen=True)
-class Board:
-    """One table of our own runs, and the groups behind its rows."""
+class TaskTable:
+    """A table of one task, and the configurations behind its rows."""
 
     task: str
     budget: str  # and view
     table: Table
-    groups: Sequence[Group]
+    members: Sequence[Configuration]
     scored: bool = True  # or there to measure costs
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that is to be shown; without a table of verdicts the claims are listed unjudged."""
+    """All that is shown."""
 
     runs: Sequence[Run]
-    boards: Sequence[Board]
+    tables: Sequence[TaskTable]
     overviews: Sequence[Table] = ()
     claims: Table | None = None
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[tuple[Picture, Files]] = ()
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ class Line:
     why: str = ""
 
 
-def lines(board: Board, shelf: Shelf) -> list[Line]:
-    """Set the rows of a board."""
+def lines(shown: TaskTable, shelf: Shelf) -> list[Line]:
+    """Set the rows of a table."""
     return [
-        Line(row, state(group), shelf.setting(group, row[2], board.table.name), group.method, why(group))
-        for row, group in zip(board.table.rows, board.groups, strict=True)
+        Line(row, state(one), shelf.setting(one, row[2], shown.table.name), one.method, why(one))
+        for row, one in zip(shown.table.rows, shown.members, strict=True)
     ]
 
 
-def state(group: Group) -> str:
-    """Say in one word how the runs of a group ended."""
-    ends = {record.status for record in group.records}
+def state(one: Configuration) -> str:
+    """Say in one word how the runs of a configuration ended."""
+    ends = {record.status for record in one.records}
     if not ends:
         return "missing"
     if "done" in ends:
@@ -68,42 +68,40 @@ def state(group: Group) -> str:
     return "failed" if "failed" in ends else "skipped"
 
 
-def why(group: Group) -> str:
-    """Give the reasons of those that did not end well."""
-    if not group.records:
+def why(one: Configuration) -> str:
+    """Return the reasons of those that did not end well."""
+    if not one.records:
         return "nobody has run this"
-    lost = [r for r in group.records if r.status != "done"]
-    told = [f"{r.status}: {r.reason or 'no reason given'}" for r in lost] + [UNTRAINED] * bool(group.untrained)
-    return "; ".join(dict.fromkeys(told))
+    return "; ".join([*reasons(one), *[UNTRAINED] * bool(one.untrained)])
 
 
-def summary(method: str, boards: Sequence[Board], shown: Mapping[str, Sequence[Line]]) -> list[Line]:
-    """Collect a method's rows of all boards, cell by cell as they stand there; columns are BESIDE."""
-    found = []
-    for board in boards:
-        places = {name: i for i, name in enumerate(board.table.header)}
-        for line in shown[board.table.name]:
+def summary(method: str, tables: Sequence[TaskTable], shown: Mapping[str, Sequence[Line]]) -> list[Line]:
+    """Collect a method's rows of all tables, cell by cell as they stand there; columns are BESIDE."""
+    collected = []
+    for one in tables:
+        columns = {name: i for i, name in enumerate(one.table.header)}
+        for line in shown[one.table.name]:
             if line.method == method:
-                scored = [line.cells[3], board.table.header[3]] if board.scored else [ABSENT, ABSENT]
-                named = [board.table.name, line.cells[1], line.cells[2], *scored]
-                cells = [*named, *(_cell(line, places.get(column)) for column in SUMMARY)]
-                found.append(replace(line, cells=cells))
-    return found
+                score = [line.cells[3], one.table.header[3]] if one.scored else [ABSENT, ABSENT]
+                cells = [one.table.name, line.cells[1], line.cells[2], *score]
+                cells += [_cell(line, columns.get(column)) for column in SUMMARY]
+                collected.append(replace(line, cells=cells))
+    return collected
 
 
 def _cell(line: Line, place: int | None) -> str:
     return line.cells[place] if place is not None and place < len(line.cells) else ABSENT
 
 
-def across(table: Table, boards: Sequence[Board], shown: Mapping[str, Sequence[Line]]) -> list[list[str]]:
-    """Find the setting behind each cell of a table over all tasks; empty where it is not certain."""
+def across(table: Table, tables: Sequence[TaskTable], shown: Mapping[str, Sequence[Line]]) -> list[list[str]]:
+    """Find the configuration behind each cell of a table over all tasks; empty where it is not certain."""
     budget = table.name.partition("_")[2]
-    mine = [(board.task, line) for board in boards if board.budget == budget for line in shown[board.table.name]]
+    lines = [(one.task, line) for one in tables if one.budget == budget for line in shown[one.table.name]]
     return [
         [
             ""
             if not place
-            else _only(line.setting for task, line in mine if line.cells[2] == row[0] and _stands(task, line, column))
+            else _only(line.setting for task, line in lines if line.cells[2] == row[0] and _stands(task, line, column))
             for place, column in enumerate(_columns(table))
         ]
         for row in table.rows
@@ -129,7 +127,7 @@ def _only(found: Iterable[str]) -> str:
 def quotes(rows: Sequence[Quoted]) -> Table:
     """Lay out the numbers of others, which stand in no table of ours."""
     header = ["study", "task", "backbone", "method", "metric", "value", "unit", "trainable", "provenance", "where"]
-    table = Table("quoted", header, legend="", words=5)
+    table = Table("quoted", header, legend="", names=5)
     for one in rows:
         value = one.status if one.value is None else f"{one.value:g}"
         trained = ABSENT if one.trainable_params is None else f"{one.trainable_params:,}"

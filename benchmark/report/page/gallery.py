@@ -1,38 +1,43 @@
-"""The report's figures as charts to point at, each beside the table it belongs to."""
+"""The report's figures as the page shows them: the drawing, and what each of its marks says and leads to."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 
-from benchmark.report.charts import Figure
-from benchmark.report.drawing.material import label
-from benchmark.report.drawing.press import Picture
 from benchmark.report.figures import known
+from benchmark.report.figures.drawing.press import MARKS, PAGE, Picture
+from benchmark.report.material import label
 from benchmark.report.page.contents import Line, Report
 
 PLACE = ("task", "budget", "backbone", "weights", "label")  # what a row of a figure shares with a row of a table
-Links = Mapping[tuple[str, ...], str]  # by PLACE: the route of a setting
-Tabs = dict[str, Figure]  # by what a tab is called
+SHOWN_ABOVE = {*PLACE, "method", "board", "place", "decades", "open", "front"}  # or no number of its own
+Links = Mapping[tuple[str, ...], str]  # by PLACE: the route of a configuration
+Tabs = dict[str, dict[str, Any]]  # by the name of a tab: a drawing and its marks
 
 
-def drawn(report: Report, shown: Mapping[str, Sequence[Line]]) -> dict[str, Tabs]:
-    """Draw every chart, by the name of the table it stands above; what belongs to no table is called by its figure."""
-    found: dict[str, Tabs] = {}
+def gallery(report: Report, shown: Mapping[str, Sequence[Line]]) -> dict[str, Tabs]:
+    """Collect every figure by the name of the table it stands above, else by its own."""
     links = {
-        (board.task, board.budget, group.backbone, group.weights, label(group)): f"setting/{line.setting}"
-        for board in report.boards
-        for group, line in zip(board.groups, shown[board.table.name], strict=True)
+        (one.task, one.budget, member.backbone, member.weights, label(member)): f"setting/{line.setting}"
+        for one in report.tables
+        for member, line in zip(one.members, shown[one.table.name], strict=True)
     }
-    tables = {(board.task, board.budget): board.table.name for board in report.boards if board.scored}
-    modules = {name: module for name, module in known().items() if hasattr(module, "chart")}
-    for picture in sorted(report.pictures, key=lambda picture: not hasattr(modules.get(picture.figure), "LEADS")):
-        if module := modules.get(picture.figure):
-            table = _linked(picture.table, links)
-            found.setdefault(_above(picture, module, tables), {})[_tab(picture, module)] = module.chart(table)
-    return found
+    tables = {(one.task, one.budget): one.table.name for one in report.tables if one.scored}
+    collected: dict[str, Tabs] = {}
+    for picture, files in sorted(report.pictures, key=lambda drawn: not hasattr(known()[drawn[0].figure], "LEADS")):
+        module = known()[picture.figure]
+        rows = picture.table.to_dict("records")
+        marks = [
+            [*place, _text(rows[row], module), _link(rows[row], links)] for *place, row in json.loads(files[MARKS])
+        ]
+        tabs = collected.setdefault(_above(picture, module, tables), {})
+        tabs[_tab(picture, module)] = {"drawing": files[PAGE].decode(), "marks": marks}
+    return collected
 
 
 def _above(picture: Picture, module: ModuleType, tables: Mapping[tuple[str, str], str]) -> str:
@@ -42,8 +47,8 @@ def _above(picture: Picture, module: ModuleType, tables: Mapping[tuple[str, str]
     """
     first = picture.table.iloc[0]
     if "task" in module.BY:
-        mine = [name for (task, _), name in tables.items() if task == first["task"]]
-        return tables.get((first["task"], first["budget"]), (*mine, picture.figure)[0])
+        same = [name for (task, _), name in tables.items() if task == first["task"]]
+        return tables.get((first["task"], first["budget"]), (*same, picture.figure)[0])
     return "_".join(filter(None, ("ranking", first["budget"]))) if "budget" in module.BY else picture.figure
 
 
@@ -52,7 +57,19 @@ def _tab(picture: Picture, module: ModuleType) -> str:
     return " ".join([module.TAB, *(str(first[by]) for by in module.BY if by not in ("task", "budget") and first[by])])
 
 
-def _linked(table: pd.DataFrame, links: Links) -> pd.DataFrame:
-    if not set(PLACE) <= set(table):
-        return table
-    return table.assign(link=[links.get(row, "") for row in table[list(PLACE)].itertuples(index=False, name=None)])
+def _text(row: Mapping[str, Any], module: ModuleType) -> str:
+    """Say what a mark is: its name, its start, and its numbers."""
+    start = [", ".join(str(row[key]) for key in ("backbone", "weights"))] if "backbone" in row else []
+    values = {module.TAB if key == "cost" else key: value for key, value in row.items() if key not in SHOWN_ABOVE}
+    numbers = [f"{key}: {_number(value)}" for key, value in values.items() if not pd.isna(value) and value != ""]
+    return "\n".join([str(row.get("label", row.get("method", ""))), *start, *numbers])
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, str | bool):
+        return str(value)
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+
+
+def _link(row: Mapping[str, Any], links: Links) -> str:
+    return links.get(tuple(row[key] for key in PLACE), "") if set(PLACE) <= row.keys() else ""

@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmark.records import UNTRAINED, YOURS, Record
 from benchmark.records.folders import PUBLISHED, RUNS
-from benchmark.report.again import command
-from benchmark.report.frame import Run, weights
-from benchmark.report.groups import Group
+from benchmark.report.configurations import Configuration
+from benchmark.report.overrides import command
+from benchmark.report.views import Run, weights
 
 COLUMNS = [
     "run", "task", "method", "backbone", "weights", "budget", "phase", "trial", "seed", "status", "metric", "score",
@@ -31,17 +31,17 @@ class Shelf:
         count: Counter[str] = Counter()
         for _, record in self.runs:
             count[record.run_id] += 1
-            again = count[record.run_id]
-            self.names[id(record)] = record.run_id if again == 1 else f"{record.run_id}-{again}"
+            number = count[record.run_id]
+            self.names[id(record)] = record.run_id if number == 1 else f"{record.run_id}-{number}"
 
-    def setting(self, group: Group, label: str, place: str) -> str:
+    def setting(self, one: Configuration, label: str, table: str) -> str:
         """Give the name under which a row's runs are found; the same runs have one name in all tables."""
-        runs = [self.names[id(record)] for record in group.records]
+        runs = [self.names[id(record)] for record in one.records]
         if not runs:
             return ""
         name = hashlib.sha256(json.dumps(sorted(runs)).encode("utf-8", "surrogatepass")).hexdigest()[:10]
         known = self.settings.setdefault(name, {"label": label, "places": [], "runs": runs})
-        known["places"].append(place)
+        known["places"].append(table)
         return name
 
     def rows(self) -> list[list[Any]]:
@@ -93,11 +93,11 @@ def _detail(source: str, record: Record) -> dict[str, Any]:
             final.append([m.split, m.name, rounded(m.value, 12)])
         else:
             curves.setdefault(f"{m.split} {m.name}", []).append([m.step, rounded(m.value, 6)])
-    again = command(record)
+    typed = command(record)
     return {
         "file": _file(source, record),
-        "command": again,
-        "files": [name for name in sorted(set(_files(record.config))) if f"={name}" in again],
+        "command": typed,
+        "files": [name for name in sorted(set(_files(record.config))) if f"={name}" in typed],
         "created": record.created,
         "config": record.config,
         "data": record.data,

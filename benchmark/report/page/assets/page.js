@@ -26,15 +26,8 @@ const tables = () => once("tables", async () => {
   return (await import(address(await unpack("datatables")))).default;
 });
 
-const plotly = () => once("plotly", async () => {
-  const script = make("script");
-  script.src = address(await unpack("plotly"));
-  await new Promise((done, failed) => { Object.assign(script, { onload: done, onerror: failed }); document.head.append(script); });
-  return window.Plotly;
-});
-
 const records = () => once("records", async () => JSON.parse(await unpack("records")));
-const charts = () => once("charts", async () => JSON.parse(await unpack("charts")));
+const figures = () => once("figures", async () => JSON.parse(await unpack("figures")));
 
 // --- elements
 function make(tag, content, attributes = {}) {
@@ -91,46 +84,60 @@ function sorts(DataTable) {
   DataTable.ext.type.order["last-desc"] = compare(-1);
 }
 
-// --- charts
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// --- figures
+const SVG = "http://www.w3.org/2000/svg";
 
-function themed(layout) {
-  const axis = { gridcolor: colour("--line"), linecolor: colour("--soft"), zeroline: false, automargin: true, ticks: "outside", tickcolor: colour("--line") };
-  const narrow = window.innerWidth < 700;
-  return {
-    ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
-    colorway: [1, 2, 3, 4, 5].map((i) => colour("--c" + i)), font: { color: colour("--text"), family: "system-ui, sans-serif", size: 12 },
-    title: { ...layout.title, font: { size: 14 }, x: 0, xanchor: "left" }, margin: { l: narrow ? 44 : 64, r: 24, t: 44, b: 56 },
-    hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--soft"), font: { color: colour("--text") }, align: "left" },
-    showlegend: layout.showlegend && !(narrow && layout.legend?.orientation === "v"), // a long one leaves no room for the chart
-    legend: layout.legend && !narrow ? layout.legend : { orientation: "h", y: -0.2 }, xaxis: { ...layout.xaxis, ...axis, showgrid: false }, yaxis: { ...layout.yaxis, ...axis },
-  };
+function shape(tag, attributes, text) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== undefined) element.textContent = text;
+  return element;
 }
 
-async function draw(place, chart) {
-  const Plotly = await plotly();
-  if (!place.isConnected) return;
-  place.chart = chart;
-  place.style.height = chart.layout.height ? chart.layout.height + "px" : "";
-  const groups = [...new Set(chart.data.map((trace) => trace.legendgroup))];
-  const tint = (i) => colour("--c" + (i % 5 + 1));
-  const data = chart.data.map((trace, i) => ({
-    ...trace,
-    ...Object.fromEntries(["error_x", "error_y"].filter((arms) => trace[arms]).map((arms) => [arms, { ...trace[arms], color: tint(i) + "66" }])),
-    ...(trace.legendgroup && { line: { ...trace.line, color: tint(groups.indexOf(trace.legendgroup)) }, marker: { ...trace.marker, color: tint(groups.indexOf(trace.legendgroup)) } }),
-    ...(trace.mode === "lines+text" && { line: { ...trace.line, color: colour("--soft") } }),
-  }));
-  await Plotly.newPlot(place, structuredClone(data), themed(chart.layout), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
-  place.on("plotly_click", (event) => { if (event.points[0].customdata) location.hash = event.points[0].customdata; });
+const hint = make("div", null, { class: "hint", role: "status" });
+
+function mark(x, y, text, route) {
+  // says what is drawn there while it is pointed at; a click leads to the runs
+  const circle = shape("circle", { cx: x, cy: y, r: 5, class: route ? "mark link" : "mark", "aria-label": text });
+  circle.addEventListener("pointerenter", (event) => {
+    hint.textContent = text;
+    Object.assign(hint.style, { left: event.pageX + 12 + "px", top: event.pageY + 12 + "px" });
+    document.body.append(hint);
+  });
+  circle.addEventListener("pointerleave", () => hint.remove());
+  if (route) circle.addEventListener("click", () => { hint.remove(); location.hash = route; });
+  return circle;
+}
+
+function draw(place, { drawing, marks }) {
+  const svg = document.importNode(new DOMParser().parseFromString(drawing, "image/svg+xml").documentElement, true);
+  const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+  svg.append(...marks.map(([x, y, text, route]) => mark(x * width, y * height, text, route)));
+  place.replaceChildren(svg);
+}
+
+function curve(title, points) {
+  const [left, right, top, bottom] = [70, 620, 30, 190];
+  const ends = (values) => [Math.min(...values), Math.max(...values)];
+  const [xs, ys] = [points.map((p) => p[0]), points.map((p) => p[1])];
+  const place = (value, [low, high], first, last) => first + (last - first) * (high > low ? (value - low) / (high - low) : 0.5);
+  const spots = points.map(([x, y]) => [place(x, ends(xs), left, right), place(y, ends(ys), bottom, top)]);
+  const label = (text, x, y, anchor) => shape("text", { x, y, "text-anchor": anchor }, text);
+  const svg = shape("svg", { viewBox: "0 0 640 215", class: "curve" });
+  svg.append(label(title, left, 16, "start"), shape("polyline", { points: spots.map((spot) => spot.join(",")).join(" ") }),
+    ...ends(ys).map((value, i) => label(number(value, 4), left - 8, i ? top + 4 : bottom + 4, "end")),
+    label("step " + number(ends(xs)[0]), left, 210, "start"), label(number(ends(xs)[1]), right, 210, "end"),
+    ...points.map((point, i) => mark(...spots[i], "step " + point[0] + ": " + number(point[1], 6), "")));
+  return svg;
 }
 
 function tabs(root) {
-  for (const box of root.querySelectorAll(".chart")) {
+  for (const box of root.querySelectorAll(".figure")) {
     const buttons = [...box.querySelectorAll("button")];
     const choose = async (chosen) => {
       buttons.forEach((button) => button.setAttribute("aria-pressed", button === chosen));
-      const chart = (await charts())[chosen.dataset.chart];
-      if (chosen.getAttribute("aria-pressed") === "true") draw(box.querySelector(".plot"), chart);
+      const figure = (await figures())[chosen.dataset.figure];
+      if (chosen.getAttribute("aria-pressed") === "true") draw(box.querySelector(".plot"), figure);
     };
     buttons.forEach((button) => button.addEventListener("click", () => choose(button)));
     const seen = new IntersectionObserver((entries) => {
@@ -198,23 +205,12 @@ async function run(name) {
   ];
   if (found.files.length) text.push(make("p", "Put in where these files lie, which a record does not hold: " + found.files.join(", "), { class: "legend" }));
   if (found.final.length) text.push(make("h2", "Measurements"), grid(["split", "measurement", "value"], found.final.map((cells) => ({ cells })), new Set(["value"]), 12));
-  for (const [title, points] of Object.entries(found.curves)) text.push(make("div", null, { class: "plot curve", "data-curve": title }));
+  text.push(...Object.entries(found.curves).map(([title, points]) => curve(title, points)));
   const opened = settings("settings", found.config);
   opened.open = true;
   text.push(make("h2", "Settings"), opened, settings("data", found.data), settings("environment", found.environment), settings("signatures of scores", found.signatures),
     make("details", [make("summary", "modules that were changed (" + found.modules.length + ")"), make("pre", found.modules.join("\n"))]));
   return text;
-}
-
-async function curves(root, name) {
-  for (const place of root.querySelectorAll(".curve")) {
-    const points = (await records())[name].curves[place.dataset.curve];
-    const safe = place.dataset.curve.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-    await draw(place, {
-      data: [{ type: "scatter", mode: points.length > 1 ? "lines+markers" : "markers", x: points.map((p) => p[0]), y: points.map((p) => p[1]), name: safe, marker: { size: 4 }, hovertemplate: "step %{x}: %{y}<extra></extra>" }],
-      layout: { title: { text: safe }, xaxis: { title: { text: "step" } }, yaxis: { title: { text: safe } } },
-    });
-  }
 }
 
 // --- pages
@@ -231,13 +227,14 @@ async function show() {
   else if (kind === "run") content = await run(name);
   else content = absent("There is no such page.");
   if (mine !== shown) return;
+  hint.remove();
   page.replaceChildren(...content);
   page.dataset.route = route;
   document.title = (page.querySelector("h1")?.textContent.trim() ?? "CrossPEFT") + " · CrossPEFT";
   window.scrollTo(0, 0);
   fill(page);
   tabs(page);
-  await Promise.all([dress(page), kind === "run" ? curves(page, name) : null]);
+  await dress(page);
   if (mine === shown) page.dataset.ready = route;
 }
 
@@ -258,7 +255,6 @@ function paint() {
   document.documentElement.dataset.theme = dark ? "dark" : "light";
   document.documentElement.classList.toggle("dark", dark); // what DataTables looks at
   button.textContent = "theme: " + theme;
-  for (const place of document.querySelectorAll(".plot")) if (place.chart) draw(place, place.chart);
 }
 
 button.addEventListener("click", () => {

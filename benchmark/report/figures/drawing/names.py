@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from benchmark.report.drawing.style import TEXT, shown
+from benchmark.report.figures.drawing.style import TEXT, dots, shown
 
 RADII = (6, 10, 15, 22, 30, 40, 52)  # points between a mark and its name, tried in turn
 ANGLES = (0, 90, 270, 180, 45, 315, 135, 225)
@@ -43,7 +43,7 @@ def place(axes: Axes, names: Sequence[Name], lines: Sequence[np.ndarray] = ()) -
     left_out = 0
     for index in sorted(range(len(names)), key=lambda i: (not names[i].first, names[i].x is None, names[i].y)):
         name = names[index]
-        text = axes.text(0, 0, shown(name.text), size=TEXT, color=name.colour, transform=None, va="bottom")
+        text = axes.text(0, 0, shown(name.text), size=TEXT, color=name.colour, transform=dots(axes), va="bottom")
         extent = text.get_window_extent()
         spots, linked = _spots(axes, name, centres[index], (extent.width, extent.height))
         rivals = [marks[i] for i in range(len(names)) if i != index and names[i].x is not None]
@@ -58,7 +58,7 @@ def place(axes: Axes, names: Sequence[Name], lines: Sequence[np.ndarray] = ()) -
         taken.append(spots[best])
         if linked[best]:
             ends = np.array([centres[index], np.clip(centres[index], spots[best][:2], spots[best][2:])])
-            axes.plot(*ends.T, color="#8c8c8c", lw=0.5, zorder=1.5, transform=None, scalex=False, scaley=False)
+            axes.plot(*ends.T, color="#8c8c8c", lw=0.5, zorder=1.5, transform=dots(axes), scalex=False, scaley=False)
             taken += _beads(ends, pixel)[2:]
     return left_out
 

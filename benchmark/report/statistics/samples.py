@@ -12,12 +12,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from benchmark.report.scales import UNKNOWN, Scale
-from benchmark.report.seeds import moderated
-from benchmark.report.tails import Error
+from benchmark.report.statistics.scales import UNKNOWN, Scale
+from benchmark.report.statistics.seeds import moderated
+from benchmark.report.statistics.tails import Error
 
 FEWEST = 6  # groups: five that all agree do so by chance alone in 1 of 16 tries
 
@@ -85,7 +86,7 @@ class Sample:
         return Error(tuple((spread / seeds, freedom) for spread, freedom in spreads), shared, alone, self.drawn)
 
 
-def together(samples: Mapping[str, Sample]) -> dict[str, Sample]:
+def moderate(samples: Mapping[Any, Sample]) -> dict[Any, Sample]:
     """Say of each setting of a comparison how its seeds vary, as all of them tell: a variance and its freedom.
 
     Fewer than four settings say it of their own.

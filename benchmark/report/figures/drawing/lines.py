@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy.optimize import isotonic_regression
 
-from benchmark.report.drawing.style import COLOURS, GREY, KNOWN, LINES, MARKERS, TEXT, shown
+from benchmark.report.figures.drawing.style import COLOURS, GREY, KNOWN, LINES, MARKERS, TEXT, dots, shown
 
 MOST = 6  # lines that all get a colour
 PITCH = 8  # points from one name to the next
@@ -55,10 +55,10 @@ def name(axes: Axes, lines: Mapping[str, np.ndarray], looks: Mapping[str, Look])
     for label, height in zip(wanted, spread([ends[w][1] for w in wanted], PITCH * pixel, axes), strict=True):
         colour = looks[label][0] if label in looks else "#595959"
         left = axes.bbox.x1 + 10 * pixel
-        axes.text(left, height, shown(label, 20), color=colour, size=TEXT, va="center", transform=None)
+        axes.text(left, height, shown(label, 20), color=colour, size=TEXT, va="center", transform=dots(axes))
         axes.plot(
             [ends[label][0], left - 7 * pixel, left - 1.5 * pixel], [ends[label][1], ends[label][1], height],
-            color=colour, lw=0.4, alpha=0.7, transform=None, clip_on=False, scalex=False, scaley=False,
+            color=colour, lw=0.4, alpha=0.7, transform=dots(axes), clip_on=False, scalex=False, scaley=False,
         )  # fmt: skip
     return len(lines) - len(wanted)
 

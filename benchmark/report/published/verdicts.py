@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
-from benchmark.report.claimed import NOT_CONFIRMED, NOT_TESTED, Claim, Comparison, Measured, Setting, Verdict, verdict
-from benchmark.report.evidence import Evidence
-from benchmark.report.groups import ANY_SOURCE, WHOLE, Group
-from benchmark.report.samples import Sample
-from benchmark.report.statistics import estimate
-from benchmark.report.tables import METHOD, Table
+from benchmark.report.comparisons import Tables
+from benchmark.report.configurations import ANY_SOURCE, WHOLE, Configuration
+from benchmark.report.published.claims import (
+    NOT_CONFIRMED,
+    NOT_TESTED,
+    Claim,
+    Measured,
+    Requirement,
+    Setting,
+    Verdict,
+    verdict,
+)
+from benchmark.report.statistics.estimates import estimate
+from benchmark.report.statistics.evidence import Evidence
+from benchmark.report.statistics.samples import Sample
+from benchmark.report.tables.scores import METHOD
+from benchmark.report.tables.table import Table
 from benchmark.report.views import MEASURING, TUNED
 
 LEGEND = (
@@ -28,56 +40,54 @@ LEGEND = (
 class Judge:
     """Measures the difference of two settings on the records."""
 
-    def __init__(self, grids: Mapping[tuple[str, str], Sequence[Group]], evidence: Evidence) -> None:
-        self.grids, self.evidence = grids, evidence
+    def __init__(self, tables: Tables, evidence: Evidence) -> None:
+        self.tables = tables
+        self.samples = cache(lambda key: evidence.samples(tables[key]))
         self.measured: dict[str, str] = {}  # at which budget and with how many seeds
 
-    def difference(self, need: Comparison) -> Measured | None:
-        """Take the budget with most seeds, tuned before default; None where no meeting of the two has an interval."""
+    def difference(self, need: Requirement) -> Measured | None:
+        """Take the budget with most seeds, tuned before default; None where no pair of the two has an interval."""
         known = [
             (len(both.scores), budget.endswith(TUNED), budget, both)
-            for (task, budget), groups in self.grids.items()
+            for task, budget in self.tables
             if task == need.one.task and budget != MEASURING
-            for both in self._meetings(groups, need.one, need.other)
+            for both in self._pairs((task, budget), need.one, need.other)
             if estimate(both).low is not None
         ]
         if not known:
             return None
         seeds, _, budget, both = max(known, key=lambda entry: entry[:3])
         self.measured[_name(need.one, need.other)] = f"{budget}, {seeds} seed{'s' * (seeds > 1)}"
-        found = estimate(both)
-        return Measured(found.value, found.low, found.high, estimate(both.plus(need.margin)).p)  # type: ignore[arg-type]
+        difference = estimate(both)
+        return Measured(difference.value, difference.low, difference.high, estimate(both.plus(need.margin)).p)  # type: ignore[arg-type]
 
-    def _meetings(self, groups: Sequence[Group], one: Setting, other: Setting) -> Iterator[Sample]:
-        apart = one.changes.keys() | other.changes.keys() | {*ANY_SOURCE}
-        for mine in _matching(groups, one):
-            for its in _matching(groups, other):
-                if mine.shared(apart) != its.shared(apart):
-                    continue
-                kinds = mine.shared(ANY_SOURCE), its.shared(ANY_SOURCE)
-                beside = [group for group in groups if group.shared(ANY_SOURCE) in kinds]
-                known = {id(beside[place]): sample for place, sample in self.evidence.beside(beside).items()}
-                mine_, its_ = known.get(id(mine)), known.get(id(its))
-                if mine_ and its_ and (both := mine_.paired(its_)):
-                    yield both
+    def _pairs(self, key: tuple[str, str], one: Setting, other: Setting) -> Iterator[Sample]:
+        """Pair configurations that are alike in all but the method and the fields that the claim names."""
+        named = one.changes.keys() | other.changes.keys() | {*ANY_SOURCE}
+        for first in _matching(self.tables[key], one):
+            for second in _matching(self.tables[key], other):
+                if first.conditions(named) == second.conditions(named):
+                    sides = [self.samples(key).get(side) for side in (first, second)]
+                    if all(sides) and (both := sides[0].paired(sides[1])):
+                        yield both
 
 
-def _matching(groups: Sequence[Group], setting: Setting) -> list[Group]:
-    """Find the groups of a setting; where it could be any of several of one kind, none."""
+def _matching(members: Sequence[Configuration], setting: Setting) -> list[Configuration]:
+    """Find the configurations of a setting; none where it could be any of several under the same conditions."""
     wanted = {key: _text(value) for key, value in setting.changes.items()}
-    found = [
-        group
-        for group in groups
-        if (group.method, group.backbone) == (setting.method, setting.backbone)
-        and group.done
-        and not group.control
-        and all(group.settings.get(key) == value for key, value in wanted.items())
-        # where a claim names none, all examples and no solved size are meant
-        and ("fraction" in wanted or group.part == WHOLE)
-        and ("size" in wanted or "size" not in group.settings)
+    matching = [
+        one
+        for one in members
+        if (one.method, one.backbone) == (setting.method, setting.backbone)
+        and one.done
+        and not one.control
+        and all(one.settings.get(key) == value for key, value in wanted.items())
+        # a claim that names neither is about all examples and no solved size
+        and ("fraction" in wanted or one.part == WHOLE)
+        and ("size" in wanted or "size" not in one.settings)
     ]
-    kinds = [group.shared() for group in found]
-    return [group for group, kind in zip(found, kinds, strict=True) if kinds.count(kind) == 1]
+    conditions = [one.conditions(()) for one in matching]
+    return [one for one, same in zip(matching, conditions, strict=True) if conditions.count(same) == 1]
 
 
 def _name(one: Setting, other: Setting) -> str:
@@ -90,20 +100,20 @@ def _text(value: Any) -> str:
 
 def table(claims: Iterable[Claim], judge: Judge) -> Table:
     """Lay out a row per claim, in the order of the file."""
-    made = Table("claims", ["study", "claim", "checked on", "verdict", "numbers"], legend=LEGEND, words=5)
+    made = Table("claims", ["study", "claim", "checked on", "verdict", "numbers"], legend=LEGEND, names=5)
     for claim in claims:
         judged = verdict(claim, judge.difference)
-        words = f"{claim.words} ({claim.where}; {claim.original})"
-        place = f"{claim.task}, {claim.backbone}" if claim.task else ""
+        text = f"{claim.words} ({claim.where}; {claim.original})"
+        where = f"{claim.task}, {claim.backbone}" if claim.task else ""
         if judged.word == NOT_TESTED:
             numbers = str(claim.check.get("untested") or _lacking(judged.rests_on))
         else:
             numbers = _numbers(judged, judge)
-        made.rows.append([claim.study, words, place, judged.word, numbers])
+        made.rows.append([claim.study, text, where, judged.word, numbers])
     return made
 
 
-def _lacking(rests_on: Sequence[tuple[Comparison, Measured | None]]) -> str:
+def _lacking(rests_on: Sequence[tuple[Requirement, Measured | None]]) -> str:
     """Name what stands in each comparison that was not made, or in none that was."""
     made = {str(s) for need, found in rests_on if found for s in (need.one, need.other)}
     open_ = dict.fromkeys(str(s) for need, found in rests_on if not found for s in (need.one, need.other))

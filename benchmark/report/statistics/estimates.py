@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from benchmark.report.samples import FEWEST, Sample, of_examples
-from benchmark.report.tails import p_values
+from benchmark.report.statistics.samples import FEWEST, Sample, of_examples
+from benchmark.report.statistics.tails import p_values
 
 LEVEL = 0.95
+Samples = Mapping[Any, Sample]  # by configuration, or by a name of it
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Difference:
         return self.adjusted is not None and self.adjusted < 1 - LEVEL
 
 
-def against(reference: str, samples: Mapping[str, Sample]) -> dict[str, Difference]:
+def against(reference: Any, samples: Samples) -> dict[Any, Difference]:
     """Compare every setting with one of them, corrected for their number; what shares no seed with it is left out."""
     others = {name: sample.paired(samples[reference]) for name, sample in samples.items() if name != reference}
     found = {name: estimate(pair) for name, pair in others.items() if pair}
@@ -74,7 +75,7 @@ def against(reference: str, samples: Mapping[str, Sample]) -> dict[str, Differen
     return {name: Difference(e, e.p, adjusted.get(name)) for name, e in found.items()}
 
 
-def undecidable(samples: Mapping[str, Sample], tests: int) -> bool:
+def undecidable(samples: Samples, tests: int) -> bool:
     """Whether so many tests of these settings can tell nothing apart, as few as their groups are."""
     drawn = [sample.drawn for sample in samples.values() if sample.drawn]
     return bool(drawn) and (min(drawn) < FEWEST or tests * 2 ** (1 - min(drawn)) >= 1 - LEVEL)
@@ -90,7 +91,7 @@ def holm(values: Mapping[Any, float | None]) -> dict[Any, float]:
     return {names[place]: adjusted[place] for place in sorted(adjusted)}
 
 
-def ties(samples: Mapping[str, Sample]) -> dict[str, str]:
+def ties(samples: Samples) -> dict[Any, str]:
     """Letter the settings so that those share a letter which no test tells apart (Piepho 2004), best first.
 
     What can be paired with no other has none.
@@ -109,14 +110,14 @@ def ties(samples: Mapping[str, Sample]) -> dict[str, str]:
     return {name: "".join(_letter(i) for i, g in enumerate(ordered) if name in g) for name in samples}
 
 
-def _tested(pairs: Mapping[tuple[str, str], Sample]) -> dict[tuple[str, str], float]:
+def _tested(pairs: Mapping[tuple[Any, Any], Sample]) -> dict[tuple[Any, Any], float]:
     """Give the p value of each pair that has one, as estimate() does, all at once."""
     known = {pair: error for pair, both in pairs.items() if (error := both.error())}
     found = p_values([pairs[pair].mean() for pair in known], list(known.values()))
     return dict(zip(known, found.tolist(), strict=True))
 
 
-def _pair(samples: Mapping[str, Sample], names: tuple[str, str]) -> Sample | None:
+def _pair(samples: Samples, names: tuple[Any, Any]) -> Sample | None:
     one, other = (samples[name] for name in names)
     return one.paired(other)
 
@@ -125,7 +126,7 @@ def _letter(index: int) -> str:
     return chr(ord("a") + index) if index < 26 else f"({index + 1})"
 
 
-def split(samples: Mapping[str, Sample]) -> dict[str, float] | None:
+def split(samples: Samples) -> dict[str, float] | None:
     """Share the variance of scores out to method, seed and the rest, over the seeds that all have.
 
     Components of a two-way analysis of variance from its expected mean squares, none below 0 (Searle, Casella and
@@ -153,7 +154,7 @@ class Needed:
     examples: int  # as these, were there no other seeds to meet
 
 
-def needed(samples: Mapping[str, Sample], gap: float, power: float = 0.8, most: int = 1000) -> Needed | None:
+def needed(samples: Samples, gap: float, power: float = 0.8, most: int = 1000) -> Needed | None:
     """Count the seeds, and the test examples, for two settings that vary as these do on average; None if unknown.
 
     The variance of a difference is that between seeds over their number, plus what the examples do to all seeds.

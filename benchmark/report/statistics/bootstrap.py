@@ -39,7 +39,7 @@ def groups_of(rows: Sequence[Row]) -> list[str] | None:
     return [f"example {place}" if group is None else f"group {group}" for place, group in enumerate(told)]
 
 
-def prepared(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) -> Score | None:
+def prepare(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) -> Score | None:
     """Prepare a headline score; None for one that is no sum over examples, or whose rows lack what it needs."""
     if metric not in SCORES or not rows:
         return None

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report.drawing import names, style
+from benchmark.report.figures.drawing import names, style
 
 CROWD, BEST = 45, 10  # of more marks, the best ten and what everybody knows are named
 
@@ -30,6 +30,7 @@ def marks(axes: Axes, table: pd.DataFrame, columns: tuple[str, str], looks: styl
             axes.vlines(part[x], part["low"], part["high"], color=style.GREY, alpha=0.35, lw=1, zorder=1.2)
         axes.plot(part[x], part[y], ls="none", marker=marker, ms=4.5, mec=colour, mfc="white", mew=0.8, zorder=3)
     axes.margins(0.1)
+    style.mark(axes, table[x], table[y])
 
 
 def finish(

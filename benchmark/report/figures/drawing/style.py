@@ -14,8 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.transforms import Affine2D, Transform
 
-from benchmark.report.groups import CONTROL
+from benchmark.report.configurations import CONTROL
 
 WIDTHS = {"one": 3.3, "two": 6.9}  # inches
 DPI = 160
@@ -49,14 +50,43 @@ RC: dict[str, Any] = {
     "ytick.major.width": 0.6,
     "xtick.minor.width": 0.4,
     "text.parse_math": False,  # a name with two dollar signs is a name
+    "svg.hashsalt": "crosspeft",  # the same drawing has the same bytes
 }
 
 
-def sheet(width: str, height: float) -> Figure:
+class Sheet(Figure):
+    """A figure that knows where the rows of its table are drawn."""
+
+    def __init__(self, width: float, height: float) -> None:
+        super().__init__(figsize=(width, height), dpi=DPI)
+        self.rows: list[tuple[Axes, float, float, int]] = []
+        FigureCanvasAgg(self)
+
+
+def mark(axes: Axes, x: pd.Series, y: pd.Series) -> None:
+    """Note where rows are drawn, by the index of the table, so that the page can say what they are."""
+    rows = zip(x.index.tolist(), x.tolist(), y.tolist(), strict=True)
+    axes.figure.rows += [(axes, float(one), float(other), row) for row, one, other in rows]
+
+
+def marks(figure: Sheet) -> list[list[float]]:
+    """Return where each row is drawn: shares of the width, and of the height from the top, and the row."""
+    drawn = []
+    for axes, x, y, row in figure.rows:
+        across, up = figure.transFigure.inverted().transform(axes.transData.transform((x, y)))
+        drawn.append([round(float(across), 4), round(1 - float(up), 4), row])
+    return drawn
+
+
+def sheet(width: str, height: float) -> Sheet:
     """Return an empty figure of one or two columns, so many inches high."""
-    figure = Figure(figsize=(WIDTHS[width], height), dpi=DPI)
-    FigureCanvasAgg(figure)
-    return figure
+    return Sheet(WIDTHS[width], height)
+
+
+def dots(axes: Axes) -> Transform:
+    """Place by the dots of the sheet as it is now: a PDF has dots of another size."""
+    figure = axes.get_figure()
+    return Affine2D().scale(1 / figure.dpi) + figure.dpi_scale_trans
 
 
 def within(figure: Figure) -> None:

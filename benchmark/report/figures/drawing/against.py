@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report import charts
+from benchmark.report.configurations import CONTROL
 from benchmark.report.costs import Cost, front
-from benchmark.report.drawing import cloud, names, style
-from benchmark.report.drawing.material import SETTING, Material, whole
-from benchmark.report.groups import CONTROL
+from benchmark.report.figures.drawing import cloud, names, style
+from benchmark.report.material import SETTING, Material, whole
 
 BESIDE = "beside other runs"
 
@@ -23,7 +23,7 @@ def table(material: Material, cost: str, unit: float = 1.0) -> pd.DataFrame:
     found = whole(material.settings)
     known = pd.Series(index=found.index, dtype=object)
     for _, part in found.groupby(["task", "budget"], sort=False):
-        known.loc[part.index] = material.costs.of(list(part["group"]), cost)
+        known.loc[part.index] = material.costs.of(list(part["configuration"]), cost)
     known[found["trained"] == 0] = Cost(0.0, 0.0, 0.0)  # trains nothing: no place on an axis
     found, known = found[known.notna()], known.dropna()
     found = found.assign(cost=[one.value * unit for one in known], front=False)
@@ -43,6 +43,9 @@ def draw(table: pd.DataFrame, width: str, words: str, engineering: bool = False)
     priced = table[table["cost"] > 0]
     style.scaled(axes, list(priced["cost"]) or [1.0], engineering=engineering)
     axes.margins(y=0.1)
+    ends = axes.get_xlim()
+    middle = math.sqrt(ends[0] * ends[1]) if axes.get_xscale() == "log" else sum(ends) / 2
+    style.mark(axes, table["cost"].where(table["cost"] > 0, middle), table["score"])
     first = table.iloc[0]
     axes.set_ylabel(f"test {style.shown(first['metric'])} (mean, 95 % interval)")
     scale = "log scale" if axes.get_xscale() == "log" else ""
@@ -52,21 +55,6 @@ def draw(table: pd.DataFrame, width: str, words: str, engineering: bool = False)
     beside = ["filled: on the Pareto front", *["across: least to most measured"] * measured_again(table)]
     style.title(axes, style.board(first), "; ".join(beside + [f"{left_out} not named"] * (left_out > 0)), looks)
     return figure
-
-
-def chart(table: pd.DataFrame, words: str) -> charts.Figure:
-    """Describe the same for the page."""
-    metric = f"test {table['metric'].iloc[0]}"
-    titles = {"cost": words, "score": metric, "low": "95 % from", "high": "95 % to"}
-    titles |= {"least": "measured from", "most": "measured to"}
-    hover = ["low", "high", "seeds", *["least", "most"] * measured_again(table), "measured"]
-    return charts.figure(
-        charts.started(table),
-        charts.Chart(
-            title=f"{metric} against {words.partition(' (')[0]}", x="cost", y="score", name="label",
-            hover=hover, low="low", high="high", group="start", link="link", log=True, titles=titles,
-        ),
-    )  # fmt: skip
 
 
 def measured_again(table: pd.DataFrame) -> bool:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from benchmark.records import MARK, UNTRAINED
+from benchmark.report.configurations import Configuration
 from benchmark.report.costs import FP32, MEMORY, STEP, Cost, Costs
-from benchmark.report.groups import Group
-from benchmark.report.samples import FEWEST
-from benchmark.report.standings import REFERENCES, Standing
+from benchmark.report.statistics.samples import FEWEST
+from benchmark.report.statistics.standings import REFERENCES, Standings
+from benchmark.report.tables.table import ABSENT, Table, label, reasons, significant, states
 
-ABSENT = "–"
 COSTS = [
     "seeds", "trials", "trainable %", "without head %", "stored %", "step (ms)", "memory (MB)", "checkpoint (MB)",
 ]  # fmt: skip
@@ -51,43 +50,14 @@ UNLEARNT = f" {MARK} at least one seed is {UNTRAINED}."
 SHARED = " ≤: measured while others were at work on the machine, an upper bound."
 
 
-@dataclass
-class Table:
-    """Cells as text; markup comes last."""
-
-    name: str  # of its files
-    header: list[str]
-    rows: list[list[str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    legend: str = LEGEND
-    words: int = 3  # columns that hold names, the others hold numbers
-
-    def note(self, text: str) -> str:
-        """Return the mark of a note; the same words get the same mark."""
-        words = " ".join(text.split())
-        words = words if len(words) <= 200 else words[:199] + "…"
-        if words not in self.notes:
-            self.notes.append(words)
-        return f"({mark(self.notes.index(words))})"
-
-    def marked(self) -> list[str]:
-        """List the notes as they stand below the table."""
-        return [f"({mark(i)}) {text}" for i, text in enumerate(self.notes)]
-
-
-def mark(index: int) -> str:
-    """Count a, b, ... z, aa, ab, ..."""
-    return (mark(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
-
-
 def table(
     name: str,
-    groups: list[Group],
-    standing: Mapping[int, Standing] | None = None,
+    groups: Sequence[Configuration],
+    standing: Standings | None = None,
     costs: Costs | None = None,
-    proper: Mapping[int, Standing] | None = None,
+    proper: Standings | None = None,
 ) -> Table:
-    """Lay out a row per group; where a group stands, by headline and by proper score, is known by its place."""
+    """Lay out a row per configuration, with its standing by headline score and by proper score."""
     standing, proper, costs = standing or {}, proper or {}, costs or Costs()
     splits = sorted({split for g in groups for r in g.done for split, _ in r.finals if split.startswith("test")})
     others = [column for column in BESIDE if any(g.values(*column) for g in groups)]
@@ -97,14 +67,14 @@ def table(
     scores = [_aligned(column) for column in found]
     sure = [_Stands("", standing, _decimals(found[0]) if found else 0), *_proper(groups, proper)]
     headers = [*named[:1], *(column for one in sure for column in one.header()), *named[1:]]
-    result = Table(name, ["backbone", "weights", "method", *headers, *COSTS])
+    result = Table(name, ["backbone", "weights", "method", *headers, *COSTS], legend=LEGEND)
     priced = list(zip(costs.of(groups, STEP), costs.of(groups, MEMORY), strict=True))
     known = [cost for pair in priced for cost in pair if cost]
     result.legend += "".join(PROPER.format(one.name) for one in sure[1:])
     result.legend += _apart(priced) + SHARED * any(cost.shared for cost in known)
     result.legend += UNLEARNT * any(group.untrained for group in groups)
     for row, group in enumerate(groups):
-        beside = [cell for one in sure for cell in one.cells(row, result)]
+        beside = [cell for one in sure for cell in one.cells(row, group, result)]
         cells = [
             *(column[row] + group.untrained for column in scores[:1]),
             *beside,
@@ -115,7 +85,7 @@ def table(
     return result
 
 
-def _headline(groups: Sequence[Group], split: str) -> str:
+def _headline(groups: Sequence[Configuration], split: str) -> str:
     """Name the score that all settings show of a split."""
     metrics = {metric for group in groups if (metric := group.metric(split))}
     return metrics.pop() if len(metrics) == 1 else "score"
@@ -128,12 +98,10 @@ def _apart(priced: Sequence[Sequence[Cost | None]]) -> str:
     return APART.format(found.capitalize()) if found else ""
 
 
-def _outcome(group: Group, scores: list[str], costs: Sequence[Cost | None], result: Table) -> list[str]:
+def _outcome(group: Configuration, scores: list[str], costs: Sequence[Cost | None], result: Table) -> list[str]:
     """Fill the cells after the name: numbers, or why there are none."""
     if not group.done and group.records:
-        why = "".join(dict.fromkeys(result.note(f"{r.status}: {r.reason or 'no reason given'}") for r in group.records))
-        states = " or ".join(sorted({r.status for r in group.records}))
-        return [f"{states} {why}"] + [""] * (len(scores) + len(COSTS) - 1)
+        return [f"{states(group)} {''.join(map(result.note, reasons(group)))}"] + [""] * (len(scores) + len(COSTS) - 1)
     seeds = str(len(group.done)) if group.records else ABSENT
     if lost := [r for r in group.records if r.status != "done"]:
         why = "".join(result.note(f"seed {r.seed} {r.status}: {r.reason or 'no reason given'}") for r in lost)
@@ -153,7 +121,7 @@ class _Stands:
     """The columns that say how sure a score is; of a proper score, its own before them."""
 
     name: str  # of a proper score
-    standing: Mapping[int, Standing]
+    standing: Standings
     decimals: int
     scores: Sequence[str] = ()  # a proper score's cells
 
@@ -166,9 +134,9 @@ class _Stands:
         columns = ["95 %", "tied", *(f"less {method}" for method in self.compared())]
         return [f"test {self.name}", *(f"{self.name} {column}" for column in columns)] if self.name else columns
 
-    def cells(self, row: int, result: Table) -> list[str]:
-        """Write a setting's interval, its ties and its distances."""
-        own, found = list(self.scores[row : row + 1]), self.standing.get(row)
+    def cells(self, row: int, group: Configuration, result: Table) -> list[str]:
+        """Write a configuration's interval, its ties and its distances."""
+        own, found = list(self.scores[row : row + 1]), self.standing.get(group)
         if found is None:
             return own + [ABSENT] * (2 + len(self.compared()))
         low, high = found.estimate.low, found.estimate.high
@@ -180,19 +148,11 @@ class _Stands:
         return [*own, interval, (found.tied or ABSENT) + why, *less]
 
 
-def _proper(groups: Sequence[Group], standing: Mapping[int, Standing]) -> list[_Stands]:
+def _proper(groups: Sequence[Configuration], standing: Standings) -> list[_Stands]:
     """Give the columns of the proper score, none where no run has it."""
     name = next((found for group in groups if (found := group.proper())), "")
     values = [group.values("test", name) for group in groups]
     return [_Stands(name, standing, _decimals(values), _aligned(values))] if any(values) else []
-
-
-def label(group: Group, result: Table) -> str:
-    """Name a method, and what tells it from others of its table."""
-    if not group.differences:
-        return group.method
-    told = ", ".join(group.differences)
-    return f"{group.method} {result.note(told) if len(group.differences) > 2 else f'({told})'}"
 
 
 def _aligned(column: list[list[float]]) -> list[str]:
@@ -212,7 +172,7 @@ def _spread(values: list[float], decimals: int) -> str:
     return " ± ".join(f"{v:.{decimals}f}" if abs(v) < 1e6 else f"{v:.2e}" for v in shown)
 
 
-def _shares(group: Group) -> list[str]:
+def _shares(group: Configuration) -> list[str]:
     """Give what is trained, with and without a new head, and what is stored, in percent of the bare network."""
     trained, head, stored, total = (
         statistics.median(values) if (values := group.values("cost", name)) else None
@@ -225,9 +185,3 @@ def _shares(group: Group) -> list[str]:
 def cost_cell(cost: Cost | None, unit: float) -> str:
     """Write a cost in another unit; one measured beside others is an upper bound."""
     return ABSENT if cost is None else f"{'≤' * cost.shared}{significant(cost.value * unit)}"
-
-
-def significant(value: float, digits: int = 3) -> str:
-    """Round to significant digits, never to fewer than the whole number has."""
-    decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
-    return f"{value:.{max(decimals, 0)}f}"

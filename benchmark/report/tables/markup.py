@@ -6,7 +6,7 @@ import csv
 import io
 import re
 
-from benchmark.report.tables import Table
+from benchmark.report.tables.scores import Table
 
 TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -24,7 +24,7 @@ TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {
 
 def markdown(table: Table) -> str:
     """Write the table as GitHub shows it."""
-    rule = [":--"] * table.words + ["--:"] * (len(table.header) - table.words)
+    rule = [":--"] * table.names + ["--:"] * (len(table.header) - table.names)
     lines = ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in (table.header, *table.rows)]
     lines.insert(1, "| " + " | ".join(rule) + " |")
     notes = "".join(f"\n- {_markdown(note)}" for note in table.marked())
@@ -44,7 +44,7 @@ def latex(table: Table) -> str:
     below = r" \\ ".join(_latex(text) for text in (table.legend, *table.marked()))
     lines = [
         f"% {' '.join(table.name.split())}: needs \\usepackage{{booktabs}}",
-        r"\begin{tabular}{" + "l" * table.words + "r" * (len(table.header) - table.words) + "}",
+        r"\begin{tabular}{" + "l" * table.names + "r" * (len(table.header) - table.names) + "}",
         r"\toprule",
         body[0],
         r"\midrule",

@@ -1,4 +1,4 @@
-"""What studies claim, in a form that our own runs can confirm or not."""
+"""Claims of studies, in a form that our runs can confirm or not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from benchmark.errors import MalformedError
 from benchmark.report import facts
-from benchmark.report.statistics import LEVEL, holm
+from benchmark.report.statistics.estimates import LEVEL, holm
 
 FILE = "claims.yaml"  # of the results
 CONFIRMED, NOT_CONFIRMED = "confirmed", "not confirmed"
@@ -17,7 +17,7 @@ INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 
 
 class Measured(NamedTuple):
-    """A difference with its 95 % interval, and p of a two-sided test whether it is minus the comparison's margin."""
+    """A difference with its 95 % interval, and p of a two-sided test whether it is minus the requirement's margin."""
 
     value: float
     low: float
@@ -35,16 +35,16 @@ class Setting:
     changes: dict[str, Any]
 
     def __str__(self) -> str:
-        return " ".join([self.method, *(f"{field}={_said(value)}" for field, value in self.changes.items())])
+        return " ".join([self.method, *(f"{field}={_value(value)}" for field, value in self.changes.items())])
 
 
-def _said(value: Any) -> str:
+def _value(value: Any) -> str:
     """Write a value as the command line takes it."""
-    return f"[{','.join(map(_said, value))}]" if isinstance(value, list) else str(value)
+    return f"[{','.join(map(_value, value))}]" if isinstance(value, list) else str(value)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Requirement:
     """One setting must be better than the other, or at most so much worse in headline score."""
 
     one: Setting
@@ -54,7 +54,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a study says, and the check of it: one kind with its words, see CHECKS."""
+    """What a study says, and the check of it: one kind with its arguments, see CHECKS."""
 
     id: str
     study: str
@@ -70,15 +70,15 @@ class Claim:
             raise ValueError(f"check is not one of {', '.join(CHECKS)}")
         if "untested" not in self.check and not (self.task and self.backbone):
             raise ValueError("task or backbone is missing")
-        self.comparisons()
+        self.requirements()
 
-    def comparisons(self) -> list[Comparison]:
-        """List the comparisons that all must hold; none where nothing here can test it. Raises ValueError."""
-        ((kind, words),) = self.check.items()
+    def requirements(self) -> list[Requirement]:
+        """List what must hold; nothing where no run here can test it. Raises ValueError."""
+        ((kind, given),) = self.check.items()
         try:
-            return CHECKS[kind](self, **words) if isinstance(words, dict) else CHECKS[kind](self, words)
+            return CHECKS[kind](self, **given) if isinstance(given, dict) else CHECKS[kind](self, given)
         except TypeError:
-            raise ValueError(f"check {kind} does not take {words!r}") from None
+            raise ValueError(f"check {kind} does not take {given!r}") from None
 
     def settings(self, named: Any) -> list[Setting]:
         """Read a list of methods, or of mappings that name a method and fields of its cell. Raises ValueError."""
@@ -95,10 +95,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The word, and each needed comparison with its numbers; none where a setting was not run."""
+    """The word, and each requirement with its numbers; None where a setting was not run."""
 
     word: str
-    rests_on: tuple[tuple[Comparison, Measured | None], ...]
+    rests_on: tuple[tuple[Requirement, Measured | None], ...]
 
 
 def load(results: Path) -> list[Claim]:
@@ -112,56 +112,56 @@ def load(results: Path) -> list[Claim]:
     return claims
 
 
-def verdict(claim: Claim, difference: Callable[[Comparison], Measured | None]) -> Verdict:
+def verdict(claim: Claim, difference: Callable[[Requirement], Measured | None]) -> Verdict:
     """Judge a claim by differences in headline score, one minus other; None where one of them was not run.
 
     That all hold needs no correction for their number; that any of them fails does.
     """
-    rests_on = tuple((need, difference(need)) for need in claim.comparisons())
-    known = {str(place): (need, found) for place, (need, found) in enumerate(rests_on) if found is not None}
-    adjusted = holm({place: found.p for place, (_, found) in known.items()})
+    rests_on = tuple((need, difference(need)) for need in claim.requirements())
+    known = {number: (need, found) for number, (need, found) in enumerate(rests_on) if found is not None}
+    adjusted = holm({number: found.p for number, (_, found) in known.items()})
     if not rests_on or len(known) < len(rests_on):
         word = NOT_TESTED
     elif all(found.low + need.margin > 0 for need, found in known.values()):
         word = CONFIRMED
-    elif any(found.value + need.margin < 0 and adjusted[place] < 1 - LEVEL for place, (need, found) in known.items()):
+    elif any(found.value + need.margin < 0 and adjusted[number] < 1 - LEVEL for number, (need, found) in known.items()):
         word = NOT_CONFIRMED
     else:
         word = INCONCLUSIVE
     return Verdict(word, rests_on)
 
 
-def _beats(claim: Claim, better: Any, worse: Any, among: Any = None) -> list[Comparison]:
+def _beats(claim: Claim, better: Any, worse: Any, among: Any = None) -> list[Requirement]:
     return _pairs(claim, better, worse, among, 0.0)
 
 
-def _keeps_up(claim: Claim, better: Any, worse: Any, margin: float, among: Any = None) -> list[Comparison]:
+def _keeps_up(claim: Claim, better: Any, worse: Any, margin: float, among: Any = None) -> list[Requirement]:
     if not isinstance(margin, int | float) or not margin > 0:
         raise ValueError(f"margin={margin!r} is no positive number")
     return _pairs(claim, better, worse, among, float(margin))
 
 
-def _crosses(claim: Claim, better: Any, worse: Any, few: Any, many: Any) -> list[Comparison]:
+def _crosses(claim: Claim, better: Any, worse: Any, few: Any, many: Any) -> list[Requirement]:
     """With few data the one is ahead, with many the other."""
-    for place in (few, many):
-        if not isinstance(place, dict) or few == many:
+    for fields in (few, many):
+        if not isinstance(fields, dict) or few == many:
             raise ValueError(f"few={few!r} and many={many!r} are not two mappings of fields")
     return [
-        *_pairs(claim, _at(better, few), _at(worse, few), None, 0.0),
-        *_pairs(claim, _at(worse, many), _at(better, many), None, 0.0),
+        *_pairs(claim, _with(better, few), _with(worse, few), None, 0.0),
+        *_pairs(claim, _with(worse, many), _with(better, many), None, 0.0),
     ]
 
 
-def _untested(claim: Claim, why: str) -> list[Comparison]:
+def _untested(claim: Claim, why: str) -> list[Requirement]:
     if not isinstance(why, str) or not why.strip():
         raise ValueError("untested does not say why")
     return []
 
 
-def _pairs(claim: Claim, better: Any, worse: Any, among: Any, margin: float) -> list[Comparison]:
+def _pairs(claim: Claim, better: Any, worse: Any, among: Any, margin: float) -> list[Requirement]:
     ahead = claim.settings(better)
     behind = _rest(claim.settings(among), ahead) if worse == "rest" else claim.settings(worse)
-    return [Comparison(one, other, margin) for one in ahead for other in behind]
+    return [Requirement(one, other, margin) for one in ahead for other in behind]
 
 
 def _rest(among: Iterable[Setting], ahead: list[Setting]) -> list[Setting]:
@@ -171,13 +171,13 @@ def _rest(among: Iterable[Setting], ahead: list[Setting]) -> list[Setting]:
     return rest
 
 
-def _at(named: Any, place: dict[str, Any]) -> Any:
+def _with(named: Any, fields: dict[str, Any]) -> Any:
     """Add fields to each named setting; what is none is refused where settings are read."""
     whole = [{"method": one} if isinstance(one, str) else one for one in named] if isinstance(named, list) else named
-    return [one | place if isinstance(one, dict) else one for one in whole] if isinstance(whole, list) else whole
+    return [one | fields if isinstance(one, dict) else one for one in whole] if isinstance(whole, list) else whole
 
 
-CHECKS: dict[str, Callable[..., list[Comparison]]] = {
+CHECKS: dict[str, Callable[..., list[Requirement]]] = {
     "beats": _beats,
     "keeps_up": _keeps_up,
     "crosses": _crosses,

@@ -1,0 +1,1 @@
+"""What others published: numbers, claims, and what our records say of them."""

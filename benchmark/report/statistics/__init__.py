@@ -1,0 +1,1 @@
+"""What scores say: samples over seeds and test examples, intervals, tests, ranks."""

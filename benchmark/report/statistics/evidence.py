@@ -1,0 +1,120 @@
+"""The headline scores of a configuration's seeds, with those of drawn test sets; what was computed once is cached."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+
+from benchmark.records import Record, sources
+from benchmark.report import cache
+from benchmark.report.comparisons import comparisons
+from benchmark.report.configurations import Configuration
+from benchmark.report.statistics import bootstrap, estimates, samples, scales, seeds, tails
+from benchmark.report.statistics.samples import Sample, moderate
+from benchmark.report.statistics.scales import scale
+
+DAMAGED = (ValueError, KeyError, OSError, EOFError, BadZipFile)  # or not there
+Name = TypeVar("Name", bound=Hashable)
+Examples = tuple[str, int, int]  # of a split: which they are, how many, in how many groups
+
+
+class Evidence:
+    """Reads predictions beside records; results/.cache holds what it computes of them."""
+
+    def __init__(self, results: Path) -> None:
+        self.stores = sources(results)
+        this = sys.modules[__name__]
+        self.draws = results / ".cache" / "draws" / cache.code([bootstrap, this])
+        self.letters = results / ".cache" / "ties" / cache.code([estimates, samples, scales, seeds, tails, this])
+        self.known: dict[tuple[str, ...], Sample | None] = {}
+
+    def ties(self, samples: Mapping[Name, Sample]) -> dict[Name, str]:
+        """Letter configurations as estimates.ties does, which compares each with each."""
+        content = {name: _content(sample) for name, sample in samples.items()}
+        ordered = sorted(samples, key=content.__getitem__)
+        path = self.letters / f"{cache.digest(*(content[name].encode() for name in ordered))}.json"
+        with suppress(TypeError, ValueError):
+            if len(letters := json.loads(cache.read(path))) == len(ordered):  # type: ignore[arg-type]
+                return dict(zip(ordered, letters, strict=True))
+        letters = estimates.ties({name: samples[name] for name in ordered})
+        cache.write(path, json.dumps([letters[name] for name in ordered]).encode())
+        return letters
+
+    def samples(self, members: Iterable[Configuration], proper: bool = False) -> dict[Configuration, Sample]:
+        """Collect the seeds of configurations; how seeds vary is learnt from all of a comparison."""
+        collected = {}
+        for comparison in comparisons(members):
+            known = {one: sample for one in comparison.members if (sample := self.sample(one, proper=proper))}
+            collected |= moderate(known)
+        return collected
+
+    def sample(self, one: Configuration, split: str = "test", proper: bool = False) -> Sample | None:
+        """Collect the seeds of a configuration; None without a score. Draws need all seeds on the same examples."""
+        metric = (one.proper() if proper else one.metric()) or ""
+        # a cell has a record on each type of device, under the same run_id
+        where = (one.source, one.settings.get("device", ""))
+        key = (split, metric, *where, *(record.run_id for record in one.records))
+        if key not in self.known:
+            self.known[key] = self._sample(one, split, metric)
+        return self.known[key]
+
+    def _sample(self, one: Configuration, split: str, metric: str) -> Sample | None:
+        done = [r for r in one.done if r.value(split, metric) is not None]
+        if not done or len({r.seed for r in done}) < len(done):  # two records of a seed: nothing to pair
+            return None
+        scores = {r.seed: r.value(split, metric) for r in done}
+        drawn = {r.seed: self._drawn(r, one.source, split, metric) for r in done}
+        met = {examples for examples, _ in drawn.values()}
+        if len(met) > 1:
+            return Sample(scores, {}, scale=scale(metric))
+        [examples] = met
+        draws = {seed: values for seed, (_, values) in drawn.items() if values.size}
+        return Sample(scores, draws, *examples, scale=scale(metric))
+
+    def _drawn(self, record: Record, source: str, split: str, metric: str) -> tuple[Examples, np.ndarray]:
+        """Return which examples a split has, and the score on each drawn set of them."""
+        store = self.stores.get(source)
+        content = json.dumps([record.to_json(), split, metric]).encode("utf-8", "surrogatepass")
+        # predictions can come, and go, after the record
+        name = cache.digest(content, store.stored(record) if store else b"")
+        path = self.draws / name[:2] / f"{name}.npz"
+        with (
+            suppress(*DAMAGED),
+            np.load(io.BytesIO(cache.read(path) or b"")) as file,
+        ):
+            return (str(file["examples"]), int(file["size"]), int(file["groups"])), file["draws"]
+        (examples, size, groups), draws = _draw(record, _rows(store, record, split), metric)
+        np.savez(file := io.BytesIO(), examples=examples, size=size, groups=groups, draws=draws)
+        cache.write(path, file.getvalue())
+        return (examples, size, groups), draws
+
+
+def _rows(store: Any, record: Record, split: str) -> list[dict[str, Any]]:
+    try:
+        return [row for row in store.examples(record) if row.get("split") == split]
+    except (AttributeError, OSError, ValueError, EOFError):  # none are stored, or the file is cut short
+        return []
+
+
+def _draw(record: Record, rows: Sequence[dict[str, Any]], metric: str) -> tuple[Examples, np.ndarray]:
+    ids, groups = [str(row.get("id")) for row in rows], bootstrap.groups_of(rows)
+    score = bootstrap.prepare(metric, rows, record.signatures)
+    # an id names an example of its data, whatever part of them was trained on
+    data = json.dumps([record.data.get("fingerprint"), ids]).encode("utf-8", "surrogatepass")
+    draws = np.zeros(0) if score is None else score(bootstrap.counts(ids, groups=groups)).astype("float32")
+    return (cache.digest(data, length=16) if rows else "", len(rows), len(set(groups or ()))), draws
+
+
+def _content(sample: Sample) -> str:
+    parts = [sorted(sample.scores.items()), sample.examples, sample.size, sorted(sample.draws)]
+    parts += [sample.groups, sample.spreads, sample.scale.better]
+    draws = (np.ascontiguousarray(sample.draws[seed]).tobytes() for seed in sorted(sample.draws))
+    return cache.digest(json.dumps(parts).encode(), *draws, length=64)
