@@ -1,4 +1,4 @@
-"""Two methods head to head: python -m benchmark.compare A B [task=T] [results=DIR]."""
+"""Two methods head to head: python -m benchmark.compare A B [task=T] [unit=example] [results=DIR]."""
 
 from __future__ import annotations
 
@@ -6,50 +6,56 @@ import itertools
 import statistics
 import sys
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.errors import near
+from benchmark.errors import InputError, near
 from benchmark.records import MARK, UNTRAINED
 from benchmark.report import frame
-from benchmark.report.configurations import ANY_SOURCE, WHOLE, Group, differences, grouped
+from benchmark.report.comparisons import comparisons, tables
+from benchmark.report.configurations import ANY_SOURCE, WHOLE, Configuration, differences
 from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.statistics.estimates import LEVEL, Estimate, estimate, holm
 from benchmark.report.statistics.evidence import Evidence
 from benchmark.report.statistics.samples import FEWEST, Sample
-from benchmark.report.tables.scores import METHOD, significant
-from benchmark.report.views import MEASURING
+from benchmark.report.tables.scores import METHOD
+from benchmark.report.tables.table import significant
+from benchmark.report.views import MEASURING, Run
 
-USAGE = """usage: python -m benchmark.compare A B [task=T] [results=DIR]
+USAGE = """usage: python -m benchmark.compare A B [task=T] [unit=example] [results=DIR]
 
 Shows for every task, budget and backbone on which both methods were recorded how far A is from B: headline score,
-paired by seed and by test example, with its 95 % interval; and how A's parameters, time and memory relate to B's."""
+paired by seed and by test example, with its 95 % interval; and how A's parameters, time and memory relate to B's.
+unit is what the bootstrap draws: group (speakers, patients, parents, tiles, where answers name them; the default, since
+examples of one group are alike) or example, which takes each for independent."""
 PROPER = ", proper score"
 OUTCOMES = ("win", "tie", "loss", "open")
+UNITS = ("group", "example")
+KEYS = ("task", "unit", "results")
 COSTS = {"trainable_params": "parameters", STEP: "step time", MEMORY: "memory"}
 
 
 @dataclass(frozen=True)
-class Meeting:
+class Pair:
     """The two methods where everything else is the same."""
 
-    place: str  # task, budget and view, and what else tells it from others
+    where: str  # task, budget and view, and what distinguishes it from others
     family: str  # of those that are counted, and corrected, together
-    one: Group
-    other: Group
+    one: Configuration
+    other: Configuration
     difference: Estimate
     scores: tuple[float, float]  # over the seeds that both have
     metric: str
     better: int = 1  # -1: lower is better
 
     def across(self) -> bool:
-        """Whether one is shipped and the other your own: of interest where either has none of its own kind to meet."""
-        return self.one.settings.get("source") != self.other.settings.get("source")
+        """Whether one is shipped and the other your own: shown where either has no partner of its own source."""
+        return self.one.source != self.other.source
 
     def outcome(self, p: float | None) -> str:
         """Say who won, from the first method's side, by a corrected p value."""
@@ -60,101 +66,110 @@ class Meeting:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the comparison; the exit status is 2 for a call that makes no sense, 1 where the two never meet."""
+    """Print the comparison; the exit status is 2 for a call that makes no sense, 1 where the two are never paired."""
     if set(arguments) & {"-h", "--help"} or not arguments:
         print(USAGE)
         return 0 if arguments else 2
-    methods = [word for word in arguments if "=" not in word]
-    given = dict(word.split("=", 1) for word in arguments if "=" in word)
-    if unknown := sorted(given.keys() - {"task", "results"}):
-        return refuse(f"{unknown[0]}=: not known here{near(unknown[0], ('task', 'results'))}")
-    if len(methods) != 2 or methods[0] == methods[1]:
-        return refuse(
-            f"two different methods are wanted, {len(set(methods))} given: python -m benchmark.compare lora dora"
-        )
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    methods = [argument for argument in arguments if "=" not in argument]
     results = Path(given.get("results", "results"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         runs = frame.load(results)
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
-    if not runs:
-        return refuse(f"no records in {results}: make one with python -m benchmark.run method={methods[0]} task=nmt")
-    for noun, said in (*(("method", m) for m in methods), *([("task", given["task"])] if "task" in given else [])):
-        known = {getattr(record, noun) for _, record in runs}
-        if said not in known:
-            return refuse(f"no record of {noun} {said!r} in {results}{near(said, known)}")
-    found = apart(meetings(runs, Evidence(results), methods[0], methods[1], given.get("task")))
-    if not found:
+    try:
+        check(methods, given, runs)
+    except InputError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2
+    evidence = Evidence(results, by_group=given.get("unit", "group") == "group")
+    paired = distinct(pairs(runs, evidence, methods[0], methods[1], given.get("task")))
+    if not paired:
         print(f"{methods[0]} and {methods[1]} were never recorded under the same settings: run both, then ask again")
         return 1
-    show(found, Costs(runs), *methods)
+    show(paired, Costs(runs), *methods)
     return 0
 
 
-def refuse(reason: str) -> int:
-    """Say in one line what is wrong with a call."""
-    print(f"refused: {reason}", file=sys.stderr)
-    return 2
+def check(methods: Sequence[str], given: Mapping[str, str], runs: Sequence[Run]) -> None:
+    """Check a call. Raises InputError."""
+    if unknown := sorted(given.keys() - {*KEYS}):
+        raise InputError(f"{unknown[0]}=: not known here{near(unknown[0], KEYS)}")
+    if len(methods) != 2 or methods[0] == methods[1]:
+        count = len(set(methods))
+        raise InputError(f"two different methods are wanted, {count} given: python -m benchmark.compare lora dora")
+    if (unit := given.get("unit", "group")) not in UNITS:
+        raise InputError(f"unit={unit}: no such unit{near(unit, UNITS)}")
+    if not runs:
+        where = given.get("results", "results")
+        raise InputError(f"no records in {where}: make one with python -m benchmark.run method={methods[0]} task=nmt")
+    for noun, name in (*(("method", m) for m in methods), *([("task", given["task"])] if "task" in given else [])):
+        known = {getattr(record, noun) for _, record in runs}
+        if name not in known:
+            raise InputError(f"no record of {noun} {name!r} in {given.get('results', 'results')}{near(name, known)}")
 
 
-def meetings(runs: list[frame.Run], evidence: Evidence, first: str, second: str, task: str | None) -> Iterator[Meeting]:
-    """Pair the settings of two methods that agree in all but what belongs to a method."""
-    for (name, budget), groups in grouped([run for run in runs if task in (None, run[1].task)]).items():
+def pairs(runs: list[Run], evidence: Evidence, first: str, second: str, task: str | None) -> Iterator[Pair]:
+    """Pair the configurations of two methods that may be compared."""
+    for (name, budget), members in tables([run for run in runs if task in (None, run[1].task)]).items():
         if budget == MEASURING:
             continue
-        sides = [{g.shared(ANY_SOURCE) for g in groups if g.method == m and g.done} for m in (first, second)]
-        beside = [g for g in groups if g.shared(ANY_SOURCE) in sides[0] & sides[1]]
-        for proper in (False, True):
-            known = [(beside[place], sample) for place, sample in evidence.beside(beside, proper).items()]
-            ones, others = ([pair for pair in known if pair[0].method == m] for m in (first, second))
+        both = [c for c in comparisons(members) if {first, second} <= c.methods]
+        for comparison, proper in itertools.product(both, (False, True)):
+            samples = evidence.samples(comparison.members, proper)
+            ones, others = ([c for c in samples if c.method == method] for method in (first, second))
             for one, other in itertools.product(ones, others):
-                if found := met(one, other, proper):
-                    family = f"{budget or 'no budget'}{', part of the data' * (one[0].part != WHOLE)}"
-                    yield replace(found, place=f"{name} {budget}".strip(), family=family + PROPER * proper)
+                if made := pair((one, samples[one]), (other, samples[other]), proper):
+                    family = f"{budget or 'no budget'}{', part of the data' * (one.part != WHOLE)}"
+                    yield replace(made, where=f"{name} {budget}".strip(), family=family + PROPER * proper)
 
 
-def met(one: tuple[Group, Sample], other: tuple[Group, Sample], proper: bool) -> Meeting | None:
-    """Hold two settings against each other; None where more than the method differs, or nothing can be paired."""
-    (mine, first), (its, second) = one, other
-    both = first.paired(second) if mine.shared(ANY_SOURCE) == its.shared(ANY_SOURCE) else None
+def pair(one: tuple[Configuration, Sample], other: tuple[Configuration, Sample], proper: bool) -> Pair | None:
+    """Subtract a configuration from another; None where they share no seed or no examples."""
+    (first, sample), (second, beside) = one, other
+    both = sample.paired(beside)
     if both is None:
         return None
-    means = [statistics.fmean(sample.scores[seed] for seed in both.scores) for sample in (first, second)]
-    metric = (mine.proper() if proper else mine.metric()) or ""
-    return Meeting("", "", mine, its, estimate(both), (means[0], means[1]), metric, first.scale.better)
+    means = [statistics.fmean(side.scores[seed] for seed in both.scores) for side in (sample, beside)]
+    metric = (first.proper() if proper else first.metric()) or ""
+    return Pair("", "", first, second, estimate(both), (means[0], means[1]), metric, sample.scale.better)
 
 
-def apart(found: Iterable[Meeting]) -> list[Meeting]:
-    """Leave each pair of runs once, a default that tuning chose as tuned; say what tells rows of a place apart."""
+def distinct(paired: Iterable[Pair]) -> list[Pair]:
+    """Leave each pair of runs once, a default that tuning chose as tuned; say what distinguishes rows of a table."""
     # the record itself: a cell that was run again has the same run_id in another source
-    pairs = {(m.metric, *(id(r) for r in (*m.one.records, *m.other.records))): m for m in found}
-    within = {id(group) for m in pairs.values() if not m.across() for group in (m.one, m.other)}
-    own = {pair: m for pair, m in pairs.items() if not (m.across() and {id(m.one), id(m.other)} <= within)}
-    places: dict[tuple[str, str], list[Meeting]] = {}
-    for meeting in own.values():
-        places.setdefault((meeting.place, meeting.one.weights), []).append(meeting)
-    told = []
-    for members in places.values():
-        varied = [words for _, words in differences([group for m in members for group in (m.one, m.other)])]
-        for m, one, other in zip(members, varied[::2], varied[1::2], strict=True):
-            told.append(replace(m, place=", ".join([m.place, *_words(m, one, other)])))
-    return told
+    once = {(p.metric, *(id(r) for r in (*p.one.records, *p.other.records))): p for p in paired}
+    within = {_runs(side) for p in once.values() if not p.across() for side in (p.one, p.other)}
+    shown = [p for p in once.values() if not (p.across() and {_runs(p.one), _runs(p.other)} <= within)]
+    by_table: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for one in shown:
+        by_table[one.where, one.one.weights].append(one)
+    named = []
+    for members in by_table.values():
+        varied = [texts for _, texts in differences([side for p in members for side in (p.one, p.other)])]
+        for p, one, other in zip(members, varied[::2], varied[1::2], strict=True):
+            named.append(replace(p, where=", ".join([p.where, *_names(p, one, other)])))
+    return named
 
 
-def _words(meeting: Meeting, one: Sequence[str], other: Sequence[str]) -> Iterable[str]:
-    """Join what tells two settings from others; what is not the same of both, with the name of whose it is."""
-    sides = ((meeting.one.method, one, other), (meeting.other.method, other, one))
-    words = (
-        f"{method} {word}" if word.startswith(ANY_SOURCE) and word not in its else word.removeprefix("method.")
-        for method, mine, its in sides
-        for word in mine
+def _runs(one: Configuration) -> tuple[int, ...]:
+    return tuple(map(id, one.records))
+
+
+def _names(paired: Pair, one: Sequence[str], other: Sequence[str]) -> Iterable[str]:
+    """Join what distinguishes two configurations from others; what only one has, with its method's name."""
+    sides = ((paired.one.method, one, other), (paired.other.method, other, one))
+    names = (
+        f"{method} {text}" if text.startswith(ANY_SOURCE) and text not in beside else text.removeprefix("method.")
+        for method, texts, beside in sides
+        for text in texts
     )
-    return dict.fromkeys(words)
+    return dict.fromkeys(names)
 
 
-def show(found: Sequence[Meeting], costs: Costs, first: str, second: str) -> None:
-    """Print a row per meeting, and who won how often."""
+def show(paired: Sequence[Pair], costs: Costs, first: str, second: str) -> None:
+    """Print a row per pair, and who won how often."""
     table = Table(title=f"{first} less {second}", title_justify="left", box=None, pad_edge=False)
     for column in ("task", "backbone", "metric"):
         table.add_column(column, overflow="fold", min_width=len("reference_tuned") if column == "task" else None)
@@ -163,46 +178,49 @@ def show(found: Sequence[Meeting], costs: Costs, first: str, second: str) -> Non
     table.add_column("")
     for column in COSTS.values():
         table.add_column(column, justify="right", no_wrap=True)
-    families = {m.family: {str(i): n.difference.p for i, n in enumerate(found) if n.family == m.family} for m in found}
-    adjusted = {place: p for members in families.values() for place, p in holm(members).items()}
-    outcomes = [m.outcome(adjusted.get(str(i))) for i, m in enumerate(found)]
-    for i, (meeting, outcome) in enumerate(zip(found, outcomes, strict=True)):
-        table.add_row(*row(meeting, adjusted.get(str(i)), outcome), *ratios(meeting, costs))
+    families: dict[str, dict[int, float | None]] = defaultdict(dict)
+    for number, one in enumerate(paired):
+        families[one.family][number] = one.difference.p
+    adjusted = {number: p for members in families.values() for number, p in holm(members).items()}
+    outcomes = [one.outcome(adjusted.get(number)) for number, one in enumerate(paired)]
+    for number, (one, outcome) in enumerate(zip(paired, outcomes, strict=True)):
+        table.add_row(*row(one, adjusted.get(number), outcome), *ratios(one, costs))
     Console(width=160 if not sys.stdout.isatty() else None).print(table)
     for family, members in families.items():
-        counts = Counter(outcomes[int(place)] for place in members)
-        told = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
+        counts = Counter(outcomes[number] for number in members)
+        shown = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
         many = f"{len(members)} comparison{'s' * (len(members) > 1)}"
-        print(f"{family}: {told} in {many} of {first} with {second}")
+        print(f"{family}: {shown} in {many} of {first} with {second}")
     print("tie: not told apart, p corrected (Holm) for the comparisons of its line; open: no test without predictions,")
     print(f"or where test examples come in fewer than {FEWEST} groups")
-    if any(m.better < 0 for m in found):
+    if any(one.better < 0 for one in paired):
         print("proper score: of the same answers, lower is better; a win is the lower one")
     print(METHOD)
     print(f"costs: {first} over {second}, ~ where others were at work, or measurements overlap")
-    if any(m.one.untrained or m.other.untrained for m in found):
+    if any(one.one.untrained or one.other.untrained for one in paired):
         print(f"{MARK}: at least one seed is {UNTRAINED}")
-    if any(m.difference.seeds == 1 for m in found):
+    if any(one.difference.seeds == 1 for one in paired):
         print("with one seed an interval tells what other test examples would do, not what another seed would")
 
 
-def row(meeting: Meeting, p: float | None, outcome: str) -> list[str]:
-    """Write one meeting."""
-    one, found = meeting.one, meeting.difference
-    digits = 2 if max(map(abs, meeting.scores)) >= 10 else 4
-    sides = zip(meeting.scores, (one, meeting.other), strict=True)
-    scores = [f"{score:.{digits}f}{group.untrained}" for score, group in sides]
-    interval = "-" if found.low is None else f"{found.low:+.{digits}f} to {found.high:+.{digits}f}"
+def row(paired: Pair, p: float | None, outcome: str) -> list[str]:
+    """Write one pair."""
+    one, difference = paired.one, paired.difference
+    digits = 2 if max(map(abs, paired.scores)) >= 10 else 4
+    sides = zip(paired.scores, (one, paired.other), strict=True)
+    scores = [f"{score:.{digits}f}{side.untrained}" for score, side in sides]
+    low, high = difference.low, difference.high
+    interval = "-" if low is None else f"{low:+.{digits}f} to {high:+.{digits}f}"
     shown = "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-    told = [f"{found.value:+.{digits}f}", interval, shown, str(found.seeds), outcome]
+    numbers = [f"{difference.value:+.{digits}f}", interval, shown, str(difference.seeds), outcome]
     started = f"{one.backbone}, random weights" if one.control else one.backbone
-    return [meeting.place, started, meeting.metric, *scores, *told]
+    return [paired.where, started, paired.metric, *scores, *numbers]
 
 
-def ratios(meeting: Meeting, costs: Costs) -> Iterator[str]:
+def ratios(paired: Pair, costs: Costs) -> Iterator[str]:
     """Divide the costs of the two; rough is what was measured beside other work, or once more, once less."""
     for name in COSTS:
-        one, other = costs.of([meeting.one, meeting.other], name)
+        one, other = costs.of([paired.one, paired.other], name)
         known = one is not None and other is not None and other.value
         if not known:
             yield "-"

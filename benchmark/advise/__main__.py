@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.advise import others, said, shown
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.advise import sentences
 from benchmark.config import registry
 from benchmark.errors import InputError, near
 from benchmark.report import frame, runnable
-from benchmark.report.boards import best, boards, wider
-from benchmark.report.choice import Candidate, Limit, candidates
+from benchmark.report.choice import COSTS, Candidate, Limit, best, candidates, judged, options
 from benchmark.report.costs import Costs
+from benchmark.report.overrides import setting
 from benchmark.report.statistics.evidence import Evidence
+from benchmark.report.tables.table import ABSENT
+from benchmark.report.views import Run
 
 USAGE = """usage: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true] [examples=500]
                                   [backbone=B] [budget=P] [view=V] [results=DIR] [plugins=DIR]
 
-Which method for me? From the records of a task, the methods that run on the backbone (its own unless given) and keep
-within the limits: those that no other beats in score and parameters, memory or time; those that tie with the best;
-what each costs; and the command to run it. Prefers evidence on about so many training examples. Says what is thin.
+Which method for me? From the records of a task, the methods that run on the backbone (the task's unless given) and
+keep within the limits: what to try, what ties with it, what is clearly worse; those that no other beats in score and
+parameters, memory or time, with the command to run each. Prefers evidence on about so many training examples.
   max_memory_gb  peak memory of a run, in 1e9 bytes     max_params  trainable parameters, a new head among them
-  mergeable      into the bare network's own weights    budget      one of those recorded, else the best recorded
-  view           defaults, tuned, sized or trials: how the methods of a budget got their knobs"""
+  mergeable      into the bare network's weights        budget      one of those recorded, else the best recorded
+  view           defaults, tuned, sized or trials: how the methods of a budget got their settings"""
 LIMITS = {  # key -> the cost it limits, and the unit of the key in that of the cost
     "max_memory_gb": ("peak_memory_bytes", 1e9),
     "max_params": ("trainable_params", 1.0),
 }
 KEYS = ("task", *LIMITS, "mergeable", "examples", "backbone", "budget", "view", "results")
+WIDTH = 100
+Line = str | list[str] | list[Candidate]  # a sentence, the overrides of a command, or the rows of the table
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """What was asked."""
 
     task: str
@@ -46,10 +55,6 @@ class Wish:
     view: str | None = None
     results: Path = Path("results")
 
-    def allows(self, candidate: Candidate) -> bool:
-        """Whether a candidate keeps within all limits."""
-        return all(limit.fits(candidate) for limit in self.limits)
-
 
 def main(arguments: list[str]) -> int:
     """Print advice; the exit status is 2 for a call that makes no sense, 1 where there is nothing to advise from."""
@@ -57,55 +62,49 @@ def main(arguments: list[str]) -> int:
         print(USAGE)
         return 0
     try:
-        wish = read(registry.use(arguments))
+        request = read(registry.use(arguments))
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        runs = frame.load(wish.results)
+        runs = frame.load(request.results)
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
-    lines = [placed(line, wish.results) for line in answer(wish, runs)]
-    shown.show(lines)
-    return 0 if any(isinstance(line, shown.Row) for line in lines) else 1
+    lines = list(answer(request, runs))
+    show(lines, [] if request.results == Request.results else [f"results={request.results}"])
+    return 0 if any(isinstance(line, list) and isinstance(line[0], Candidate) for line in lines) else 1
 
 
-def read(arguments: Sequence[str]) -> Wish:
+def read(arguments: Sequence[str]) -> Request:
     """Read a call. Raises InputError."""
-    for word in arguments:
-        key, equals, value = word.partition("=")
-        if not equals or not value:
-            raise InputError(f"{word}: a word is KEY=VALUE, as in task=nmt{near(key, KEYS)}")
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if not value:
+            raise InputError(f"{argument}: an argument is KEY=VALUE, as in task=nmt{near(key, KEYS)}")
         if key not in KEYS:
             raise InputError(f"{key}=: not known here{near(key, KEYS)}")
-    given: dict[str, str] = {}
-    for key, _, value in (word.partition("=") for word in arguments):
         if key in given:
-            raise InputError(f"{key}={value}: {key}={given[key]} is said before it, one of them is wanted")
+            raise InputError(f"{key}={value}: {key}={given[key]} is given before it, one of them is wanted")
         given[key] = value
     if "task" not in given:
         raise InputError(f"task=? is missing{near('', runnable.names('task'))}")
-    for noun in ("task", "backbone", "budget"):
-        if noun in given and given[noun] not in runnable.names(noun):
-            raise InputError(f"{noun}={given[noun]}: no such {noun}{near(given[noun], runnable.names(noun))}")
-    task, own = given["task"], runnable.described("task", given["task"])["backbone"]
-    backbone = given.get("backbone", own)
-    if runnable.domain(backbone) != runnable.domain(own):
-        fitting = [name for name in runnable.names("backbone") if runnable.domain(name) == runnable.domain(own)]
-        raise InputError(f"backbone={backbone}: does not read what task {task} gives{near(backbone, fitting)}")
-    if (view := given.get("view")) not in (None, *said.VIEWS):
-        raise InputError(f"view={view}: no such view{near(view, said.VIEWS)}")
+    choices = {noun: runnable.names(noun) for noun in ("task", "backbone", "budget")}
+    choices |= {"view": list(sentences.VIEWS), "mergeable": ["true", "false"]}
+    for noun, known in choices.items():
+        if noun in given and given[noun] not in known:
+            raise InputError(f"{noun}={given[noun]}: no such {noun}{near(given[noun], known)}")
+    default = runnable.described("task", given["task"])["backbone"]
+    backbone = given.get("backbone", default)
+    if runnable.domain(backbone) != runnable.domain(default):
+        fitting = [name for name in choices["backbone"] if runnable.domain(name) == runnable.domain(default)]
+        raise InputError(f"backbone={backbone}: does not read what task {given['task']} gives{near(backbone, fitting)}")
     limits = [Limit(key, cost, number(key, given[key]), unit) for key, (cost, unit) in LIMITS.items() if key in given]
-    if given.get("mergeable", "false").lower() not in ("true", "false"):
-        raise InputError(f"mergeable={given['mergeable']}: true or false is wanted")
-    if given.get("mergeable", "").lower() == "true":
-        limits.append(Limit("mergeable"))
-    examples = round(number("examples", given["examples"])) if "examples" in given else None
-    if examples == 0:
-        raise InputError(f"examples={given['examples']}: at least 1 is wanted")
+    limits += [Limit("mergeable")] if given.get("mergeable") == "true" else []
+    examples = math.ceil(number("examples", given["examples"])) if "examples" in given else None
     results = Path(given.get("results", "results"))
-    return Wish(task, backbone, tuple(limits), examples, given.get("budget"), view, results)
+    return Request(given["task"], backbone, tuple(limits), examples, given.get("budget"), given.get("view"), results)
 
 
 def number(key: str, text: str) -> float:
@@ -119,44 +118,87 @@ def number(key: str, text: str) -> float:
     return value
 
 
-def placed(line: shown.Line, results: Path) -> shown.Line:
-    """Have a command read and write the records that the advice is from."""
-    if not isinstance(line, shown.Command) or results == Wish.results:
-        return line
-    return replace(line, words=(*line.words, f"results={results}"))
-
-
-def answer(wish: Wish, runs: list[frame.Run]) -> Iterator[shown.Line]:
-    """Say what the records tell about a wish, line by line."""
-    mine = [run for run in runs if run[1].task == wish.task]
-    able = runnable.capable(wish.backbone)
-    refused = {r.method for _, r in mine if r.backbone == wish.backbone and r.status == "skipped"}
-    ran = {r.method for _, r in mine if r.backbone == wish.backbone and r.status == "done"}
+def answer(request: Request, runs: list[Run]) -> Iterator[Line]:
+    """Say what the records tell about a request, line by line."""
+    here = [run for run in runs if run[1].task == request.task]
+    able = runnable.capable(request.backbone)
+    refused, ran = (
+        {r.method for _, r in here if r.backbone == request.backbone and r.status == status}
+        for status in ("skipped", "done")
+    )
     running = sorted(({name for name, can in able.items() if can.runs} - refused) | ran)
-    yield said.title(wish.task, wish.backbone, running, able)
-    known = boards(mine, wish.backbone)
-    wanted = [b for b in known if wish.budget in (None, b.budget) and wish.view in (None, said.view(b))]
-    ordered = best(wanted, wish.examples)
-    if not ordered:
+    known = options(here, request.backbone)
+    view = sentences.VIEWS[request.view][0] if request.view else None
+    wanted = [one for one in known if request.budget in (None, one.budget) and view in (None, one.view)]
+    title = f"{request.task} on {request.backbone} ({', '.join(runnable.networks(request.backbone))}): "
+    title += f"{len(running)} of {len(able.keys() | set(running))} methods can run."
+    if not wanted:
+        yield title
         if not runs:
-            yield f"No records in {wish.results}{'.' if wish.results.is_dir() else ': there is no such folder.'}"
-        asked = [f"{key}={value}" for key, value in (("budget", wish.budget), ("view", wish.view)) if value]
-        yield from said.nothing(wish.task, wish.backbone, " ".join(asked), runs, best(known))
+            yield f"No records in {request.results}{'.' if request.results.is_dir() else ': there is no such folder.'}"
+        yield from sentences.nothing(request.task, request.backbone, runs, best(known))
         return
-    board = ordered[0]
-    evidence = Evidence(wish.results)
-    found = candidates(board, evidence, able, Costs(mine))
-    kept = [candidate for candidate in found if wish.allows(candidate)]
-    yield from said.grounds(board, found, wish.examples, [other for other in best(known) if other is not board])
-    if other := wider(board, wanted):
-        there = [c for c in candidates(other, evidence, able, Costs(mine)) if wish.allows(c)]
-        yield from others.more_methods(board, other, there, said.asked(other, wanted))
-    yield from said.limited(wish.limits, found, kept, board)
-    if kept:
-        yield from said.recommended(kept)
-        yield from said.thin(board, kept, known)
-        yield from said.more(board, kept, wish.examples)
-    yield from said.unrecorded(board, running, known)
+    chosen = best(wanted, request.examples)[0]
+    every = candidates(chosen, Evidence(request.results), able, Costs(here))
+    fitting = judged([pair for pair in every if all(limit.fits(pair[0]) for limit in request.limits)])
+    yield sentences.headline(fitting) if fitting else "Nothing that is recorded keeps within the limits."
+    yield title
+    others = [one for one in best(known) if one is not chosen]
+    yield from sentences.grounds(chosen, len(every), request.examples, others)
+    yield from sentences.limited(request.limits, [one for one, _ in every], fitting)
+    if fitting:
+        shown = [one for one in fitting if one.least or one.verdict == "best"]
+        yield shown
+        yield "Least for size, memory or step: all that fits and scores higher takes clearly more of it."
+        yield "To run them:"
+        yield from (setting(one.configuration.done[0]) for one in shown)
+        yield from sentences.thin(chosen, fitting, known)
+    yield from sentences.unrecorded(chosen, running, known)
+
+
+def show(lines: Sequence[Line], more: list[str]) -> None:
+    """Print advice; more is added to every command."""
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    for line in lines:
+        if isinstance(line, str):
+            console.print(Text(clean(line)))
+        elif isinstance(line[0], Candidate):
+            console.print("", table(line), "", sep="\n")
+        else:
+            print(command([*line, *more]))
+
+
+def table(rows: Sequence[Candidate]) -> Table:
+    """Lay out candidates with their scores and costs."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    metric = (rows[0].configuration.metric() or "score").replace("_", " ")  # so that a long one wraps
+    most = max(abs(one.estimate.value) for one in rows)
+    for column in ("method", metric, "95 %", "seeds", "", "trained", "memory", "step", "least for"):
+        drawn.add_column(column, justify="left" if column in ("method", "least for") else "right", overflow="fold")
+    for one in rows:
+        low, high = one.estimate.low, one.estimate.high
+        interval = ABSENT if low is None else f"{sentences.score(low, most)} to {sentences.score(high, most)}"
+        value = sentences.score(one.estimate.value, most) + one.configuration.untrained
+        cells = [one.name, value, interval, str(one.estimate.seeds), one.verdict]
+        cells += [sentences.amount(one.costs.get(name), name) for name in COSTS]
+        drawn.add_row(*(Text(clean(cell)) for cell in [*cells, ", ".join(map(sentences.SHORT.get, one.least))]))
+    return drawn
+
+
+def command(overrides: Sequence[str]) -> str:
+    """Write a command as one types it, in lines that a shell takes for one."""
+    lines = ["  python -m benchmark.run"]
+    for override in (shlex.quote(clean(override)) for override in overrides):
+        if len(lines[-1]) + len(override) + 3 > WIDTH:
+            lines[-1] += " \\"
+            lines.append("     ")
+        lines[-1] += f" {override}"
+    return "\n".join(lines)
+
+
+def clean(text: str) -> str:
+    """Replace what a terminal obeys: text of records must not steer it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 if __name__ == "__main__":

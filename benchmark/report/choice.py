@@ -1,56 +1,61 @@
-"""Choosing among the settings of a board: what keeps within limits, what nothing beats, what ties with the best."""
+"""Choosing among configurations: which comparison to rest on, what fits, what ties with the best, what costs least."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmark.report.boards import Board
-from benchmark.report.configurations import Group
+from benchmark.report.comparisons import Comparison, comparisons, tables
+from benchmark.report.configurations import Configuration
 from benchmark.report.costs import MEMORY, STEP, Cost, Costs, front
 from benchmark.report.runnable import Capable
-from benchmark.report.statistics.estimates import Difference, Estimate, against, estimate
+from benchmark.report.statistics.estimates import Estimate, against, estimate
 from benchmark.report.statistics.evidence import Evidence
 from benchmark.report.statistics.samples import Sample
+from benchmark.report.views import MEASURING, Run
 
-COSTS = ("trainable_params", MEMORY, STEP)  # what a score is held against
-TRAINING = "train_seconds"
+COSTS = ("trainable_params", MEMORY, STEP)  # what a score is compared with
+MEANINGLESS = (MEASURING, "smoke")  # budgets whose scores say nothing
+LIKE = 2.0  # times as many examples, or as few, are a like number
+ENOUGH = 3  # seeds
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A setting of a board with all that a choice rests on."""
+    """A configuration with all that a choice rests on; verdict: best, tied, worse, or open without a test."""
 
-    group: Group
-    sample: Sample
+    configuration: Configuration
     estimate: Estimate
     merges: bool
     costs: Mapping[str, Cost]
+    verdict: str = "best"
+    least: tuple[str, ...] = ()  # costs for which nothing that scores higher takes less
 
     @property
     def name(self) -> str:
-        """Name the method, and what tells it from others of the board."""
-        told = ", ".join(self.group.differences)
-        return f"{self.group.method} ({told})" if told else self.group.method
+        """Name the method, and what distinguishes it from others of the comparison."""
+        shown = ", ".join(self.configuration.differences)
+        return f"{self.configuration.method} ({shown})" if shown else self.configuration.method
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Something that a method must keep within; most is none for merging, which it can or cannot."""
+    """The most that a method may cost; without a cost, that it must merge."""
 
     key: str
     cost: str = ""
     most: float = 0.0
-    unit: float = 1.0  # of the key, in what the cost is measured in
+    unit: float = 1.0  # of the key, in the unit of the cost
 
     def __str__(self) -> str:
         return f"{self.key}={self.most:g}" if self.cost else f"{self.key}=true"
 
     def excess(self, candidate: Candidate) -> float:
-        """Say how many times too much a candidate takes: at most 1 fits; what was not measured is not excluded."""
+        """Return how many times too much a candidate takes: at most 1 fits; what was not measured fits."""
         if not self.cost:
-            return 1.0 if candidate.merges else float("inf")
+            return 1.0 if candidate.merges else math.inf
         known = candidate.costs.get(self.cost)
         return known.value / (self.most * self.unit) if known else 1.0
 
@@ -59,30 +64,76 @@ class Limit:
         return self.excess(candidate) <= 1
 
 
-def candidates(board: Board, evidence: Evidence, able: Mapping[str, Capable], costs: Costs) -> list[Candidate]:
-    """Collect the scored settings, the best first."""
-    scored = [(board.groups[place], sample) for place, sample in sorted(evidence.beside(board.groups).items())]
-    priced = {name: costs.of([group for group, _ in scored], name) for name in (*COSTS, TRAINING)}
-    found = []
-    for place, (group, sample) in enumerate(scored):
-        merges = group.method in able and able[group.method].merges
-        known = {name: cost for name, of in priced.items() if (cost := of[place])}
-        found.append(Candidate(group, sample, estimate(sample), merges, known))
-    return sorted(found, key=lambda c: (-c.estimate.value, c.name))
+def options(runs: Sequence[Run], backbone: str) -> list[Comparison]:
+    """List the comparisons of one task on a pretrained backbone whose scores mean something."""
+    members = [one for table in tables(runs).values() for one in table if one.backbone == backbone and not one.control]
+    by_view = {view: [one for one in members if one.view == view] for view in {one.view for one in members}}
+    every = [comparison for view in by_view.values() for comparison in comparisons(view)]
+    return [comparison for comparison in every if comparison.budget not in MEANINGLESS]
 
 
-def fronts(found: Sequence[Candidate]) -> dict[str, list[Candidate]]:
-    """Give for each cost the Pareto front. It counts where it is known of all; who does not train has no step."""
-    known = {name: [c for c in found if name in c.costs] for name in COSTS}
-    whole = [name for name in COSTS if len(known[name]) == len(found) or (name == COSTS[-1] and known[name])]
-    members = {}
-    for name in whole:
-        on = front([c.costs[name] for c in known[name]], [c.estimate.value for c in known[name]])
-        members[name] = list(itertools.compress(known[name], on))
-    return members
+def best(known: Sequence[Comparison], examples: int | None = None) -> list[Comparison]:
+    """Sort comparisons: a like number of examples first, then most methods and seeds, then most steps."""
+
+    def order(one: Comparison) -> tuple:
+        far = distance(one, examples)
+        steps = (one.records[0].config.get("budget") or {}).get("steps") or 0
+        return round(math.log2(far), 1) if far > LIKE else 0, -_weight(one), -steps, one.budget, one.view
+
+    return sorted(known, key=order)
 
 
-def versus_best(found: Sequence[Candidate]) -> dict[int, Difference]:
-    """Compare each candidate with the first by a paired test, corrected for their number; by its place."""
-    samples = {str(place): candidate.sample for place, candidate in enumerate(found)}
-    return {int(place): difference for place, difference in against("0", samples).items()} if found else {}
+def distance(one: Comparison, examples: int | None) -> float:
+    """Return how many times as many examples are wanted, or as few; 1 where that does not matter."""
+    if examples is None or not one.examples:
+        return 1.0
+    return max(one.examples / examples, examples / one.examples)
+
+
+def _weight(one: Comparison) -> int:
+    """Weigh the evidence: a second seed of a method counts more than another method's first."""
+    seeds = {m: max(len(member.done) for member in one.members if member.method == m) for m in one.methods}
+    return sum(min(count, ENOUGH) ** 2 for count in seeds.values())
+
+
+def candidates(
+    comparison: Comparison, evidence: Evidence, able: Mapping[str, Capable], costs: Costs
+) -> list[tuple[Candidate, Sample]]:
+    """Collect the configurations with a score, the best first, with their samples."""
+    samples = evidence.samples(comparison.members)
+    priced = {name: dict(zip(samples, costs.of(list(samples), name), strict=True)) for name in COSTS}
+    made = []
+    for one, sample in samples.items():
+        known = {name: cost for name, by_one in priced.items() if (cost := by_one[one])}
+        merges = one.method in able and able[one.method].merges
+        made.append((Candidate(one, estimate(sample), merges, known), sample))
+    return sorted(made, key=lambda pair: (-pair[0].estimate.value, pair[0].name))
+
+
+def judged(kept: Sequence[tuple[Candidate, Sample]]) -> list[Candidate]:
+    """Compare each with the first by a paired test, corrected for their number, and find the fronts of costs."""
+    if not kept:
+        return []
+    differences = against(0, dict(enumerate(sample for _, sample in kept)))
+    verdicts = ["best"]
+    for number in range(1, len(kept)):
+        known = differences.get(number)
+        verdicts.append("worse" if known and known.clear else "tied" if known and known.p is not None else "open")
+    fitting = [candidate for candidate, _ in kept]
+    fronts = {name: front_of(fitting, name) for name in COSTS}
+    return [
+        Candidate(
+            one.configuration, one.estimate, one.merges, one.costs, verdict,
+            tuple(name for name, members in fronts.items() if one in members),
+        )
+        for one, verdict in zip(fitting, verdicts, strict=True)
+    ]  # fmt: skip
+
+
+def front_of(fitting: Sequence[Candidate], name: str) -> list[Candidate]:
+    """Return the Pareto front of a cost, if it is known of all; what does not train has no step."""
+    known = [one for one in fitting if name in one.costs]
+    if not known or (len(known) < len(fitting) and name != STEP):
+        return []
+    on = front([one.costs[name] for one in known], [one.estimate.value for one in known])
+    return list(itertools.compress(known, on))

@@ -29,8 +29,8 @@ Examples = tuple[str, int, int]  # of a split: which they are, how many, in how 
 class Evidence:
     """Reads predictions beside records; results/.cache holds what it computes of them."""
 
-    def __init__(self, results: Path) -> None:
-        self.stores = sources(results)
+    def __init__(self, results: Path, by_group: bool = True) -> None:
+        self.stores, self.by_group = sources(results), by_group
         this = sys.modules[__name__]
         self.draws = results / ".cache" / "draws" / cache.code([bootstrap, this])
         self.letters = results / ".cache" / "ties" / cache.code([estimates, samples, scales, seeds, tails, this])
@@ -82,7 +82,7 @@ class Evidence:
     def _drawn(self, record: Record, source: str, split: str, metric: str) -> tuple[Examples, np.ndarray]:
         """Return which examples a split has, and the score on each drawn set of them."""
         store = self.stores.get(source)
-        content = json.dumps([record.to_json(), split, metric]).encode("utf-8", "surrogatepass")
+        content = json.dumps([record.to_json(), split, metric, self.by_group]).encode("utf-8", "surrogatepass")
         # predictions can come, and go, after the record
         name = cache.digest(content, store.stored(record) if store else b"")
         path = self.draws / name[:2] / f"{name}.npz"
@@ -91,10 +91,19 @@ class Evidence:
             np.load(io.BytesIO(cache.read(path) or b"")) as file,
         ):
             return (str(file["examples"]), int(file["size"]), int(file["groups"])), file["draws"]
-        (examples, size, groups), draws = _draw(record, _rows(store, record, split), metric)
+        (examples, size, groups), draws = self._draw(record, _rows(store, record, split), metric)
         np.savez(file := io.BytesIO(), examples=examples, size=size, groups=groups, draws=draws)
         cache.write(path, file.getvalue())
         return (examples, size, groups), draws
+
+    def _draw(self, record: Record, rows: Sequence[dict[str, Any]], metric: str) -> tuple[Examples, np.ndarray]:
+        ids = [str(row.get("id")) for row in rows]
+        groups = bootstrap.groups_of(rows) if self.by_group else None
+        score = bootstrap.prepare(metric, rows, record.signatures)
+        # an id names an example of its data, whatever part of them was trained on
+        data = json.dumps([record.data.get("fingerprint"), ids]).encode("utf-8", "surrogatepass")
+        draws = np.zeros(0) if score is None else score(bootstrap.counts(ids, groups=groups)).astype("float32")
+        return (cache.digest(data, length=16) if rows else "", len(rows), len(set(groups or ()))), draws
 
 
 def _rows(store: Any, record: Record, split: str) -> list[dict[str, Any]]:
@@ -102,15 +111,6 @@ def _rows(store: Any, record: Record, split: str) -> list[dict[str, Any]]:
         return [row for row in store.examples(record) if row.get("split") == split]
     except (AttributeError, OSError, ValueError, EOFError):  # none are stored, or the file is cut short
         return []
-
-
-def _draw(record: Record, rows: Sequence[dict[str, Any]], metric: str) -> tuple[Examples, np.ndarray]:
-    ids, groups = [str(row.get("id")) for row in rows], bootstrap.groups_of(rows)
-    score = bootstrap.prepare(metric, rows, record.signatures)
-    # an id names an example of its data, whatever part of them was trained on
-    data = json.dumps([record.data.get("fingerprint"), ids]).encode("utf-8", "surrogatepass")
-    draws = np.zeros(0) if score is None else score(bootstrap.counts(ids, groups=groups)).astype("float32")
-    return (cache.digest(data, length=16) if rows else "", len(rows), len(set(groups or ()))), draws
 
 
 def _content(sample: Sample) -> str:

@@ -1,0 +1,174 @@
+"""Advice in sentences: what to try, from which records, what fits, and what is too thin to rest on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from benchmark.records import MARK, UNTRAINED
+from benchmark.report import runnable
+from benchmark.report.choice import COSTS, ENOUGH, LIKE, Candidate, Limit, distance
+from benchmark.report.comparisons import Comparison
+from benchmark.report.costs import Cost
+from benchmark.report.overrides import setting
+from benchmark.report.tables.table import ABSENT, significant
+from benchmark.report.views import CHOSEN, DEFAULTS, SIZED, TUNED, Run
+
+LISTED = 12  # names, then their number alone
+UNITS = {"peak_memory_bytes": (1e6, "MB"), "seconds_per_step": (1e-3, "ms")}
+SHORT = dict(zip(COSTS, ("size", "memory", "step"), strict=True))
+VIEWS = {  # name in a call -> the view, in words
+    "defaults": (DEFAULTS, "the authors' defaults"),
+    "tuned": (TUNED, "the best of each method's tuning trials"),
+    "sized": (SIZED, "methods brought to one size"),
+    "trials": (CHOSEN, "trials that somebody named"),
+}
+
+
+def headline(judged: Sequence[Candidate]) -> str:
+    """Say in one sentence what to try."""
+    parts = [f"Try {judged[0].name}"]
+    for verdict, text in (("tied", "tied with"), ("open", "not tested against"), ("worse", "clearly worse:")):
+        if names := [one.name for one in judged if one.verdict == verdict]:
+            parts.append(f"{text} {listed(names)}")
+    return "; ".join(parts) + "."
+
+
+def grounds(chosen: Comparison, number: int, examples: int | None, others: Sequence[Comparison]) -> Iterator[str]:
+    """Say on which records the advice rests, and which others there are."""
+    budget = chosen.records[0].config.get("budget") or {}
+    spent = f" ({budget['steps']} steps of {budget['batch_size']} examples)" if "steps" in budget else ""
+    machines = sorted({str(record.environment.get("device_name")) for record in chosen.records})
+    view = next(text for view, text in VIEWS.values() if view == chosen.view)
+    yield (
+        f"Evidence: budget {chosen.budget}{spent}, {view}, "
+        f"{chosen.examples:,} training examples; {count(number, 'setting')}, {seeds(chosen)}; measured on "
+        f"{', '.join(machines)}."
+    )
+    if others:
+        yield f"Also recorded: {'; '.join(map(brief, others))} (choose by budget=, view=, examples=)."
+    if examples and (far := distance(chosen, examples)) > LIKE:
+        yield (
+            f"Nothing is recorded on about {examples:,} examples: the nearest evidence has {chosen.examples:,}, "
+            f"{significant(far, 2)} times as {'many' if chosen.examples > examples else 'few'}. Another may lead there."
+        )
+
+
+def limited(limits: Sequence[Limit], every: Sequence[Candidate], fitting: Sequence[Candidate]) -> Iterator[str]:
+    """Say what each limit excluded; where nothing is left, what came nearest."""
+    for limit in limits:
+        out = [one for one in every if not limit.fits(one)]
+        line = f"{limit} excludes {len(out)} of {len(every)}"
+        if out and not fitting:
+            alone = [one for one in out if all(other.fits(one) for other in limits if other is not limit)]
+            nearest = min(alone or out, key=lambda one: (limit.excess(one), -one.estimate.value))
+            has = amount(nearest.costs[limit.cost], limit.cost) if limit.cost else "cannot be merged"
+            line += f"; the nearest miss is {nearest.name}: {has}, score {score(nearest.estimate.value)}"
+        yield f"{line}."
+        if limit.cost and (unknown := [one for one in every if limit.cost not in one.costs]):
+            yield (
+                f"The {SHORT[limit.cost]} of {len(unknown)} of {len(every)} is not known, since their runs shared a "
+                "process with earlier ones. They are not excluded; +sweep=cost measures it."
+            )
+
+
+def thin(chosen: Comparison, judged: Sequence[Candidate], known: Sequence[Comparison]) -> Iterator[str]:
+    """Say what these records do not show."""
+    if few := [one for one in judged if one.estimate.seeds < ENOUGH]:
+        yield (
+            f"Thin: {len(few)} of {len(judged)} have fewer than {ENOUGH} seeds; with one, an interval tells what other "
+            "test examples would do, not what another seed would."
+        )
+    if blind := [one for one in judged if not one.estimate.examples]:
+        yield f"Thin: {len(blind)} of {len(judged)} have no stored predictions, so no interval and no test."
+    if untrained := [one.name for one in judged if one.configuration.untrained]:
+        yield f"Thin ({MARK}): {listed(untrained)}: at least one seed is {UNTRAINED}."
+    if len(judged) > 1 and all(one.verdict != "worse" for one in judged):
+        yield f"Thin: no test tells any of the {len(judged)} from the best; choose by cost."
+    if len({one.budget for one in known}) == 1:
+        yield "Thin: one budget is recorded; with more steps another may lead."
+    costs = {name: cost for one in judged for name, cost in one.costs.items() if cost.shared}
+    if costs:
+        yield "≤: measured while others were at work on the machine, an upper bound."
+    if apart := sorted({SHORT[name] for one in judged for name, cost in one.costs.items() if cost.apart}):
+        yield f"Measured by themselves (+sweep=cost, its own examples a step): {', '.join(apart)}."
+    if lost := sorted({f"{g.method} ({r.reason})" for g in chosen.lost for r in g.records if r.status == "failed"}):
+        yield f"Failed there: {'; '.join(lost)}."
+
+
+def unrecorded(chosen: Comparison, running: Sequence[str], known: Sequence[Comparison]) -> Iterator[str | list[str]]:
+    """Name the methods that can run and are not in the comparison, and the commands that record them."""
+    here = {one.method for one in (*chosen.members, *chosen.lost)}
+    if not (missing := [method for method in running if method not in here]):
+        return
+    never = set(missing) - {method for other in known for method in other.methods}
+    yield ""
+    yield (
+        f"{count(len(missing), 'method')} can run, not recorded under this setting ({len(never)} under none): "
+        f"{listed(missing)}."
+    )
+    shared = [o for o in setting(chosen.records[0]) if o.lstrip("+").partition("=")[0].partition(".")[0] not in OWN]
+    names = [f"method={','.join(missing)}"] if len(missing) <= LISTED else []
+    if chosen.view == TUNED:
+        yield from (["+sweep=" + step, *names, *shared] for step in ("tune", "final"))
+    else:
+        yield [*(["-m", *names] if names else ["+sweep=defaults"]), *shared, "seed=0,1,2"]
+
+
+OWN = ("method", "trial", "size_of")  # overrides that belong to one method
+
+
+def nothing(task: str, backbone: str, runs: Sequence[Run], known: Sequence[Comparison]) -> Iterator[str | list[str]]:
+    """Say that there is no record to go by, what is nearest, and how to make some."""
+    if known:
+        yield f"No evidence: nothing is recorded there under that budget and view, but {'; '.join(map(brief, known))}."
+        return
+    yield "No evidence: no final run that tells of a score is recorded there."
+    finals = [record for _, record in runs if record.status == "done" and not record.config.get("phase")]
+    if elsewhere := sorted({r.backbone for r in finals if r.task == task and r.backbone != backbone}):
+        yield f"{task} is recorded on {', '.join(elsewhere)}: ask with backbone={elsewhere[0]}."
+    if near := runnable.alike(task, {record.task for record in finals}):
+        there = count(Counter(record.task for record in finals)[near[0]], "run")
+        yield f"The nearest task is {near[0]}, {there}; what leads there need not lead here: ask with task={near[0]}."
+    hub = not (runnable.STORED / runnable.described("backbone", backbone)["checkpoint"]).is_dir()
+    place = [f"task={task}", f"backbone={backbone}", *(["budget=long"] if hub else [])]
+    yield "To make records: tune on validation, then run the best trials with three seeds each:"
+    yield from ([f"+sweep={step}", "+sweep=core", *place] for step in ("tune", "final"))
+
+
+def brief(one: Comparison) -> str:
+    """Name a comparison in a few words."""
+    name = " ".join(filter(None, (one.budget or "no budget", one.view)))
+    return f"{name} ({count(len(one.methods), 'method')}, {seeds(one)}, {one.examples:,} examples)"
+
+
+def seeds(one: Comparison) -> str:
+    """Say how many seeds the members of a comparison have."""
+    least, most = (pick(len(member.done) for member in one.members) for pick in (min, max))
+    return count(most, "seed") if least == most else f"{least} to {most} seeds"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """List names, the first of many."""
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f", and {more} more" if more > 0 else "")
+
+
+def score(value: float, largest: float | None = None) -> str:
+    """Write a headline score, with as many decimals as the largest beside it has."""
+    return f"{value:.2f}" if abs(largest or value) >= 10 else f"{value:.3f}"
+
+
+def amount(cost: Cost | None, name: str) -> str:
+    """Write a cost with its unit; a time that others lengthened is an upper bound."""
+    if cost is None:
+        return ABSENT
+    if name not in UNITS:
+        return f"{cost.value:,.0f}"
+    unit, word = UNITS[name]
+    return f"{'≤' * cost.shared}{significant(cost.value / unit)} {word}"
