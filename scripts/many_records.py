@@ -20,12 +20,11 @@ from benchmark.identity import run_id
 from benchmark.records import Measurement, Record
 from benchmark.records.store import _pack as pack  # the store itself waits for the disk after every file
 from benchmark.report import __main__ as report
-from benchmark.report import frame
-from benchmark.report.figures.drawing import material, press
+from benchmark.report import comparisons, frame, material
+from benchmark.report.figures.drawing import press
 from benchmark.report.published import verdicts
-from benchmark.report.statistics import ranks as domains
-from benchmark.report.tables import across, overview
-from benchmark.report.tables import scores as tables
+from benchmark.report.statistics import ranks
+from benchmark.report.tables import across, overview, scores
 
 METRICS = ("accuracy", "spearman", "macro_f1", "bleu")
 PHASES = [("tune", trial, 0) for trial in range(4)] + [(None, trial, seed) for trial in (0, 2) for seed in range(3)]
@@ -33,14 +32,14 @@ TEST = 80  # examples
 PARTS: dict[str, list[tuple[Any, str]]] = {  # what is timed: the functions that the report calls for it
     "load": [(frame, "load")],
     "frames": [(frame, "tidy"), (frame, "measurements"), (frame, "write")],
-    "groups": [(material, "grouped")],
+    "configurations": [(comparisons, "tables")],
     "statistics": [
         (material, "standings"),
-        *((domains, name) for name in ("boards", "ranks")),
+        *((ranks, name) for name in ("task_scores", "ranks")),
         *((across, name) for name in ("ranking", "certainty")),
         (verdicts, "table"),
     ],
-    "tables": [(tables, "table"), (overview, "overview")],
+    "tables": [(scores, "table"), (overview, "overview")],
     "figures": [(press, "every"), (press, "publish")],
     "page": [(report.site, "write")],
 }

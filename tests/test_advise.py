@@ -146,10 +146,10 @@ def test_the_fronts_the_ties_and_the_costs_are_those_of_the_records(tmp_path, ca
         ["lora", "0.810"],
         ["houlsby", "0.800"],
     ]
-    assert "Measurements of one setting" not in text  # none was measured twice with another result
+    assert text.startswith("Try lora; tied with houlsby; clearly worse: full.\n")
     (lora,), (houlsby,) = lines(text, "lora"), lines(text, "houlsby")
-    assert lora[5:] == ["3", "best", "50,000", "900", "MB", "200", "ms", "4.00", "s", "size,", "memory,", "step"]
-    assert houlsby[5:] == ["3", "tied", "5,000", "900", "MB", "100", "ms", "4.00", "s", "size,", "step"]
+    assert lora[5:] == ["3", "best", "50,000", "900", "MB", "200", "ms", "size,", "memory,", "step"]
+    assert houlsby[5:] == ["3", "tied", "5,000", "900", "MB", "100", "ms", "size,", "step"]
     assert not lines(text, "full")  # dearer and worse
     assert "Thin: one budget is recorded" in text
     assert "fewer than" not in text
@@ -162,21 +162,11 @@ def test_a_results_folder_that_was_given_stands_in_every_command(tmp_path, capsy
     text = asked(tmp_path, capsys, "backbone=esm2_8m", status=1)
     assert all(words[-1] == f"results={tmp_path}" for words in commands(text))
     assert advise.main(["task=solubility", f"results={tmp_path}"]) == 1
-    assert f"benchmark.advise task=protein results={tmp_path}" in joined(capsys.readouterr().out.replace("\\\n", " "))
+    assert "ask with task=protein." in joined(capsys.readouterr().out)
     (tmp_path / "results").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert advise.main(["task=protein"]) == 0
     assert "results=" not in capsys.readouterr().out
-
-
-def test_the_words_that_reach_the_other_records_are_named(tmp_path, capsys):
-    def data(number):
-        return {"fingerprint": "f", "metric": "spearman", "sample": "s", "sizes": {"train": number}}
-
-    few = made("lora", 0, 60, words=("budget=quick", "fraction=0.1"), data=data(40))
-    assert "(choose by examples=)." in joined(asked(tmp_path / "few", capsys, runs=[*THREE, few]))
-    tuned = made("lora", words=("budget=standard", "trial=3"))
-    assert "(choose by budget=, view=)." in joined(asked(tmp_path / "tuned", capsys, runs=[*THREE, tuned]))
 
 
 def test_every_command_composes_and_is_the_recorded_setting(tmp_path, capsys):
@@ -230,19 +220,15 @@ def test_a_time_among_others_is_a_bound_and_memory_after_others_is_none(tmp_path
     assert lora[8:12] == ["900", "MB", "≤100", "ms"]
     assert ia3[8:11] == ["–", "≤100", "ms"]
     assert "an upper bound" in text
-    assert "The memory of 1 of 2 is not known" in text
+    assert "The memory of 1 of 2 is not known" in joined(text)
     # beside runs that were there to measure costs, alone, those count
     cost = [
         made(m, 0, 80, trained, words=("budget=cost",), costs={"seconds_per_step": 0.01, "peak_memory_bytes": 7e8})
         for m, trained in (("lora", 5_000), ("ia3", 9))
     ]
     text = asked(tmp_path, capsys, runs=cost)
-    assert "Measurements of one setting" not in text
     assert [row[8:12] for name in ("lora", "ia3") for row in lines(text, name)] == [["700", "MB", "10.0", "ms"]] * 2
     assert "Measured by themselves (+sweep=cost, its own examples a step): memory, step." in text
-    slow = {"seconds_per_step": 0.03, "peak_memory_bytes": 7e8}
-    text = asked(tmp_path, capsys, runs=[made("lora", 1, 80, 5_000, words=("budget=cost",), costs=slow)])
-    assert "Measurements of one setting differ by 200 % in step (median)" in " ".join(text.split())
 
 
 def test_evidence_on_as_many_examples_is_preferred_and_its_distance_told(tmp_path, capsys):
@@ -258,23 +244,6 @@ def test_evidence_on_as_many_examples_is_preferred_and_its_distance_told(tmp_pat
     )
 
 
-def test_many_more_methods_on_another_number_of_examples_are_told(tmp_path, capsys):
-    small = {"fingerprint": "f", "metric": "spearman", "sample": "s", "sizes": {"train": 40}}
-    few = made("ia3", 0, 60, 10, words=("budget=quick", "fraction=0.1"), data=small)
-    only = "Only 1 method is recorded on 40 examples, 3 on 400"
-    text = joined(asked(tmp_path, capsys, "examples=50", "max_params=1e4", runs=[*THREE, few]))
-    there = f"{only}: there houlsby (0.800) leads within the same limits. To go by those, ask with"
-    assert f"{there} examples=400." in text
-    text = joined(asked(tmp_path, capsys, "examples=50", "max_params=11"))
-    assert f"{only}; nothing there keeps within the limits." in text
-    assert "Only" not in asked(tmp_path, capsys, "examples=400")
-    # another budget has more on as many examples, and would come first: the words name this one
-    more = [made(name, s, words=("budget=standard",)) for name in ("lora", "dora", "bitfit", "ssf") for s in (0, 1, 2)]
-    text = joined(asked(tmp_path, capsys, "examples=50", "max_params=1e4", runs=more))
-    assert f"{there} budget=quick view=defaults examples=400." in text
-    assert f"{there} examples=400." in joined(asked(tmp_path, capsys, "examples=50", "budget=quick", "max_params=1e4"))
-
-
 def test_a_view_is_chosen_by_its_name(tmp_path, capsys):
     runs = [*THREE, *(made("lora", s, 95, words=("budget=quick", "trial=3")) for s in range(3))]
     text = asked(tmp_path, capsys, "view=defaults", runs=runs)
@@ -282,8 +251,9 @@ def test_a_view_is_chosen_by_its_name(tmp_path, capsys):
     assert "Also recorded: quick trials (1 method, 3 seeds, 400 examples)" in " ".join(text.split())
     assert lines(asked(tmp_path, capsys, "view=trials"), "lora")[0][1] == "0.950"
     text = asked(tmp_path, capsys, "view=tuned", status=1)
-    assert "nothing is recorded there under view=tuned, but quick (3 methods, 3 seeds, 400 examples)" in " ".join(
-        text.split()
+    assert (
+        "nothing is recorded there under that budget and view, but quick (3 methods, 3 seeds, 400 examples)"
+        in " ".join(text.split())
     )
     assert advise.main(["task=protein", f"results={tmp_path}", "view=tunned"]) == 2
     assert "view=tunned: no such view; did you mean tuned" in capsys.readouterr().err
@@ -334,10 +304,10 @@ def test_names_in_records_do_not_steer_the_terminal(tmp_path, capsys):
         (["task=protein", "max_memory_gb=abc"], "max_memory_gb=abc: a positive number is wanted"),
         (["task=protein", "max_memory_gb=-1"], "max_memory_gb=-1: a positive number is wanted"),
         (["task=protein", "max_params=nan"], "max_params=nan: a positive number is wanted"),
-        (["task=protein", "examples=0.2"], "examples=0.2: at least 1 is wanted"),
-        (["task=protein", "mergeable=maybe"], "mergeable=maybe: true or false is wanted"),
-        (["task=nmt", "task=protein"], "task=protein: task=nmt is said before it, one of them is wanted"),
-        (["task=protein", "lora"], "lora: a word is KEY=VALUE"),
+        (["task=protein", "examples=0"], "examples=0: a positive number is wanted"),
+        (["task=protein", "mergeable=maybe"], "mergeable=maybe: no such mergeable .*known: false, true"),
+        (["task=nmt", "task=protein"], "task=protein: task=nmt is given before it, one of them is wanted"),
+        (["task=protein", "lora"], "lora: an argument is KEY=VALUE"),
     ],
 )
 def test_a_call_that_makes_no_sense_is_refused_in_one_line(said, told, tmp_path, capsys):

@@ -106,7 +106,7 @@ def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: py
             made = replace(one, config=config, measurements=measured, **told)
             runs.append((made, None if phase else rows))
     where = written(tmp_path, *runs)
-    assert len(list(compare.meetings(load(tmp_path), Evidence(tmp_path), "lora", "ia3", None))) == 3
+    assert len(list(compare.pairs(load(tmp_path), Evidence(tmp_path), "lora", "ia3", None))) == 3
     assert compare.main(["lora", "ia3", where]) == 0
     said = capsys.readouterr().out
     assert "tuned: 1 win in 1 comparison" in said

@@ -10,7 +10,7 @@ from test_report import lost, record, rows, shipped
 
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
-from benchmark.report import configurations as groups
+from benchmark.report import comparisons
 from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.frame import load
 from benchmark.report.tables.markup import latex
@@ -67,7 +67,7 @@ def test_of_another_size_machine_or_precision_nothing_is_taken(tmp_path: Path) -
     ):
         folder = shipped(tmp_path / str(number), record(environment=BUSY), other)
         runs = load(folder)
-        (members,) = (g for (task, budget), g in groups.grouped(runs).items() if (task, budget) == ("nmt", ""))
+        members = comparisons.tables(runs)["nmt", ""]
         assert [cost.apart for cost in Costs(runs).of([g for g in members if g.done], STEP)] == [False]
         assert Costs(runs).of(members, MEMORY) == [None] * len(members)
 
@@ -99,5 +99,5 @@ def test_runs_that_measure_costs_have_tables_of_their_own_without_scores(tmp_pat
 
 def test_an_upper_bound_is_one_in_latex(tmp_path: Path) -> None:
     runs = load(shipped(tmp_path, record(environment=BUSY)))
-    (members,) = groups.grouped(runs).values()
+    (members,) = comparisons.tables(runs).values()
     assert r"$\leq$123" in latex(table("t", members))

@@ -15,27 +15,30 @@ from test_statistics import sample, world
 from benchmark.identity import run_id
 from benchmark.records import Store
 from benchmark.report import __main__ as report
-from benchmark.report.configurations import Group, grouped
+from benchmark.report.comparisons import tables
+from benchmark.report.configurations import Configuration
 from benchmark.report.frame import load
-from benchmark.report.statistics import ranks as domains
+from benchmark.report.statistics import ranks as over
 from benchmark.report.statistics.evidence import Evidence
-from benchmark.report.statistics.ranks import Board, Outcomes
+from benchmark.report.statistics.ranks import Outcomes, TaskScores
 from benchmark.report.statistics.samples import Sample
 
 
-def board(task: str, **scores: list[float]) -> Board:
-    """Make a board on which other test examples would change nothing."""
+def task_scores(task: str, **scores: list[float]) -> TaskScores:
+    """Make scores on which other test examples would change nothing."""
     samples = {
         method: Sample(dict(enumerate(values)), {s: np.full(100, v) for s, v in enumerate(values)}, "same", 80)
         for method, values in scores.items()
     }
-    return Board(task, "net", {method: Group("net", "pretrained", method, {}) for method in samples}, samples)
+    return TaskScores(
+        task, "net", {method: Configuration("net", "pretrained", method, {}) for method in samples}, samples
+    )
 
 
 def test_ranks_are_means_over_tasks_among_methods_that_have_all() -> None:
-    first = board("a", lora=[3, 3], ia3=[2, 2], full=[1, 1], head=[9, 9])
-    second = board("b", lora=[1, 1], ia3=[1, 1], full=[2, 2])
-    found = domains.ranks([first, second])
+    first = task_scores("a", lora=[3, 3], ia3=[2, 2], full=[1, 1], head=[9, 9])
+    second = task_scores("b", lora=[1, 1], ia3=[1, 1], full=[2, 2])
+    found = over.ranks([first, second])
     assert {name: rank.mean for name, rank in found.items()} == {"lora": 1.75, "ia3": 2.25, "full": 2.0}
     assert found["lora"].by_task == {"a": 1, "b": 2.5}
     assert all(rank.low == rank.mean == rank.high for rank in found.values())  # seeds agree, nothing else varies
@@ -43,7 +46,7 @@ def test_ranks_are_means_over_tasks_among_methods_that_have_all() -> None:
 
 def test_drawn_scores_vary_as_students_t_says_and_together() -> None:
     scores = {"lora": [1.0, 5.0, 3.0], "ia3": [2.0, 6.0, 4.0], "full": [5.0, 1.0, 3.0]}
-    one, same, opposite = domains._drawn(board("a", **scores), list(scores), 50_000, np.random.default_rng(1))
+    one, same, opposite = over._drawn(task_scores("a", **scores), list(scores), 50_000, np.random.default_rng(1))
     assert np.quantile(one, 0.975) - 3 == pytest.approx(stats.t.isf(0.025, 2) * 2 / math.sqrt(3), rel=0.1)
     assert same - one == pytest.approx(np.ones(len(one)))
     assert opposite + one == pytest.approx(np.full(len(one), 6.0))
@@ -55,8 +58,8 @@ def test_all_methods_meet_the_same_drawn_examples() -> None:
         method: Sample({0: level, 1: level}, dict.fromkeys(range(2), level + worth * hard), "same", 80)
         for method, level, worth in (("lora", 3.0, 1.0), ("ia3", 5.0, 2.0))
     }
-    groups = {method: Group("net", "pretrained", method, {}) for method in samples}
-    one, other = domains._drawn(Board("a", "net", groups, samples), list(samples), 500, np.random.default_rng(1))
+    groups = {method: Configuration("net", "pretrained", method, {}) for method in samples}
+    one, other = over._drawn(TaskScores("a", "net", groups, samples), list(samples), 500, np.random.default_rng(1))
     assert one.std() > 0.8
     assert other - 5 == pytest.approx(2 * (one - 3))
 
@@ -67,51 +70,51 @@ def test_all_methods_meet_the_same_drawn_examples() -> None:
 def test_the_true_mean_rank_lies_in_its_interval_at_least_as_often_as_it_says(effects: list[float], tries: int) -> None:
     rng, true, held = np.random.default_rng(0), stats.rankdata(-np.array(effects)), 0
     for _ in range(tries):
-        found = domains.ranks([simulated(rng, effects) for _ in range(3)], draws=300)
+        found = over.ranks([simulated(rng, effects) for _ in range(3)], draws=300)
         held += sum(found[str(i)].low <= true[i] <= found[str(i)].high for i in range(len(effects)))
     assert held / tries / len(effects) >= 0.94
 
 
-def simulated(rng: np.random.Generator, effects: list[float], noise: float = 0.1) -> Board:
+def simulated(rng: np.random.Generator, effects: list[float], noise: float = 0.1) -> TaskScores:
     items = rng.normal(0, 0.1, 100)
     samples = {str(i): sample(world(rng, 3, 0.02 * (noise > 0.05), 0, noise, e, items)) for i, e in enumerate(effects)}
-    return Board("a", "net", {name: Group("net", "pretrained", name, {}) for name in samples}, samples)
+    return TaskScores("a", "net", {name: Configuration("net", "pretrained", name, {}) for name in samples}, samples)
 
 
 def test_methods_far_apart_have_narrow_ranks_though_examples_differ_more() -> None:
-    found = domains.ranks([simulated(np.random.default_rng(0), [0.5, 0.0], noise=0.01)])
+    found = over.ranks([simulated(np.random.default_rng(0), [0.5, 0.0], noise=0.01)])
     assert (found["0"].low, found["0"].high) == (1, 1)
 
 
 def test_a_method_with_one_seed_varies_with_its_examples_alone() -> None:
-    drawn = domains._drawn(board("a", lora=[1.0, 3.0], ia3=[2.0]), ["lora", "ia3"], 500, np.random.default_rng(0))
+    drawn = over._drawn(task_scores("a", lora=[1.0, 3.0], ia3=[2.0]), ["lora", "ia3"], 500, np.random.default_rng(0))
     assert drawn[0].std() > 0.5
     assert set(drawn[1]) == {2.0}
 
 
 def test_wins_ties_and_losses_are_counted_by_task() -> None:
     far, near = [10.0, 10.1, 9.9], [5.0, 5.1, 4.9]
-    boards = [
-        board("a", lora=near, ia3=far),
-        board("b", lora=far, ia3=near),
-        board("c", lora=near, ia3=[5.2, 4.8, 5.0]),
+    scores = [
+        task_scores("a", lora=near, ia3=far),
+        task_scores("b", lora=far, ia3=near),
+        task_scores("c", lora=near, ia3=[5.2, 4.8, 5.0]),
     ]
-    assert domains.outcomes(boards, "lora") == {"ia3": Outcomes(1, 1, 1)}
-    assert domains.outcomes(boards, "full") == {}
+    assert over.outcomes(scores, "lora") == {"ia3": Outcomes(1, 1, 1)}
+    assert over.outcomes(scores, "full") == {}
 
 
 def test_a_win_is_to_be_above_the_reference() -> None:
     far, near = [10.0, 10.1, 9.9], [5.0, 5.1, 4.9]
-    boards = [board(task, lora=near, ia3=far) for task in "ab"] + [board("c", lora=far, ia3=near)]
-    assert domains.outcomes(boards, "lora") == {"ia3": Outcomes(win=2, tie=0, loss=1)}
-    assert domains.outcomes(boards, "ia3") == {"lora": Outcomes(win=1, tie=0, loss=2)}
+    scores = [task_scores(task, lora=near, ia3=far) for task in "ab"] + [task_scores("c", lora=far, ia3=near)]
+    assert over.outcomes(scores, "lora") == {"ia3": Outcomes(win=2, tie=0, loss=1)}
+    assert over.outcomes(scores, "ia3") == {"lora": Outcomes(win=1, tie=0, loss=2)}
 
 
 def test_gains_lie_between_the_head_and_full_fine_tuning() -> None:
-    whole = board("a", head=[1.0, 1.1, 0.9], frozen=[0.0] * 3, lora=[2.0, 2.0, 2.0], full=[3.0, 3.1, 2.9])
-    assert domains.gains(whole) == pytest.approx({"head": 0, "frozen": -0.5, "lora": 0.5, "full": 1})
-    assert domains.gains(board("b", frozen=[1.0, 1.1], full=[1.0, 1.3])) == {}  # full is not clearly above
-    assert domains.gains(board("c", lora=[1.0, 1.1], full=[2.0, 2.1])) == {}
+    whole = task_scores("a", head=[1.0, 1.1, 0.9], frozen=[0.0] * 3, lora=[2.0, 2.0, 2.0], full=[3.0, 3.1, 2.9])
+    assert over.gains(whole) == pytest.approx({"head": 0, "frozen": -0.5, "lora": 0.5, "full": 1})
+    assert over.gains(task_scores("b", frozen=[1.0, 1.1], full=[1.0, 1.3])) == {}  # full is not clearly above
+    assert over.gains(task_scores("c", lora=[1.0, 1.1], full=[2.0, 2.1])) == {}
 
 
 def test_of_several_backbones_the_one_with_most_methods_stands_for_its_task(tmp_path: Path) -> None:
@@ -128,8 +131,8 @@ def test_of_several_backbones_the_one_with_most_methods_stands_for_its_task(tmp_
         Store(tmp_path / "published/reference").append(
             replace(changed, run_id=run_id(changed.config | {"m": [method, backbone]})), rows
         )
-    [(_, groups)] = grouped(load(tmp_path)).items()
-    [found] = domains.boards({"nmt": groups}, Evidence(tmp_path))
+    [(_, groups)] = tables(load(tmp_path)).items()
+    [found] = over.task_scores({"nmt": groups}, Evidence(tmp_path))
     assert (found.backbone, set(found.samples), found.unclear) == ("x", {"lora", "ia3"}, ("bitfit",))
 
 

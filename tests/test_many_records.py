@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.records import Store
-from benchmark.report import configurations as groups
 from benchmark.report import frame
-from benchmark.report.tables import scores as tables
+from benchmark.report.comparisons import tables
+from benchmark.report.tables import scores
 from scripts import many_records
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,8 +50,8 @@ def spent(number: int, folder: Path) -> float:
         table = frame.tidy(runs)
         frame.write(table, folder / "runs.csv")
         frame.measurements(runs, table)
-        for (task, budget), members in groups.grouped(runs).items():
-            tables.table(f"{task}_{budget}", members)
+        for (task, budget), members in tables(runs).items():
+            scores.table(f"{task}_{budget}", members)
         tries.append(time.process_time() - started)
     return min(tries)
 

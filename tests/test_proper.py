@@ -16,7 +16,7 @@ from benchmark.config.compose import task_of
 from benchmark.engine.runner import rows as stored
 from benchmark.records import Measurement, Record, Store
 from benchmark.report import __main__ as report
-from benchmark.report.configurations import grouped
+from benchmark.report.comparisons import tables
 from benchmark.report.frame import load
 from benchmark.report.statistics.estimates import estimate
 from benchmark.report.statistics.evidence import Evidence
@@ -92,7 +92,7 @@ def test_two_methods_meet_in_both_scores_and_the_lower_loss_wins(tmp_path: Path,
 def test_groups_reach_the_stored_answers_and_are_drawn(tmp_path: Path) -> None:
     told = stored("test", [Example("1", "x", ("yes",), "ann"), Example("2", "x", ("no",))], [{"prediction": "yes"}] * 2)
     assert [row.get("group", "none") for row in told] == ["ann", "none"]
-    (groups,) = grouped(load(put(tmp_path, persons=20, lora=0.6))).values()
+    (groups,) = tables(load(put(tmp_path, persons=20, lora=0.6))).values()
     found = Evidence(tmp_path).sample(next(g for g in groups if g.records))
     assert (found.size, found.groups, found.drawn) == (100, 20, 20)
     assert estimate(found).groups == 20
@@ -117,13 +117,13 @@ def test_seeds_of_all_methods_under_the_same_conditions_are_taken_together(tmp_p
     for method, step in (("lora", 1), ("ia3", 5), ("full", 4), ("dora", 6)):
         for seed in range(3):
             Store(tmp_path / "published/reference").append(*answered(method, seed, 60 + step * seed))
-    (groups,) = grouped(load(tmp_path)).values()
+    (groups,) = tables(load(tmp_path)).values()
     evidence = Evidence(tmp_path)
-    found = {groups[place].method: sample for place, sample in evidence.beside(groups).items()}
+    found = {one.method: sample for one, sample in evidence.samples(groups).items()}
     assert found["ia3"].spreads == moderate({m: replace(s, spreads=()) for m, s in found.items()})["ia3"].spreads
     assert found["ia3"].spreads[0][0] > 0.0024  # 0.60, 0.65 and 0.70 show 0.0025
-    (meeting,) = compare.meetings(load(tmp_path), evidence, "ia3", "full", None)
-    assert meeting.difference == estimate(found["ia3"].paired(found["full"]))
+    (pair,) = compare.pairs(load(tmp_path), evidence, "ia3", "full", None)
+    assert pair.difference == estimate(found["ia3"].paired(found["full"]))
 
 
 @pytest.mark.parametrize("task", EMBEDDED)

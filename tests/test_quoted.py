@@ -12,8 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmark.errors import MalformedError
-from benchmark.report.published import claims as claimed
-from benchmark.report.published import quoted
+from benchmark.report.published import claims, quoted
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -137,19 +136,19 @@ CLAIM: dict[str, Any] = {
 NORMAL = NormalDist()
 
 
-def claim(**check: Any) -> claimed.Claim:
-    return claimed.Claim(**CLAIM, check=check)
+def claim(**check: Any) -> claims.Claim:
+    return claims.Claim(**CLAIM, check=check)
 
 
-def by_hand(scores: dict[str, float], half: float = 0.1) -> Callable[..., claimed.Measured | None]:
+def by_hand(scores: dict[str, float], half: float = 0.1) -> Callable[..., claims.Measured | None]:
     """Difference of scores given by hand, each interval of one width, that of a normal distribution."""
 
-    def difference(need: claimed.Comparison) -> claimed.Measured | None:
+    def difference(need: claims.Requirement) -> claims.Measured | None:
         if not {str(need.one), str(need.other)} <= scores.keys():
             return None
         value = scores[str(need.one)] - scores[str(need.other)]
         p = 2 * NORMAL.cdf(-abs(value + need.margin) * NORMAL.inv_cdf(0.975) / half)
-        return claimed.Measured(value, value - half, value + half, p)
+        return claims.Measured(value, value - half, value + half, p)
 
     return difference
 
@@ -169,7 +168,7 @@ def by_hand(scores: dict[str, float], half: float = 0.1) -> Callable[..., claime
 )
 def test_best_of_several(scores: dict[str, float], word: str) -> None:
     best = claim(beats={"better": ["houlsby_inv"], "worse": "rest", "among": ["lora", "houlsby_inv", "houlsby"]})
-    found = claimed.verdict(best, by_hand(scores, half=0.1 + 1e-9))
+    found = claims.verdict(best, by_hand(scores, half=0.1 + 1e-9))
     assert found.word == word
     assert [(str(need.one), str(need.other)) for need, _ in found.rests_on] == [
         ("houlsby_inv", "lora"),
@@ -181,8 +180,8 @@ def test_best_of_several(scores: dict[str, float], word: str) -> None:
 def test_methods_differ_by_fields_of_their_cell() -> None:
     key, query = ({"method": "lora", "method.targets": [role, "value"]} for role in ("key", "query"))
     ours = claim(beats={"better": [key], "worse": [query]})
-    ((need, interval),) = claimed.verdict(ours, lambda _: claimed.Measured(0.02, 0.01, 0.03, 0.01)).rests_on
-    assert need.one == claimed.Setting("nmt", "mbart_cldr", "lora", {"method.targets": ["key", "value"]})
+    ((need, interval),) = claims.verdict(ours, lambda _: claims.Measured(0.02, 0.01, 0.03, 0.01)).rests_on
+    assert need.one == claims.Setting("nmt", "mbart_cldr", "lora", {"method.targets": ["key", "value"]})
     assert interval == (0.02, 0.01, 0.03, 0.01)
     assert str(need.other) == "lora method.targets=[query,value]"
 
@@ -193,7 +192,7 @@ def test_of_many_comparisons_one_falls_below_by_chance(rivals: int, word: str) -
     best = claim(beats={"better": ["lora"], "worse": names})
     # p of 0.0324 by itself, twice that where two are tested
     scores = {"lora": 1 - 0.1 * 2.14 / 1.96, "full": 1.0, "ia3": 1 - 0.1 * 2.14 / 1.96}
-    assert claimed.verdict(best, by_hand(scores)).word == word
+    assert claims.verdict(best, by_hand(scores)).word == word
 
 
 @pytest.mark.parametrize(
@@ -202,7 +201,7 @@ def test_of_many_comparisons_one_falls_below_by_chance(rivals: int, word: str) -
 )
 def test_keeping_up_allows_a_margin(lora: float, word: str) -> None:
     par = claim(keeps_up={"better": ["lora"], "worse": ["full"], "margin": 1.0})
-    assert claimed.verdict(par, by_hand({"lora": lora, "full": 0.0})).word == word
+    assert claims.verdict(par, by_hand({"lora": lora, "full": 0.0})).word == word
 
 
 @pytest.mark.parametrize(
@@ -212,11 +211,11 @@ def test_keeping_up_allows_a_margin(lora: float, word: str) -> None:
 def test_a_crossover_needs_both_ends(few: float, many: float, word: str) -> None:
     both = claim(crosses={"better": ["lora"], "worse": ["full"], "few": {"fraction": 0.01}, "many": {}})
     scores = {"lora fraction=0.01": few, "full fraction=0.01": 0.0, "lora": many, "full": 0.0}
-    assert claimed.verdict(both, by_hand(scores)).word == word
+    assert claims.verdict(both, by_hand(scores)).word == word
 
 
 def test_what_nothing_here_can_test_is_not_tested() -> None:
-    found = claimed.verdict(claim(untested="A cost."), by_hand({}))
+    found = claims.verdict(claim(untested="A cost."), by_hand({}))
     assert (found.word, found.rests_on) == ("not tested", ())
 
 
@@ -240,17 +239,17 @@ def test_what_nothing_here_can_test_is_not_tested() -> None:
 def test_a_malformed_claim_is_refused_by_name(tmp_path: Path, check: dict[str, Any], reason: str) -> None:
     OmegaConf.save({"claims": [CLAIM | {"check": check}]}, tmp_path / "claims.yaml")
     with pytest.raises(MalformedError, match=rf"claims\.yaml, claim one: .*({reason})"):
-        claimed.load(tmp_path)
+        claims.load(tmp_path)
 
 
 def test_two_claims_of_one_name_are_refused(tmp_path: Path) -> None:
     entry = CLAIM | {"check": {"untested": "A cost."}}
     OmegaConf.save({"claims": [entry, entry]}, tmp_path / "claims.yaml")
     with pytest.raises(MalformedError, match="one stands there twice"):
-        claimed.load(tmp_path)
+        claims.load(tmp_path)
 
 
-CLAIMS = claimed.load(RESULTS)
+CLAIMS = claims.load(RESULTS)
 
 
 @functools.cache
@@ -259,9 +258,9 @@ def content(noun: str, name: str) -> Any:
 
 
 @pytest.mark.parametrize("one", CLAIMS, ids=lambda one: one.id)
-def test_shipped_claims_name_what_can_be_run(one: claimed.Claim) -> None:
+def test_shipped_claims_name_what_can_be_run(one: claims.Claim) -> None:
     cells = content(".", "config")
-    for need in one.comparisons():
+    for need in one.requirements():
         for setting in (need.one, need.other):
             assert (CONFIGS / "task" / f"{setting.task}.yaml").is_file()
             assert (CONFIGS / "backbone" / f"{setting.backbone}.yaml").is_file()

@@ -14,7 +14,7 @@ import pytest
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
 from benchmark.report import __main__ as report
-from benchmark.report import configurations as groups
+from benchmark.report import comparisons
 from benchmark.report.frame import load, measurements, tidy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -180,7 +180,7 @@ def test_a_failed_a_skipped_and_a_missing_run_look_different(tmp_path: Path) -> 
 
 def test_a_failure_before_the_data_was_read_joins_its_siblings(tmp_path: Path) -> None:
     shipped(tmp_path, record(), lost("failed", "out of memory", seed=1))
-    (members,) = groups.grouped(load(tmp_path)).values()
+    (members,) = comparisons.tables(load(tmp_path)).values()
     assert [len(group.records) for group in members] == [2]
 
 

@@ -14,9 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-from benchmark.report.charts import Chart, figure, heat
 from test_figures import CAPABILITIES, everything
 
 from benchmark.config.compose import PATHS, cell_of, choices_of
@@ -308,63 +306,6 @@ def test_a_cell_is_sorted_by_its_first_number(cell: str, value: str) -> None:
     assert build.order(cell) == value
 
 
-def test_a_chart_has_arms_levels_and_names_what_nothing_cheaper_beats() -> None:
-    rows = pd.DataFrame(
-        [
-            ("a", 10, 1.0, 0.5, 2.0, "x"),
-            ("<b>", 20, 3.0, 2.0, 3.5, "x"),
-            ("c", 30, 2.0, None, None, "y"),
-            ("d", 0, 1.5, 1.0, 2.0, "y"),
-        ],
-        columns=["name", "cost", "score", "low", "high", "group"],
-    )
-    chart = Chart(title="t", x="cost", y="score", name="name", low="low", high="high", group="group", log=True)
-    one, two, level = figure(rows, chart)["data"]
-    assert (one["x"], one["y"], one["text"]) == ([10, 20], [1.0, 3.0], ["a", "&lt;b&gt;"])
-    assert (one["error_y"]["array"], one["error_y"]["arrayminus"]) == ([1.0, 0.5], [0.5, 1.0])
-    assert (two["x"], two["text"], "error_y" in two) == ([30], [""], False)  # b is cheaper and better
-    assert (set(level["y"]), min(level["x"]), max(level["x"])) == ({1.5}, 10, pytest.approx(30))
-    assert one["hovertext"][1] == "<b>&lt;b&gt;</b><br>score: 3<br>cost: 20"
-
-
-def test_names_that_would_lie_over_each_other_are_left_to_the_pointer() -> None:
-    rows = pd.DataFrame([("a", 1, 0.5), ("b", 1.01, 0.51), ("c", 50, 0.52), ("d", 100, 9)], columns=["name", "x", "y"])
-    (trace,) = figure(rows, Chart(title="t", x="x", y="y", name="name", log=True))["data"]
-    assert trace["text"] == ["", "b", "c", "d"]  # all four are on the front; a lies beside b
-
-
-def test_a_joined_chart_has_a_line_per_group_in_order_and_a_dash_per_part() -> None:
-    rows = pd.DataFrame(
-        [("a", 3, 0.3, "p"), ("a", 1, 0.1, "p"), ("b", 2, 1 / 3, "p"), ("a", 2, 0.9, "q")],
-        columns=["name", "step", "loss", "part"],
-    )
-    chart = Chart(title="t", x="step", y="loss", name="name", group="name", dash="part", joined=True)
-    one, dashed, other = figure(rows, chart)["data"]
-    assert (one["x"], one["y"], one["mode"]) == ([1, 3], [0.1, 0.3], "lines+markers")
-    assert (dashed["x"], dashed["line"]["dash"], dashed["showlegend"]) == ([2], "dash", False)
-    assert (one["legendgroup"], other["legendgroup"]) == ("a", "b")
-    assert other["y"] == [0.333333]
-
-
-def test_rows_are_named_from_the_top_and_have_arms_along_them() -> None:
-    rows = pd.DataFrame([("<i>", 2, 1, 4), ("b", 5, None, None)], columns=["method", "rank", "low", "high"])
-    drawn = figure(rows, Chart(title="t", x="rank", y="method", name="method", low="low", high="high", rows=True))
-    (trace,) = drawn["data"]
-    assert trace["y"] == drawn["layout"]["yaxis"]["categoryarray"] == ["&lt;i&gt;", "b"]
-    assert (trace["error_x"]["array"], trace["error_x"]["arrayminus"]) == ([2, None], [1, None])
-    assert drawn["layout"]["yaxis"]["autorange"] == "reversed"
-
-
-def test_a_map_has_a_shade_for_each_pair_and_none_for_what_is_not_known() -> None:
-    rows = pd.DataFrame(
-        [("lora", "llama", "runs", "yes"), ("ia3", "vit", "refused", "<b>")], columns=["x", "y", "kind", "said"]
-    )
-    (trace,) = heat(rows, "x", "y", "kind", {"runs": "#111111", "refused": "#eeeeee"}, "said", "t")["data"]
-    assert trace["z"] == [[0, None], [None, 1]]
-    assert trace["text"][1][1] == "<b>ia3 on vit</b><br>&lt;b&gt;"
-    assert trace["colorscale"] == [[0, "#111111"], [0.5, "#111111"], [0.5, "#eeeeee"], [1, "#eeeeee"]]
-
-
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("figures")
@@ -374,16 +315,20 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_figure_is_on_the_page_and_leads_to_its_runs(figures: Path) -> None:
     page = (figures / "site" / "index.html").read_text(encoding="utf-8")
-    charts, settings = json.loads(packed(page, "charts")), json.loads(block(page, "index"))["settings"]
-    assert {name.partition("/")[0] for name in charts} == {"protein_b", "speech_b", "nmt_b", "ranking_b", "capability"}
+    drawn, settings = json.loads(packed(page, "figures")), json.loads(block(page, "index"))["settings"]
+    assert {name.partition("/")[0] for name in drawn} == {"protein_b", "speech_b", "nmt_b", "ranking_b", "capability"}
     costs = {"trainable parameters", "peak memory", "time of a step"}
     more = {"forgetting", "shift fold", "training curves", "learning rate", "tuning"}
-    assert {tab for name, _, tab in (key.partition("/") for key in charts) if name == "protein_b"} == costs | more
-    assert "nmt_b/data size" in charts
+    assert {tab for name, _, tab in (key.partition("/") for key in drawn) if name == "protein_b"} == costs | more
+    assert "nmt_b/data size" in drawn
+    assert all(one["drawing"].startswith("<?xml") and "<svg" in one["drawing"] for one in drawn.values())
     for tab in ("forgetting", "shift fold"):
-        routes = [route for trace in charts[f"protein_b/{tab}"]["data"] for route in trace["customdata"]]
+        routes = [route for *_, route in drawn[f"protein_b/{tab}"]["marks"]]
         assert len(routes) == 4
         assert {route.partition("/")[2] for route in routes} <= settings.keys()
+    texts = [text for *_, text, _ in drawn["protein_b/trainable parameters"]["marks"]]
+    assert any(text.startswith("lora\n") and "trainable parameters: " in text for text in texts)
+    assert any("refused" in text and "reason: " in text for *_, text, _ in drawn["capability/capability"]["marks"])
 
 
 SHIPPED = list(shipped("*", "*"))
@@ -485,7 +430,7 @@ def test_every_kind_of_page_opens_without_a_complaint(visit: Visit) -> None:
         assert visit.go(route).locator("h1").count() == 1
     visit.go(f"run/{RECORDS[0].run_id}")
     assert visit.page.locator("pre").first.inner_text() == again.command(RECORDS[0])
-    assert visit.page.locator(".curve .main-svg").count() > 0
+    assert visit.page.locator("svg.curve polyline").count() > 0
     assert "Nothing here" in visit.go("no/such").locator("h1").inner_text()
 
 
@@ -549,33 +494,32 @@ def test_hostile_names_are_read_as_they_are(visit: Visit) -> None:
 
 
 @pytest.mark.browser
-def test_a_point_tells_what_it_is(visit: Visit) -> None:
+def test_a_mark_says_what_it_is_and_leads_to_its_runs(visit: Visit) -> None:
     visit.go("task/nmt")
-    visit.page.wait_for_selector(".plot .scatterlayer .point")
-    points = visit.page.evaluate(
-        "document.querySelector('.plot').data.flatMap(t => t.hovertext).filter(t => t.includes('<b>lora</b>'))"
-    )
-    assert points[0].startswith("<b>lora</b><br>test bleu: 31<br>trainable parameters: 50,000")
-    box = visit.page.locator(".plot .scatterlayer .trace").first.locator(".point").last.bounding_box()
-    visit.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    visit.page.wait_for_selector(".hoverlayer .hovertext")
-    assert "trainable parameters" in visit.page.locator(".hoverlayer .hovertext").text_content()
+    mark = visit.page.locator(".plot .mark[aria-label^='lora']").first
+    mark.hover()
+    shown = visit.page.locator(".hint").inner_text()
+    assert shown.startswith("lora\n")
+    assert "score: 31" in shown
+    assert "trainable parameters: 50,000" in shown
+    mark.click()
+    visit.arrive("setting")
+    assert visit.page.locator("h1").inner_text().startswith("lora on nmt")
 
 
 @pytest.mark.browser
-def test_every_chart_of_the_page_is_drawn(browser: Any, figures: Path) -> None:
+def test_every_figure_of_the_page_is_drawn(browser: Any, figures: Path) -> None:
     visit = Visit(browser, figures)
     for route in ("", "methods", "task/protein", "task/nmt"):
         page = visit.go(route)
-        for box in page.locator(".chart").all():
+        for box in page.locator(".figure").all():
             box.scroll_into_view_if_needed()
             for button in box.locator(".tabs button").all():
                 if button.is_visible():
                     button.click()
                     assert button.get_attribute("aria-pressed") == "true"
-                box.locator(".plot .main-svg").first.wait_for()
-                told = box.locator(".plot").evaluate("place => place.data.flatMap(t => t.hovertext ?? t.text)")
-                assert told
+                box.locator(".plot svg .mark").first.wait_for()
+                assert box.locator(".plot svg").bounding_box()["height"] > 100
     visit.page.context.close()
     assert visit.wrong == []
 

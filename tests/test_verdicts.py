@@ -14,11 +14,10 @@ from test_report import answered
 from benchmark.identity import run_id
 from benchmark.records import Record, Store
 from benchmark.report import __main__ as report
-from benchmark.report.configurations import grouped
+from benchmark.report.comparisons import tables
 from benchmark.report.frame import load
-from benchmark.report.published import claims as claimed
-from benchmark.report.published import verdicts
-from benchmark.report.published.claims import Comparison, Measured, Setting
+from benchmark.report.published import claims, verdicts
+from benchmark.report.published.claims import Measured, Requirement, Setting
 from benchmark.report.statistics.evidence import Evidence
 
 
@@ -32,7 +31,7 @@ def put(results: Path, method: str, right: int, seeds: int = 3, rank: int = 8, *
 
 
 def judge(results: Path) -> verdicts.Judge:
-    return verdicts.Judge(grouped(load(results)), Evidence(results))
+    return verdicts.Judge(tables(load(results)), Evidence(results))
 
 
 def setting(method: str, **changes: object) -> Setting:
@@ -40,7 +39,7 @@ def setting(method: str, **changes: object) -> Setting:
 
 
 def less(measured: verdicts.Judge, one: Setting, other: Setting, margin: float = 0.0) -> Measured | None:
-    return measured.difference(Comparison(one, other, margin))
+    return measured.difference(Requirement(one, other, margin))
 
 
 def test_a_difference_is_that_of_the_runs_that_a_claim_means(tmp_path: Path) -> None:
@@ -86,7 +85,7 @@ def test_the_table_gives_each_claim_a_verdict_with_its_numbers(tmp_path: Path) -
         f"check: {{beats: {{better: [{one}], worse: [{other}]}}}}}}"
         for name, (one, other) in beats.items()
     ]
-    (tmp_path / claimed.FILE).write_text("\n".join(["claims:", *entries]))
+    (tmp_path / claims.FILE).write_text("\n".join(["claims:", *entries]))
     assert report.main([f"results={tmp_path}"]) == 0
     _, *found = csv.reader((tmp_path / "tables" / "claims.csv").read_text().splitlines())
     assert [row[3] for row in found] == ["confirmed", "not confirmed", "inconclusive", "not tested"]
