@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.sweeps import screen
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 LINES = [line for line in README.splitlines() if line.startswith("python3 -m venv")]
@@ -35,6 +37,10 @@ def test_the_readme_states_a_tolerance_for_every_score_that_it_shows():
         "loss": 1
     }
     assert EXACT.search(OUTPUT)
+
+
+def test_the_readme_shows_the_labels_that_the_screen_has_now():
+    assert [label for label, *_ in screen.COSTS.values() if label not in OUTPUT] == []
 
 
 def test_each_of_the_two_commands_is_one_line_that_makes_installs_and_runs():
