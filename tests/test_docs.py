@@ -24,6 +24,7 @@ PAGES = [
     ROOT / "results/README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+PATH = re.compile(r"`((?:benchmark|tasks|configs|scripts|tests|results|\.ci|\.github)/[^`\s]*)`")
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 PLACEHOLDER = re.compile(r"\b(NAME|TASK|METHOD|DIR|VERB|[TBPS])\b")
 LOADS = {
@@ -98,6 +99,17 @@ def test_every_link_leads_to_a_file():
             if path and "://" not in path and not path.startswith("reference/"):  # these are made with the site
                 dead += [] if (page.parent / path).exists() else [f"{page.name}: {target}"]
     assert dead == []
+
+
+def test_every_path_in_the_documents_exists():
+    gone, shown = [], 0
+    for page in [page for page in PAGES if page.name != "CHANGELOG.md"]:  # that names what was removed
+        for path in PATH.findall(page.read_text()):
+            if not PLACEHOLDER.search(path) and "*" not in path and path != "results/runs/":  # a user's
+                shown += 1
+                gone += [] if (ROOT / path).exists() else [f"{page.name}: {path}"]
+    assert shown > 40
+    assert gone == []
 
 
 def test_the_example_of_a_method_is_the_file_it_names():
