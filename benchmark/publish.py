@@ -91,13 +91,13 @@ def parse(arguments: Sequence[str]) -> Call:
         if not value:
             raise InputError(f"{key}= has no value")
         given.setdefault(key, []).append(value)
-    words = [word for word in arguments if "=" not in word]
-    if unknown := [word for word in words if word.startswith("-") and word not in FLAGS]:
+    rest = [word for word in arguments if "=" not in word]
+    if unknown := [word for word in rest if word.startswith("-") and word not in FLAGS]:
         raise InputError(f"{unknown[0]}: unknown{near(unknown[0], FLAGS)}")
-    names = [word for word in words if word not in FLAGS]
-    if len(names) > 1 or (not names and len(words) == len(names)):
+    names = [word for word in rest if word not in FLAGS]
+    if len(names) > 1 or not (names or rest):
         raise InputError(f"one name is wanted, {len(names)} given: python -m benchmark.publish NAME")
-    return Call(names, given, frozenset(words) & set(FLAGS))
+    return Call(names, given, frozenset(rest) & set(FLAGS))
 
 
 def publish(call: Call) -> None:
@@ -126,12 +126,12 @@ def publish(call: Call) -> None:
 def selected(call: Call, runs: Store) -> Iterator[tuple[Record, list[dict[str, Any]] | None]]:
     """Yield the runs to pack, sorted. Raises InputError where there are none, MalformedError for a broken one."""
     pairs = sorted((path.parent.name, path.name) for path in runs.folder.glob("[!.]*/[!.]*") if path.is_dir())
-    for place, noun in enumerate(("task", "method")):
+    for column, noun in enumerate(("task", "method")):
         wanted = {name for names in call.given.get(noun, []) for name in names.split(",")}
-        known = {pair[place] for pair in pairs}
+        known = {pair[column] for pair in pairs}
         if unknown := sorted(wanted - known):
             raise InputError(f"{noun}={unknown[0]}: no runs in {runs.folder}{near(unknown[0], known)}")
-        pairs = [pair for pair in pairs if not wanted or pair[place] in wanted]
+        pairs = [pair for pair in pairs if not wanted or pair[column] in wanted]
     if not pairs:
         raise InputError(f"no runs in {runs.folder}: make some with python -m benchmark.run method=lora task=nmt")
     for task, method in pairs:
@@ -205,10 +205,10 @@ def rebuilt(folder: Path, scratch: Path) -> Iterator[tuple[Path, Path]]:
 def derive(folder: Path) -> int:
     """Make the tables and figures of a set's folder again. Raises MalformedError where a record gives none such."""
     with tempfile.TemporaryDirectory() as scratch:
-        for path, made in rebuilt(folder, Path(scratch)):
-            if not made.exists():
+        for path, fresh in rebuilt(folder, Path(scratch)):
+            if not fresh.exists():
                 raise MalformedError(f"{path} comes from no record of the set: delete it")
-            shutil.copy(made, path)
+            shutil.copy(fresh, path)
             print(path)
     return 0
 
@@ -216,19 +216,19 @@ def derive(folder: Path) -> int:
 def check(folder: Path) -> int:
     """Compare the tables and figures of a set's folder with those of its records; 1 where one differs."""
     with tempfile.TemporaryDirectory() as scratch:
-        stale = [path for path, made in rebuilt(folder, Path(scratch)) if not same(path, made)]
+        stale = [path for path, fresh in rebuilt(folder, Path(scratch)) if not same(path, fresh)]
     for path in stale:
         print(f"{path} is not that of the records: python -m benchmark.publish --derive {folder.name}")
     return int(bool(stale))
 
 
-def same(path: Path, made: Path) -> bool:
-    """Whether two files show the same; pictures may differ as little as another font renderer does it."""
-    if path.suffix != ".png" or not made.exists():
-        return made.exists() and path.read_bytes() == made.read_bytes()
+def same(path: Path, fresh: Path) -> bool:
+    """Whether two files show the same; the text of pictures may be drawn by another version of the font renderer."""
+    if path.suffix != ".png" or not fresh.exists():
+        return fresh.exists() and path.read_bytes() == fresh.read_bytes()
     from matplotlib.testing.compare import compare_images
 
-    return compare_images(str(path), str(made), tol=2) is None
+    return compare_images(str(path), str(fresh), tol=2) is None
 
 
 if __name__ == "__main__":

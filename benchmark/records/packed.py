@@ -117,7 +117,7 @@ class PackedStore:
         return rows, columns
 
     def _file(self, name: str, **options: Any) -> Any:
-        """Open a file after a look at its digest. Raises MalformedError."""
+        """Open a file whose digest is right. Raises MalformedError."""
         import pyarrow as pa  # takes longer than to read a small set
         import pyarrow.parquet as pq
 
@@ -129,26 +129,26 @@ class PackedStore:
     def _record(self, row: Row) -> Record:
         columns, first = self._tables[1], row["start"][0]
         parts = (column[first : first + row["measurements"]] for column in columns)
-        made = tuple.__new__  # as Measurement(...), in half the time
-        return Record.from_parts(row["header"], tuple([made(Measurement, m) for m in zip(*parts, strict=True)]))
+        new = tuple.__new__  # as Measurement(...), in half the time
+        return Record.from_parts(row["header"], tuple([new(Measurement, m) for m in zip(*parts, strict=True)]))
 
     def _examples(self, row: Row) -> list[Row]:
-        place, count = row["start"][1], row["answers"]
+        first, count = row["start"][1], row["answers"]
         start, column = self._open
-        if count and not start <= place < start + len(column):  # answers of a task lie in one row group
-            start, column = self._open = self._group(place)
-        texts = column[place - start : place - start + count].to_pylist() if count else []
+        if count and not start <= first < start + len(column):  # answers of a task lie in one row group
+            start, column = self._open = self._group(first)
+        texts = column[first - start : first - start + count].to_pylist() if count else []
         return json.loads(f"[{','.join(texts)}]")
 
     @functools.cached_property
     def _answers(self) -> Any:
         return self._file(ANSWERS)
 
-    def _group(self, place: int) -> tuple[int, Any]:
+    def _group(self, row: int) -> tuple[int, Any]:
         """Read the row group of answers that holds a row; beside it the group's first row."""
         sizes = [self._answers.metadata.row_group(n).num_rows for n in range(self._answers.num_row_groups)]
         starts = list(itertools.accumulate(sizes, initial=0))
-        number = next(n for n, start in enumerate(starts[1:]) if place < start)
+        number = next(n for n, start in enumerate(starts[1:]) if row < start)
         return starts[number], self._answers.read_row_group(number, ["answer"])["answer"].combine_chunks()
 
 

@@ -100,7 +100,7 @@ class Record:
 
     @property
     def busy(self) -> bool:
-        """Whether others were at work on its machine: as it was told, or where it met more to do than cores."""
+        """Whether other work ran on its machine: the user said so, or the load was above the number of cores."""
         load, cores = (self.environment.get(name) for name in ("load_average", "cores"))
         return bool(self.environment.get("shared") or (load and cores and load > cores))
 
@@ -199,10 +199,10 @@ def _measured(measurements: Sequence[Measurement]) -> str:
 
 def _measurements(rows: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
     """Make measurements; ten million of them share their few names."""
-    made, intern = tuple.__new__, sys.intern  # as Measurement(...), in half the time
+    new, intern = tuple.__new__, sys.intern  # as Measurement(...), in half the time
     try:
         return tuple([
-            made(Measurement, (intern(row["split"]), intern(row["name"]), row["value"], row.get("step")))
+            new(Measurement, (intern(row["split"]), intern(row["name"]), row["value"], row.get("step")))
             for row in rows
         ])  # fmt: skip
     except KeyError as error:

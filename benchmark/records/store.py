@@ -60,11 +60,11 @@ class Store:
 
     def find(self, task: str, method: str, run_id: str, device: str) -> Record | None:
         """Return the current record of a cell on a device type. Raises NewerSchemaError: it stays."""
-        place = self.folder / task / method / f"{run_id}.json"
+        path = self.folder / task / method / f"{run_id}.json"
         with contextlib.suppress(FileNotFoundError):
-            _refuse_newer(place)
-        found = self._current(self.folder / task / method, run_id).get(device)
-        return found[1] if found else None
+            _refuse_newer(path)
+        current = self._current(self.folder / task / method, run_id).get(device)
+        return current[1] if current else None
 
     def records(self) -> Iterator[Record]:
         """Yield every current record, one per cell and device type, sorted by path."""
@@ -77,10 +77,10 @@ class Store:
             _read_ahead(path for paths in listed.values() for path in paths)
             for name, paths in sorted(listed.items()):
                 records = [_read(path) for path in paths]
-                # one that was set aside meanwhile has another name now
-                again = any(r is None and not p.exists() for r, p in zip(records, paths, strict=True))
-                found = self._current(folder, name) if again else _newest(zip(paths, records, strict=True))
-                yield from (record for _, record in found.values())
+                # a record that another process replaced meanwhile has another name now
+                moved = any(r is None and not p.exists() for r, p in zip(records, paths, strict=True))
+                current = self._current(folder, name) if moved else _newest(zip(paths, records, strict=True))
+                yield from (record for _, record in current.values())
 
     def examples(self, record: Record) -> list[dict[str, Any]]:
         """Read the rows beside a record: each test example with its prediction and target."""
@@ -105,11 +105,11 @@ class Store:
 
     def stored(self, record: Record) -> bytes:
         """Give a digest of all rows that lie beside a cell's records, of every device and number."""
-        first, found = self.folder / record.task / record.method / f"{record.run_id}.json", hashlib.sha256()
+        first, digest = self.folder / record.task / record.method / f"{record.run_id}.json", hashlib.sha256()
         numbered = itertools.chain([first], (first.with_suffix(f".{n}.json") for n in itertools.count(1)))
         for path in itertools.takewhile(Path.is_file, numbered):
-            found.update(_beside(path).read_bytes() if _beside(path).is_file() else b"")
-        return found.digest()
+            digest.update(_beside(path).read_bytes() if _beside(path).is_file() else b"")
+        return digest.digest()
 
     def _current(self, folder: Path, run_id: str) -> dict[str | None, tuple[Path, Record]]:
         return _newest((path, _read(path)) for path in _listed(folder).get(run_id, []))
@@ -117,11 +117,11 @@ class Store:
 
 def _newest(versions: Iterable[tuple[Path, Record | None]]) -> dict[str | None, tuple[Path, Record]]:
     """Keep the first record of each device type."""
-    found: dict[str | None, tuple[Path, Record]] = {}
+    newest: dict[str | None, tuple[Path, Record]] = {}
     for path, record in versions:
         if record:
-            found.setdefault(record.device, (path, record))
-    return found
+            newest.setdefault(record.device, (path, record))
+    return newest
 
 
 def _listed(folder: Path) -> dict[str, list[Path]]:
@@ -130,7 +130,7 @@ def _listed(folder: Path) -> dict[str, list[Path]]:
     for name in os.listdir(folder) if folder.is_dir() else ():
         if match := FILE.fullmatch(name):
             cells.setdefault(match[1], []).append((-int(match[2]) if match[2] else -math.inf, folder / name))
-    return {name: [path for _, path in sorted(found)] for name, found in cells.items()}
+    return {name: [path for _, path in sorted(versions)] for name, versions in cells.items()}
 
 
 def _read_ahead(paths: Iterable[Path]) -> None:
@@ -151,7 +151,7 @@ def _read(path: Path) -> Record | None:
         return Record.from_json(path.read_bytes())
     except FileNotFoundError:  # another process has just set it aside
         return None
-    except NewerSchemaError as error:  # as good a result as any: nobody is to be told to delete it
+    except NewerSchemaError as error:  # it is a valid result: the message must not ask to delete it
         warnings.warn(f"{path} is left out and kept, a newer version wrote it ({error})", stacklevel=2)
         return None
     except BROKEN as error:
@@ -164,7 +164,7 @@ def _refuse_newer(path: Path) -> None:
         Record.from_json(path.read_bytes())
     except NewerSchemaError as error:
         raise NewerSchemaError(f"{path}: {error}; or give another results folder") from None
-    except BROKEN:  # said by whoever reads it
+    except BROKEN:  # whoever reads the record warns of it
         return
 
 
