@@ -15,7 +15,9 @@ from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
 from benchmark.report import __main__ as report
 from benchmark.report import comparisons
+from benchmark.report.figures.drawing import press
 from benchmark.report.frame import load, measurements, tidy
+from benchmark.report.material import material
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {".csv", ".parquet", ".md", ".tex", ".pdf"}
@@ -109,7 +111,6 @@ def test_one_seed_has_no_spread(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"data": {"fingerprint": "f2", "metric": "bleu"}},
         {"environment": {"device": "cuda", "device_name": "card"}},
         {"rank": 16},
         {"weights": "random"},
@@ -122,6 +123,18 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_pooled(other: dict[str, 
     assert sorted(scores) == ["10.00", "20.00"]
     named = {tuple(row[:3]) for same in found.values() for row in same}
     assert len(named) == 2
+
+
+def test_unlike_data_share_no_table_no_axis_and_no_figure(tmp_path: Path) -> None:
+    own = {"fingerprint": "f2-own", "metric": "bleu"}
+    shipped(tmp_path, record(bleu=10.0), record("ia3", bleu=11.0))
+    for seed in (0, 1, 2):  # more runs than are shipped: the shipped data have the name all the same
+        Store(tmp_path / "runs").append(record(seed=seed, bleu=20.0, data=own), None)
+    assert {name: row[0][3] for name, row in rows(tmp_path).items()} == {"lora": "10.00", "ia3": "11.00"}
+    assert {name: row[0][3] for name, row in rows(tmp_path, "nmt_f2-own").items()} == {"lora": "20.00 ± 0.00"}
+    made = material(load(tmp_path), tmp_path)
+    drawn = [picture.table for picture in press.every(made) if picture.figure == "parameters"]
+    assert [sorted(set(table["score"])) for table in drawn] == [[10.0, 11.0], [20.0]]
 
 
 def test_a_label_names_what_differs(tmp_path: Path) -> None:
@@ -342,14 +355,12 @@ def test_an_own_run_of_a_reference_takes_it_from_nobody(tmp_path: Path) -> None:
 def test_what_differs_in_more_than_its_method_is_held_against_nothing(tmp_path: Path) -> None:
     made = [answered(name, 0, right) for name, right in (("lora", 80), ("ia3", 40))]
     longer, answers = answered("dora", 0, 90)
-    other, its = answered("bitfit", 0, 50)
     config = longer.config | {"budget": longer.config.get("budget", {}) | {"steps": 999}}
     made.append((replace(longer, config=config, run_id=run_id(config)), answers))
-    made.append((replace(other, data=other.data | {"fingerprint": "another"}), its))
     for one in made:
         Store(tmp_path / "published/reference").append(*one)
     found = {name.split(" ")[0]: row[5:7] for name, [row] in rows(tmp_path).items()}
-    assert found == {"lora": ["a", "–"], "ia3": ["b", "-0.4000\\*"], "dora": ["–", "–"], "bitfit": ["–", "–"]}
+    assert found == {"lora": ["a", "–"], "ia3": ["b", "-0.4000\\*"], "dora": ["–", "–"]}
 
 
 def test_every_measurement_is_a_row_of_the_parquet_file(tmp_path: Path) -> None:

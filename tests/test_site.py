@@ -219,7 +219,7 @@ def test_numbers_of_others_stand_apart(page: str) -> None:
     apart = re.sub(r'<section class="apart">.*?</section>', "", page, flags=re.DOTALL)
     left = Reader(apart).text
     assert [route for route, text in left.items() if "77.125" in text] == ["quoted", "quoted/1"]
-    assert "77.125" not in block(page, "index") + packed(page, "charts") + packed(page, "records")
+    assert "77.125" not in block(page, "index") + packed(page, "figures") + packed(page, "records")
     assert [row[8] for _, row in reader.rows["quoted"] if row] == ["quoted", "derived"]
     assert "arXiv 1234.5678v2" in reader.text["quoted/1"]
 
@@ -228,7 +228,7 @@ def test_hostile_text_makes_no_element_and_no_attribute(page: str) -> None:
     reader = Reader(page)
     scripts = [attrs for tag, attrs in reader.elements if tag == "script"]
     assert [attrs.get("id") for attrs in scripts] == [
-        "index", "pack-records", "pack-charts", "pack-datatables", "pack-datatables_style", "pack-plotly", None,
+        "index", "pack-records", "pack-figures", "pack-datatables", "pack-datatables_style", None,
     ]  # fmt: skip
     assert {tag for tag, _ in reader.elements} & {"img", "iframe", "object", "embed", "base", "form", "b"} == set()
     assert [name for _, attrs in reader.elements for name in attrs if name.startswith("on")] == []
