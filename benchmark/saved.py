@@ -40,8 +40,8 @@ class Adapted:
         answers = [task.nothing() for _ in features]
         for chunk in in_order([task.length(f) for f in read], size, mates):
             with torch.no_grad():
-                said = task.predict(self.model, [read[i] for i in chunk], self.processor)
-            for i, answer in zip(chunk, said, strict=True):
+                answered = task.predict(self.model, [read[i] for i in chunk], self.processor)
+            for i, answer in zip(chunk, answered, strict=True):
                 answers[known[i]] = answer
         return [answer["prediction"] for answer in answers]
 
@@ -57,8 +57,8 @@ def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str 
     if not (folder / CELL).is_file():
         raise InputError(f"no {CELL} in {str(folder)!r}: give the folder that save=DIR wrote")
     record = Record.from_json((folder / CELL).read_bytes())
-    config = {noun: _words(part) for noun, part in record.config.items()}
-    config["backbone"]["checkpoint"] = _found(record.config["backbone"]["checkpoint"], checkpoint)
+    config = {noun: _named_files(part) for noun, part in record.config.items()}
+    config["backbone"]["checkpoint"] = _backbone_folder(record.config["backbone"]["checkpoint"], checkpoint)
     parts = {noun: _built(noun, config[noun]) for noun in ("task", "method", "backbone", "budget")}
     cell = Cell(**parts, seed=config["seed"])
     known = record.data.get("head", {})
@@ -69,28 +69,28 @@ def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str 
 
 def task_of(record: Record) -> Task:
     """Build the task that a record is of, to score its stored answers again; no data is read."""
-    return _built("task", _words(record.config["task"]))
+    return _built("task", _named_files(record.config["task"]))
 
 
-def _found(wanted: Any, given: str | Path | None) -> str:
+def _backbone_folder(wanted: Any, given: str | Path | None) -> str:
     """Find the backbone's folder; its content must be what the adapter was trained on."""
     if not isinstance(wanted, dict):
         return str(given or wanted)
-    place = Path(given) if given else EMBEDDED / wanted["name"]
-    if not place.is_dir():
+    path = Path(given) if given else EMBEDDED / wanted["name"]
+    if not path.is_dir():
         raise InputError(
             f"the adapter belongs to a local backbone {wanted['name']!r}: load(folder, checkpoint=its folder)"
         )
-    if content_hash(place.absolute()) != wanted["sha256"]:
-        raise InputError(f"{str(place)!r} is not the backbone that the adapter was trained on: its files differ")
-    return str(place)
+    if content_hash(path.absolute()) != wanted["sha256"]:
+        raise InputError(f"{str(path)!r} is not the backbone that the adapter was trained on: its files differ")
+    return str(path)
 
 
-def _words(value: Any) -> Any:
+def _named_files(value: Any) -> Any:
     """Put names for the local files that a record knows by content; no data is read here."""
     if isinstance(value, dict):
-        return value["name"] if value.keys() == {"name", "sha256"} else {k: _words(v) for k, v in value.items()}
-    return [_words(v) for v in value] if isinstance(value, list) else value
+        return value["name"] if value.keys() == {"name", "sha256"} else {k: _named_files(v) for k, v in value.items()}
+    return [_named_files(v) for v in value] if isinstance(value, list) else value
 
 
 def _built(group: str, recorded: dict[str, Any]) -> Any:

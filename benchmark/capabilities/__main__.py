@@ -58,8 +58,8 @@ def written() -> tuple[Path, Path, list[str]]:
     if not registry.plugins():
         return TABLE, PAGE, registry.names("method")
     folder = registry.plugins()[-1]
-    own = sorted(file.stem for file in (folder / "configs" / "method").glob("*.yaml"))
-    return folder / TABLE.name, folder / PAGE.name, own
+    names = sorted(file.stem for file in (folder / "configs" / "method").glob("*.yaml"))
+    return folder / TABLE.name, folder / PAGE.name, names
 
 
 def wanted(arguments: Sequence[str], known: Sequence[str]) -> list[str]:

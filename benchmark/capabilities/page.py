@@ -75,12 +75,12 @@ def grid(rows: Sequence[Capability]) -> str:
 
 def reasons(rows: Sequence[Capability]) -> str:
     """Give every reason once, with the methods and architectures that it holds for."""
-    found: dict[str, dict[str, list[str]]] = {}
+    grouped: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         if row.reason:
-            found.setdefault(row.reason, {}).setdefault(row.method, []).append(row.network)
+            grouped.setdefault(row.reason, {}).setdefault(row.method, []).append(row.network)
     lines = ["| reason | method | on |", "| :-- | :-- | :-- |"]
-    for reason, methods in found.items():
+    for reason, methods in grouped.items():
         names = ", ".join(f"`{name}`" for name in methods)
         networks = ", ".join(dict.fromkeys(n for each in methods.values() for n in each))
         lines.append(f"| {reason.replace('|', '/')} | {names} | {networks} |")

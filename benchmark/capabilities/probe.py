@@ -82,14 +82,14 @@ def probe(name: str, method: Method, network: str) -> Capability:
 def dead_parts(method: Method, network: str, kind: Kind) -> set[str]:
     """Train a few steps, and name what is trained and never gets a gradient."""
     torch.manual_seed(0)
-    place = cell(network, method, kind)
-    model = method.attach(bare(network, kind), place)
+    where = cell(network, method, kind)
+    model = method.attach(bare(network, kind), where)
     if method.calibrates:
-        method.calibrate(model, batches(network, kind), place)
+        method.calibrate(model, batches(network, kind), where)
     silent = {name for name, p in model.named_parameters() if p.requires_grad}
     if not silent:
         return silent
-    training_mode(model, place)
+    training_mode(model, where)
     optimizer = torch.optim.AdamW(method.groups(model, 0.01), lr=0.01)
     for step, inputs in zip(range(1, 4), batches(network, kind), strict=False):
         model(**inputs).loss.backward()

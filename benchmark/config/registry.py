@@ -121,8 +121,8 @@ def buildable(group: str, recorded: dict[str, Any]) -> dict[str, Any]:
 
 def named(group: str, name: str | None, class_path: str) -> dict[str, str]:
     """Give what a record says of a node's class: its name alone, where that stands for this class."""
-    said = {} if name is None else {"name": name}
-    return said if name and node(group, name).get(CLASS) == class_path else {**said, CLASS: class_path}
+    named_by = {} if name is None else {"name": name}
+    return named_by if name and node(group, name).get(CLASS) == class_path else {**named_by, CLASS: class_path}
 
 
 def use(arguments: Sequence[str]) -> list[str]:
@@ -136,29 +136,29 @@ def use(arguments: Sequence[str]) -> list[str]:
 def add(folder: str | Path) -> None:
     """Add a folder with configs/ and Python modules, all of which are imported. Raises InputError."""
     global _folders
-    place = Path(folder).expanduser().resolve()
-    if place / "configs" in _folders:
+    root = Path(folder).expanduser().resolve()
+    if root / "configs" in _folders:
         return
     where = f"{PLUGINS}={folder}"
-    if not (place / "configs").is_dir():
+    if not (root / "configs").is_dir():
         raise InputError(f"{where}: no folder with configs/ inside")
-    groups = {path.name for path in (place / "configs").iterdir() if path.is_dir()}
+    groups = {path.name for path in (root / "configs").iterdir() if path.is_dir()}
     if wrong := sorted(groups - {*GROUPS, "sweep"}):
         raise InputError(f"{where}: configs/{wrong[0]}: no such group{near(wrong[0], GROUPS)}")
     for group in sorted(groups):
-        for file in sorted((place / "configs" / group).glob("*.yaml")):
+        for file in sorted((root / "configs" / group).glob("*.yaml")):
             if path(group, file.stem):
                 raise InputError(f"{where}: {group}={file.stem} is taken, choose another name")
-    modules = sorted(file.stem for file in place.glob("*.py"))
+    modules = sorted(file.stem for file in root.glob("*.py"))
     for module in modules:
         if importlib.util.find_spec(module):
             raise InputError(f"{where}: a module {module} exists elsewhere, choose another name")
-    sys.path.append(str(place))
+    sys.path.append(str(root))
     try:
         for module in modules:
             importlib.import_module(module)
     except Exception as error:
-        sys.path.remove(str(place))
+        sys.path.remove(str(root))
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{where}: {module}.py cannot be imported ({reason})") from error
-    _folders += (place / "configs",)
+    _folders += (root / "configs",)

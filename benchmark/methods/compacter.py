@@ -86,7 +86,7 @@ class Compacter(Native):
             return f"method.bottleneck={self.bottleneck}: no multiple of method.number={self.number}"
         return roles.refusal(cell.backbone.family, ("back", "norm") if self.norms else ("back",))
 
-    def places(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
+    def carriers(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Give each module that an adapter follows, with the projection whose width it has."""
         return ((module, module) for module in modules_with(model, family, ["back"]).values())
 
@@ -95,13 +95,13 @@ class Compacter(Native):
         if self.norms:
             train(model, cell.backbone.family, ["norm"])
         rule = Rule(self.number)
-        for place, back in self.places(model, cell.backbone.family):
+        for carrier, back in self.carriers(model, cell.backbone.family):
             width = width_of(back)
             if width % self.number:
                 raise InputError(f"method.number={self.number} does not divide {width}, the width of a block")
-            place.adapter = Compact(width, self.bottleneck, self.activation, self.rank, rule).to(back.weight)
-            maps = any(isinstance(module, nn.Conv2d) for module in place.modules())
-            place.register_forward_hook(add_to_map if maps else add_bottleneck if place is back else add_to_block)
+            carrier.adapter = Compact(width, self.bottleneck, self.activation, self.rank, rule).to(back.weight)
+            maps = any(isinstance(module, nn.Conv2d) for module in carrier.modules())
+            carrier.register_forward_hook(add_to_map if maps else add_bottleneck if carrier is back else add_to_block)
         return model
 
 
@@ -109,5 +109,5 @@ class Compacter(Native):
 class CompacterPP(Compacter):
     """One adapter per block, behind its feed-forward."""
 
-    def places(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
+    def carriers(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
         return ends(model, family)

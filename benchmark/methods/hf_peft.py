@@ -135,8 +135,8 @@ class Peft(Method):
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         names = [self.peft_type.lower(), *registry.names("method")]  # most are called like their type
         nodes = (registry.node("method", name) for name in names)
-        own = (self.peft_type, self.facts, path)
-        return any((node.get("peft_type"), node.get("facts"), node.get("_target_")) == own for node in nodes)
+        wanted = (self.peft_type, self.facts, path)
+        return any((node.get("peft_type"), node.get("facts"), node.get("_target_")) == wanted for node in nodes)
 
     def misplaced(self, cell: Cell) -> str | None:
         """Give the reason why the type cannot run on this network, or None."""
@@ -164,12 +164,12 @@ class Peft(Method):
         if self.untargeted:
             return {}
         find = modules_with if self.ties else unshared_modules_with
-        found = find(model, cell.backbone.family, self.targets)
-        found = {name: layer for name, layer in found.items() if next(layer.parameters(), None) is not None}
-        for name, layer in found.items():
+        layers = find(model, cell.backbone.family, self.targets)
+        layers = {name: layer for name, layer in layers.items() if next(layer.parameters(), None) is not None}
+        for name, layer in layers.items():
             if reason := self._misfit(layer):
                 raise InputError(reason.format(name=name))
-        return found
+        return layers
 
     def _misfit(self, layer: nn.Module) -> str | None:
         """Give the reason why a layer cannot be wrapped, with {name} for its name."""

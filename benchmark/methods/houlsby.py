@@ -16,7 +16,7 @@ from benchmark.methods.native import Native, freeze
 if TYPE_CHECKING:
     from benchmark.cell import Cell
 
-PLACES = ("back",)  # section 2.1: after the projection back to the input size, before the skip connection
+BACK = ("back",)  # section 2.1: after the projection back to the input size, before the skip connection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,14 @@ class Houlsby(Native):
     norms: bool  # train the normalisation layers too, as the paper does
 
     def conflict(self, cell: Cell) -> str | None:
-        places = (*PLACES, "norm") if self.norms else PLACES
-        return unfit(self.activation, {"bottleneck": self.bottleneck}) or roles.refusal(cell.backbone.family, places)
+        wanted = (*BACK, "norm") if self.norms else BACK
+        return unfit(self.activation, {"bottleneck": self.bottleneck}) or roles.refusal(cell.backbone.family, wanted)
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)
         if self.norms:
             train(model, cell.backbone.family, ["norm"])
-        for module in modules_with(model, cell.backbone.family, PLACES).values():
+        for module in modules_with(model, cell.backbone.family, BACK).values():
             module.adapter = Bottleneck(width_of(module), self.bottleneck, self.activation).to(module.weight)
             module.register_forward_hook(add_to_map if isinstance(module, nn.Conv2d) else add_bottleneck)
         return model

@@ -26,12 +26,12 @@ def modules_with(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[s
     """Find the modules that play these roles, by name. Raises InputError where there are none."""
     modules = dict(model.named_modules())
     try:
-        found = roles.resolve(modules, family, wanted)
+        names = roles.resolve(modules, family, wanted)
     except ValueError as error:
         raise InputError(str(error)) from error
-    if not found:
+    if not names:
         raise InputError(f"this {family} network has no module with the role {', '.join(wanted)}")
-    return {name: modules[name] for name in found}
+    return {name: modules[name] for name in names}
 
 
 def unshared_modules_with(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
@@ -39,19 +39,19 @@ def unshared_modules_with(model: nn.Module, family: str, wanted: Sequence[str]) 
 
     The other would not change with it until both are merged, and where nobody calls the one, nothing is trained.
     """
-    found = modules_with(model, family, wanted)
+    modules = modules_with(model, family, wanted)
     holders: dict[nn.Parameter, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         for parameter in module.parameters(recurse=False):
             holders.setdefault(parameter, []).append(name)
-    for name, module in found.items():
+    for name, module in modules.items():
         for parameter in module.parameters(recurse=False):
             if others := [other for other in holders[parameter] if other != name]:
                 raise InputError(
                     f"{name} shares its weight with {', '.join(others)}, which an adapter of it would not change until "
                     f"it is merged into both: leave {', '.join(roles.of(name, module, family))} out of method.targets"
                 )
-    return found
+    return modules
 
 
 def train(model: nn.Module, family: str, wanted: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ def freeze(model: nn.Module) -> None:
 
 def trained(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:
     """Collect what a method adds or changes, tied tensors under one name; with buffers also running statistics."""
-    found, seen = {}, set()
+    unique, seen = {}, set()
     tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     parts = {name for name, module in model.named_modules() if isinstance(module, Part)}
     tensors |= {name: b for name, b in model.named_buffers() if name.rpartition(".")[0] in parts}
@@ -42,11 +42,11 @@ def trained(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:
         }
         tensors |= {name: b for name, b in model.named_buffers() if name.rpartition(".")[0] in followers}
     for name, tensor in tensors.items():
-        place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
-        if place not in seen or tensor.numel() == 0:  # two names of one memory: safetensors refuses the second
-            found[name] = tensor.detach()
-        seen.add(place)
-    return found
+        memory = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
+        if memory not in seen or tensor.numel() == 0:  # two names of one memory: safetensors refuses the second
+            unique[name] = tensor.detach()
+        seen.add(memory)
+    return unique
 
 
 @dataclass(frozen=True, kw_only=True)

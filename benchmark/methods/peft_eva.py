@@ -32,13 +32,13 @@ class Eva(Lora):
         return super().conflict(cell)
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
-        found = super().layers(model, cell)
-        for name, layer in found.items():
+        layers = super().layers(model, cell)
+        for name, layer in layers.items():
             if isinstance(layer, nn.Conv2d):
                 raise InputError(
                     f"method=eva takes directions of vectors, {name} is a Conv2d layer: choose other targets"
                 )
-        return found
+        return layers
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:

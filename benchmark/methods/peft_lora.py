@@ -44,9 +44,9 @@ class Lora(Peft):
         return super().conflict(cell)
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
-        found = super().layers(model, cell)
-        for name, layer in found.items():
+        layers = super().layers(model, cell)
+        for name, layer in layers.items():
             kind = type(layer).__name__
             if kind in FLAT.get(self.start.partition("_")[0], ()):  # pissa_niter_4 is a faster pissa
                 raise InputError(f"method.options.init_lora_weights={self.start} cannot start a {kind} layer: {name}")
-        return found
+        return layers

@@ -43,8 +43,8 @@ class LoraGa(Lora):
         return super().conflict(cell)
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
-        found = super().layers(model, cell)
-        for name, layer in found.items():
+        layers = super().layers(model, cell)
+        for name, layer in layers.items():
             if isinstance(layer, nn.Conv2d):
                 raise InputError(f"method=lora_ga splits a matrix, {name} is a Conv2d layer: choose other targets")
             if 2 * self.rank > min(inputs_of(layer), width_of(layer)):
@@ -52,7 +52,7 @@ class LoraGa(Lora):
                     f"method.rank={self.rank}: method=lora_ga takes twice as many directions, and the smaller side of "
                     f"{name} is {min(inputs_of(layer), width_of(layer))}"
                 )
-        return found
+        return layers
 
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
         layers = _layers(model)

@@ -27,8 +27,8 @@ class OwnSlots(peft.PeftModelForSeq2SeqLM):
             prefix = encoder(self.prompt_tokens[self.active_adapter][: len(prefix)].to(prefix.device))
         slots = prefix.view(len(prefix), 2 * config.num_layers, heads, config.token_dim // heads).permute(1, 2, 0, 3)
         slots = slots.unsqueeze(1).expand(-1, batch_size, -1, -1, -1)
-        own = [(slots[2 * i], slots[2 * i + 1]) for i in range(config.num_layers)]
-        return EncoderDecoderCache(DynamicCache(own), DynamicCache())
+        pairs = [(slots[2 * i], slots[2 * i + 1]) for i in range(config.num_layers)]
+        return EncoderDecoderCache(DynamicCache(pairs), DynamicCache())
 
 
 @dataclass(frozen=True, kw_only=True)

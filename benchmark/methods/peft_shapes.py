@@ -53,11 +53,11 @@ class Frod(Peft):
     """FRoD (Wan et al. 2025, arXiv 2512.23485): layers of one name share a basis."""
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
-        found, shared = super().layers(model, cell), {}
-        for name, layer in found.items():
+        layers, shared = super().layers(model, cell), {}
+        for name, layer in layers.items():
             inputs = inputs_of(layer)
             if inputs != (others := shared.setdefault(_category_from_key(name), inputs)):
                 raise InputError(
                     f"FROD shares a basis among layers of one name: {name} has {inputs} inputs, others {others}"
                 )
-        return found
+        return layers

@@ -48,11 +48,11 @@ class TrainableTokens(Peft):
         return {**self.options, "token_indices": list(range(self.tokens))}
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
-        found = super().layers(model, cell)
-        for name, layer in found.items():
+        layers = super().layers(model, cell)
+        for name, layer in layers.items():
             if self.tokens > layer.num_embeddings:
                 raise InputError(f"method.tokens={self.tokens}: {name} has {layer.num_embeddings} tokens only")
-        return found
+        return layers
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:

@@ -55,9 +55,9 @@ class Gate(Part):
 class Prefix(Part):
     """Keys and values of one attention: free, or grown from a trunk that other layers share."""
 
-    def __init__(self, length: int, width: int, trunk: Trunk | None, own: str) -> None:
+    def __init__(self, length: int, width: int, trunk: Trunk | None, function: str) -> None:
         super().__init__()
-        self.own, self.trunk, self.gate = own, trunk, None  # own: the attention function to call in the end
+        self.function, self.trunk, self.gate = function, trunk, None  # function: the attention to call in the end
         if trunk is None:
             self.states = nn.Parameter(torch.randn(2, length, width))
         else:
@@ -91,7 +91,7 @@ def attend(
         key, value = (functional.pad(states, (0, width)) for states in (key, value))
         keys, values = (functional.pad(states, (width, 0)) for states in (keys, values))
     library = sys.modules[type(module).__module__]
-    function = ALL_ATTENTION_FUNCTIONS.get_interface(prefix.own, library.eager_attention_forward)
+    function = ALL_ATTENTION_FUNCTIONS.get_interface(prefix.function, library.eager_attention_forward)
     output, weights = function(module, query, torch.cat([keys, key], 2), torch.cat([values, value], 2), **options)
     if gate:
         tokens, read = output.chunk(2, -1)
@@ -129,16 +129,16 @@ def add_prefixes(model: nn.Module, family: str, length: int, bottleneck: int | N
         raise InputError(f"method.length={length}: this {family} network reads {context} positions")
     projections, trunks = modules_with(model, family, HEADS), {}
     for name, projection in projections.items():
-        place = name.rpartition(".")[0]
-        attention = model.get_submodule(place)
+        parent = name.rpartition(".")[0]
+        attention = model.get_submodule(parent)
         if not roles.plays(name, family, ["query"]):
             continue
         if not hasattr(sys.modules[type(attention).__module__], "ALL_ATTENTION_FUNCTIONS"):
             raise InputError(f"{family}'s attention takes no prefix: visual prompts are for such networks")
-        kind, inputs = NUMBER.sub("", place), inputs_of(projection)
+        kind, inputs = NUMBER.sub("", parent), inputs_of(projection)
         if bottleneck and kind not in trunks:
             trunks[kind] = Trunk(length, inputs, bottleneck)
-        width = _width_of_keys(projections, place, family)
+        width = _width_of_keys(projections, parent, family)
         prefix = Prefix(length, width, trunks.get(kind), attention.config._attn_implementation)
         attention.prefix = prefix.to(projection.weight)
         attention.config = copy.copy(attention.config)  # its own: masks are made by the network's

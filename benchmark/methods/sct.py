@@ -87,8 +87,8 @@ class SalientChannels(Native):
         norms, downs = (modules_with(model, family, [role]) for role in ("norm", "down"))
         for name in blocks_of(model, family):
             block = model.get_submodule(name)
-            width = next(width_of(module) for place, module in downs.items() if place.startswith(f"{name}."))
-            inside = [module for place, module in norms.items() if place.startswith(f"{name}.")]
+            width = next(width_of(module) for path, module in downs.items() if path.startswith(f"{name}."))
+            inside = [module for path, module in norms.items() if path.startswith(f"{name}.")]
             norm = [module for module in inside if module.weight.numel() == width][-1]  # not one in the feed-forward
             if self.share > width:
                 raise InputError(f"method.share={self.share}: {name} has {width} channels")

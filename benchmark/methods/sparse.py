@@ -88,9 +88,9 @@ class Sparse(Rewriting):
     def load(self, model: nn.Module, path: Path) -> nn.Module:
         """Make room for as many entries of each weight as the file has, then fill them."""
         with safe_open(path, "pt") as file:
-            found = {name: file.get_slice(name).get_shape()[0] for name in file.keys() if name.endswith(".index")}  # noqa: SIM118
+            counts = {name: file.get_slice(name).get_shape()[0] for name in file.keys() if name.endswith(".index")}  # noqa: SIM118
         for name, weight in sparse(model).items():
-            number = found.get(f"{name}.parametrizations.weight.0.change.index", 0)
+            number = counts.get(f"{name}.parametrizations.weight.0.change.index", 0)
             weight[0].change.choose(torch.arange(number))
         release(model)
         return super().load(model, path)

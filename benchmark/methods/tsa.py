@@ -68,8 +68,8 @@ class TSA(Native):
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         """Raises InputError where no convolution is 3 x 3, or the features of two partners are mixed."""
         freeze(model)
-        found = modules_with(model, cell.backbone.family, ["conv"]).values()
-        spatial = [module for module in found if module.kernel_size == (3, 3)]
+        convolutions = modules_with(model, cell.backbone.family, ["conv"]).values()
+        spatial = [module for module in convolutions if module.kernel_size == (3, 3)]
         if not spatial:
             raise InputError(f"this {cell.backbone.family} network has no 3 x 3 convolution, which TSA stands beside")
         for module in spatial:
