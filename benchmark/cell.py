@@ -1,4 +1,4 @@
-"""One square of the grid: a task, a method, a backbone, a budget and a seed."""
+"""A cell: a task, a method, a backbone, a budget and a seed."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _value(space: Any, position: float) -> Any:
 
 
 def moved(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
-    """Move what a trial drew at the edge of a range REACH of it further out; values of a list have nothing beyond."""
+    """Move what a trial drew at the edge of a range by REACH of it further out; a list has nothing beyond."""
     values = {}
     for knob, value in draw(method, search, trial).items() if trial < BEYOND else ():
         if isinstance(search[knob], Mapping) and (end := _end(search[knob], value)):
@@ -216,7 +216,7 @@ def _of_one_budget(records: list[Record], chosen: Mapping[str, Any]) -> list[Rec
 
 
 def _budget(chosen: Mapping[str, Any]) -> str:
-    """Name all of a budget: losses over other examples of valid, or after other looks, are not compared."""
+    """Name all of a budget: losses over other examples of valid, or after other validations, are not compared."""
     return json.dumps([chosen["budget"], chosen.get("fraction")], sort_keys=True)
 
 

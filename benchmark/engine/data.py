@@ -1,4 +1,4 @@
-"""read(): what a cell looks at of its task's data, before anything is loaded."""
+"""read(): the part of a task's data that a cell uses, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Result:
 
 
 def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
-    """Read the data, note its fingerprint, and leave what this cell looks at, which may be a part of each split.
+    """Read the data, note its fingerprint, and return what this cell uses of each split.
 
-    All are drawn by the examples' own ids, so that no method moves them. Tuning gets train and valid alone: what it
-    does not hold, it cannot look at. Raises InputError where a split is empty.
+    A part is drawn by the ids of the examples, so that every method gets the same. Tuning gets train and valid alone.
+    Raises InputError where a split is empty.
     """
     reuse = reuse or Reuse()
     splits = usable(cell, reuse.get("splits", ("task",), cell.task.splits), result)
@@ -63,7 +63,7 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
 
 
 def usable(cell: Cell, splits: Splits, result: Result) -> Splits:
-    """Drop and count examples that cannot be used, if the task allows it. Raises InputError, naming the first one."""
+    """Drop and count unusable examples, if the task allows it. Raises InputError, naming the first one."""
     bad = {name: [e.source.reason for e in split if isinstance(e.source, Bad)] for name, split in splits.items()}
     reasons = [reason for split in bad.values() for reason in split]
     if not reasons:
@@ -79,7 +79,7 @@ def usable(cell: Cell, splits: Splits, result: Result) -> Splits:
 
 
 def share(cell: Cell, train: Sequence[Example]) -> Sequence[Example]:
-    """Draw the cell's share of the training examples, of each class alike; smaller shares lie within larger ones."""
+    """Draw the cell's share of training examples, per class; a smaller share lies within a larger one."""
     if cell.fraction is None:
         return train
     seed = cell.seed_of("sample")
@@ -94,7 +94,7 @@ def share(cell: Cell, train: Sequence[Example]) -> Sequence[Example]:
 
 
 def draw(text: str) -> bytes:
-    """Give a text its place in a random order that is the same for ever."""
+    """Give a text its position in a random order that is the same on every machine."""
     return hashlib.sha256(text.encode()).digest()
 
 
@@ -109,7 +109,7 @@ def fingerprint(splits: Splits) -> str:
 
 
 def _content(value: Any) -> str:
-    """Stand for an array by what is in it."""
+    """Name an array by its type, shape and values."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape} {hashlib.sha256(np.ascontiguousarray(value)).hexdigest()}"
     return str(value)

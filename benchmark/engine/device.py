@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmark.errors import InputError
 
-DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # where none is, torch need not be asked
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # without one there is no GPU to ask torch for
 QUERY = ("--query-compute-apps=pid,used_memory", "--format=csv,noheader")
 
 
@@ -34,7 +34,7 @@ def check_alone(device: str) -> None:
 
 
 def others() -> list[str]:
-    """List what other processes hold on the GPUs that this one may see, as the driver tells."""
+    """List what other processes hold on the GPUs that this one may see, by the driver's list."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

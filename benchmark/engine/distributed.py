@@ -27,7 +27,7 @@ PATIENCE = timedelta(seconds=60)  # for the first process to record why
 
 @dataclass(frozen=True)
 class Group:
-    """This process's place among those of its run."""
+    """The processes of a run, and this one's rank among them."""
 
     rank: int = 0
     size: int = 1
@@ -39,7 +39,7 @@ class Group:
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """Take this process's part; every process takes every so-manieth, so that lengths are alike."""
+        """Take this process's part: one item in as many as there are processes, so that lengths are alike."""
         return list(items[self.rank :: self.size])
 
     def sum(self, *numbers: float) -> list[float]:
@@ -67,7 +67,7 @@ class Group:
                 p.grad.copy_(total.view_as(p))
 
     def gather(self, value: Any) -> list[Any]:
-        """Give every process the values of all, in their order. A value is what JSON can say."""
+        """Give every process the values of all, in the order of ranks. A value is JSON."""
         if self.size == 1:
             return [value]
         import torch

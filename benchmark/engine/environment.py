@@ -58,7 +58,7 @@ def environment(device: str) -> dict[str, Any]:
         "device": kind,
         "device_name": torch.cuda.get_device_name(device) if torch and kind == "cuda" else cpu(),
         "threads": torch.get_num_threads() if torch else None,
-        # Well above the number of threads: the machine was shared, and its times say little.
+        # Well above the number of threads, the machine was shared, and its times are no measure of the method.
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "versions": versions(),
     }
@@ -66,7 +66,7 @@ def environment(device: str) -> dict[str, Any]:
 
 @functools.cache  # the code that runs is the one that was there when the process began
 def code() -> dict[str, Any]:
-    """Name the commit, and say whether files differ from it."""
+    """Name the commit, and whether files differ from it."""
     commit = _git("rev-parse", "HEAD")
     return {"commit": commit, "dirty": None if commit is None else bool(_git("status", "--porcelain"))}
 
@@ -92,7 +92,7 @@ def cpu() -> str:
 
 def _git(*arguments: str) -> str | None:
     root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():  # installed: a repository further up is somebody else's
+    if not (root / ".git").exists():  # installed: a repository further up is of another project
         return None
     # Inside a hook, GIT_DIR and the like would point to another repository.
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

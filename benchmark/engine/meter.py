@@ -79,7 +79,7 @@ class Meter:
             self.memory[name] = {kind: max(value, known.get(kind, 0)) for kind, value in peaks.items()}
 
     def ledger(self) -> list[Any]:
-        """Tell the other processes of a run what this one used: memory by phase, tokens by step."""
+        """Give what the other processes of a run need of this one: memory by phase, tokens by step."""
         return [self.memory, [tokens for _, tokens, _ in self.steps]]
 
     def join(self, ledgers: list[list[Any]]) -> None:

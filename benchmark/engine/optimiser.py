@@ -1,4 +1,4 @@
-"""The optimiser's groups: the method's own, and the new head, which no method's learning rate moves."""
+"""The optimiser's groups: those of the method, and the new head with the backbone's learning rate."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ from benchmark.identity import run_id, training_id
 from benchmark.records import Record, Store, shipped
 from benchmark.sweeps.override_cache import Entry, OverrideCache, files_in, signature
 
-# What changes slowest. Seeds come first, so that what is there of an unfinished sweep can be compared; tasks next, so
-# that neighbours share data and network. Before all goes the rung: what decides about one is complete when it begins.
+# The slowest first. A rung needs all records of the one below. Seeds come next, so that an unfinished sweep has all
+# methods of the first seed; then tasks, so that neighbours share data and network.
 OUTER = ("rung", "seed", "seed_sample", "fraction", "task", "data", "backbone", "budget")
 
 
@@ -126,7 +126,7 @@ class Records:
         self.store, self.device = Store(results / "runs"), device
         self._folders: dict[tuple[str, str], dict[tuple[str, str | None], Record]] = {}
         self._tuned: dict[tuple[str, str], str] = {}
-        self.seen: dict[tuple[str, ...], Record] = {}  # by the overrides of a cell: a rung asks for those below again
+        self.seen: dict[tuple[str, ...], Record] = {}  # by the overrides of a cell: each rung looks up those below it
 
     def of(self, entry: Entry) -> Record | None:
         """Return the record that an entry names; a place of a rung that no trial takes counts as skipped."""

@@ -1,4 +1,4 @@
-"""Which cell the overrides of a command compose to: stored, since composing takes a hundred times longer."""
+"""A cache of what overrides compose to: composing takes a hundred times longer."""
 
 from __future__ import annotations
 

@@ -35,9 +35,7 @@ class Task(ABC):
     version: int  # raised when a number changes its meaning
     kinds: ClassVar[tuple[Kind, ...]]
     metric: ClassVar[str]  # headline entry of score(); higher is better
-    proper: ClassVar[str | None] = (
-        None  # entry that only true beliefs make lowest: it tells apart what few answers hide
-    )
+    proper: ClassVar[str | None] = None  # the entry of score() that is a proper score: chance moves it less than others
     reads: ClassVar[Input] = Input.TEXT
     placeholder: ClassVar[Any] = None  # stands in for the answer where none is known
 
@@ -217,7 +215,7 @@ class Method(ABC):
     search: dict[str, Any]  # what a tuner may draw: {low, high} of a knob on a logarithmic scale, or a list of values
     sized_by: str | None  # the knob that makes it larger, where equal sizes are compared
     mergeable: ClassVar[bool] = False  # into the bare network's own weights
-    calibrates: ClassVar[bool] = False  # looks at training batches before the first step
+    calibrates: ClassVar[bool] = False  # reads training batches before the first step
     compiles: ClassVar[bool] = False  # torch.compile gives the same network
     recomputes: ClassVar[bool] = True  # gradient checkpointing gives the same gradients
     reads_inputs: ClassVar[bool] = False  # its parts see what the network reads, not hidden states alone
