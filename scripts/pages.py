@@ -14,11 +14,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmark.config import registry  # noqa: E402
+
 PAGES = ROOT / "docs" / "reference"  # not in git
 FACTS = {"category": "Category", "paper": "Paper", "formula": "Formula", "sized_by": "Size knob"}
+EXAMPLES = {  # an architecture of results/capabilities.csv, and a task whose shipped network is one
+    "mbart": "nmt",
+    "llama": "text_generation",
+    "vision_transformer": "medical_images",
+    "resnet": "medical_images backbone=cnn_textures",
+    "esm": "protein",
+    "wav2vec2": "speech",
+}
 ORIGIN = "This page is made by `scripts/pages.py`."
 
 
@@ -47,54 +57,49 @@ def main(arguments: Sequence[str]) -> int:
 def write_pages() -> None:
     """Write a page for each method and task, and the page of the shipped results."""
     shutil.rmtree(PAGES, ignore_errors=True)
-    methods = {path.stem: path for path in sorted((ROOT / "configs/method").glob("*.yaml"))}
-    tasks = {path.stem: path for path in sorted((ROOT / "configs/task").glob("*.yaml"))}
     with (ROOT / "results/capabilities.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    write_group(
-        "methods", "Methods", {n: method_page(n, p, [r for r in rows if r["method"] == n]) for n, p in methods.items()}
-    )
-    write_group("tasks", "Tasks", {name: task_page(name, path) for name, path in tasks.items()})
+    runs = {name: [row for row in rows if row["method"] == name] for name in registry.names("method")}
+    write_group("method", {name: method_page(name, runs[name]) for name in runs})
+    write_group("task", {name: task_page(name) for name in registry.names("task")})
     (PAGES / "results.md").write_text((ROOT / "results/README.md").read_text())
 
 
-def write_group(folder: str, title: str, pages: Mapping[str, tuple[str, str]]) -> None:
+def write_group(group: str, pages: Mapping[str, str]) -> None:
     """Write the pages of a group, and an index with the description of each."""
-    (PAGES / folder).mkdir(parents=True)
-    lines = [f"# {title}", "", ORIGIN, "", "| name | what it is |", "| :-- | :-- |"]
-    for name, (description, text) in pages.items():
-        (PAGES / folder / f"{name}.md").write_text(text)
-        lines.append(f"| [`{name}`]({name}.md) | {description} |")
-    (PAGES / folder / "index.md").write_text("\n".join(lines) + "\n")
+    folder = PAGES / f"{group}s"
+    folder.mkdir(parents=True)
+    descriptions = registry.descriptions(group)
+    lines = [f"# {group.capitalize()}s", "", ORIGIN, "", "| name | what it is |", "| :-- | :-- |"]
+    for name, text in pages.items():
+        (folder / f"{name}.md").write_text(text)
+        lines.append(f"| [`{name}`]({name}.md) | {descriptions[name]} |")
+    (folder / "index.md").write_text("\n".join(lines) + "\n")
 
 
-def method_page(name: str, path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[str, str]:
-    """Return the description and the page of a method: its facts, its ranges and where it runs."""
-    node = read(path)
+def method_page(name: str, rows: Sequence[Mapping[str, str]]) -> str:
+    """Return the page of a method: its facts, its ranges and where it runs."""
+    node = registry.node("method", name)
     search: Mapping[str, Any] = node.get("search") or {}
     facts = [(title, node[key]) for key, title in FACTS.items() if node.get(key)]
     facts += [("Default learning rate", f"{float(node['lr']):g}")]
     facts += [(f"Range of `{knob}`", in_words(space)) for knob, space in search.items()]
     lines = [f"# {name}", "", node["description"], "", "| | value |", "| :-- | :-- |"]
     lines += [f"| {title} | {in_cell(value)} |" for title, value in facts]
-    lines += ["", *command(f"python -m benchmark.run method={name} task=nmt")]
+    running = {row["network"] for row in rows if row["status"] == "runs"}
+    tasks = [task for network, task in EXAMPLES.items() if network in running]
+    lines += ["", *(command(f"python -m benchmark.run method={name} task={tasks[0]}") if tasks else [])]
     lines += ["## Where it runs", "", "| architecture | status | merges | reason |", "| :-- | :-- | :-- | :-- |"]
     lines += [f"| {r['network']} | {r['status']} | {r['merges']} | {in_cell(r['reason'])} |" for r in rows]
-    return node["description"], "\n".join([*lines, "", *configuration(path)])
+    return "\n".join([*lines, "", *configuration("method", name)])
 
 
-def task_page(name: str, path: Path) -> tuple[str, str]:
-    """Return the description and the page of a task: its card and its configuration."""
-    description = read(path)["task"]["description"]
-    card = path.with_suffix(".md").read_text().rstrip()
-    lines = [card, "", "## Run it", "", *command(f"python -m benchmark.run method=lora task={name}")]
-    return description, "\n".join([*lines, *configuration(path)])
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read a file of configs/, interpolations as they stand."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    return content
+def task_page(name: str) -> str:
+    """Return the page of a task: its card and its configuration."""
+    lines = [(registry.CONFIGS / "task" / f"{name}.md").read_text().rstrip(), ""]
+    if "???" not in str(registry.node("data", registry.defaults(name)["data"])):  # else the card says how to name files
+        lines += ["## Run it", "", *command(f"python -m benchmark.run method=lora task={name}")]
+    return "\n".join([*lines, *configuration("task", name)])
 
 
 def command(line: str) -> list[str]:
@@ -102,20 +107,11 @@ def command(line: str) -> list[str]:
     return ["```bash", line, "```", ""]
 
 
-def configuration(path: Path) -> list[str]:
-    """Show a file of configs/."""
-    return [
-        "## Configuration",
-        "",
-        f"`{path.relative_to(ROOT)}`:",
-        "",
-        "```yaml",
-        path.read_text().rstrip(),
-        "```",
-        "",
-        ORIGIN,
-        "",
-    ]
+def configuration(group: str, name: str) -> list[str]:
+    """Show the file of a name."""
+    path = registry.CONFIGS / group / f"{name}.yaml"
+    block = ["```yaml", path.read_text().rstrip(), "```"]
+    return ["## Configuration", "", f"`{path.relative_to(ROOT)}`:", "", *block, "", ORIGIN, ""]
 
 
 def in_words(space: Any) -> str:
