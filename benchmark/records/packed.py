@@ -142,7 +142,11 @@ class PackedStore:
 
     @functools.cached_property
     def _answers(self) -> Any:
-        return self._file(ANSWERS)
+        try:
+            return self._file(ANSWERS)
+        except MalformedError as error:  # whoever reads answers can do without them, but not unseen
+            warnings.warn(f"{self.folder}: answers are left out ({error})", stacklevel=2)
+            raise
 
     def _group(self, row: int) -> tuple[int, Any]:
         """Read the row group of answers that holds a row; beside it the group's first row."""
