@@ -172,7 +172,7 @@ def by_hand(query, key, value, prefix, seen, scale, bias=None, gate=None):
 def test_a_prefix_is_attended_to_by_every_query(own, mask, gated):
     model = attached("unipelt" if gated else "prefix_flat", "llama", length=3)
     attention = model.model.layers[0].self_attn
-    attention.prefix.own = own
+    attention.prefix.function = own
     query, (key, value) = torch.randn(2, 2, 5, 16), torch.randn(2, 2, 1, 5, 16)
     causal = torch.ones(5, 5, dtype=torch.bool).tril()[None, None].expand(2, 1, 5, 5)
     given = {None: None, torch.bool: causal, torch.float: torch.zeros(2, 1, 5, 5).masked_fill(~causal, -1e30)}[mask]
