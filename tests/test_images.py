@@ -217,25 +217,6 @@ def test_an_adapter_on_any_role_changes_the_output_and_receives_a_gradient(archi
         assert all(g is not None and g.abs().sum() > 0 for g in trained.values()), role
 
 
-@pytest.mark.parametrize("method", ["lora", "houlsby", "dora", "bitfit", "norm_tuning", "partial", "head", "full"])
-@pytest.mark.parametrize("architecture", TINY)
-def test_forward_backward_save_and_restore(architecture, method, image_cell, tmp_path):
-    small = ["method.rank=4"] if method in ("lora", "dora") else []
-    cell = image_cell(architecture, f"method={method}", *small)
-    assert cell.conflict() is None
-    model, _ = attached(cell)
-    output = model(pixels=pixels_for(), labels=torch.tensor([0, 1, 2, 0]))
-    output.loss.backward()
-    gradients = [p.grad for p in model.parameters() if p.requires_grad]
-    assert gradients
-    assert all(g is not None and torch.isfinite(g).all() for g in gradients)
-    cell.method.save(model, tmp_path)
-    torch.manual_seed(5)  # another new head
-    fresh, _ = cell.backbone.load(cell.budget, THREE)
-    restored = cell.method.restore(fresh, tmp_path, cell).eval()
-    assert torch.allclose(restored(pixels=pixels_for()).logits, output.logits, atol=1e-6)
-
-
 OF_PEFT = {registry.node("method", name).get("peft_type") for name in registry.names("method")} - {None}
 MORE = {"ADALORA", "BOFT", "CPT", "LILY", "SHADOW", "TRAINABLE_TOKENS"}  # they need more than the library
 

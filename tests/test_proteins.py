@@ -487,9 +487,8 @@ def test_every_protein_configuration_is_tried_here():
 
 
 @pytest.mark.parametrize("backbone", CHECKPOINTS)
-@pytest.mark.parametrize("method", ["lora", "houlsby"])
-def test_adapters_train_on_every_configuration(make, backbone, method):
-    cell = make(backbone, method, "protein_regression")
+def test_an_adapter_trains_on_every_configuration(make, backbone):
+    cell = make(backbone, "lora", "protein_regression")
     model, processor, features = loaded(cell)
     torch.manual_seed(0)
     model = cell.method.attach(model, cell).train()
@@ -552,47 +551,6 @@ def test_every_role_is_real(make, backbone):
                 for p, old in zip(parameters, backup, strict=True):
                     p.copy_(old)
     assert {"query", "key", "value", "output", "up", "down", "norm", "embedding"} <= set(tried)
-
-
-@pytest.mark.parametrize("backbone", CLASSES)
-@pytest.mark.parametrize("role", ["query", "key", "value", "output", "up", "down"])
-def test_lora_in_each_role_changes_the_output_and_receives_a_gradient(make, backbone, role):
-    cell = make(backbone, "lora", "protein_regression", f"method.targets=[{role}]", "method.rank=2")
-    model, processor, features = loaded(cell)
-    batch = cell.task.collate(features, processor)
-    bare = model(**batch).logits.detach()
-    model = cell.method.attach(model, cell).eval()
-    assert torch.allclose(model(**batch).logits, bare, atol=1e-6)
-    model(**batch).loss.backward()
-    ups = {name: p for name, p in model.named_parameters() if "lora_B" in name}
-    assert len(ups) == 2  # one per block
-    assert all(p.grad.abs().max() > 0 for p in ups.values())
-    with torch.no_grad():
-        for p in ups.values():
-            p.normal_()
-    assert (model(**batch).logits - bare).abs().max() > 1e-6
-
-
-@pytest.mark.parametrize("backbone", CLASSES)
-@pytest.mark.parametrize("method", ["lora", "houlsby", "head", "bitfit", "norm_tuning"])
-def test_what_was_trained_comes_back_from_disk(make, backbone, method, tmp_path):
-    cell = make(backbone, method, "protein_residues")
-    if cell.conflict():
-        assert backbone != "esm2_8m"  # a T5 has no biases
-        return
-    model, processor, features = loaded(cell)
-    batch = cell.task.collate(features, processor)
-    model = cell.method.attach(model, cell)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(torch.randn_like(p), alpha=0.1)
-    wanted = model.eval()(**batch).logits.detach()
-    cell.method.save(model, tmp_path / "adapter")
-    torch.manual_seed(1)
-    fresh, _, _ = loaded(cell)
-    again = cell.method.restore(fresh, tmp_path / "adapter", cell).eval()
-    assert torch.allclose(again(**batch).logits, wanted, atol=1e-6)
 
 
 SPELT = {"esm2_8m": "".join, "prot_t5": " ".join, "protein_encoder": list}
