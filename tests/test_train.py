@@ -25,21 +25,9 @@ from benchmark.errors import DivergedError
 from benchmark.types import Budget, Head, Method
 from tasks.text import TextToText
 
-METHODS = [
-    "bitfit",
-    "frozen",
-    "full",
-    "head",
-    "houlsby",
-    "ia3",
-    "lora",
-    "partial",
-    "prompt_tuning",
-]  # a way of training each
+METHODS = ["bitfit", "frozen", "full", "houlsby", "lora", "prompt_tuning"]  # a way of training each
 KINDS = ["causal_lm", "seq2seq"]
-IMPOSSIBLE = {("bitfit", "causal_lm"): "llama has no bias vectors"} | {
-    ("head", kind): f"the head of a {kind} network comes pretrained" for kind in ("causal_lm", "seq2seq")
-}
+IMPOSSIBLE = {("bitfit", "causal_lm"): "llama has no bias vectors"}
 SCORES = {
     "causal_lm": {"bleu", "chrf", "rouge_l", "exact_match", "perplexity", "bits_per_byte"},
     "seq2seq": {"bleu", "chrf++", "perplexity", "bits_per_byte"},
