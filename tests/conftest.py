@@ -45,6 +45,14 @@ def pytest_configure(config):
 ASKED_FOR = ("slow", "chaos", "slurm", "browser", "mutants")  # markers of tests that run only where -m names them
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each worker whole files, as far as they go, so that what a file's tests share is made once."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 def pytest_collection_modifyitems(config, items):
     chosen = config.getoption("-m")
     left_out = [item for item in items if any(item.get_closest_marker(m) and m not in chosen for m in ASKED_FOR)]
