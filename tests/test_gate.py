@@ -325,11 +325,9 @@ def test_an_adapter_of_any_role_is_trained_and_merged_or_refused(where, subtests
 
 def check_role(where, role):
     """Of tied weights one adapter would be merged into both, and what nobody calls has no gradient."""
-    peft_type = "LN_TUNING" if role == "norm" else "LORA"
     fused = next((m.split() for m in FAMILIES[NETWORKS[where][0]].modules.values() if role in m.split()), [role])
-    on_role = replace(
-        method("lora"), peft_type=peft_type, rank=None if role == "norm" else 2, targets=fused, options={}
-    )
+    lora, norm = replace(method("lora"), rank=2, options={}), method("ln_tuning")
+    on_role = replace(norm if role == "norm" else lora, targets=fused)
     placed = cell(where, on_role, KINDS.get(where))
     if reason := placed.conflict():
         tied = where in ("mbart", "gpt2", "t5") and role in ("embedding", "head")
