@@ -40,7 +40,7 @@ sys.path.insert(0, str(ROOT))
 from benchmark.config.compose import cell_of  # noqa: E402
 from benchmark.engine.data import Result, read  # noqa: E402
 from benchmark.records import Record, published  # noqa: E402
-from benchmark.report.overrides import words  # noqa: E402
+from benchmark.report.overrides import overrides  # noqa: E402
 from benchmark.types import Example  # noqa: E402
 
 Row = dict[str, Any]
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str]) -> None:
         ours, theirs = [], []
         for record in shipped(results, task):
             set_seed(record.seed)
-            rows = tables(read(cell_of(words(record)), Result()))
+            rows = tables(read(cell_of(overrides(record)), Result()))
             ours.append(record.value("test", record.data["metric"]))
             theirs.append(run(record.config, rows, record.seed))
             print(f"{task} seed {record.seed}: record {ours[-1]:.4g}, transformers and peft {theirs[-1]:.4g}")

@@ -22,7 +22,7 @@ from benchmark.engine.context import Run
 from benchmark.engine.data import Result, read
 from benchmark.engine.train import valid_loss
 from benchmark.records import Record, Store
-from benchmark.report.overrides import words
+from benchmark.report.overrides import overrides
 from benchmark.saved import load
 from benchmark.sweeps.execute import perform
 from benchmark.sweeps.options import RunOptions
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
 
 def standard_error(record: Record) -> tuple[float, int]:
     """Train a record's cell again, and give the standard error of its mean valid loss over the examples."""
-    cell = cell_of(words(record))
+    cell = cell_of(overrides(record))
     with tempfile.TemporaryDirectory() as scratch:
         said = {"device": "cpu", "force": False, "retry": None, "shared": True, "attempts": 1}
         perform(cell, RunOptions(results=f"{scratch}/results", save=f"{scratch}/adapter", **said), sweeping=True)

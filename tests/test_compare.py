@@ -144,6 +144,21 @@ def test_an_own_run_meets_a_shipped_one_that_it_has_none_of_its_own_for(tmp_path
     assert "+0.1000" in said
 
 
+def test_groups_are_drawn_unless_examples_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for method, right in (("lora", 80), ("ia3", 50)):
+        one, rows = answered(method, 0, right)
+        written(tmp_path, (one, [row | {"group": str(number // 10)} for number, row in enumerate(rows)]))
+    widths = {}
+    for unit in ("", "unit=group", "unit=example"):
+        assert compare.main(list(filter(None, ["lora", "ia3", unit, f"results={tmp_path}"]))) == 0
+        low, high = re.search(r"([+-]\d\.\d+) to ([+-]\d\.\d+)", capsys.readouterr().out).groups()
+        widths[unit] = float(high) - float(low)
+    # three of ten groups, or thirty of a hundred examples, make the difference
+    assert widths[""] == widths["unit=group"] == pytest.approx(2 * 2.262 * (0.21 / 9) ** 0.5, abs=0.05)
+    assert widths["unit=example"] == pytest.approx(2 * 1.984 * (0.21 / 99) ** 0.5, abs=0.02)
+    assert compare.main(["lora", "ia3", "unit=speaker", f"results={tmp_path}"]) == 2
+
+
 def test_without_any_record_it_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main(["lora", "ia3", f"results={tmp_path}"]) == 2
     assert "make one with python -m benchmark.run method=lora" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from benchmark.config.compose import PATHS, cell_of, choices_of
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store, shipped
 from benchmark.report import __main__ as report
-from benchmark.report import overrides as again
+from benchmark.report import overrides
 from benchmark.report.page import build, registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -337,7 +337,7 @@ SHIPPED = list(shipped("*", "*"))
 @pytest.mark.parametrize("number", range(0, len(SHIPPED), 57))
 def test_the_command_of_a_shipped_record_names_the_same_cell(number: int) -> None:
     one = SHIPPED[number]
-    assert run_id(choices_of(cell_of(again.words(one))), PATHS) == one.run_id
+    assert run_id(choices_of(cell_of(overrides.overrides(one))), PATHS) == one.run_id
 
 
 @pytest.mark.parametrize(
@@ -360,12 +360,12 @@ def test_the_command_says_every_choice(words: list[str]) -> None:
     cell = cell_of(["task=nmt", *words])
     config = choices_of(cell)
     made = record(cell.names["method"], cell.seed, config=config, run_id=run_id(config, PATHS))
-    assert run_id(choices_of(cell_of(again.words(made))), PATHS) == made.run_id
+    assert run_id(choices_of(cell_of(overrides.overrides(made))), PATHS) == made.run_id
 
 
 def test_a_command_can_be_pasted() -> None:
     config = record().config | {"task": {"name": "nmt", "template": 'say "it\'s": {source}'}}
-    assert """ 'task.template="say \\"it'"'"'s\\": {source}"' """ in again.command(record(config=config))
+    assert """ 'task.template="say \\"it'"'"'s\\": {source}"' """ in overrides.command(record(config=config))
 
 
 @pytest.fixture(scope="module")
@@ -429,7 +429,7 @@ def test_every_kind_of_page_opens_without_a_complaint(visit: Visit) -> None:
     for route in ("", "tasks", "methods", "runs", "quoted", "quoted/1", "claims", "task/nmt", "method/lora"):
         assert visit.go(route).locator("h1").count() == 1
     visit.go(f"run/{RECORDS[0].run_id}")
-    assert visit.page.locator("pre").first.inner_text() == again.command(RECORDS[0])
+    assert visit.page.locator("pre").first.inner_text() == overrides.command(RECORDS[0])
     assert visit.page.locator("svg.curve polyline").count() > 0
     assert "Nothing here" in visit.go("no/such").locator("h1").inner_text()
 

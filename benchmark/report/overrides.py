@@ -1,4 +1,4 @@
-"""The command that runs a record again: the words in which its choices differ from what the configurations say."""
+"""The overrides of a record: where its choices differ from the configurations."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from benchmark.config.trials import draw, set_knob
 from benchmark.identity import NO_CHOICE
 from benchmark.records import Record
 
-NOT_SAID = {"_target_", "name", "data", *NO_CHOICE}  # no choice, or said by another word
+NO_OVERRIDE = {"_target_", "name", "data", *NO_CHOICE}  # no choice, or part of another override
 SCALARS = ("phase", "trial", "until", "fraction", "seed_sample", "seed_init", "seed_order", "size", "size_of")
 SEEDS = ("seed=", "seed_")
-OF_ITS_KIND = "backbone.head_lr"  # a record holds that of its own kind of answer: the others are no choice
+HEAD_LR = "backbone.head_lr"  # a record holds that of its own kind of answer: the others are no choice
 PLAIN = re.compile(r"[\w./%+-]+( [\w./%+-]+)*")  # what Hydra reads as text without quotes
 
 LITERAL = re.compile(r"null|true|false|on|off|yes|no|nan|[+-]?inf(inity)?|[+-]?[\d._]+(e[+-]?\d+)?", re.IGNORECASE)
@@ -26,27 +26,27 @@ LITERAL = re.compile(r"null|true|false|on|off|yes|no|nan|[+-]?inf(inity)?|[+-]?[
 
 def command(record: Record) -> str:
     """Write the command; files of the user's own stand in it by name, since a record does not say where they lay."""
-    return shlex.join(["python", "-m", "benchmark.run", *words(record)])
+    return shlex.join(["python", "-m", "benchmark.run", *overrides(record)])
 
 
 def setting(record: Record) -> list[str]:
-    """List the words that all seeds of a record's setting share."""
-    return [word for word in words(record) if not word.startswith(SEEDS)]
+    """List the overrides that all seeds of a record's configuration share."""
+    return [override for override in overrides(record) if not override.startswith(SEEDS)]
 
 
-def words(record: Record) -> list[str]:
-    """List the words of a record's cell."""
+def overrides(record: Record) -> list[str]:
+    """List the overrides that compose a record's cell."""
     config = record.config
     names = {noun: _name(config, noun) for noun in ("backbone", "budget")}
     task = entry("task", record.task)
-    own = {key: value for line in task.get("defaults", ()) for key, value in line.items()}
-    data = _data(config, str(own.get("override /data")))
-    said = [f"method={record.method}", f"task={record.task}"]
-    said += [f"backbone={names['backbone']}"] if names["backbone"] != own.get("override /backbone") else []
-    said += [f"budget={names['budget']}"] if names["budget"] != "standard" else []
-    said += [f"data={data}"] if data != own.get("override /data") else []
-    said += [f"seed={record.seed}"] if record.seed else []
-    said += [f"{key}={_value(config[key])}" for key in SCALARS if config.get(key) is not None]
+    defaults = {key: value for line in task.get("defaults", ()) for key, value in line.items()}
+    data = _data(config, str(defaults.get("override /data")))
+    listed = [f"method={record.method}", f"task={record.task}"]
+    listed += [f"backbone={names['backbone']}"] if names["backbone"] != defaults.get("override /backbone") else []
+    listed += [f"budget={names['budget']}"] if names["budget"] != "standard" else []
+    listed += [f"data={data}"] if data != defaults.get("override /data") else []
+    listed += [f"seed={record.seed}"] if record.seed else []
+    listed += [f"{key}={_value(config[key])}" for key in SCALARS if config.get(key) is not None]
     bases = {
         "task": task.get("task", {}),
         "method": _method(record),
@@ -54,24 +54,24 @@ def words(record: Record) -> list[str]:
         "budget": entry("budget", names["budget"]),
     }
     for noun, base in bases.items():
-        said += _changes(config.get(noun) or {}, base, noun, config)
+        listed += _changes(config.get(noun) or {}, base, noun, config)
     recorded = (config.get("task") or {}).get("data") or {}
-    return said + list(_changes(recorded, entry("data", data), "data", config))
+    return listed + list(_changes(recorded, entry("data", data), "data", config))
 
 
 def _name(config: dict[str, Any], noun: str) -> str:
     return str((config.get(noun) or {}).get("name"))
 
 
-def _data(config: dict[str, Any], own: str) -> str:
+def _data(config: dict[str, Any], default: str) -> str:
     """Name the data; where a record has no name of it, by class and description."""
     recorded = (config.get("task") or {}).get("data") or {}
     if "name" in recorded:
         return str(recorded["name"])
     others = names_in("data")
     keys = ("_target_", "description")
-    same = [n for n in (own, *others) if [entry("data", n).get(k) for k in keys] == [recorded.get(k) for k in keys]]
-    return next(iter(same), own)
+    same = [n for n in (default, *others) if [entry("data", n).get(k) for k in keys] == [recorded.get(k) for k in keys]]
+    return next(iter(same), default)
 
 
 def _method(record: Record) -> dict[str, Any]:
@@ -91,13 +91,13 @@ def _method(record: Record) -> dict[str, Any]:
 def _changes(found: dict[str, Any], base: dict[str, Any], prefix: str, config: dict[str, Any]) -> Iterator[str]:
     for key, value in found.items():
         known = base.get(key)
-        if key in NOT_SAID or _same(value, known, config):
+        if key in NO_OVERRIDE or _same(value, known, config):
             continue
         if isinstance(value, dict) and value.keys() != {"name", "sha256"} and isinstance(known, dict):
             yield from _changes(value, known, f"{prefix}.{key}", config)
         else:
             yield f"{'' if key in base or not base else '+'}{prefix}.{key}={_value(value)}"
-    if "." in prefix and prefix != OF_ITS_KIND:  # of an open mapping an entry can be gone
+    if "." in prefix and prefix != HEAD_LR:  # of an open mapping an entry can be gone
         yield from (f"~{prefix}.{key}" for key in base if key not in found)
 
 

@@ -49,14 +49,14 @@ def domain(backbone: str) -> str:
 
 def alike(task: str, others: set[str]) -> list[str]:
     """Sort tasks that read the same input, those of the same kind first."""
-    mine = described("task", task)
-    own = described("backbone", mine["backbone"])["_target_"]
+    wanted = described("task", task)
+    network = described("backbone", wanted["backbone"])["_target_"]
     near = []
     for other in sorted(others & set(names("task")) - {task}):
-        its = described("task", other)
-        backbone = described("backbone", its["backbone"])["_target_"]
-        if backbone.split(".")[-2] == own.split(".")[-2]:
-            near.append((its["_target_"] != mine["_target_"], backbone != own, other))
+        offered = described("task", other)
+        backbone = described("backbone", offered["backbone"])["_target_"]
+        if backbone.split(".")[-2] == network.split(".")[-2]:
+            near.append((offered["_target_"] != wanted["_target_"], backbone != network, other))
     return [other for *_, other in sorted(near)]
 
 

@@ -80,7 +80,7 @@ def _key(figure: Figure, left: float) -> None:
     """Name the three shades above the first band; what was not probed is empty."""
     wide, high = figure.get_size_inches()
     words = {"merges": "runs, can be merged", "runs": "runs", "refused": "refused"}
-    for at, (kind, said) in zip((0, 1.15, 1.6), words.items(), strict=True):
+    for at, (kind, text) in zip((0, 1.15, 1.6), words.items(), strict=True):
         x, y = (left - 0.95 + at) / wide, 1 - 0.16 / high
         figure.text(x, y, "■", color=SHADES[kind], size=8, va="center")
-        figure.text(x + 0.12 / wide, y, said, size=style.TEXT, va="center")
+        figure.text(x + 0.12 / wide, y, text, size=style.TEXT, va="center")

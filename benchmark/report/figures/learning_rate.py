@@ -127,11 +127,11 @@ def _width(found: pd.Series) -> str:
 def _words(figure: Figure, table: pd.DataFrame, height: float) -> None:
     """Write what all panels share."""
     first, wide = table.iloc[0], figure.get_size_inches()[0]
-    said = _conditions(table)
+    texts = _conditions(table)
     if wide > style.WIDTHS["one"]:
-        said += [f"band: within {100 * SHARE:.0f} % of the best", "number: its width in decades"]
+        texts += [f"band: within {100 * SHARE:.0f} % of the best", "number: its width in decades"]
     figure.text(0.52 / wide, 1 - 0.16 / height, style.shown(style.board(first), 46), size=8.5)
-    figure.text(0.52 / wide, 1 - 0.3 / height, "; ".join(said), size=style.TEXT, color="#595959")
+    figure.text(0.52 / wide, 1 - 0.3 / height, "; ".join(texts), size=style.TEXT, color="#595959")
     figure.text(0.5, 0.09 / height, "learning rate (method.lr, log scale)", ha="center", size=8)
     figure.text(0.06 / wide, 0.5, f"valid {style.shown(first['metric'])}", rotation=90, va="center", size=8)
 

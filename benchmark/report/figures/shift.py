@@ -40,6 +40,6 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
         axes.plot(ends, ends, color=style.GREY, ls=style.LINES[2], lw=0.9, zorder=1, scalex=False, scaley=False)
     axes.set_xlabel(f"test {style.shown(first['metric'])} (mean over seeds)")
     axes.set_ylabel(f"test/{style.shown(first['shift'])} {style.shown(first['measured'])} (mean over seeds)")
-    said, line = ("dotted: nothing is lost", [np.array([ends, ends]).T]) if crossed else ("", [])
-    cloud.finish(axes, table, ("score", "shifted"), looks, said, line)
+    beside, line = ("dotted: nothing is lost", [np.array([ends, ends]).T]) if crossed else ("", [])
+    cloud.finish(axes, table, ("score", "shifted"), looks, beside, line)
     return figure

@@ -25,18 +25,18 @@ def counts(ids: Sequence[str], draws: int = DRAWS, groups: Sequence[str] | None 
     Where examples come in groups, whole groups are drawn: those of one speaker are no independent evidence.
     """
     seed = int.from_bytes(hashlib.sha256("\n".join(ids).encode("utf-8", "surrogatepass")).digest()[:8])
-    own = range(len(ids)) if groups is None else groups
-    places = {group: place for place, group in enumerate(dict.fromkeys(own))}
+    drawn_groups = range(len(ids)) if groups is None else groups
+    places = {group: place for place, group in enumerate(dict.fromkeys(drawn_groups))}
     drawn = np.random.default_rng(seed).multinomial(len(places), np.full(len(places), 1 / len(places)), size=draws)
-    return drawn[:, [places[group] for group in own]]
+    return drawn[:, [places[group] for group in drawn_groups]]
 
 
 def groups_of(rows: Sequence[Row]) -> list[str] | None:
     """Name the group of each row, one of its own where none is told; None where none is told of any."""
-    told = [row.get("group") for row in rows]
-    if not any(group is not None for group in told):
+    groups = [row.get("group") for row in rows]
+    if not any(group is not None for group in groups):
         return None
-    return [f"example {place}" if group is None else f"group {group}" for place, group in enumerate(told)]
+    return [f"example {place}" if group is None else f"group {group}" for place, group in enumerate(groups)]
 
 
 def prepare(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) -> Score | None:
@@ -52,15 +52,15 @@ def prepare(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) -> 
 def _bleu(rows: Sequence[Row], signature: str) -> Score:
     from sacrebleu.metrics import BLEU
 
-    said = dict(part.split(":", 1) for part in signature.split("|"))
-    metric = BLEU(tokenize=said["tok"], smooth_method=said["smooth"], effective_order=True)  # of sentences only
+    options = dict(part.split(":", 1) for part in signature.split("|"))
+    metric = BLEU(tokenize=options["tok"], smooth_method=options["smooth"], effective_order=True)  # of sentences only
     sentences = [metric.sentence_score(row["prediction"], row["target"]) for row in rows]
     table = np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in sentences])
 
     def score(drawn: np.ndarray) -> np.ndarray:
         sums = (drawn @ table).astype(int)
         parts = [(list(s[:4]), list(s[4:8]), s[8], s[9]) for s in sums.tolist()]
-        return np.array([BLEU.compute_bleu(*part, smooth_method=said["smooth"]).score for part in parts])
+        return np.array([BLEU.compute_bleu(*part, smooth_method=options["smooth"]).score for part in parts])
 
     return score
 
@@ -92,23 +92,23 @@ def _accuracy(rows: Sequence[Row], _: str) -> Score:
 def _character_accuracy(rows: Sequence[Row], _: str) -> Score:
     import jiwer
 
-    found = [jiwer.process_characters(row["target"][0], row["prediction"]) for row in rows]
-    wrong = [f.substitutions + f.deletions + f.insertions for f in found]
-    length = [f.substitutions + f.deletions + f.hits for f in found]
+    aligned = [jiwer.process_characters(row["target"][0], row["prediction"]) for row in rows]
+    wrong = [f.substitutions + f.deletions + f.insertions for f in aligned]
+    length = [f.substitutions + f.deletions + f.hits for f in aligned]
     return _ratio([n - w for n, w in zip(length, wrong, strict=True)], length)
 
 
 def _by_class(measure: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Callable[..., Score]:
-    """Average a measure of (hits, true, said) over the classes that a drawn test set holds."""
+    """Average a measure of (hits, true, answered) over the classes that a drawn test set holds."""
 
     def prepare(rows: Sequence[Row], _: str) -> Score:
-        truth, said = [str(row["target"][0]) for row in rows], [row["prediction"] for row in rows]
+        truth, answers = [str(row["target"][0]) for row in rows], [row["prediction"] for row in rows]
         classes = sorted(set(truth))
-        true, told = (np.array([[label == c for c in classes] for label in labels]) for labels in (truth, said))
+        true, answered = (np.array([[label == c for c in classes] for label in labels]) for labels in (truth, answers))
 
         def score(drawn: np.ndarray) -> np.ndarray:
             support = drawn @ true
-            values = measure(drawn @ (true & told), support, drawn @ told)
+            values = measure(drawn @ (true & answered), support, drawn @ answered)
             return np.where(support > 0, values, 0).sum(1) / (support > 0).sum(1)
 
         return score
@@ -116,11 +116,11 @@ def _by_class(measure: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray
     return prepare
 
 
-def _f1(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> np.ndarray:
-    return 2 * hits / np.maximum(true + said, 1)
+def _f1(hits: np.ndarray, true: np.ndarray, answered: np.ndarray) -> np.ndarray:
+    return 2 * hits / np.maximum(true + answered, 1)
 
 
-def _recall(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> np.ndarray:
+def _recall(hits: np.ndarray, true: np.ndarray, answered: np.ndarray) -> np.ndarray:
     return hits / np.maximum(true, 1)
 
 

@@ -53,9 +53,9 @@ def finish(
     ]
     obstacles = [*lines, *(np.array([point] * 2) for point in rest[[x, y]].to_numpy())]
     left_out = names.place(axes, found, obstacles) + len(rest)
-    said = "; ".join(filter(None, (beside, f"{left_out} not named" if left_out else "")))
+    shown = "; ".join(filter(None, (beside, f"{left_out} not named" if left_out else "")))
     first = table.iloc[0]
-    style.title(axes, style.board(first), said, looks)
+    style.title(axes, style.board(first), shown, looks)
 
 
 def worth_naming(table: pd.DataFrame) -> pd.Series:

@@ -159,10 +159,12 @@ def title(axes: Axes, text: str, beside: str = "", looks: Looks | None = None) -
     """Say what is compared, in grey what else a reader must know, and below the key to the marks."""
     width = "two" if axes.get_figure().get_size_inches()[0] > WIDTHS["one"] else "one"
     pad = 5 + 72 * (headroom(looks or {}, width) - 0.28)
-    said = axes.set_title(shown(text, 70 if width == "two" else 46), pad=pad)
+    written = axes.set_title(shown(text, 70 if width == "two" else 46), pad=pad)
     if beside and width == "two":
-        x = axes.transAxes.inverted().transform((said.get_window_extent().x1, 0))[0]
-        axes.text(x + 0.02, said.get_position()[1], beside, transform=said.get_transform(), size=TEXT, color="#595959")
+        x = axes.transAxes.inverted().transform((written.get_window_extent().x1, 0))[0]
+        axes.text(
+            x + 0.02, written.get_position()[1], beside, transform=written.get_transform(), size=TEXT, color="#595959"
+        )
     if not looks or len(looks) == 1:
         return
     for (backbone, weights), (colour, marker) in looks.items():
