@@ -216,7 +216,8 @@ MADE_BEFORE = Path(__file__).parent / "made_before" / "paused"
 OVERRIDES = ["task=protein", "method=bitfit", "budget=smoke", "budget.evaluations=4", "budget.max_test=16"]
 
 
-def test_a_run_that_was_paused_when_the_commit_decided_goes_on(tmp_path):
+def goes_on(tmp_path):
+    """Go on with the state of old code; return the record's curve of training, and the overrides."""
     shutil.copytree(MADE_BEFORE, tmp_path / "runs")
     (file,) = tmp_path.rglob(module.REST)
     before = json.loads(file.read_text())
@@ -230,7 +231,16 @@ def test_a_run_that_was_paused_when_the_commit_decided_goes_on(tmp_path):
     assert max(then) == before["step"] < max(curve) == 200
     assert {step: value for step, value in curve.items() if step in then} == {s: then[s] for s in curve if s in then}
     assert not list(tmp_path.rglob("*.paused"))
-    # the same steps without a stop, by this code: a processor may round otherwise
+    return curve, words
+
+
+def test_a_run_that_was_paused_when_the_commit_decided_goes_on(tmp_path):
+    goes_on(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_paused_by_old_code_ends_where_one_without_a_stop_does(tmp_path):
+    curve, words = goes_on(tmp_path)  # to the digits that another processor gives
     assert benchmark_run.main([*words, f"results={tmp_path / 'whole'}"]) == 0
     (whole,) = stored(tmp_path / "whole")
     assert "begun" not in whole.environment

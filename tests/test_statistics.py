@@ -209,7 +209,7 @@ def rivals(rng, gap=0.0, seeds=3, examples=100, by_seed=0.01, by_example=0.1, me
     return samples
 
 
-@pytest.mark.parametrize(("gap", "examples"), [(0.06, 100), (0.015, 2500)])
+@pytest.mark.parametrize(("gap", "examples"), [(0.06, 100), pytest.param(0.015, 2500, marks=pytest.mark.slow)])
 def test_so_many_seeds_find_a_gap_four_times_in_five(gap, examples):
     rng = np.random.default_rng(9)
     sizes = {"examples": examples, "by_seed": 0.03}
