@@ -32,7 +32,7 @@ disable_progress_bar()
 
 
 def pytest_addoption(parser):
-    families = ["one per kind", "others", "all"]
+    families = ["ordinary", "others", "all"]
     parser.addoption("--families", default=families[0], choices=families, help="whose networks the gate takes")
     parser.addoption("--added", help="a folder with methods of its own, for the gate")
 

@@ -67,6 +67,7 @@ def test_translation_reads_tag_and_text_as_one_string():
     assert codes == {"fr", "ar", "si", "km"}
 
 
+@pytest.mark.slow
 def test_the_held_out_loss_is_that_of_pretraining():
     """As the network was trained 0.742 nats a token; with the tag cut off from the text it was 1.335."""
     corpus = build(OmegaConf.to_container(recipe_of("mbart_cldr").corpus) | {"monolingual": []}, "corpus")

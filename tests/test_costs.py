@@ -6,6 +6,7 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from test_report import lost, record, rows, shipped
 
 from benchmark.identity import run_id
@@ -34,6 +35,7 @@ def cells(results: Path, name: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["method"]]
 
 
+@pytest.mark.slow
 def test_a_table_shows_the_costs_of_runs_made_for_it(tmp_path: Path) -> None:
     busy = [record(seed=seed, environment=BUSY) for seed in (0, 1)]
     before = rows(shipped(tmp_path, *busy))["lora"][0]

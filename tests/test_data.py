@@ -380,6 +380,7 @@ def test_a_resolver_that_does_not_answer_is_not_waited_for(places, monkeypatch):
     woken.set()
 
 
+@pytest.mark.slow
 def test_without_a_network_hub_data_and_checkpoints_are_refused_within_seconds(places, tiny_causal, tmp_path):
     program = f"""
 import time, datasets, torch, transformers  # none of them is what is timed
@@ -416,6 +417,7 @@ def sample(name: str, folder: Path, most: int) -> Path:
 
 
 @real
+@pytest.mark.slow
 def test_e2e_runs_on_a_real_checkpoint_and_scores_several_references(tmp_path):
     train, valid, test = (sample(f"e2e_nlg/{name}.csv", tmp_path, 41) for name in ("train", "validation", "test"))
     expected: dict[str, list[str]] = {}

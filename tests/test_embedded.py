@@ -29,6 +29,7 @@ def corpus_of(name):
     return build(OmegaConf.to_container(recipe.corpus), "corpus")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", [["task=nmt"], ["task=nmt", "task.target_language=yo"], ["task=text_generation"]])
 def test_no_two_splits_share_a_source_or_a_target(overrides):
     splits = splits_of(*overrides)
@@ -55,6 +56,7 @@ def file_of(name):
     return place / "__init__.py"
 
 
+@pytest.mark.slow
 def test_no_source_file_stands_in_two_splits():
     splits = splits_of("task=text_generation")
     files = {name: {file_of(e.id) for e in examples} for name, examples in splits.items()}

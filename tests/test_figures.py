@@ -361,6 +361,7 @@ def test_a_single_point_is_drawn(figure: str) -> None:
     assert len(press.render(picture)["png"]) > 3000
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_hostile_names_are_text_and_stay_in_the_folder(tmp_path: Path) -> None:
     records = [

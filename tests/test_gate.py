@@ -24,7 +24,8 @@ from benchmark.engine.train import training_mode
 from benchmark.types import IGNORED, Category, Kind
 
 pytestmark = pytest.mark.gate
-ONE_PER_KIND = ("llama", "mbart", "vision_transformer", "esm", "wav2vec2")
+ONE_PER_KIND = ("llama", "vision_transformer", "esm", "wav2vec2", "mbart")
+ON_EVERY_KIND = ("bitfit", "houlsby", "lora", "prefix_mlp", "ssf")  # one for each way in which methods are attached
 KINDS = {"esm": Kind.TAG, "t5 encoder": Kind.REGRESS, "wav2vec2": Kind.CTC, "hubert": Kind.TAG, "wavlm": Kind.REGRESS}
 CAPABILITIES = Path(__file__).parents[1] / "results" / "capabilities.csv"
 
@@ -280,21 +281,27 @@ CLAIMS = {  # -> the methods of which it is asked
     # last: it changes the network that was trained
     merged_is_the_same_network: lambda name: method(name).mergeable,
 }
-COSTLY = {compiles: lambda name: method(name).compiles}  # two seconds for each pair: not in one per kind
+COSTLY = {compiles: lambda name: method(name).compiles}  # two seconds for each pair: not in the ordinary tests
+
+
+def ordinary(name):
+    """List the networks on which the ordinary tests check a method: the first kind that it runs on; a few on all."""
+    kinds = [network for network in ONE_PER_KIND if runs(name, network)]
+    return kinds if name in ON_EVERY_KIND else kinds[:1]
 
 
 def asked(name, network, families):
     """List the claims that a run with these families checks of a pair."""
-    chosen = {} if families == "others" and network in ONE_PER_KIND else CLAIMS
-    chosen = chosen if families == "one per kind" else COSTLY | chosen
+    chosen = {} if families == "others" and network in ordinary(name) else CLAIMS
+    chosen = chosen if families == "ordinary" else COSTLY | chosen
     return [claim for claim, of in chosen.items() if of(name)]
 
 
 def pytest_generate_tests(metafunc):
     if "claims" in metafunc.fixturenames:
         families = metafunc.config.getoption("families")
-        networks = ONE_PER_KIND if families == "one per kind" else NETWORKS
-        pairs = [(name, network) for name in names_in("method") for network in networks if runs(name, network)]
+        chosen = ordinary if families == "ordinary" else lambda name: [n for n in NETWORKS if runs(name, n)]
+        pairs = [(name, network) for name in names_in("method") for network in chosen(name)]
         found = [(*pair, claims) for pair in pairs if (claims := asked(*pair, families))]
         metafunc.parametrize(("name", "network", "claims"), found, ids=["-".join(pair[:2]) for pair in found])
 

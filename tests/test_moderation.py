@@ -80,6 +80,7 @@ def test_over_seeds_alone_it_is_students_test_and_over_examples_alone_likewise()
     assert p_values([1.0], [examples])[0] == pytest.approx(2 * stats.t.sf(1 / 0.2**0.5, 11))
 
 
+@pytest.mark.slow
 def test_of_two_methods_it_averages_over_both_variances() -> None:
     error = Error(((0.5, 3.0), (0.2, 6.0)), 0.1, 0.05, 30)
 

@@ -234,6 +234,7 @@ def goes_on(tmp_path):
     return curve, words
 
 
+@pytest.mark.slow
 def test_a_run_that_was_paused_when_the_commit_decided_goes_on(tmp_path):
     goes_on(tmp_path)
 

@@ -160,6 +160,7 @@ def test_capabilities_advice_and_page_know_them(folder, monkeypatch):
     assert shown.runs_on() == ["llama", "esm"]
 
 
+@pytest.mark.slow
 def test_they_pass_the_gate(folder):
     pairs = "mirror-llama or shift-esm"
     command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", f"--added={folder}", "-k", pairs]

@@ -139,6 +139,7 @@ def test_the_same_command_again_does_only_what_is_missing(words, tmp_path, capsy
     assert not list(tmp_path.rglob(".*.lease")) + list(tmp_path.rglob(".*.starts"))
 
 
+@pytest.mark.slow
 def test_a_sweeps_records_are_those_of_single_runs(words, tmp_path):
     assert run.main(words) == 0
     single = [w.replace(str(tmp_path), str(tmp_path / "one")) for w in words[1:]]
@@ -263,6 +264,7 @@ def test_a_line_cut_short_is_no_line(tmp_path):
     assert cache.get(("task=nmt", "method=full")) is None
 
 
+@pytest.mark.slow
 def test_a_thousand_finished_cells_are_checked_in_seconds_without_torch(tmp_path):
     seeds = range(500)
     said = [("seed=0", "task=nmt", f"method={method}") for method in ("lora", "ia3")]
@@ -403,6 +405,7 @@ def test_nobody_waits_for_a_rung_before_all_else_is_done(halving, tmp_path):
     assert {key: len(trials) for key, trials in tuned(tmp_path).items()} == {(2, 0): 6, (6, 0): 1}
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_loses_and_the_others_go_on(halving, tmp_path, monkeypatch):
     real = train.learn
 
@@ -468,6 +471,7 @@ def test_a_launchers_workers_halve_as_one_process_does(calm, tmp_path, launcher)
     assert numbers(tmp_path / "wild") == expected
 
 
+@pytest.mark.slow
 def test_a_selected_trial_is_found_again_and_chosen_anew_after_more_tuning(words, tmp_path, capsys):
     tune = [*words, "phase=tune", "seed=0"]
     assert run.main([*tune, "trial=0,1"]) == 0
@@ -534,6 +538,7 @@ def test_without_slurm_there_is_another_way(words, capsys, monkeypatch):
     assert "sbatch not found" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_shared_process_adds_little_to_a_short_cell(words, tmp_path):
     seeds = ",".join(map(str, range(5)))
     said = [w for w in words if not w.startswith(("seed=", "method="))]
