@@ -131,7 +131,7 @@ def test_a_record_holds_the_overrides_that_make_its_cell(call, results, tiny_cau
 @pytest.mark.parametrize(
     ("override", "kept"),
     [
-        ("data.train=/work/some where/x.csv", "data.train=x.csv"),
+        ("data.train=/data/some where/x.csv", "data.train=x.csv"),
         ("+data.files={all:/no/such/f.fa,test:'/b/c d.fa'}", "+data.files={all:f.fa,test:'c d.fa'}"),
         ("backbone.checkpoint=timm/resnet50", "backbone.checkpoint=timm/resnet50"),
         ("data.folder=~/images", "data.folder=images"),
