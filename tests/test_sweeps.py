@@ -540,15 +540,15 @@ def test_without_slurm_there_is_another_way(words, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_a_shared_process_adds_little_to_a_short_cell(words, tmp_path):
-    seeds = ",".join(map(str, range(5)))
+    seeds = ",".join(map(str, range(12)))
     said = [w for w in words if not w.startswith(("seed=", "method="))]
-    started = time.process_time()
+    started = time.perf_counter()
     assert run.main([*said, f"seed={seeds}", "method=lora"]) == 0
-    spent = time.process_time() - started
+    spent = time.perf_counter() - started
     records = stored(tmp_path).values()
-    assert len(records) == 5
-    assert (spent - sum(r.seconds() for r in records)) / 5 < 2  # of the processor: the machine may be busy
-    print(json.dumps({"overhead": (spent - sum(r.seconds() for r in records)) / 5}))
+    assert len(records) == 12
+    assert (spent - sum(r.seconds() for r in records)) / 12 < 2  # seconds of the clock, as a user waits
+    print(json.dumps({"overhead": (spent - sum(r.seconds() for r in records)) / 12}))
 
 
 def test_a_login_node_finds_what_its_accelerators_recorded(words, tmp_path, monkeypatch):
