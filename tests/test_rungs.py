@@ -15,7 +15,7 @@ from benchmark.records import Measurement, Record, Store
 from benchmark.sweeps import trial_table
 
 SEARCH = cell_of(["task=nmt", "method=lora"]).method.search
-EDGE, MIDDLE = 1, 5  # trials of LoRA: one of the highest rates, and one within the range
+EDGE, MIDDLE = 1, 2  # trials of LoRA: one of the highest rates, and one within its range and list
 EXTRA = BEYOND + EDGE
 WORDS = ["task=nmt", "method=lora", "budget=reference", "phase=tune"]
 
@@ -144,20 +144,40 @@ def test_an_edge_is_gone_beyond_once_and_by_a_quarter_of_the_range():
         assert draw("lora", {"lr": space}, BEYOND + one)["lr"] == pytest.approx(value * factor, rel=1e-3)
         assert edges({"lr": space}, draw("lora", {"lr": space}, BEYOND + one))
         assert moved("lora", {"lr": space}, BEYOND + one) == {}
-    assert draw("lora", SEARCH, EXTRA)["rank"] == draw("lora", SEARCH, EDGE)["rank"]
-    assert moved("lora", {"rank": [4, 8, 16, 32]}, 1) == {}  # a list has nothing beyond its ends
+    assert draw("lora", SEARCH, EXTRA)["rank"] == draw("lora", SEARCH, EDGE)["rank"] == 16  # no end of its list
     with pytest.raises(
         InputError, match=f"trial: {BEYOND + MIDDLE} given, but trial {MIDDLE} does not lie at the edge"
     ):
         cell_of(["task=nmt", "method=lora", f"trial={BEYOND + MIDDLE}"])
 
 
+@pytest.mark.parametrize(
+    ("values", "lowest", "highest"),
+    [
+        ([4, 8, 16, 32], 2, 64),
+        ([1, 5, 20], None, 80),  # of a number of tokens nothing lies below 1
+        ([2, 4, 12], 1, 36),
+        ([0.005, 0.02, 0.08], 0.00125, 0.32),
+        ([64, 256], None, None),  # two values have no middle
+        ([False, True, None], None, None),
+    ],
+)
+def test_a_list_of_numbers_goes_on_by_its_last_ratio(values, lowest, highest):
+    search = {"knob": values}
+    for trial in range(1, 20):
+        value = draw("lora", search, trial)["knob"]
+        wanted = {values[0]: lowest, values[-1]: highest}.get(value)
+        assert moved("lora", search, trial) == ({} if wanted is None else {"knob": pytest.approx(wanted, rel=1e-3)})
+        if wanted is not None:
+            assert edges(search, draw("lora", search, BEYOND + trial))
+
+
 def test_only_a_winner_at_an_edge_has_a_trial_beyond_it():
-    before = [*first((9, 1, 9, 9, 9, 2)), *second({EDGE: 1, MIDDLE: 2, 0: 5})]
+    before = [*first((9, 1, 2, 9, 9, 9)), *second({EDGE: 1, MIDDLE: 2, 0: 5})]
     edge = tuning([*before, *third({EDGE: (1, 1), MIDDLE: (2, 2)})])
     assert edge.trial(3, 0) == EXTRA
     middle = tuning([*before, *third({EDGE: (2, 2), MIDDLE: (1, 1)})])
-    with pytest.raises(VacantPlaceError, match="the best trial does not lie at the edge of its range"):
+    with pytest.raises(VacantPlaceError, match="the best trial does not lie at the edge of a range or list"):
         middle.trial(3, 0)
     with pytest.raises(NoSelectionError, match=f"rung 3 of tuning is not complete: trial {EXTRA} lacks seed 0"):
         edge.standing(3)
@@ -216,7 +236,7 @@ def test_a_place_is_resolved_from_the_records_and_is_the_same_cell_as_by_hand(tm
 
 def test_the_final_run_waits_for_all_rungs(tmp_path):
     given = ["task=nmt", "method=lora", "budget=reference", "trial=selected", f"results={tmp_path}"]
-    stored(tmp_path, [*first((9, 1, 9, 9, 9, 2)), *second({EDGE: 1, MIDDLE: 2, 0: 5})])
+    stored(tmp_path, [*first((9, 1, 2, 9, 9, 9)), *second({EDGE: 1, MIDDLE: 2, 0: 5})])
     stored(tmp_path, third({EDGE: (1, 1)}))
     with pytest.raises(InputError, match=f"rung 2 of tuning is not complete: trial {MIDDLE} lacks seed 0"):
         cell_of(given)

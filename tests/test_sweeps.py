@@ -36,11 +36,16 @@ from benchmark.sweeps.override_cache import OverrideCache, signature
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def words(tiny_causal, tmp_path):
-    """A sweep of four toy cells."""
+@pytest.fixture(scope="module")
+def shape(tiny_causal):
     shape = ["task=text_generation", "data=toy", "backbone=causal_lm", f"backbone.checkpoint={tiny_causal}"]
-    return ["-m", *shape, "budget=smoke", "method=lora,ia3", "seed=0,1", "device=cpu", f"results={tmp_path}"]
+    return [*shape, "budget=smoke"]
+
+
+@pytest.fixture
+def words(shape, tmp_path):
+    """A sweep of four toy cells."""
+    return ["-m", *shape, "method=lora,ia3", "seed=0,1", "device=cpu", f"results={tmp_path}"]
 
 
 def stored(folder):
@@ -311,11 +316,14 @@ def test_status_counts_and_prints_what_is_missing(words, tmp_path, capsys):
     assert status.main(words) == 0
 
 
+EVALUATIONS = "budget.evaluations=5"
+
+
 @pytest.fixture
 def halving(words):
     """The same sweep tuned: of ten steps a rung stops after two, six and all."""
     kept = [word for word in words[1:] if not word.startswith(("method=", "seed="))]
-    return [*kept, "budget.evaluations=5", "method=lora"]
+    return [*kept, EVALUATIONS, "method=lora"]
 
 
 def tuned(folder):
@@ -430,18 +438,19 @@ def test_a_pair_that_cannot_run_is_skipped_in_every_rung(halving, capsys):
     assert ({cell.state for cell in found}, len({cell.record.reason for cell in found})) == ({"skipped"}, 1)
 
 
-@pytest.fixture
-def calm(halving, tmp_path):
-    """The results of two methods tuned by one process, and the command that tunes them elsewhere."""
-    kept = [word for word in halving if not word.startswith(("method=", "results="))]
-    command = [sys.executable, "-m", "benchmark.run", "+sweep=tune", *kept, "method=lora,ia3"]
-    assert subprocess.run([*command, f"results={tmp_path / 'calm'}"], cwd=ROOT, check=False).returncode == 0
-    return numbers(tmp_path / "calm"), [*command, f"results={tmp_path / 'wild'}"]
+@pytest.fixture(scope="module")
+def calm(shape, tmp_path_factory):
+    """The results of two methods tuned by one process, and the command that tunes them."""
+    folder = tmp_path_factory.mktemp("calm")
+    command = [sys.executable, "-m", "benchmark.run", "+sweep=tune", *shape, EVALUATIONS, "device=cpu"]
+    command += ["method=lora,ia3"]
+    assert subprocess.run([*command, f"results={folder}"], cwd=ROOT, check=False).returncode == 0
+    return numbers(folder), command
 
 
 @pytest.mark.slow
 def test_several_workers_and_a_kill_leave_the_records_of_one(calm, tmp_path):
-    expected, command = calm
+    expected, command = calm[0], [*calm[1], f"results={tmp_path / 'wild'}"]
     workers = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
     while len(tuned(tmp_path / "wild").get((6, 0), ())) < 1:
         time.sleep(0.1)
@@ -465,7 +474,7 @@ def test_several_workers_and_a_kill_leave_the_records_of_one(calm, tmp_path):
 )
 def test_a_launchers_workers_halve_as_one_process_does(calm, tmp_path, launcher):
     pytest.importorskip(f"hydra_plugins.hydra_{launcher[0].partition('=')[2].partition('_')[0]}_launcher")
-    expected, command = calm
+    expected, command = calm[0], [*calm[1], f"results={tmp_path / 'wild'}"]
     more = [*launcher, f"hydra.sweep.dir={tmp_path / 'logs'}"]
     assert subprocess.run([*command, *more], cwd=ROOT, check=False).returncode == 0
     assert numbers(tmp_path / "wild") == expected
