@@ -114,7 +114,7 @@ def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str]
         tree["trial"] = chosen["trial"] if chosen else 0
     trial = typed(tree["trial"], int, "trial")
     if trial >= BEYOND and not moved(names["method"], search, trial - BEYOND):
-        raise InputError(f"trial: {trial} given, but trial {trial - BEYOND} does not lie at the edge of a range")
+        raise InputError(f"trial: {trial} given, but trial {trial - BEYOND} does not lie at the edge of a range or list")
     for knob, value in draw(names["method"], search, trial).items():
         set_knob(tree["method"], knob, value)
     if trial and (knobs := sorted(explicit & (tree["method"].get("search") or {}).keys())):

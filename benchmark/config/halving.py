@@ -130,7 +130,7 @@ class Tuning:
             return "nothing is drawn of this method: its default is its only trial"
         if rung == len(rungs()) - 1:
             return (
-                "the best trial does not lie at the edge of its range"
+                "the best trial does not lie at the edge of a range or list"
                 if self.standing(rung - 1)
                 else "no trial is left"
             )

@@ -15,7 +15,7 @@ from benchmark.identity import choices
 from benchmark.records import Record
 
 SELECTED = "selected"  # instead of a number: what the tuning records choose
-REACH = 0.25  # of a range, likewise: so far a trial beyond an edge lies from the one that was best
+REACH = 0.25  # of a range, likewise: so far beyond its edge lies a trial from the one that was best
 BEYOND = 1000  # added to the number of a trial: the one beyond its edge
 DIGITS = 30  # binary ones, of a draw's position in its range
 MARGIN = 0.1  # of a range, on its logarithmic scale: a value this near to its end is at the edge
@@ -25,7 +25,7 @@ def draw(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
     """Draw a value for every knob; each is a function of method, knob and trial, so that a new knob moves no other.
 
     Trial 0 is the method's default: nothing is drawn (Gulrajani and Lopez-Paz 2021, arXiv 2007.01434). Trial BEYOND + k
-    is trial k, with what lies at the edge of its range moved beyond it.
+    is trial k, with what lies at the edge of its range or list moved beyond it.
     """
     if trial >= BEYOND:
         return draw(method, search, trial - BEYOND) | moved(method, search, trial - BEYOND)
@@ -54,12 +54,20 @@ def _value(space: Any, position: float) -> Any:
 
 
 def moved(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
-    """Move what a trial drew at the edge of a range by REACH of it further out; a list has nothing beyond."""
-    values = {}
-    for knob, value in draw(method, search, trial).items() if trial < BEYOND else ():
-        if isinstance(search[knob], Mapping) and (end := _end(search[knob], value)):
-            values[knob] = _value(search[knob], _share(search[knob], value) + REACH * end)
-    return values
+    """Move what a trial drew at an end of a range or of a list of numbers one step further out."""
+    values = draw(method, search, trial) if trial < BEYOND else {}
+    ends = {knob: _end(search[knob], value) for knob, value in values.items()}
+    further = {knob: _beyond(search[knob], values[knob], end) for knob, end in ends.items() if end}
+    return {knob: value for knob, value in further.items() if value != values[knob]}
+
+
+def _beyond(space: Any, value: Any, end: int) -> Any:
+    """Go REACH of a range further, or one more of a list's last ratio: 16, 32 -> 64. Whole numbers stay at least 1."""
+    if isinstance(space, Mapping):
+        return _value(space, _share(space, value) + REACH * end)
+    before = sorted(space)[-2 if end > 0 else 1]
+    further = value * value / before
+    return max(round(further), 1) if isinstance(value, int) else float(f"{further:.4g}")
 
 
 def _share(space: Mapping[str, float], value: float) -> float:
@@ -71,7 +79,7 @@ def _end(space: Any, value: Any) -> int:
     if isinstance(space, Mapping):
         low, high = _share(space, value) < MARGIN, _share(space, value) > 1 - MARGIN
     elif len(space) > 2 and all(isinstance(known, int | float) for known in space):
-        low, high = value == min(space), value == max(space)
+        low, high = value <= min(space), value >= max(space)
     else:  # two values, or names, have no middle
         return 0
     return high - low
