@@ -32,18 +32,12 @@ class Cell:
     notes: Mapping[str, Any] = field(default_factory=dict)  # how its choices came about: recorded, but no choices
 
     def __post_init__(self) -> None:
-        if self.fraction is not None and not 0 < self.fraction <= 1:
-            raise InputError(f"fraction: {self.fraction} given, a share from 0 to 1 wanted, or null for all")
         if self.fraction == 1:
             object.__setattr__(self, "fraction", None)  # one name for the whole
         if self.phase not in PHASES:
             raise InputError(f"phase: {self.phase!r} given, {' or '.join(PHASES)} wanted")
-        if self.size is not None and self.size < 1:
-            raise InputError(f"size: {self.size} given, at least 1 wanted, or null")
         if self.size_of not in SIZES:
             raise InputError(f"size_of: {self.size_of!r} given, {' or '.join(SIZES)} wanted")
-        if self.trial < 0:
-            raise InputError(f"trial: {self.trial} given, 0 (the defaults) or more wanted, or selected")
         if self.until == self.budget.steps:
             object.__setattr__(self, "until", None)  # one name for the whole
         if self.until is not None and self.phase != TUNE:

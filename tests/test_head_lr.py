@@ -186,14 +186,18 @@ def test_a_kind_without_a_rate_is_refused_before_anything_is_loaded(protein, mon
     [
         ({"regres": 0.1}, "backbone.head_lr.regres: no such kind of new head (known: classify, regress, tag, ctc)"),
         ({"causal_lm": 0.1}, "backbone.head_lr.causal_lm: no such kind"),
-        ({"tag": 0.0}, "backbone.head_lr.tag: 0.0 given, a positive number wanted"),
-        ({"tag": math.inf}, "backbone.head_lr.tag: inf given"),
     ],
 )
 def test_a_rate_that_is_none_is_refused(rates, said, protein):
     with pytest.raises(InputError) as error:
         dataclasses.replace(protein("lora").backbone, head_lr=rates)
     assert str(error.value).startswith(said)
+
+
+@pytest.mark.parametrize("rate", ["0", "inf"])
+def test_a_rate_out_of_range_is_refused(rate):
+    with pytest.raises(InputError, match=r"backbone.head_lr.regress: .* given, a number above 0"):
+        cell_of(["task=protein", "method=lora", f"backbone.head_lr.regress={rate}"])
 
 
 @pytest.mark.parametrize("name", BACKBONES)

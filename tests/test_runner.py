@@ -75,7 +75,7 @@ def test_what_is_answered_of_a_split_is_drawn_by_ids_and_is_no_beginning_of_it(t
 
 @pytest.mark.parametrize("fraction", ["0", "1.5", "-0.1"])
 def test_a_share_that_is_none_is_refused(fraction):
-    with pytest.raises(InputError, match=r"fraction: .* given, a share from 0 to 1 wanted, or null for all"):
+    with pytest.raises(InputError, match=r"fraction: .* given, a number above 0 and at most 1 wanted"):
         cell_of(["task=nmt", "method=lora", f"fraction={fraction}"])
 
 
@@ -117,7 +117,7 @@ def test_a_run_that_takes_too_long_has_failed_and_says_where(toy_cell):
     ):
         run_cell(cell)
     assert run_cell(dataclasses.replace(cell, budget=dataclasses.replace(cell.budget, max_seconds=600.0))).examples
-    with pytest.raises(InputError, match=r"budget.max_seconds: -1.0 given, a positive number wanted, or null"):
+    with pytest.raises(InputError, match=r"budget.max_seconds: -1.0 given, a number above 0"):
         toy_cell("causal_lm", "lora", "budget.max_seconds=-1")
 
 

@@ -86,7 +86,7 @@ def test_a_sized_run_is_as_large_as_said(toy_cell, size_of):
     [
         (["method=bitfit", "size=100"], "bitfit has no knob that makes it larger"),
         (["method=pissa", "size=100"], "pissa reads the weights"),
-        (["method=lora", "size=0"], "size: 0 given, at least 1 wanted"),
+        (["method=lora", "size=0"], "size: 0 given, at least 1 and"),
         (["method=lora", "size=10", "size_of=flops"], "size_of: 'flops' given, params or bytes wanted"),
     ],
 )

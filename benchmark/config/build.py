@@ -12,8 +12,11 @@ from hydra.utils import get_class
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from benchmark.config.ranges import check_range
 from benchmark.errors import InputError, near
 from benchmark.identity import CLASS, FACTS
+
+UNCHECKED = ("search", "across_processors")  # a tuner draws from the first, the second is a fact
 
 
 def build(node: Mapping[str, Any], where: str, lenient: bool = False) -> Any:
@@ -47,6 +50,8 @@ def build(node: Mapping[str, Any], where: str, lenient: bool = False) -> Any:
             continue
         nested = isinstance(value, Mapping) and "_target_" in value
         values[key] = build(value, f"{where}.{key}", lenient) if nested else typed(value, hints[key], f"{where}.{key}")
+        if key not in UNCHECKED:
+            check_range(values[key], f"{where}.{key}")
     return target(**values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from benchmark.cell import Cell
 from benchmark.config import registry
 from benchmark.config.build import build, class_path, plain, typed
 from benchmark.config.overrides import key_of, portable
+from benchmark.config.ranges import check_range
 from benchmark.config.registry import CONFIGS, GROUPS
 from benchmark.config.trials import BEYOND, SELECTED, draw, moved, set_knob
 from benchmark.config.tuning import chosen_trial, trial_of_rung
@@ -57,9 +59,19 @@ def check_options(overrides: Sequence[str]) -> None:
             for value in [values] if key == GRID else values.split(","):
                 if value not in known and not value.startswith("glob("):
                     raise InputError(f"{key}={value}: no such {key}{near(value, known)}")
+        elif override.startswith("+") and (root := re.split(r"[./@]", key)[0]) not in (
+            known := (*_root_keys(), *GROUPS, "hydra")
+        ):
+            raise InputError(f"{root}: no such key{near(root, known)}")
     for needed in ("method", "task"):
         if needed not in given and GRID not in given:
             raise InputError(f"{needed}=? is missing (known: {', '.join(registry.names(needed))})")
+
+
+@functools.cache
+def _root_keys() -> tuple[str, ...]:
+    """List what stands at the root of a configuration, beside its groups."""
+    return tuple(str(key) for key in OmegaConf.load(CONFIGS / "config.yaml") if key not in ("defaults", "hydra"))
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -114,7 +126,9 @@ def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str]
         tree["trial"] = chosen["trial"] if chosen else 0
     trial = typed(tree["trial"], int, "trial")
     if trial >= BEYOND and not moved(names["method"], search, trial - BEYOND):
-        raise InputError(f"trial: {trial} given, but trial {trial - BEYOND} does not lie at the edge of a range or list")
+        raise InputError(
+            f"trial: {trial} given, but trial {trial - BEYOND} does not lie at the edge of a range or list"
+        )
     for knob, value in draw(names["method"], search, trial).items():
         set_knob(tree["method"], knob, value)
     if trial and (knobs := sorted(explicit & (tree["method"].get("search") or {}).keys())):
@@ -198,9 +212,11 @@ def whole(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return compose("config", [*overrides, *searched()], return_hydra_config=True)
+            config = compose("config", [*overrides, *searched()], return_hydra_config=True)
     except HydraException as error:
         raise InputError(explain(error, overrides)) from error
+    check_range({key: config[key] for key in _root_keys() if not OmegaConf.is_missing(config, key)}, "")
+    return config
 
 
 def searched() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ from benchmark.sweeps.override_cache import Entry, OverrideCache, files_in, sign
 # The slowest first. A rung needs all records of the one below. Seeds come next, so that an unfinished sweep has all
 # methods of the first seed; then tasks, so that neighbours share data and network.
 OUTER = ("rung", "seed", "seed_sample", "fraction", "task", "data", "backbone", "budget")
+MOST_CELLS = 100_000  # of one command: a longer list would fill the memory before the first cell runs
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def expand(arguments: Sequence[str]) -> Sweep:
     if "rung" in axes and {"seed", "trial"} & axes.keys():
         raise InputError("seed, trial: the rungs of tuning have theirs (configs/tuning.yaml); or leave out rung=")
     ordered = sorted(axes, key=lambda key: OUTER.index(key) if key in OUTER else len(OUTER))
+    if (many := math.prod(len(values) for values in axes.values())) > MOST_CELLS:
+        raise InputError(f"{many:,} cells or more are named, at most {MOST_CELLS:,} are run by one command: split them")
     product = itertools.product(*(axes[key] for key in ordered))
     return Sweep(tuple(cell for overrides in product for cell in lay_out(overrides)), tuple(options))
 
@@ -109,7 +113,8 @@ def _values(overrides: Sequence[str]) -> dict[str, list[str]]:
                 if override.is_sweep_override() and not override.is_discrete_sweep():
                     raise InputError(f"{override.input_line}: an interval has no end of values; give a list")
                 if override.is_sweep_override():
-                    axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+                    values = itertools.islice(override.sweep_string_iterator(), MOST_CELLS + 1)
+                    axes[key] = [f"{key}={value}" for value in values]
                 else:
                     axes[key] = [str(override.input_line)]
     except HydraException as error:

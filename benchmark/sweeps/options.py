@@ -31,8 +31,6 @@ class RunOptions:
             raise InputError(f"device: {self.device!r} given, auto, cpu or cuda wanted")
         if self.retry not in (None, "failed"):
             raise InputError(f"retry: {self.retry!r} given, failed wanted, or null")
-        if self.attempts < 1:
-            raise InputError(f"attempts: {self.attempts} given, at least 1 wanted")
         for key in ("results", "save"):
             check_folder(key, getattr(self, key))
 

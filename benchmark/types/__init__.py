@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,16 +141,6 @@ class Budget:
     shard: bool | None  # the frozen blocks lie in pieces over the processes of the run; null: each has them all
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "micro_batches", "evaluations", "eval_batch_size", "max_valid"):
-            if getattr(self, name) < 1:
-                raise InputError(f"budget.{name}: {getattr(self, name)} given, at least 1 wanted")
-        if self.max_test is not None and self.max_test < 1:
-            raise InputError(f"budget.max_test: {self.max_test} given, at least 1 wanted, or null for all")
-        if self.max_seconds is not None and self.max_seconds <= 0:
-            raise InputError(f"budget.max_seconds: {self.max_seconds} given, a positive number wanted, or null")
-        for name in ("warmup", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"budget.{name}: {getattr(self, name)} given, a fraction from 0 to 1 wanted")
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"budget.precision: {self.precision!r} given, fp32 or bf16 wanted")
 
@@ -172,12 +161,10 @@ class Backbone(ABC):
     reads: ClassVar[Input] = Input.TEXT
 
     def __post_init__(self) -> None:
-        for kind, lr in (self.head_lr or {}).items():
+        for kind in self.head_lr or {}:
             if kind not in [known for known in Kind if known.new_head]:
                 known = ", ".join(known for known in Kind if known.new_head)
                 raise InputError(f"backbone.head_lr.{kind}: no such kind of new head (known: {known})")
-            if not 0 < lr < math.inf:
-                raise InputError(f"backbone.head_lr.{kind}: {lr} given, a positive number wanted")
 
     @property
     @abstractmethod
