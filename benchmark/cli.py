@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
+from benchmark.command import end
 from benchmark.errors import near
 
 VERBS = {
@@ -20,12 +21,17 @@ VERBS = {
 HELP = ("-h", "--help")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def entry() -> int:
+    """Run the command of the installed script."""
+    return end(main, sys.argv[1:])
+
+
+def main(arguments: list[str]) -> int:
     """Pass the arguments behind a verb to its module, which is imported only now.
 
     Returns the module's exit status, 2 for an unknown verb.
     """
-    verb, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    verb, *rest = arguments or ["--help"]
     if verb in HELP:
         print(usage())
         return 0
@@ -55,4 +61,4 @@ def usage() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

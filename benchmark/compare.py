@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmark.command import end
 from benchmark.errors import InputError, near
 from benchmark.records import MARK, UNTRAINED
 from benchmark.report import frame
@@ -230,4 +231,4 @@ def ratios(paired: Pair, costs: Costs) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(end(main, sys.argv[1:]))

@@ -18,6 +18,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from benchmark.command import end
 from benchmark.errors import InputError, MalformedError, near
 from benchmark.records import YOURS, PackedStore, Record, Store, published
 from benchmark.records.folders import PUBLISHED, RUNS
@@ -232,4 +233,4 @@ def same(path: Path, fresh: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(end(main, sys.argv[1:]))

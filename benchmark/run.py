@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from benchmark.command import end
 from benchmark.config.build import typed
 from benchmark.config.compose import assemble, composed, whole
 from benchmark.config.usage import usage
@@ -130,4 +131,4 @@ def check_launcher(target: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(end(main, sys.argv[1:]))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from benchmark.command import end
 from benchmark.config.halving import rung_of
 from benchmark.errors import InputError
 from benchmark.records import Record
@@ -171,4 +172,4 @@ def live(grid: Sweep) -> list[State]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(end(main, sys.argv[1:]))

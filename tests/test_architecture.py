@@ -25,9 +25,11 @@ CARD = ["What", "Where from", "Licence", "Splits", "What is measured", "Known li
 
 TYPES = {"benchmark.errors", "benchmark.types", "benchmark.cell"}
 RECORDED = {"benchmark.errors", "benchmark.identity", "benchmark.records"}
+COMMAND = {"benchmark.command"}  # how every command ends
 # Module or room -> all of ours that it may import beside itself; the most exact line counts.
 MAY = {
     "benchmark.errors": set(),
+    "benchmark.command": {"benchmark.errors"},
     "benchmark.identity": set(),
     "benchmark.records": {"benchmark.errors", "benchmark.identity"},
     "benchmark.types": TYPES,  # of the cell the type alone
@@ -56,23 +58,24 @@ MAY = {
     },
     "benchmark.sweeps": {*TYPES, *RECORDED, "benchmark.config", "benchmark.engine", "benchmark.saved"},
     "benchmark.sweeps.screen": RECORDED,
-    "benchmark.status": {*TYPES, *RECORDED, "benchmark.config", "benchmark.sweeps"},
-    "benchmark.audit": {*TYPES, "benchmark.config", "benchmark.engine.data"},
+    "benchmark.status": {*COMMAND, *TYPES, *RECORDED, "benchmark.config", "benchmark.sweeps"},
+    "benchmark.audit": {*COMMAND, *TYPES, "benchmark.config", "benchmark.engine.data"},
     # what it probes is every network's own class
     "benchmark.capabilities": {
+        *COMMAND,
         *TYPES,
         "benchmark.backbones",
         "benchmark.config",
         "benchmark.engine.progress",
         "benchmark.engine.train",
     },
-    "benchmark.report": {*RECORDED, "benchmark.config.registry", "benchmark.config.trials"},
+    "benchmark.report": {*COMMAND, *RECORDED, "benchmark.config.registry", "benchmark.config.trials"},
     "benchmark.report.facts": {"benchmark.errors", "benchmark.config.registry"},
-    "benchmark.compare": {*RECORDED, "benchmark.report"},
-    "benchmark.publish": {*RECORDED, "benchmark.report"},
-    "benchmark.advise": {*TYPES, *RECORDED, "benchmark.config", "benchmark.report"},
-    "benchmark.cli": {"benchmark.errors"},  # the verbs' modules are imported by name
-    "benchmark.importer": {"benchmark.errors", "benchmark.report.facts", "benchmark.report.published.quoted"},
+    "benchmark.compare": {*COMMAND, *RECORDED, "benchmark.report"},
+    "benchmark.publish": {*COMMAND, *RECORDED, "benchmark.report"},
+    "benchmark.advise": {*COMMAND, *TYPES, *RECORDED, "benchmark.config", "benchmark.report"},
+    "benchmark.cli": {*COMMAND, "benchmark.errors"},  # the verbs' modules are imported by name
+    "benchmark.importer": {*COMMAND, "benchmark.errors", "benchmark.report.facts", "benchmark.report.published.quoted"},
     "tasks": {*TYPES, "benchmark.backbones.hub"},
 }
 CONCRETE = ("benchmark.methods", "benchmark.backbones", "tasks")

@@ -24,7 +24,7 @@ def test_alone_and_with_help_it_lists_every_verb(capsys):
 
 def test_the_project_installs_the_command():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {"crosspeft": "benchmark.cli:main"}
+    assert project["scripts"] == {"crosspeft": "benchmark.cli:entry"}
 
 
 def test_an_unknown_verb_is_refused_with_those_that_are_near(capsys):

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.advise import sentences
+from benchmark.command import end
 from benchmark.config import registry
 from benchmark.errors import InputError, near
 from benchmark.report import frame, runnable
@@ -202,4 +203,4 @@ def clean(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(end(main, sys.argv[1:]))

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.audit.findings import Audit, audit
+from benchmark.command import end
 from benchmark.config import registry
 from benchmark.config.build import typed
 from benchmark.config.compose import SWEEP, task_of
@@ -131,4 +132,4 @@ def inserted(card: str, text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(end(main, sys.argv[1:]))

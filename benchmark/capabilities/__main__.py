@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmark.capabilities.networks import NETWORKS
 from benchmark.capabilities.page import page
 from benchmark.capabilities.probe import Capability, method_of, probe
+from benchmark.command import end
 from benchmark.config import registry
 from benchmark.config.registry import ROOT
 from benchmark.engine.progress import watching
@@ -93,4 +94,4 @@ def write(path: Path, rows: Sequence[Capability]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(end(main, sys.argv[1:]))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmark.command import end
 from benchmark.errors import MalformedError
 from benchmark.importer import hf_comparison
 from benchmark.report.published import quoted
@@ -68,4 +69,4 @@ def _written(path: Path, content: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(end(main, sys.argv[1:]))

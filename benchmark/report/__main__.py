@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+from benchmark.command import end
 from benchmark.config import registry
 from benchmark.errors import InputError
 from benchmark.records.folders import PUBLISHED, RUNS
@@ -123,4 +124,4 @@ def over_tasks(made: Material, budget: str) -> list[Table]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(end(main, sys.argv[1:]))
