@@ -80,7 +80,8 @@ def main(arguments: list[str]) -> int:
 def states(grid: Sweep) -> list[State]:
     """Look up every cell of a sweep; what was never composed is composed now."""
     results = Path(grid.option("results", "results"))
-    cache, records = OverrideCache(results), Records(results, grid.device())
+    cache = OverrideCache(results, stores=(results / "runs").is_dir())  # a look creates no folder
+    records = Records(results, grid.device())
     return [state(overrides, results, cache, records) for overrides in grid.cells]
 
 

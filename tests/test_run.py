@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -374,10 +376,17 @@ def test_a_sweep_flag_may_stand_anywhere(call, results):
     assert [r["seed"] for r in records(results)] == [0, 1]
 
 
-def test_a_diverged_run_is_recorded_with_its_step_and_a_sweep_goes_on(call, results):
+def test_a_diverged_run_is_recorded_with_its_step_and_a_sweep_goes_on(call, results, monkeypatch):
     call()
     before = contents(results)
-    outcome = call("-m", "method.lr=1e30,1e-3")
+    learn, steps = train.learn, itertools.count(1)
+
+    def diverging(run, *arguments):
+        loss = learn(run, *arguments)
+        return math.nan if run.cell.method.lr == 0.5 and next(steps) == 2 else loss
+
+    monkeypatch.setattr(train, "learn", diverging)
+    outcome = call("-m", "method.lr=0.5,1e-3")
     assert outcome.status == 1
     assert outcome.err.count("\n") == 1
     _, failed, done = records(results)

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmark.cell import Cell
 from benchmark.config import registry
 from benchmark.config.build import build, class_path, plain, typed
-from benchmark.config.overrides import key_of, portable
+from benchmark.config.overrides import key_of, portable, quoted
 from benchmark.config.ranges import check_range
 from benchmark.config.registry import CONFIGS, GROUPS
 from benchmark.config.trials import BEYOND, SELECTED, draw, moved, set_knob
@@ -84,7 +84,10 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"{key}: no such key{near(wrong, siblings)}{extra}"
     if found := re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text):
         return f"hydra/launcher={found[1]}: not installed here: pip install -e '.[cluster]', or no such launcher"
-    return " ".join(text.split())
+    hint = "; a value with other signs than letters, digits and . _ - / stands in quotes twice: key='\"a,b\"'"
+    return " ".join(text.split()) + hint * any(
+        sign in text for sign in ("mismatched", "Lexer", "Ambiguous", "no viable")
+    )
 
 
 def _stranger(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
@@ -212,7 +215,7 @@ def whole(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = compose("config", [*overrides, *searched()], return_hydra_config=True)
+            config = compose("config", [*map(quoted, overrides), *searched()], return_hydra_config=True)
     except HydraException as error:
         raise InputError(explain(error, overrides)) from error
     check_range({key: config[key] for key in _root_keys() if not OmegaConf.is_missing(config, key)}, "")

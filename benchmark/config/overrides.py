@@ -14,6 +14,39 @@ RUN_OPTIONS = (  # no choices
 )
 
 
+FOLDERS = ("results", "save", PLUGINS)  # run options that are one path
+PLAIN = re.compile(r"[\w/.+%*@?|: -]*", re.ASCII)  # what Hydra's grammar takes without quotes
+
+
+def quoted(override: str) -> str:
+    """Quote a value that is a path, so that no grammar reads its commas, brackets or blanks as its own signs.
+
+    A path is what results=, save= and plugins= are given, and any value that as a whole names a file or folder.
+    """
+    key, equals, value = override.partition("=")
+    if override.startswith("-") or unquoted(value) != value or (PLAIN.fullmatch(value) and value == value.strip()):
+        return override
+    if key_of(override) not in FOLDERS and not _exists(value):
+        return override
+    text = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
+    text = text.replace("${", "\\${")
+    return f"{key}{equals}'{text}'"
+
+
+def unquoted(value: str) -> str:
+    """Give the text that a quoted value stands for; any other value as it is."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return re.sub(r"\\(['\"\\]|\$(?={))", r"\1", value[1:-1])
+    return value
+
+
+def _exists(value: str) -> bool:
+    try:
+        return Path(value).expanduser().exists()
+    except (OSError, ValueError):  # too long, or with a null character
+        return False
+
+
 def key_of(override: str) -> str:
     """Give the key that an override sets."""
     return override.lstrip("+~").partition("=")[0]

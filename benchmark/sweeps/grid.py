@@ -28,7 +28,7 @@ from benchmark.config.compose import (
     resolved,
 )
 from benchmark.config.halving import below, lay_out
-from benchmark.config.overrides import RUN_OPTIONS, key_of
+from benchmark.config.overrides import RUN_OPTIONS, key_of, quoted, unquoted
 from benchmark.config.registry import CONFIGS
 from benchmark.config.trials import SELECTED
 from benchmark.engine.device import device_of
@@ -53,7 +53,7 @@ class Sweep:
     def option(self, key: str, default: str) -> str:
         """Give the value of a run option; of several the last."""
         values = [override.partition("=")[2] for override in self.options if override.partition("=")[0] == key]
-        return values[-1] if values else default
+        return unquoted(values[-1]) if values else default
 
     def device(self) -> str | None:
         """Name the device type that its records are of; None, any: other machines than this one choose."""
@@ -71,7 +71,7 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 def expand(arguments: Sequence[str]) -> Sweep:
     """Lay out the cells of a command: a named grid, and the user's overrides, which win. Raises InputError."""
     registry.use(arguments)
-    overrides = [override for override in arguments if override not in SWEEP]
+    overrides = [quoted(override) for override in arguments if override not in SWEEP]
     grids = [override.partition("=")[2] for override in overrides if key_of(override) == GRID]
     options = [o for o in overrides if key_of(o) in RUN_OPTIONS or key_of(o).startswith("hydra")]
     choices = [o for o in overrides if o not in options and key_of(o) != GRID]

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ class Entry:
 class OverrideCache:
     """A file of lines that any number of workers add to; a line that is cut short is not read."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stores: bool = True) -> None:
+        self.stores = stores
         self.path = folder / "runs" / ".cells" / f"{stamp(registry.plugins())}.jsonl"
         self._known: dict[str, Entry] | None = None
 
@@ -51,10 +53,12 @@ class OverrideCache:
 
     def add(self, overrides: Sequence[str], entry: Entry) -> None:
         """Store what overrides compose to."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps([key(overrides), asdict(entry)], ensure_ascii=False) + "\n"
-        with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(line)
+        with suppress(OSError):  # where nothing can be written, it is composed again
+            if self.stores:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write(line)
         if self._known is not None:
             self._known[key(overrides)] = entry
 
