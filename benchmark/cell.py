@@ -32,6 +32,7 @@ class Cell:
     notes: Mapping[str, Any] = field(default_factory=dict)  # how its choices came about: recorded, but no choices
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "task", self.task.fitted(lambda: self.backbone))
         if self.fraction == 1:
             object.__setattr__(self, "fraction", None)  # one name for the whole
         if self.phase not in PHASES:

@@ -8,15 +8,16 @@ import json
 import math
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 # Descriptions, facts, ranges for a tuner, the knob of a solver, what was measured of a task: none changes what a cell
 # computes.
-FACTS = frozenset({"category", "paper", "formula", "architecture"})
+FACTS = frozenset({"category", "paper", "formula", "architecture", "natural_size"})
 NO_CHOICE = frozenset({"description", "search", "sized_by", "across_processors", "facts", *FACTS})
 CLASS = "_target_"
+CONTENTS = "contents"  # of the files of data that no setting names: images of a table, clips of a folder
 NAMED = ("task", "method", "backbone", "budget")  # nodes of a configuration that the registry has under a name
 RECORDED = Path(__file__).with_name("recorded_classes.json")
 
@@ -80,6 +81,36 @@ def fingerprinted(config: Any, paths: Collection[str] = (), key: str = "") -> An
     if isinstance(config, str | os.PathLike):
         return _fingerprinted_path(config, key in paths)
     return config
+
+
+def contents(files: Mapping[str, Path], config: Any, paths: Collection[str] = ()) -> str | None:
+    """Hash the files, by name and content, that fingerprinted() does not hash; None where it hashes all of them."""
+    hashed = [*_paths(config, paths)]
+    more = [(name, file) for name, file in sorted(files.items()) if not any(_hashed(file, path) for path in hashed)]
+    lines = [f"{name}\0{content_hash(Path(os.path.abspath(file)))}\n" for name, file in more if file.is_file()]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest() if lines else None
+
+
+def _hashed(file: Path, path: Path) -> bool:
+    """Whether a file is one that content_hash(path) reads: no hidden one, and in no folder that is a link."""
+    file = Path(os.path.abspath(file))
+    if file == path:
+        return True
+    inside = file.relative_to(path).parts if path in file.parents else (".",)
+    links = [parent for parent in file.parents if path in parent.parents and parent.is_symlink()]
+    return not links and not any(part.startswith(".") for part in inside)
+
+
+def _paths(config: Any, paths: Collection[str], key: str = "") -> Iterator[Path]:
+    """Find the files and folders that fingerprinted() hashes."""
+    if isinstance(config, dict):
+        for name, value in config.items():
+            yield from _paths(value, paths, name)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from _paths(value, paths, key)
+    elif isinstance(config, str | os.PathLike) and isinstance(_fingerprinted_path(config, key in paths), dict):
+        yield Path(os.path.abspath(os.path.expanduser(config)))
 
 
 def _fingerprinted_path(value: str | os.PathLike[str], certain: bool) -> str | dict[str, str]:

@@ -61,6 +61,7 @@ def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str 
     config["backbone"]["checkpoint"] = _backbone_folder(record.config["backbone"]["checkpoint"], checkpoint)
     parts = {noun: _built(noun, config[noun]) for noun in ("task", "method", "backbone", "budget")}
     cell = Cell(**parts, seed=config["seed"])
+    cell.task.recall(record.data.get("reading", {}))
     known = record.data.get("head", {})
     head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in known.items()})
     model, processor = cell.backbone.load(cell.budget, head)

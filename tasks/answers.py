@@ -15,6 +15,7 @@ import numpy as np
 from benchmark.errors import InputError
 from benchmark.types import IGNORED, Example, Head, Kind, Prediction
 from tasks.scores import by_class, by_edits, by_probability, by_value, log_loss, unlikelihood
+from tasks.tables import label
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,9 @@ class Classification:
 
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
         return Head(kind, labels=in_order({str(e.targets[0]) for e in train}), pair=self.pair)
+
+    def settled(self, target: Any) -> str:
+        return label(target)
 
     def stratum(self, example: Example) -> str:
         return str(example.targets[0])
@@ -175,6 +179,11 @@ class Transcription:
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CTC,)
     proper: ClassVar[str | None] = "nats_per_character"
     pair: ClassVar[bool] = False
+
+    def settled(self, target: Any) -> str:
+        if isinstance(target, list | tuple | dict):
+            raise ValueError(f"{target!r:.40} stands where one transcript is wanted")  # noqa: TRY004 - broken content
+        return "" if target is None else str(target)
 
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
         return Head(kind, labels=tuple(sorted({c for e in train for c in e.targets[0]})))

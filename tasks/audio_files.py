@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Splits
-from tasks.common import Data, unit_hash
+from tasks.common import Data
+from tasks.hub_data import HubData
 from tasks.sound import recording
-from tasks.tables import SPLITS, HubData, check, rows, text
+from tasks.splits import SHARES, SPLITS, check_apart, dealt
+from tasks.tables import cell, check, rows, text
 
 WANTED = ("file", "target")
 COLUMNS = (*WANTED, "speaker", "split")
 HUB_COLUMNS = (*WANTED, "speaker")
-VALID, TEST = 0.1, 0.2  # of what the hash divides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,7 @@ class AudioFolder(Data):
         check(self.columns, "data.columns", WANTED, COLUMNS)
         shifts = [name for name in self.splits_of if name.startswith("test/")]
         check(self.splits_of, "data.splits_of", [], [*SPLITS, *shifts])
+        check_apart(self.splits_of, self.reading)
         if self.columns.get("split"):
             check(self.splits_of, "data.splits_of", ["train", "test"], [*SPLITS, *shifts])
 
@@ -43,41 +46,46 @@ class AudioFolder(Data):
             raise InputError(f"no folder {str(folder)!r} (data.folder)")
         table = rows(str(folder / self.metadata))
         splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *self.splits_of)}
-        for number, (row, split) in enumerate(zip(table, self._dealt(table), strict=True), 1):
+        for number, (row, split) in enumerate(zip(table, self._named(table), strict=True), 1):
             example = self._example(folder, number, row)
-            if split is None:
+            if split is None and self.columns.get("split"):
                 word = self._text(row, "split")
                 example = example._replace(source=Bad(f"{self.metadata}, row {number}: no split is called {word!r}"))
             splits[split or "train"].append(example)
-        return splits
+        free = {} if self.columns.get("split") else {n: s for n, s in SHARES.items() if n not in self.splits_of}
+        splits = dealt(splits, free, self.reading, lambda e: e.group or _file(e))
+        if splits["valid"]:
+            return splits
+        return dealt(splits, {"valid": SHARES["valid"]}, self.reading, _file)  # of the training speakers
+
+    def local(self) -> dict[str, Path]:
+        folder = Path(self.folder).expanduser()
+        with suppress(InputError):  # told when the data is read
+            names = {str(row.get(self.columns["file"])) for row in rows(str(folder / self.metadata))}
+            return {name: folder / name for name in sorted({self.metadata, *names}) if (folder / name).is_file()}
+        return {}
 
     def _example(self, folder: Path, number: int, row: Mapping[str, Any]) -> Example:
-        name, target = (self._text(row, role) for role in WANTED)
+        name, target = self._text(row, "file"), cell(row, self.columns["target"], self.metadata)
         where = f"{self.metadata}, row {number}: {name}"
-        source = recording(folder / name, where) if target else Bad(f"{where} has no {self.columns['target']}")
-        speaker = self._text(row, "speaker") if self.columns.get("speaker") else None
-        return Example(f"{self.metadata}, row {number}: {name}", source, (target,), speaker)
+        known = target is not None
+        source = recording(folder / name, where) if known else Bad(f"{where} has no {self.columns['target']}")
+        # a clip without a speaker is a group by itself
+        speaker = self._text(row, "speaker") or name if self.columns.get("speaker") else None
+        return Example(where, source, (target,), speaker)
 
     def _text(self, row: Mapping[str, Any], role: str) -> str:
         return text(row, self.columns[role], self.metadata)
 
-    def _dealt(self, table: Sequence[Mapping[str, Any]]) -> list[str | None]:
-        """Say each row's split: by the split column, or by speaker (or file), named or drawn by the hash."""
+    def _named(self, table: Sequence[Mapping[str, Any]]) -> list[str | None]:
+        """Say the split of each row for which one is named, by its split column, its speaker, or its file."""
         column = "split" if self.columns.get("split") else "speaker" if self.columns.get("speaker") else "file"
         units = [self._text(row, column) for row in table]
         named = {str(word): split for split, words in self.splits_of.items() for word in words}
         if unknown := sorted(set(named) - set(units)):
             held = ", ".join(sorted(set(units))[:8])
             raise InputError(f"data.splits_of: no {column} {unknown[0]!r} in {self.metadata} (it holds {held})")
-        if column == "split":
-            splits = [named.get(unit) for unit in units]
-        else:
-            free = {split for split in ("test", "valid") if split not in self.splits_of}
-            splits = [named.get(unit) or _drawn(unit, free) for unit in units]
-        if "valid" in splits:
-            return splits
-        files = [self._text(row, "file") for row in table]  # of the training speakers: better than the test's
-        return [_drawn(f, {"valid"}) if s == "train" else s for f, s in zip(files, splits, strict=True)]
+        return [named.get(unit) for unit in units]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,13 +105,14 @@ class AudioHub(HubData):
         for where, row in self.encoded(part, datasets.Audio(decode=False)):
             label, found = row["target"], row["file"] or {}
             place = io.BytesIO(found["bytes"]) if found.get("bytes") else Path(found.get("path") or "")
-            source = recording(place, where) if found and label else Bad(f"{where}: no recording or no label")
+            source = (
+                recording(place, where)
+                if found and label not in (None, "")
+                else Bad(f"{where}: no recording or no label")
+            )
             speaker = row.get("speaker")
             yield Example(where, source, (label,), None if speaker is None else str(speaker))
 
 
-def _drawn(unit: str, free: Collection[str]) -> str:
-    """Draw a split by the hash of a speaker or a file, among those that nothing was named for."""
-    place = unit_hash(f"split {unit}")
-    split = "test" if place < TEST else "valid" if place < TEST + VALID else "train"
-    return split if split in free else "train"
+def _file(example: Example) -> str:
+    return example.id.partition(": ")[2]

@@ -6,9 +6,26 @@ import hashlib
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from benchmark.types import Example, Splits
+
+
+@dataclass
+class Reading:
+    """How data was read: what was left out, cut, merged, scaled or drawn."""
+
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> what -> how many
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def count(self, split: str, name: str, number: int = 1) -> None:
+        """Add to a count; nothing is no entry."""
+        if number:
+            counts = self.counts.setdefault(split, {})
+            counts[name] = counts.get(name, 0) + number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +41,15 @@ class Data(ABC):
     def unpinned(self) -> list[str]:
         """Name what may change under the same configuration: an id of the hub without a commit."""
         return []
+
+    def local(self) -> dict[str, Path]:
+        """List the user's files that splits() reads, by names that do not depend on where they lie."""
+        return {}
+
+    @cached_property
+    def reading(self) -> Reading:
+        """How splits() has read the data."""
+        return Reading()
 
 
 @dataclass(frozen=True, kw_only=True)

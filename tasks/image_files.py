@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,13 +14,19 @@ import numpy as np
 
 from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Splits
-from tasks.common import Data, unit_hash
+from tasks.common import Data
+from tasks.hub_data import HubData
 from tasks.pictures import Picture
-from tasks.tables import SPLITS, HubData, check, rows, text
+from tasks.splits import SPLITS, check_apart, check_shares, completed
+from tasks.tables import cell, check, rows, table_files, text
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"),
+    *(".pgm", ".ppm", ".pnm", ".pbm"),
+)
 WANTED = ("image", "label")
 NPZ = {"train": "train", "valid": "val", "test": "test"}  # MedMNIST's own names
+FOLDERS = {"valid": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}  # looked for if not there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +38,72 @@ class ImageFolder(Data):
     shares: dict[str, float]  # split without a folder -> its share of train, drawn by the hash of the file's name
 
     def __post_init__(self) -> None:
-        check_splits(self.splits_of, self.shares)
+        check_shares(self._folders(), self.shares)
 
     def splits(self) -> Splits:
-        """List every image; a file that is no image is left out, a split without a class refused."""
-        root = Path(self.folder).expanduser()
-        splits = {name: list(self._examples(name, root / place)) for name, place in self.splits_of.items()}
-        return shared(splits, self.shares)
+        """List every image; what is not read is counted, a class without a readable image refused."""
+        folders = self._folders()
+        check_apart({name: str(folder) for name, folder in folders.items()}, self.reading)
+        splits = {name: list(self._examples(name, folder)) for name, folder in folders.items()}
+        return completed(splits, self.shares, self.reading)
+
+    def local(self) -> dict[str, Path]:
+        return {
+            f"{name}/{file.relative_to(folder).as_posix()}": file
+            for name, folder in self._folders().items()
+            for place in classes_in(folder)
+            for file in inside(place)
+            if file.suffix.lower() in SUFFIXES
+        }
+
+    def _folders(self) -> dict[str, Path]:
+        """Find the folder of each split; valid and test may have another usual name, or none."""
+        root, found = Path(self.folder).expanduser(), {}
+        for name, word in self.splits_of.items():
+            usual = FOLDERS.get(name, ())
+            words = [word, *(usual if word in usual else ())]
+            there = list(dict.fromkeys(root / w for w in words if (root / w).is_dir()))
+            if there or word not in usual:
+                found[name] = there[0] if there else root / word
+        return found
 
     def _examples(self, split: str, folder: Path) -> Iterator[Example]:
-        classes = sorted(f for f in folder.iterdir() if f.is_dir()) if folder.is_dir() else []
+        classes = classes_in(folder)
         if not classes:
             raise InputError(f"{str(folder)!r}: no folder with a folder per class (data.folder, data.splits_of)")
+        loose = [f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".")]
+        self.reading.count(split, "files_beside_the_class_folders_not_read", len(loose))
         for place in classes:
-            for file in sorted(f for f in place.rglob("*") if f.suffix.lower() in SUFFIXES):
+            files = inside(place)
+            images = [f for f in files if f.suffix.lower() in SUFFIXES]
+            strange = Counter(f.suffix.lower() or "no suffix" for f in files if f not in set(images))
+            for suffix, number in strange.items():
+                self.reading.count(split, f"files_not_read ({suffix})", number)
+            if files and not images:
+                raise InputError(
+                    f"{str(place)!r}: none of its {len(files)} files can be read ({', '.join(strange)}), so that the "
+                    f"class {place.name!r} would be lost; {', '.join(SUFFIXES)} can be"
+                )
+            for file in images:
                 name = file.relative_to(folder).as_posix()
                 yield Example(f"{split}/{name}", Picture(f"image {folder.name}/{name}", file), (place.name,))
 
 
+def classes_in(folder: Path) -> list[Path]:
+    """List the folders of classes; hidden ones belong to other programs."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    return sorted(f for f in there if f.is_dir() and not f.name.startswith((".", "__MACOSX")))
+
+
+def inside(folder: Path) -> list[Path]:
+    """List the files of a folder and of those in it, without hidden ones."""
+    found = (f for f in folder.rglob("*") if not any(p.startswith(".") for p in f.relative_to(folder).parts))
+    return sorted(f for f in found if f.is_file())
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageTable(Data):
-    """Tables (CSV, TSV, JSON lines, parquet) of image files and labels: one of all splits, or one per split."""
+    """Tables (CSV, TSV, JSON, parquet) of image files and labels: one of all splits, or one per split."""
 
     train: str
     valid: str | None  # null: that split's rows stand in train's table, or its share is drawn from them
@@ -63,37 +116,56 @@ class ImageTable(Data):
 
     def __post_init__(self) -> None:
         check(self.columns, "data.columns", WANTED, (*WANTED, "split", "group"))
-        given = {name: str(getattr(self, name)) for name in SPLITS if getattr(self, name)}
-        check_splits({**(self.words if self.columns.get("split") else {}), **given}, self.shares)
+        check_shares({**(self.words if self.columns.get("split") else {}), **self._tables()}, self.shares)
+        check_apart(self.words, self.reading)
 
     def splits(self) -> Splits:
         """Read every table; an image that cannot be read becomes Bad when it is decoded."""
-        files = {name: file for name in SPLITS if (file := getattr(self, name))}
-        files |= {f"test/{name}": file for name, file in self.shifts.items()}
-        splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *files)}
+        check_apart(self._tables(), self.reading)
+        splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *self._tables())}
         places = {word: name for name, words in self.words.items() for word in words}
-        for name, file in files.items():
+        for name, file, number, row in self._rows():
+            word = text(row, self.columns["split"], file, number) if self._split(name) else None
+            split = name if word is None else places.get(word, "train")
+            example = self._example(split, file, number, row)
+            if word is not None and word not in places:
+                where = f"{Path(file).name}, row {number}"
+                example = example._replace(source=Bad(f"{where}: no split is called {word!r} (data.words)"))
+            splits.setdefault(split, []).append(example)
+        there = {name: part for name, part in splits.items() if part or name in self._tables()}
+        return completed(there, self.shares, self.reading)
+
+    def local(self) -> dict[str, Path]:
+        with suppress(InputError):  # told when the data is read
+            tables = {name: path for name, file in self._tables().items() for path in table_files(file)}
+            images = {str(row.get(self.columns["image"])): file for _, file, _, row in self._rows()}
+            found = {name: self._place(file, name) for name, file in images.items()}
+            return tables | {name: path for name, path in found.items() if path.is_file()}
+        return {}
+
+    def _tables(self) -> dict[str, str]:
+        given = {name: str(getattr(self, name)) for name in SPLITS if getattr(self, name)}
+        return given | {f"test/{name}": file for name, file in self.shifts.items()}
+
+    def _rows(self) -> Iterator[tuple[str, str, int, Mapping[str, Any]]]:
+        for name, file in self._tables().items():
             for number, row in enumerate(rows(file), 1):
-                word = text(row, self.columns["split"], file) if self._split(name) else None
-                split = name if word is None else places.get(word, "train")
-                example = self._example(split, file, number, row)
-                if word is not None and word not in places:
-                    where = f"{Path(file).name}, row {number}"
-                    example = example._replace(source=Bad(f"{where}: no split is called {word!r} (data.words)"))
-                splits.setdefault(split, []).append(example)
-        return shared(splits, self.shares)
+                yield name, file, number, row
 
     def _split(self, name: str) -> bool:
         """Say whether a table's rows name their own splits."""
         return name == "train" and bool(self.columns.get("split"))
 
+    def _place(self, table: str, image: str) -> Path:
+        return (Path(self.root).expanduser() if self.root else Path(table).expanduser().parent) / image
+
     def _example(self, split: str, file: str, number: int, row: Mapping[str, Any]) -> Example:
-        image, label = (text(row, self.columns[column], file) for column in WANTED)
+        image, label = text(row, self.columns["image"], file, number), cell(row, self.columns["label"], file)
         where = f"{Path(file).name}, row {number}: image {image}"
-        root = Path(self.root).expanduser() if self.root else Path(file).expanduser().parent
-        source = Picture(where, root / image) if image and label else Bad(f"{where}: no image or no label")
-        group = text(row, self.columns["group"], file) if self.columns.get("group") else image
-        return Example(f"{split}/{Path(file).name}, row {number}", source, (label,), group)
+        known = image and label is not None
+        source = Picture(where, self._place(file, image)) if known else Bad(f"{where}: no image or no label")
+        group = text(row, self.columns["group"], file, number) if self.columns.get("group") else ""
+        return Example(f"{split}/{Path(file).name}, row {number}", source, (label,), group or image)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +174,9 @@ class ImageArchive(Data):
 
     file: str
     names: dict[str, str]  # number of a class -> its name, where it has one
+
+    def local(self) -> dict[str, Path]:
+        return {"npz": Path(self.file).expanduser()}
 
     def splits(self) -> Splits:
         """Read the arrays; nothing in them is ever unpickled."""
@@ -147,11 +222,12 @@ class ImageHub(HubData):
     shares: dict[str, float]  # split -> its share of train, drawn by the hash of the group, or of the image's id
 
     def check_splits(self) -> None:
-        check_splits(self.splits_of, self.shares)
+        check_shares(self.splits_of, self.shares)
 
     def splits(self) -> Splits:
         """Load every split; images stay encoded until they are read. An id that comes again is Bad."""
-        return shared({name: list(self._examples(name, part)) for name, part in self.parts().items()}, self.shares)
+        splits = {name: list(self._examples(name, part)) for name, part in self.parts().items()}
+        return completed(splits, self.shares, self.reading)
 
     def _examples(self, split: str, part: Mapping[str, Any]) -> Iterator[Example]:
         import datasets
@@ -160,44 +236,9 @@ class ImageHub(HubData):
         for where, row in self.encoded(part, datasets.Image(decode=False)):
             key, image = str(row.get("id", where)), row["image"]
             found = image and (image["bytes"] or Path(image["path"]))
-            source = Picture(where, found) if found and row["label"] else Bad(f"{where}: no image or no label")
+            known = found and row["label"] is not None
+            source = Picture(where, found) if known else Bad(f"{where}: no image or no label")
             if first.setdefault(key, where) != where:
                 source = Bad(f"{where}: image {key} comes again, it stands in {first[key].rpartition(', ')[2]}")
             group = row.get("group", row.get("id"))
             yield Example(f"{split}/{where}", source, (row["label"],), None if group is None else str(group))
-
-
-def check_splits(named: Mapping[str, Any], shares: Mapping[str, float]) -> None:
-    """Refuse splits that are missing, unknown, or both named and drawn. Raises InputError."""
-    for name in [*named, *shares]:
-        if name not in SPLITS and not name.startswith("test/"):
-            raise InputError(f"data.splits: no split {name!r} ({', '.join(SPLITS)} or test/<name> wanted)")
-    for name in SPLITS:
-        if (name in named) + (name in shares) != 1 or (name == "train" and name in shares):
-            others = "" if name == "train" else f", or drawn from train: data.shares.{name}=0.1"
-            raise InputError(
-                f"split {name}: its rows wanted once (a file or folder, or words of a split column){others}"
-            )
-    if not all(0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
-        raise InputError(f"data.shares: {dict(shares)} given, fractions that leave something to train wanted")
-
-
-def shared(splits: Mapping[str, Sequence[Example]], shares: Mapping[str, float]) -> Splits:
-    """Give splits their shares of train; what belongs to one group stays together, whatever else is in the data."""
-    dealt: dict[str, list[Example]] = {name: [*splits.get(name, ())] for name in (*SPLITS, *splits)}
-    if shares:
-        dealt["train"] = []
-        for example in splits["train"]:
-            name = drawn(example.group or example.id.partition("/")[2], shares)
-            dealt[name].append(example._replace(id=f"{name}/{example.id.partition('/')[2]}"))
-    return dealt
-
-
-def drawn(unit: str, shares: Mapping[str, float]) -> str:
-    """Draw a unit's split by its hash."""
-    place = unit_hash(f"split {unit}")
-    for name, share in shares.items():
-        if place < share:
-            return name
-        place -= share
-    return "train"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import InputError
 from benchmark.types import IGNORED, Bad, Example, Features, Head, Prediction, Splits, Task
-from tasks.common import Data
+from tasks.common import Data, Reading
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +42,7 @@ class Labelled(Task):
 
         Raises InputError where the headline cannot be computed on a test.
         """
-        splits = self.read()
+        splits = {name: [self._settled(e) for e in examples] for name, examples in self.read().items()}
         train = [e for e in splits.get("train", ()) if not isinstance(e.source, Bad)]
         if not train:  # said better by whoever asks for examples
             return splits
@@ -50,7 +52,7 @@ class Labelled(Task):
             for name, examples in splits.items()
         }
         for name in (name for name in checked if name.startswith("test")):
-            self._measurable(name, checked[name], head)
+            self.measurable(name, checked[name], head)
         return checked
 
     def closed(self, split: str) -> bool:
@@ -66,6 +68,17 @@ class Labelled(Task):
 
     def unpinned(self) -> list[str]:
         return self.data.unpinned()
+
+    def files(self) -> Mapping[str, Path]:
+        return self.data.local()
+
+    @cached_property
+    def reading(self) -> Reading:
+        return getattr(self.data, "reading", None) or Reading()
+
+    def settled(self, target: Any) -> Any:
+        """Turn what a file says into a target. ValueError where it is none."""
+        return target
 
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
         features = self.features(example.source, processor, counts)
@@ -96,7 +109,8 @@ class Labelled(Task):
         inputs = {name: tensor.to(device) for name, tensor in self.inputs(features, processor).items()}
         return self.answers(model(**inputs), features, processor.head)
 
-    def _measurable(self, split: str, examples: Sequence[Example], head: Head) -> None:
+    def measurable(self, split: str, examples: Sequence[Example], head: Head) -> None:
+        """Refuse a test on which the headline cannot be computed. Raises InputError."""
         known = [e.targets for e in examples if not isinstance(e.source, Bad)]
         if not known or (len(known) < len(examples) and not self.skip_bad):  # told first, by its row
             return
@@ -105,6 +119,14 @@ class Labelled(Task):
                 f"split {split} has {reason}, so that no {self.metric} can be computed: give it such rows "
                 f"(the settings under data. say which rows it has)"
             )
+
+    def _settled(self, example: Example) -> Example:
+        if isinstance(example.source, Bad):
+            return example
+        try:
+            return example._replace(targets=tuple(map(self.settled, example.targets)))
+        except ValueError as error:
+            return example._replace(source=Bad(f"example {example.id}: {error}"))
 
     def _checked(self, example: Example, head: Head) -> Example:
         if isinstance(example.source, Bad):

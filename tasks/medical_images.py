@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from benchmark.errors import InputError
-from benchmark.types import Bad, Example, Features, Input, Splits
+from benchmark.types import Bad, Example, Features, Head, Input, Splits
 from tasks.answers import Classification
 from tasks.labelled import Labelled
 from tasks.pictures import Picture, rescanned, square
 
 if TYPE_CHECKING:
     import torch
+
+    from benchmark.types import Backbone
+
+GREY_RANGE = "grey_range_of_the_training_images_scaled_to_8_bits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,27 +30,48 @@ class MedicalImages(Classification, Labelled):
     metric: ClassVar[str] = "macro_f1"
     reads: ClassVar[Input] = Input.IMAGE
 
-    size: int  # side in pixels that images are read at; the backbone's processor scales that to its own
+    size: int | None  # side in pixels that images are read at; null: the backbone's own
     scanner: (
         int | None
     )  # seed of another scanner, by which test/scanner shows the test; null: the data has its own shift
 
     def __post_init__(self) -> None:
-        if self.size < 1:
+        if self.size is not None and self.size < 1:
             raise InputError(f"task.size: {self.size} given, at least 1 pixel wanted")
 
+    def fitted(self, backbone: Callable[[], Backbone]) -> MedicalImages:
+        return self if self.size else replace(self, size=backbone().side)
+
     def read(self) -> Splits:
-        """Decode every image; one that cannot be becomes Bad."""
-        splits = {name: [self._decoded(e) for e in examples] for name, examples in self.data.splits().items()}
+        """Decode every image; one that cannot be becomes Bad. Grey of more than 8 bits is scaled by that of train."""
+        given = self.data.splits()
+        self._measure_grey(given.get("train", ()))
+        splits = {name: [self._decoded(e) for e in examples] for name, examples in given.items()}
+        for name, examples in given.items():
+            pages = sum(isinstance(e.source, Picture) and e.source.pages > 1 for e in examples)
+            self.reading.count(name, "images_of_several_pages_of_which_the_first_is_read", pages)
         if self.scanner is not None:
             splits["test/scanner"] = [self._seen(e, number) for number, e in enumerate(splits["test"])]
         return splits
+
+    def lacking(self, targets: Sequence[tuple[Any, ...]], head: Head) -> str | None:
+        """Say which class no image is of: its recall cannot be measured."""
+        missing = sorted(set(head.labels) - {str(t[0]) for t in targets})
+        return f"no readable image of class {missing[0]!r}" if missing else None
+
+    def measurable(self, split: str, examples: Sequence[Example], head: Head) -> None:
+        """Ask for every class in the test alone: a shifted one may lack some."""
+        if split == "test":
+            super().measurable(split, examples, head)
+
+    def recall(self, notes: Mapping[str, Any]) -> None:
+        self.reading.notes.update(notes)
 
     def source(self, given: str | Path | np.ndarray) -> np.ndarray:
         """Decode a file; an 8-bit array is taken as it is. Raises InputError for what is no image."""
         if isinstance(given, np.ndarray):
             return given
-        image = Picture(f"image {given}", Path(given)).read(self.size)
+        image = Picture(f"image {given}", Path(given)).read(self.size, self.reading.notes.get(GREY_RANGE))
         if isinstance(image, Bad):
             raise InputError(image.reason)
         return image
@@ -66,4 +91,10 @@ class MedicalImages(Classification, Labelled):
     def _decoded(self, example: Example) -> Example:
         if not isinstance(example.source, Picture):
             return example
-        return example._replace(source=example.source.read(self.size))
+        return example._replace(source=example.source.read(self.size, self.reading.notes.get(GREY_RANGE)))
+
+    def _measure_grey(self, train: Sequence[Example]) -> None:
+        """Note the lowest and the highest grey of the training images that have more than 8 bits."""
+        found = [e.source.extremes() for e in train if isinstance(e.source, Picture)]
+        if deep := [extremes for extremes in found if extremes]:
+            self.reading.notes[GREY_RANGE] = [min(low for low, _ in deep), max(high for _, high in deep)]

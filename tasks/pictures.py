@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmark.types import Bad
 
-DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # 16-bit grey: its upper 8 bits are read
+DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # grey of more than 8 bits
 COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 GREY = ("1", "L", "LA")
+Range = tuple[int, int]  # the lowest and the highest grey of the training images
 
 
 @dataclass(frozen=True)
@@ -22,28 +24,76 @@ class Picture:
     where: str
     content: Path | bytes = field(repr=False)
 
-    def read(self, side: int) -> np.ndarray | Bad:
-        """Decode into uint8 of shape (side, side) or (side, side, 3), or say what is wrong."""
+    def read(self, side: int, grey: Range | None = None) -> np.ndarray | Bad:
+        """Decode into uint8 of shape (side, side) or (side, side, 3), or say what is wrong.
+
+        grey: what black and white are in images of more than 8 bits.
+        """
+        pixels = self.decode()
+        if isinstance(pixels, Bad):
+            return pixels
+        if pixels.dtype != np.uint8:
+            if grey is None:
+                return Bad(f"{self.where} has more than 8 bits, and no training image says what is black and white")
+            pixels = scaled(pixels, grey)
+        return square(pixels, side)
+
+    def decode(self) -> np.ndarray | Bad:
+        """Decode as a person sees it: uint8, or int32 for grey of more than 8 bits."""
         if isinstance(self.content, Path) and not self.content.is_file():
             return Bad(f"{self.where}: no such file")
         from PIL.Image import DecompressionBombError
 
         try:
-            return decoded(self.content, side)
+            return decoded(self._opened())
         except (OSError, ValueError, SyntaxError, EOFError, DecompressionBombError) as error:  # of broken files
             return Bad(f"{self.where} cannot be decoded ({error})")
 
+    def extremes(self) -> Range | None:
+        """Give the lowest and the highest grey of an image of more than 8 bits; nothing for any other."""
+        if self._header("mode") not in DEEP:
+            return None
+        pixels = self.decode()
+        return None if isinstance(pixels, Bad) else (int(pixels.min()), int(pixels.max()))
 
-def decoded(content: Path | bytes, side: int) -> np.ndarray:
-    """Decode and fit to a square. Raises OSError, ValueError or SyntaxError for what is no image."""
-    from PIL import Image
+    @property
+    def pages(self) -> int:
+        """Count the images in the file, of which the first is read."""
+        return self._header("n_frames") or 1
 
-    with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
-        if image.mode in DEEP:
-            image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-        elif image.mode not in (*COLOUR, *GREY):
+    def _header(self, name: str) -> Any:
+        """Look up what the file says of itself, without its pixels; nothing where it cannot be opened."""
+        from PIL import Image
+
+        try:
+            with Image.open(self._opened()) as image:
+                return getattr(image, name, None)
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+            return None
+
+    def _opened(self) -> Path | io.BytesIO:
+        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
+
+
+def decoded(content: Path | io.BytesIO) -> np.ndarray:
+    """Decode the first page. Raises OSError, ValueError or SyntaxError for what is no image."""
+    from PIL import Image, ImageOps
+
+    with Image.open(content) as image:
+        if image.mode not in DEEP and any(";16" in str(tile[3]) for tile in image.tile):
+            raise ValueError("16 bits per colour, of which the lower 8 would be lost: save it with 8 bits, or as grey")
+        if image.mode not in (*DEEP, *COLOUR, *GREY):
             raise ValueError(f"pixels of mode {image.mode}; 8 or 16 bits wanted")
-        return square(np.asarray(image.convert("L" if image.mode in GREY else "RGB")), side)
+        image = ImageOps.exif_transpose(image)
+        if image.mode in DEEP:
+            return np.asarray(image).astype(np.int32)
+        return np.asarray(image.convert("L" if image.mode in GREY else "RGB"))
+
+
+def scaled(pixels: np.ndarray, grey: Range) -> np.ndarray:
+    """Scale grey to 8 bits, black and white as given; what lies outside is one of them."""
+    low, high = grey
+    return np.round(255.0 * (np.clip(pixels, low, high) - low) / max(high - low, 1)).astype(np.uint8)
 
 
 def rescanned(image: np.ndarray, scanner: int, number: int) -> np.ndarray:

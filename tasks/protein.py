@@ -11,6 +11,7 @@ from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Features, Head, Input, Kind, Splits
 from tasks.answers import Classification, Regression, Tagging
 from tasks.labelled import Labelled
+from tasks.tables import filled, label
 
 if TYPE_CHECKING:
     import torch
@@ -42,9 +43,7 @@ class Proteins(Labelled):
 
     def target(self, value: Any, source: Any) -> Any:
         """Turn what a file says into a target. ValueError where it is none."""
-        if value is None or value == "":
-            raise ValueError("no target")
-        return str(value)
+        return value
 
     def source(self, given: Any) -> Any:
         """Read a sequence, or two. Raises InputError for what is none."""
@@ -82,9 +81,16 @@ class Proteins(Labelled):
 
     def _cut(self, ids: list[int], processor: Any, counts: dict[str, int]) -> list[int]:
         most = min(self.max_residues, processor.longest or self.max_residues)
+        counts["residues"] = counts.get("residues", 0) + len(ids)
         if len(ids) > most:
             counts["truncated_sequences"] = counts.get("truncated_sequences", 0) + 1
+            counts["residues_cut"] = counts.get("residues_cut", 0) + len(ids) - most
         return ids[:most]
+
+    def sum_up(self, counts: dict[str, Any]) -> None:
+        whole, cut = counts.pop("residues", 0), counts.pop("residues_cut", 0)
+        if cut:
+            counts["percent_of_residues_cut"] = round(100 * cut / whole, 2)
 
     def _read(self, example: Example) -> Example:
         if isinstance(example.source, Bad):
@@ -100,9 +106,9 @@ class Proteins(Labelled):
         return example._replace(source=source, targets=targets)
 
 
-def residues(text: str) -> str:
+def residues(text: Any) -> str:
     """Read a sequence: letters of either case, blanks between them, a stop at the end. ValueError for anything else."""
-    sequence = "".join(str(text).split()).upper().removesuffix("*")
+    sequence = "".join(str(text or "").split()).upper().removesuffix("*")
     for place, letter in enumerate(sequence, 1):
         if letter not in RESIDUES:
             raise ValueError(f"{letter!r} at position {place} is no residue")
@@ -117,6 +123,8 @@ class Numbers(Regression):
     metric: ClassVar[str] = "spearman"
 
     def target(self, value: Any, source: Any) -> float:
+        if value is None:
+            raise ValueError("no target")
         number = float(value)
         if not math.isfinite(number):
             raise ValueError(f"the target {value!r} is no finite number")
@@ -127,6 +135,9 @@ class Classes(Classification):
     """A target is a class."""
 
     metric: ClassVar[str] = "macro_f1"
+
+    def target(self, value: Any, source: Any) -> str:
+        return label(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +156,21 @@ class ProteinTagging(Tagging, Proteins):
 
     metric: ClassVar[str] = "accuracy"
 
+    def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
+        """Encode as any, and count the labels of cut residues: as answers they are wrong."""
+        features = super().encode(example, processor, counts)
+        if features and example.targets != (self.placeholder,):
+            lost = sum(tag is not None for tag in example.targets[0][features["length"] :])
+            if lost:
+                counts["labels_of_cut_residues_scored_as_wrong"] = (
+                    counts.get("labels_of_cut_residues_scored_as_wrong", 0) + lost
+                )
+        return features
+
     def target(self, value: Any, source: str) -> tuple[str | None, ...]:
-        tags = tuple(None if tag is None else str(tag) for tag in value)
+        if value is None:
+            raise ValueError("no labels")
+        tags = tuple(None if filled(tag) is None else label(tag) for tag in value)
         if len(tags) != len(source):
             raise ValueError(f"{len(source)} residues, {len(tags)} labels")
         return tags

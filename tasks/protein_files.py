@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,34 +10,50 @@ from typing import Any, ClassVar
 from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Splits
 from tasks.common import Data
-from tasks.tables import SPLITS, HubData, cell, check, rows
+from tasks.fasta import Entry, named
+from tasks.hub_data import HubData
+from tasks.splits import SHARES, SPLITS, check_apart, check_shares, completed
+from tasks.tables import cell, check, rows
 
 WANTED = ("sequence", "target")
 COLUMNS = (*WANTED, "partner", "mask")  # the other sequence of a pair; 0 = a residue that does not count
+MARKS = ("set", "validation")  # FLIP's columns, asked for unless others are named: splits are drawn where none has them
+Rows = Sequence[tuple[int, Mapping[str, Any]]]  # with their numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinTable(Data):
-    """CSV, TSV, JSON lines or parquet: one file per split, or one file of which columns say the split, as in FLIP."""
+    """CSV, TSV, JSON or parquet: one file per split, or one file of which columns say the split, as in FLIP."""
 
-    files: dict[str, str]  # split -> file, or all -> file
-    columns: dict[str, str | None]  # sequence, target, and where there are such: partner, mask
+    files: dict[str, str | None]  # split -> file, or all -> file
+    columns: dict[str, str | None]  # sequence, target, and where there are such: partner, mask, group
     splits_of: dict[str, dict[str, str]]  # split -> {column: word}, of the file of all; the most words win
     shifts: dict[str, Any]  # name of a shifted test -> file, or {column: word}
+    shares: dict[str, float]  # split without rows -> its share of train
 
     def __post_init__(self) -> None:
-        check(self.columns, "data.columns", WANTED, COLUMNS)
-        check(self.files, "data.files", ["all"] if "all" in self.files else SPLITS)
+        check(self.columns, "data.columns", WANTED, (*COLUMNS, "group"))
+        check(self.files, "data.files", *([["all"]] if "all" in self.files else (["train"], SPLITS)))
         if "all" in self.files:
             check(self.splits_of, "data.splits_of", SPLITS)
+        else:
+            check_shares({name: file for name, file in self.files.items() if file}, self.shares)
 
     def splits(self) -> Splits:
         """Read every file; a missing file or column is named."""
         if "all" in self.files:
-            wanted = self.splits_of | shifted(self.shifts)
-            return divided(self.files["all"], rows(self.files["all"]), self.columns, wanted)
-        files = self.files | shifted(self.shifts)
-        return {name: list(_examples(file, rows(file), self.columns)) for name, file in files.items()}
+            check_apart(self.splits_of, self.reading)
+            table = [*enumerate(rows(self.files["all"]), 1)]
+            splits = divided(self.files["all"], table, self.columns, self.splits_of | shifted(self.shifts))
+        else:
+            files = {name: file for name, file in (self.files | shifted(self.shifts)).items() if file}
+            check_apart(files, self.reading)
+            splits = {n: list(_examples(file, [*enumerate(rows(file), 1)], self.columns)) for n, file in files.items()}
+        return completed(splits, self.shares, self.reading)
+
+    def local(self) -> dict[str, Path]:
+        files = self.files | (shifted(self.shifts) if "all" not in self.files else {})
+        return {name: Path(file).expanduser() for name, file in files.items() if file}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,28 +63,60 @@ class ProteinFasta(Data):
     What a header says as KEY=value is a column too; a record's own text is the column of its file.
     """
 
-    files: dict[str, str]  # column -> file; `sequence` is one of them
+    files: dict[str, str | None]  # column -> file; `sequence` is one of them; null: there is none
     columns: dict[str, str | None]
     splits_of: dict[str, dict[str, str]]  # split -> {KEY: word}; the most words win
     shifts: dict[str, dict[str, str]]  # name of a shifted test -> {KEY: word}
+    shares: dict[str, float]  # split without records -> its share of train
 
     def __post_init__(self) -> None:
         check(self.files, "data.files", ["sequence"], [*self.files])
-        check(self.columns, "data.columns", WANTED, COLUMNS)
+        check(self.columns, "data.columns", WANTED, (*COLUMNS, "group"))
         check(self.splits_of, "data.splits_of", SPLITS)
 
     def splits(self) -> Splits:
-        """Join the files by record; a record that only some of them have is refused."""
-        joined: dict[str, dict[str, str]] = {}
-        for column, file in self.files.items():
-            records = named(file)
-            if joined and records.keys() != joined.keys():
-                name = min(records.keys() ^ joined.keys())
-                raise InputError(f"record {name!r} is in one of {', '.join(self.files.values())} only")
-            for name, (attributes, text) in records.items():
-                joined.setdefault(name, {}).update({**attributes, column: text})
+        """Join the files by record; a sequence without labels is left out and counted, other gaps are Bad."""
+        check_apart(self.splits_of, self.reading)
+        files = self.local()
+        records = {column: named(file, self.reading) for column, file in files.items()}
+        joined, bad = self._joined(records, files)
+        columns = {r: c for r, c in self.columns.items() if not (r == "mask" and c in self.files and c not in files)}
         wanted = self.splits_of | shifted(self.shifts)
-        return divided(self.files["sequence"], joined.values(), self.columns, wanted)
+        splits = divided(self.files["sequence"], joined, columns, wanted)
+        return completed({**splits, "train": [*splits["train"], *bad]}, self.shares, self.reading)
+
+    def local(self) -> dict[str, Path]:
+        return {column: Path(file).expanduser() for column, file in self.files.items() if file}
+
+    def _joined(
+        self, records: Mapping[str, Mapping[str, Entry]], files: Mapping[str, Path]
+    ) -> tuple[Rows, list[Example]]:
+        """Give a row per sequence that has a target, and what stands wrong in the files."""
+        target, joined, bad, unlabelled = str(self.columns["target"]), [], [], 0
+        known = any(target == c or target in e.attributes for c, part in records.items() for e in part.values())
+        for column, part in records.items():
+            for name, entry in part.items():
+                where = f"{files[column].name}, record {entry.number} ({name})"
+                if entry.conflict or name not in records["sequence"]:
+                    reason = entry.conflict or f"no sequence of that name in {files['sequence'].name}"
+                    bad.append(Example(where, Bad(f"{where}: {reason}"), ("",)))
+        for name, first in records["sequence"].items():
+            parts = {column: part[name] for column, part in records.items() if name in part}
+            if any(entry.conflict for entry in parts.values()):
+                continue
+            row = {key: value for entry in parts.values() for key, value in entry.attributes.items()}
+            row |= {column: entry.text for column, entry in parts.items()}
+            if known and target not in row:
+                unlabelled += 1
+                continue
+            if lacking := [column for column in records if column not in parts]:
+                where = f"{files['sequence'].name}, row {first.number}"
+                bad.append(Example(where, Bad(f"{where}: {files[lacking[0]].name} has no record {name!r}"), ("",)))
+                continue
+            joined.append((first.number, row))
+        if unlabelled:
+            self.reading.notes["sequences_without_labels_left_out"] = unlabelled
+        return joined, bad
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +129,7 @@ class ProteinHub(HubData):
     def splits(self) -> Splits:
         """Load every split. Raises InputError within seconds where the hub cannot be reached."""
         return {
-            name: list(_examples(f"{part['id']} ({part['split']})", self.load(part), part["columns"]))
+            name: list(_examples(f"{part['id']} ({part['split']})", enumerate(self.load(part), 1), part["columns"]))
             for name, part in self.parts().items()
         }
 
@@ -92,61 +140,37 @@ def shifted(shifts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def divided(
-    file: str,
-    table: Iterable[Mapping[str, Any]],
-    columns: Mapping[str, str | None],
-    splits_of: Mapping[str, Mapping[str, str]],
+    file: str, table: Rows, columns: Mapping[str, str | None], splits_of: Mapping[str, Mapping[str, str]]
 ) -> Splits:
-    """Deal rows out to the splits whose words they have, first to who asks for the most; a row of none is Bad."""
-    order = sorted(splits_of, key=lambda name: -len(splits_of[name]))
+    """Deal rows out to the splits whose words they have, first to who asks for the most; a row of none is Bad.
+
+    Where no row has one of FLIP's columns, the splits that ask for it have no rows, and train has all that are left.
+    """
+    known = {column for _, row in table for column in row}
     splits: dict[str, list[Example]] = {name: [] for name in splits_of}
-    table, stray = list(table), []
-    for row, example in zip(table, _examples(file, table, columns), strict=True):
+    words = {
+        name: {c: w for c, w in asked.items() if c in known or c.casefold() not in MARKS}
+        for name, asked in splits_of.items()
+    }
+    order = sorted((n for n in words if len(words[n]) == len(splits_of[n])), key=lambda name: -len(words[name]))
+    stray = []
+    for (_, row), example in zip(table, _examples(file, table, columns), strict=True):
         for name in order:
-            if all(str(cell(row, c, file)).casefold() == str(w).casefold() for c, w in splits_of[name].items()):
+            if all(str(cell(row, c, file)).casefold() == str(w).casefold() for c, w in words[name].items()):
                 splits[name].append(example)
                 break
         else:
-            stray.append(example._replace(source=Bad(f"{example.id}: belongs to no split of data.splits_of")))
-    if not any(splits.values()):
-        seen = {
-            c: sorted({str(cell(row, c, file)) for row in table})[:5] for words in splits_of.values() for c in words
-        }
+            lost = example._replace(source=Bad(f"{example.id}: belongs to no split of data.splits_of"))
+            stray.append(lost if order else example)
+    if table and not any(splits.values()) and order:
+        seen = {c: sorted({str(cell(row, c, file)) for _, row in table})[:5] for asked in words.values() for c in asked}
         raise InputError(f"{file}: no row belongs to any split; data.splits_of wants {splits_of}, found {seen}")
     splits["train"] += stray
-    return splits
+    return {name: part for name, part in splits.items() if part or name not in SHARES}
 
 
-def named(file: str) -> dict[str, tuple[dict[str, str], str]]:
-    """Read records by name. Raises InputError where two have the same."""
-    records: dict[str, tuple[dict[str, str], str]] = {}
-    for name, record in fasta(file):
-        if name in records:
-            raise InputError(f"{file}: two records are called {name!r}: give each a name of its own")
-        records[name] = record
-    return records
-
-
-def fasta(name: str) -> Iterator[tuple[str, tuple[dict[str, str], str]]]:
-    """Read records: (name, (what the header says as KEY=value, text on one line))."""
-    file = Path(name).expanduser()
-    if not file.is_file():
-        raise InputError(f"no file {str(file)!r} (data.files names files)")
-    header, lines = "", []
-    for number, line in enumerate([*file.read_text(encoding="utf-8").splitlines(), ">"], 1):
-        if not line.startswith(">"):
-            lines.append(line.strip())
-            if line.strip() and not header:
-                raise InputError(f"{name}, line {number}: a FASTA file begins with a header line (>name)")
-            continue
-        if header:
-            first, *words = header.split()
-            yield first, (dict(word.split("=", 1) for word in words if "=" in word), "".join(lines))
-        header, lines = line[1:].strip(), []
-
-
-def _examples(file: str, table: Iterable[Mapping[str, Any]], columns: Mapping[str, str | None]) -> Iterator[Example]:
-    for number, row in enumerate(table, 1):
+def _examples(file: str, table: Iterable[tuple[int, Any]], columns: Mapping[str, str | None]) -> Iterator[Example]:
+    for number, row in table:
         where = f"{Path(file).name}, row {number}"
         found = {role: cell(row, column, file) for role, column in columns.items() if column}
         source = (found["sequence"], found["partner"]) if "partner" in found else found["sequence"]
@@ -158,4 +182,5 @@ def _examples(file: str, table: Iterable[Mapping[str, Any]], columns: Mapping[st
             if strange := sorted({*mask} - {"0", "1"}):
                 source = Bad(f"{where}: the mask holds {strange[0]!r}, 0 or 1 wanted")
             target = [t if m == "1" else None for t, m in zip(target, mask, strict=False)]
-        yield Example(where, source, (target,))
+        group = found.get("group")
+        yield Example(where, source, (target,), None if group is None else str(group))

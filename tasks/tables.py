@@ -1,91 +1,24 @@
-"""Rows of files and of the hub, whatever they hold."""
+"""Rows of the user's files, and their cells: the one reader of all loaders."""
 
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import math
+import re
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from benchmark.backbones.hub import offline, pinned
 from benchmark.errors import InputError, near
-from tasks.common import Data
 
-SUFFIXES = {".csv": ",", ".tsv": "\t", ".json": "", ".jsonl": "", ".parquet": ""}  # -> what stands between cells
-SPLITS = ("train", "valid", "test")
-PART = ("id", "config", "revision", "split", "columns")
-
-
-@dataclass(frozen=True, kw_only=True)
-class HubData(Data):
-    """A data set of the hub that is stored as parquet; what its rows mean is a subclass's."""
-
-    wanted: ClassVar[tuple[str, ...]]  # roles that need a column, and
-    known: ClassVar[tuple[str, ...]]  # all that may have one
-    instead: ClassVar[str] = "files of your own: --help lists their layouts under data="
-
-    id: str
-    config: str | None
-    revision: str | None  # null follows the newest one, which the record says
-    splits_of: dict[str, str]  # train, valid, test -> the data set's own split
-    shifts: dict[str, dict[str, Any]]  # name -> {id, config, revision, split, columns} where they differ
-    columns: dict[str, str]
-
-    def __post_init__(self) -> None:
-        check(self.columns, "data.columns", self.wanted, self.known)
-        self.check_splits()
-        for name, shift in self.shifts.items():
-            check(shift, f"data.shifts.{name}", ["split"], PART)
-            check(shift.get("columns", self.columns), f"data.shifts.{name}.columns", self.wanted, self.known)
-
-    def check_splits(self) -> None:
-        """Refuse splits that are missing or unknown. Raises InputError."""
-        check(self.splits_of, "data.splits_of", SPLITS)
-
-    def unpinned(self) -> list[str]:
-        return list(dict.fromkeys(part["id"] for part in self.parts().values() if not pinned(part["revision"])))
-
-    def parts(self) -> dict[str, dict[str, Any]]:
-        """Say for each split what is to be loaded."""
-        whole = {"id": self.id, "config": self.config, "revision": self.revision, "columns": self.columns}
-        wanted = {name: {**whole, "split": split} for name, split in self.splits_of.items()}
-        for name, shift in self.shifts.items():
-            other = {"config": None, "revision": None} if "id" in shift else {}  # not of this set
-            wanted[f"test/{name}"] = {**whole, **other, **shift}
-        return wanted
-
-    def load(self, part: Mapping[str, Any]) -> Any:
-        """Load one split. Raises InputError within seconds where the hub cannot be reached."""
-        import datasets
-
-        # a setting, since there is no argument for it: what was fetched before is found, the rest refused at once
-        datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE or offline()
-        try:
-            return datasets.load_dataset(part["id"], part["config"], revision=part["revision"], split=part["split"])
-        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-            # unreachable, unknown, gated, not parquet, or broken off
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise InputError(
-                f"the data set {part['id']!r} cannot be had from the hub: {first} - fetch it where there is a network, "
-                f"or give {self.instead}"
-            ) from error
-
-    def encoded(self, part: Mapping[str, Any], feature: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield where each row stands and its cells by role: what is seen or heard stays encoded, a class has its name.
-
-        The first wanted role is of that feature, the second is the label.
-        """
-        columns, table = part["columns"], self.load(part)
-        for column in columns.values():
-            if column not in table.column_names:
-                raise InputError(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")
-        media, label = self.wanted
-        names = getattr(table.features[columns[label]], "names", None)  # classes are stored by number
-        for number, row in enumerate(table.cast_column(columns[media], feature)):
-            cells = {role: row[column] for role, column in columns.items()}
-            yield f"{part['id']} ({part['split']}), row {number}", {**cells, label: class_of(cells[label], names)}
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # all but the last may end in .gz
+BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+Row = dict[str, Any]
 
 
 def check(given: Mapping[str, Any], where: str, needed: Collection[str], known: Collection[str] | None = None) -> None:
@@ -99,66 +32,202 @@ def check(given: Mapping[str, Any], where: str, needed: Collection[str], known: 
             raise InputError(f"{where}.{key}: required, and not given")
 
 
+def filled(value: Any) -> Any:
+    """Strip a text; None for what is missing: null, NaN and an empty text."""
+    if isinstance(value, str):
+        return value.strip() or None
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def cell(row: Mapping[str, Any], column: str, where: str) -> Any:
-    """Look a column up. Raises InputError, naming the columns that there are."""
-    if column not in row:
-        raise InputError(f"{where}: no column {column!r}; it has {', '.join(row)} (data.columns maps them)")
-    return row[column]
+    """Look a column up, a nested one by its dots; None where nothing stands. Raises InputError, naming the columns."""
+    value: Any = row
+    for part in [column] if column in row else column.split("."):
+        if value is None:  # a nested column that this row leaves out
+            return None
+        if not isinstance(value, Mapping) or part not in value:
+            raise InputError(
+                f"{where}: no column {column!r}; it has {', '.join(columns_of(row))} (data.columns maps them)"
+            )
+        value = value[part]
+    return filled(value)
 
 
-def text(row: Mapping[str, Any], column: str, where: str) -> str:
-    """Look a column up as text without blanks around it; nothing is an empty text."""
+def columns_of(row: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """List the columns of a row, nested ones by their dots."""
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from columns_of(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def text(row: Mapping[str, Any], column: str, where: str, number: int | None = None) -> str:
+    """Look a column up as text; nothing is an empty one. Raises InputError for a list or an object."""
     value = cell(row, column, where)
-    return "" if value is None else str(value).strip()
+    if isinstance(value, list | tuple | dict):
+        row_ = "" if number is None else f", row {number}"
+        raise InputError(f"{where}{row_}: column {column!r} holds {value!r:.40}, one text wanted")
+    return "" if value is None else str(value)
 
 
-def class_of(value: Any, names: list[str] | None) -> str | None:
-    """Name a class of the hub, which stores it by number and -1 where there is none."""
-    if value is None or (names and value < 0):
-        return None
-    return str(names[value] if names else value)
+def label(value: Any) -> str:
+    """Name a class: 1 and 1.0 are one. ValueError for what is none, or several."""
+    value = filled(value)
+    if isinstance(value, list | tuple | dict):
+        raise ValueError(f"{value!r:.40} stands where one class is wanted (several at once are not supported)")  # noqa: TRY004 - broken content
+    name = str(value)
+    if value is None or name.lower() == "nan":
+        raise ValueError("no label")
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", name)
 
 
-def rows(name: str) -> list[dict[str, Any]]:
-    """Read a file's rows; what cannot be read is named by file and line. Raises InputError."""
+def table_files(name: str, sides: Sequence[str] = ()) -> list[Path]:
+    """Name the files of a table: itself, or of parallel texts one per language. Raises InputError where none is."""
     file = Path(name).expanduser()
-    if not file.is_file():
+    if file.is_file():
+        return [file]
+    parallel = [[Path(f"{file}.{side}{gz}") for side in sides] for gz in ("", ".gz")]
+    found = next((files for files in parallel if files and all(f.is_file() for f in files)), None)
+    if not found:
         raise InputError(f"no file {str(file)!r} (a setting under data. names it)")
-    kind = file.suffix.lower()
-    if kind not in SUFFIXES:
+    return found
+
+
+def rows(name: str, sides: Sequence[str] = ()) -> list[Row]:
+    """Read a table; what cannot be read is named by file and line. Raises InputError.
+
+    sides: the two columns that parallel texts NAME.<side> have, a row per line.
+    """
+    files = table_files(name, sides)
+    if len(files) > 1:
+        return _parallel(files, sides)
+    (file,) = files
+    kind = (file.suffix if file.suffix.lower() != ".gz" else Path(file.stem).suffix).lower()
+    if kind not in SUFFIXES or (kind == ".parquet" and file.suffix != kind):
         raise InputError(
-            f"{str(file)!r}: cannot read {kind or 'a file without a suffix'}; {', '.join(SUFFIXES)} can be"
+            f"{str(file)!r}: cannot read {kind or 'a file without a suffix'}; {', '.join(SUFFIXES)} can be, text also "
+            f"as .gz; of parallel texts give what stands before the languages: data.train=PAIR "
+            f"data.columns.source=en data.columns.target=yo read PAIR.en and PAIR.yo"
         )
     try:
         if kind == ".parquet":
-            from pyarrow.parquet import read_table
-
-            return read_table(file).to_pylist()
-        with open(file, encoding="utf-8-sig", newline="") as lines:
-            return list(_objects(lines) if kind in (".json", ".jsonl") else _table(lines, SUFFIXES[kind]))
+            return _parquet(file)
+        content = content_of(file)
+        return list(
+            _json(content) if kind in (".json", ".jsonl") else _tsv(content) if kind == ".tsv" else _csv(content)
+        )
     except (ValueError, csv.Error) as error:
         raise InputError(f"{str(file)!r} cannot be read as {kind[1:]}: {error}") from error
 
 
-def _table(lines: Iterable[str], delimiter: str) -> Iterator[dict[str, str]]:
-    """Read cells as the text that they are: NA, 007 and nothing stay so."""
-    table = csv.reader(lines, delimiter=delimiter, strict=True)
-    header = next(table, [])
-    for cells in table:
-        if len(cells) != len(header) and cells:
-            raise ValueError(f"line {table.line_num} has {len(cells)} cells, the header has {len(header)}")
-        if cells:
-            yield dict(zip(header, cells, strict=True))
+def content_of(file: Path) -> str:
+    """Read a text file, packed by gzip or not. Raises InputError for what is no UTF-8, with the remedy."""
+    try:
+        content = file.read_bytes()
+        content = gzip.decompress(content) if file.suffix.lower() == ".gz" else content
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        kind = (file.suffix if file.suffix.lower() != ".gz" else Path(file.stem).suffix).lower()[1:] or "text"
+        known = next((name for bom, name in BOMS.items() if content.startswith(bom)), "LATIN1")
+        raise InputError(
+            f"{str(file)!r} cannot be read as {kind}: line {line} is no utf-8; if it is {known}, then "
+            f"iconv -f {known} -t UTF-8 OLD > NEW makes it so"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{str(file)!r} cannot be read: {error}") from error
 
 
-def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"line {number}: {error.msg}") from error
+def lines_of(content: str) -> list[str]:
+    """Split at line ends alone: other characters that end a line for Python may stand within a text."""
+    lines = content.replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _parallel(files: Sequence[Path], sides: Sequence[str]) -> list[Row]:
+    columns = [lines_of(content_of(file)) for file in files]
+    if len({len(lines) for lines in columns}) > 1:
+        counted = ", ".join(f"{len(lines)} lines in {str(f)!r}" for f, lines in zip(files, columns, strict=True))
+        raise InputError(f"parallel texts of unequal length: {counted}")
+    return [dict(zip(sides, pair, strict=True)) for pair in zip(*columns, strict=True)]
+
+
+def _parquet(file: Path) -> list[Row]:
+    from pyarrow.parquet import ParquetFile, read_table
+
+    _header(ParquetFile(file).schema_arrow.names)
+    return read_table(file).to_pylist()
+
+
+def _header(names: Sequence[str]) -> list[str]:
+    """Strip the names of columns. ValueError where one stands twice."""
+    names = [name.strip() for name in names]
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
+        raise ValueError(f"the column {twice[0]!r} stands twice in the header: give each a name of its own")
+    return names
+
+
+def _csv(content: str) -> Iterator[Row]:
+    """Read cells as the text that they are: NA, 007 and nothing stay so. Semicolons or tabs may stand for commas."""
+    first = content.partition("\n")[0]
+    delimiter = next((d for d in ",;\t" if d in first), ",")
+    table = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
+    begun = 0
+    try:
+        header = _header(next(table, []))
+        for cells in table:
+            yield from _row(header, cells, table.line_num) if cells else ()
+            begun = table.line_num
+    except csv.Error as error:
+        raise ValueError(f"line {begun + 1}: {error}") from error
+
+
+def _tsv(content: str) -> Iterator[Row]:
+    """Read a row per line. Quotes are text, unless they are those that a writer of CSV puts around quotes."""
+    table = [line.split("\t") for line in lines_of(content)]
+    if not table:
+        return
+    quoted = [c for cells in table for c in cells if c.startswith('"')]
+    whole = [c for c in quoted if re.fullmatch(r'"(?:[^"]|"")*"', c) and len(c) > 1]
+    everywhere = all(c.startswith('"') for c in table[0])
+    if len(whole) == len(quoted) and (everywhere or all('""' in c[1:-1] for c in whole)):
+        table = [[c[1:-1].replace('""', '"') if c.startswith('"') else c for c in cells] for cells in table]
+    header = _header(table[0])
+    for number, cells in enumerate(table[1:], 2):
+        if cells != [""]:
+            yield from _row(header, cells, number)
+
+
+def _row(header: Sequence[str], cells: Sequence[str], line: int) -> Iterator[Row]:
+    if len(cells) != len(header):
+        raise ValueError(f"line {line} has {len(cells)} cells, the header has {len(header)}")
+    yield dict(zip(header, cells, strict=True))
+
+
+def _json(content: str) -> Iterator[Row]:
+    """Read an object per line, or one array of objects; NaN is nothing."""
+    if content.lstrip().startswith("["):
+        found = [(f"row {n}", row) for n, row in enumerate(_parsed(content, None), 1)]
+    else:
+        found = [(f"line {n}", _parsed(line, n)) for n, line in enumerate(lines_of(content), 1) if line.strip()]
+    for where, row in found:
         if not isinstance(row, dict):
-            raise ValueError(f"line {number}: an object wanted, in every line")  # noqa: TRY004 - broken content
+            raise ValueError(f"{where}: an object wanted, in every line or as an element of one array")  # noqa: TRY004
         yield row
+
+
+def _parsed(content: str, line: int | None) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> Row:
+        _header([name for name, _ in pairs])
+        return dict(pairs)
+
+    try:
+        return json.loads(
+            content, object_pairs_hook=once, parse_constant=lambda name: None if name == "NaN" else float(name)
+        )
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {line or error.lineno}: {error.msg}") from error

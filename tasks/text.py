@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.errors import InputError
 from benchmark.types import IGNORED, Example, Features, Kind, Prediction, Splits, Task
-from tasks.common import Data
+from tasks.common import Data, Reading
+from tasks.data import FIELD, templated
+from tasks.tables import text
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +37,13 @@ class TextToText(Task):
     allow_metric_code: bool  # a metric of the hub is a program
 
     def __post_init__(self) -> None:
-        if self.template.count("{source}") != 1:
-            raise InputError(f"task.template: {self.template!r} given, a text with one {{source}} wanted")
+        fields = FIELD.findall(self.template)
+        if not fields or len({*fields}) < len(fields):
+            raise InputError(
+                f"task.template: {self.template!r} given, a text with one {{source}} wanted, or with columns, each once"
+            )
+        if fields != ["source"] and not hasattr(self.data, "columns"):
+            raise InputError(f"task.template: {self.template!r} names columns, this data has a {{source}} alone")
         for name in self.metrics:
             if not Path(name).exists() and not (self.allow_metric_code and "@" in name):
                 raise InputError(
@@ -48,9 +55,39 @@ class TextToText(Task):
         """Name the source and the target language, where the checkpoint must know them."""
         return None
 
+    @cached_property
+    def frame(self) -> str:
+        """What stands around the source; columns that the template names are the source, with what is between them."""
+        places = [*FIELD.finditer(self.template)]
+        return f"{self.template[: places[0].start()]}{{source}}{self.template[places[-1].end() :]}"
+
+    @property
+    def inner(self) -> str:
+        """What the source is made of: {source} alone, or a template of columns."""
+        places = [*FIELD.finditer(self.template)]
+        return self.template[places[0].start() : places[-1].end()]
+
+    @cached_property
+    def table(self) -> Data:
+        """The data with the columns that the template names."""
+        return self.data if self.inner == "{source}" else templated(self.data, self.inner)
+
+    def files(self) -> Mapping[str, Path]:
+        return self.data.local()
+
+    @cached_property
+    def reading(self) -> Reading:
+        return getattr(self.table, "reading", None) or Reading()
+
+    def source(self, given: Any) -> Any:
+        """Take a text, or the columns of a template by their names."""
+        return (
+            FIELD.sub(lambda found: text(given, found[1], "input"), self.inner) if isinstance(given, Mapping) else given
+        )
+
     def splits(self) -> Splits:
         assert self._metrics is not None  # read first: one that cannot be had is no news to come after the training
-        return self.data.splits()
+        return self.table.splits()
 
     def unpinned(self) -> list[str]:
         return self.data.unpinned()
@@ -61,24 +98,24 @@ class TextToText(Task):
 
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
         """Tokenise source and first target; both are cut at their ends, and every cut is counted."""
-        text, answer = example.source, example.targets[0]
+        whole, answer = example.source, example.targets[0]
 
         def read(text: str) -> list[int]:
-            return processor.source(text, self.template, self.languages())
+            return processor.source(text, self.frame, self.languages())
 
-        source, (lead, target) = read(text), processor.target(answer, self.template, self.languages())
+        source, (lead, target) = read(whole), processor.target(answer, self.frame, self.languages())
         if source == read("") or not target:
             add(counts, "empty_examples")
             return None
-        for name, whole, ids in (("sources", text, source), ("targets", answer, target)):
+        for name, content, ids in (("sources", whole, source), ("targets", answer, target)):
             if processor.unknown in ids:
                 add(counts, f"unknown_tokens_in_{name}")
-                add(counts, f"unreadable_{name}", processor.lost(whole) > 0.5)
+                add(counts, f"unreadable_{name}", processor.lost(content) > 0.5)
         if len(source) > self.max_source_tokens:
             add(counts, "truncated_sources")
             # the longest beginning that fits, within its tag and template
-            fits = bisect_right(range(1, len(text)), self.max_source_tokens, key=lambda n: len(read(text[:n])))
-            source = read(text[: max(fits, 1)])
+            fits = bisect_right(range(1, len(whole)), self.max_source_tokens, key=lambda n: len(read(whole[:n])))
+            source = read(whole[: max(fits, 1)])
         kept = target[: self.max_target_tokens - len(lead) - 1]
         add(counts, "truncated_targets", kept != target)
         return {
@@ -135,7 +172,7 @@ class TextToText(Task):
         decoder = processor.kind == Kind.CAUSAL_LM
         pad = processor.tokenizer.pad_token_id
         ids, mask = padded([f["source"] for f in features], pad, left=decoder)
-        forced = processor.target("", self.template, self.languages())[0]
+        forced = processor.target("", self.frame, self.languages())[0]
         written = model.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),

@@ -59,15 +59,21 @@ def write(path: Path, rows: list[tuple[str, str]]) -> Path:
 
 def files(train: Path, valid: Path | None = None, test: Path | None = None, **changes: object) -> Files:
     columns = {"source": "pair.en", "target": "pair.xx"}
-    values = {"train": train, "valid": valid or train, "test": test or train}
+    values = {"train": train, "valid": valid or train, "test": test or twin(train)}
     paths = {name: str(path) for name, path in values.items()}
-    return Files(**{"description": "", "shifts": {}, "columns": columns, **paths, **changes})
+    options = {"description": "", "shifts": {}, "shares": {}, "merge": True}
+    return Files(**{**options, "columns": columns, **paths, **changes})
+
+
+def twin(path: Path) -> Path:
+    """Copy a file: the same one cannot be valid and test."""
+    return Path(shutil.copy(path, path.with_name(f"twin_{path.name}")))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
 def test_every_format_gives_the_same_text_and_groups_references_outside_of_train(suffix, tmp_path):
     path = write(tmp_path / f"rows{suffix}", ROWS)
-    splits = files(path, shifts={"news": str(path)}).splits()
+    splits = files(path, shifts={"news": str(twin(path))}).splits()
     assert list(splits) == ["train", "valid", "test", "test/news"]
     assert [(e.source, e.targets) for e in splits["train"]] == [(source, (target,)) for source, target in ROWS]
     for name in ("valid", "test", "test/news"):
@@ -109,7 +115,7 @@ WRONG = {  # file -> content, what the message must hold
     "rows.txt": ("a b\n", [".txt", ".csv, .tsv, .json, .jsonl, .parquet"]),
     "rows": ("a b\n", ["without a suffix"]),
     "cut.jsonl": ('{"pair": {"en": "a", "xx": "b"}}\n{"pair": {"en": "a\n', ["line 2"]),
-    "list.json": ('[{"pair": {"en": "a", "xx": "b"}}]', ["line 1", "object"]),
+    "list.json": ('[{"pair": {"en": "a", "xx": "b"}}, 3]', ["row 2", "object"]),
     "short.csv": ("pair.en,pair.xx\na,b\nc\n", ["line 3", "1 cells", "has 2"]),
     "long.csv": ("pair.en,pair.xx\na,b,c\n", ["line 2", "3 cells", "has 2"]),
     "quote.csv": ('pair.en,pair.xx\na,"b\nc,d\n', ["unexpected end of data"]),
@@ -145,7 +151,7 @@ def test_an_empty_split_is_refused_by_name(split, content, tiny_causal, tmp_path
     good = write(tmp_path / "good.csv", ROWS)
     empty = tmp_path / "empty.csv"
     empty.write_text(content)
-    given = {"train": good, "valid": good, "test": good} | {split: empty}
+    given = {"train": good, "valid": good, "test": twin(good)} | {split: empty}
     assert run.main(words(tiny_causal, tmp_path / "results", **given)) == 2
     line = capfd.readouterr().err
     assert line.count("\n") == 1
@@ -155,7 +161,7 @@ def test_an_empty_split_is_refused_by_name(split, content, tiny_causal, tmp_path
 
 def test_a_missing_file_and_a_missing_column_end_a_run_in_one_line(tiny_causal, tmp_path, capfd):
     good = write(tmp_path / "good.csv", ROWS)
-    given = {"train": good, "valid": good, "test": good}
+    given = {"train": good, "valid": good, "test": twin(good)}
     for more, wanted in (
         ([f"data.test={tmp_path / 'nowhere.csv'}"], ["nowhere.csv", "no file"]),
         (["data.columns.target=ref"], [str(good), "'ref'", "it has id, pair.en, pair.xx"]),
@@ -176,7 +182,11 @@ def test_own_files_run_and_what_was_cut_or_empty_is_counted(tiny_causal, tmp_pat
     record = json.loads(path.read_text())
     assert record["data"]["sizes"] == {"train": 14, "valid": 14, "test": 3}
     assert record["data"]["counts"]["train"] == {"empty_examples": 2}
-    assert record["data"]["counts"]["test"] == {"truncated_targets": 1, "empty_examples": 1}
+    assert record["data"]["counts"]["test"] == {
+        "truncated_targets": 1,
+        "empty_examples": 1,
+        "rows_merged_into_those_of_an_equal_source": 1,
+    }
     with gzip.open(path.with_suffix(".examples.jsonl.gz"), "rt") as rows:
         assert [json.loads(row)["target"] for row in rows] == [["one", "two"], ["one " * 40], [""]]
     assert "unpinned" not in record["data"]
@@ -191,7 +201,7 @@ def test_the_fingerprint_follows_every_example_and_nothing_else(tiny_causal, tmp
 
     def data(*more: str) -> dict:
         result = Result()
-        read(cell_of([*words(tiny_causal, tmp_path, train=good, valid=good, test=good), *more]), result)
+        read(cell_of([*words(tiny_causal, tmp_path, train=good, valid=good, test=twin(good)), *more]), result)
         return result.data
 
     plain, sampled = data(), data("budget.max_valid=3")
@@ -245,7 +255,8 @@ def test_a_shift_takes_from_its_own_set_what_it_does_not_name(asked):
     }
     columns = {"source": "translation.en", "target": "translation.ta"}
     names = {"train": "train", "valid": "dev", "test": "test"}
-    Hub(description="", id="a/b", config="c", revision="r", splits_of=names, shifts=shifts, columns=columns).splits()
+    options = {"description": "", "id": "a/b", "config": "c", "revision": "r", "merge": True}
+    Hub(splits_of=names, shifts=shifts, columns=columns, **options).splits()
     assert asked[3:] == [("a/b", "c", "r", "test_2"), ("mteb/x", None, None, "s")]
 
 

@@ -15,7 +15,7 @@ NOUNS = ("task", "method", "backbone", "budget", "data")
 HEADS = ("backbone", "head_lr")
 # words for people, ranges for a tuner, the knob of a solver, what was measured of a task, how choices came about
 UNCHOSEN = {"description", "search", "sized_by", "across_processors", "notes"}
-UNCHOSEN |= {"category", "paper", "formula", "architecture", "facts"}  # what is known of a name
+UNCHOSEN |= {"category", "paper", "formula", "architecture", "facts", "natural_size"}  # what is known of a name
 
 
 def changed(value):

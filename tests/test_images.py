@@ -5,6 +5,9 @@ import io
 import json
 import os
 import re
+import shutil
+import struct
+import zlib
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -25,17 +28,22 @@ from torch.nn import functional as F
 
 pytest.importorskip("skimage", reason='the embedded data needs pip install -e ".[embedded]"')
 
+from benchmark import run
 from benchmark.backbones import roles, vision
 from benchmark.backbones.headed import pretraining_loss
 from benchmark.config import registry
 from benchmark.config.build import build
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import CONFIGS, cell_of, task_of
 from benchmark.errors import InputError
 from benchmark.methods import houlsby
-from benchmark.types import Bad, Head, Kind
+from benchmark.records import Record
+from benchmark.saved import load
+from benchmark.types import Bad, Example, Head, Kind
+from tasks.common import Reading
 from tasks.embedded import histology, textures
-from tasks.image_files import ImageHub, ImageTable, shared
+from tasks.image_files import ImageHub, ImageTable
 from tasks.pictures import Picture, square
+from tasks.splits import completed
 
 TINY = {  # architecture -> what makes it small; the first four are the classes of the hub configurations
     "vit_base_patch16_224": {"img_size": 32, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2},
@@ -507,6 +515,74 @@ def test_a_folder_of_classes_is_read(folders):
         image_task("data=image_folder", f"data.folder={folders}/nothere").splits()
 
 
+def test_what_a_folder_holds_beside_images_is_counted_and_hidden_folders_are_no_classes(folders):
+    train = folders / "train"
+    (train / "benign" / "notes.txt").write_text("no image")
+    (train / "benign" / "scan.dcm").write_bytes(b"DICM")
+    (train / "loose.png").write_bytes((train / "benign" / "0.png").read_bytes())
+    png(train / ".ipynb_checkpoints" / "0.png")
+    png(train / "benign" / ".0.png")
+    pages = [Image.new("L", (9, 9), 40 * i) for i in range(3)]
+    pages[0].save(train / "benign" / "pages.tiff", save_all=True, append_images=pages[1:])
+    task = image_task("data=image_folder", f"data.folder={folders}")
+    assert len(task.splits()["train"]) == 9
+    assert task.reading.counts == {
+        "train": {
+            "files_beside_the_class_folders_not_read": 1,
+            "files_not_read (.txt)": 1,
+            "files_not_read (.dcm)": 1,
+            "images_of_several_pages_of_which_the_first_is_read": 1,
+        }
+    }
+
+
+def test_a_class_whose_files_are_all_unreadable_is_refused_and_one_without_test_too(folders):
+    for file in (folders / "test" / "malignant").iterdir():
+        file.rename(file.with_suffix(".pgm"))
+    Image.new("L", (9, 9), 200).save(folders / "test" / "malignant" / "0.pgm")
+    Image.new("L", (9, 9), 200).save(folders / "test" / "malignant" / "1.pgm")
+    task = image_task("data=image_folder", f"data.folder={folders}")
+    assert len(task.splits()["test"]) == 4
+    for file in (folders / "test" / "malignant").iterdir():
+        file.rename(file.with_suffix(".dcm"))
+    with pytest.raises(InputError, match=r"malignant.*none of its 2 files can be read \(.dcm\)"):
+        image_task("data=image_folder", f"data.folder={folders}").splits()
+    for file in (folders / "test" / "malignant").iterdir():
+        file.unlink()
+    with pytest.raises(InputError, match="split test has no readable image of class 'malignant'"):
+        image_task("data=image_folder", f"data.folder={folders}").splits()
+
+
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_the_folder_of_valid_has_one_of_its_usual_names(name, folders):
+    (folders / "val").rename(folders / name)
+    task = image_task("data=image_folder", f"data.folder={folders}")
+    assert {n: len(part) for n, part in task.splits().items()} == {"train": 8, "valid": 4, "test": 4}
+    assert task.reading.notes == {}
+    with pytest.raises(InputError, match=r"vlaid'?: no folder with a folder per class"):
+        image_task("data=image_folder", f"data.folder={folders}", "data.splits_of.valid=vlaid").splits()
+
+
+def test_splits_without_a_folder_are_drawn_in_each_class_and_said(folders):
+    for name in ("val", "test"):
+        shutil.rmtree(folders / name)
+    for label in ("benign", "malignant"):
+        for i in range(4, 20):
+            png(folders / "train" / label / f"{i}.png", 90)
+    task = image_task("data=image_folder", f"data.folder={folders}")
+    splits = task.splits()
+    assert {name: Counter(e.targets[0] for e in part) for name, part in splits.items()} == {
+        name: {"benign": number, "malignant": number} for name, number in (("train", 14), ("valid", 2), ("test", 4))
+    }
+    assert task.reading.notes["drawn_from_train"] == (
+        "test 0.2 (8 examples), valid 0.1 (4 examples), by the hash of the example, in each class"
+    )
+    with pytest.raises(InputError, match="valid and test are the same"):
+        image_task(
+            "data=image_folder", f"data.folder={folders}", "data.splits_of.valid=x", "data.splits_of.test=x"
+        ).splits()
+
+
 def test_a_share_of_train_becomes_a_split_that_has_no_folder(folders):
     words = ["data=image_folder", f"data.folder={folders}", "+data.shares.valid=0.5"]
     task = image_task(*words, "~data.splits_of.valid")
@@ -551,7 +627,9 @@ def test_a_table_of_paths_names_file_and_row_of_what_is_missing(tmp_path):
     assert splits["train"][2].source == Bad("all.csv, row 3: image images/b.png: no such file")
     assert splits["train"][0].group == "p1"
     assert "label 'perhaps' is not among the training labels" in splits["test"][1].source.reason
-    elsewhere = table(tmp_path / "sub.csv", [["a.png", "yes", "train", "p"], ["a.png", "yes", "test", "p"]])
+    elsewhere = table(
+        tmp_path / "sub.csv", [["a.png", "yes", part, p] for p, part in (("p", "train"), ("q", "train"), ("r", "test"))]
+    )
     words = [
         f"data.train={elsewhere}",
         f"data.root={tmp_path}/images",
@@ -561,7 +639,7 @@ def test_a_table_of_paths_names_file_and_row_of_what_is_missing(tmp_path):
     splits = image_task("data=image_table", *words, "+data.shares.valid=0.5").splits()
     assert not isinstance((splits["train"] + splits["valid"])[0].source, Bad)
     with pytest.raises(InputError, match="no column 'image'; it has path, dx, part, patient"):
-        image_task("data=image_table", f"data.train={file}", f"data.valid={file}", f"data.test={file}").splits()
+        image_task("data=image_table", f"data.train={file}", "data.columns={image: image, label: dx}").splits()
 
 
 def test_one_table_per_split(tmp_path):
@@ -616,16 +694,82 @@ def test_an_npz_is_read_and_a_wrong_one_refused(archive, tmp_path):
         image_task("data=image_npz", "data.file=nothere.npz").splits()
 
 
-def test_pixels_of_16_bits_keep_their_upper_8(tmp_path):
-    deep = np.array([[0, 255, 256], [4096, 40000, 65535], [1, 2, 3]], np.uint16)
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert np.array_equal(Picture("", tmp_path / "deep.png").read(3), deep // 256)
+def test_grey_of_more_than_8_bits_is_scaled_as_it_is_told(tmp_path):
+    deep = np.array([[1000, 1100, 1200], [900, 4095, 1050], [1000, 1000, 1000]], np.uint16)
+    for name in ("deep.png", "deep.tif"):
+        Image.fromarray(deep).save(tmp_path / name)
+        seen = Picture("", tmp_path / name).read(3, (1000, 1200))
+        assert seen.tolist() == [[0, 128, 255], [0, 255, 64], [0, 0, 0]]
+    assert "no training image says" in Picture("", tmp_path / "deep.png").read(3).reason
     Image.fromarray(np.ones((3, 3), np.float32)).save(tmp_path / "float.tiff")
     assert (
         "float.tiff cannot be decoded (pixels of mode F"
         in Picture("float.tiff", tmp_path / "float.tiff").read(3).reason
     )
     assert Picture("", png(tmp_path / "c.png", (9, 8, 7, 255), mode="RGBA")).read(4).shape == (4, 4, 3)
+
+
+def test_colour_of_16_bits_is_refused_with_the_remedy(tmp_path):
+    """Pillow would keep the upper 8 bits of it without a word."""
+    rows = b"".join(b"\0" + np.full((2, 3), 1000, ">u2").tobytes() for _ in range(2))
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    assert "16 bits per colour" in Picture("", tmp_path / "a.png").read(2).reason
+
+
+def stripes(kind, level, spread, side=28, seed=0):
+    """Draw vertical or horizontal stripes with a little noise."""
+    image = np.full((side, side), level, np.int64)
+    image[(slice(None), slice(None, None, 4)) if kind == "v" else (slice(None, None, 4), slice(None))] += spread
+    return image + np.random.default_rng(seed).integers(0, max(spread // 8, 2), image.shape)
+
+
+@pytest.mark.parametrize(("level", "spread", "number"), [(1000, 90, np.uint16), (40_000, 40, np.uint16)])
+def test_a_narrow_range_of_grey_is_learnt_said_recorded_and_known_to_the_adapter(
+    level, spread, number, tmp_path, capsys
+):
+    for split, count in (("train", 16), ("val", 4), ("test", 6)):
+        for kind in "hv":
+            (tmp_path / "data" / split / kind).mkdir(parents=True)
+            for i in range(count):
+                image = stripes(kind, level, spread, seed=i).astype(number)
+                Image.fromarray(image).save(tmp_path / "data" / split / kind / f"{i}.png")
+    words = ["task=medical_images", "data=image_folder", f"data.folder={tmp_path / 'data'}", "method=lora"]
+    words += ["budget=smoke", "budget.steps=60", "device=cpu", f"results={tmp_path / 'r'}", f"save={tmp_path / 'kept'}"]
+    assert run.main(words) == 0
+    (path,) = (tmp_path / "r").glob("runs/*/*/*.json")
+    record = Record.from_json(path.read_text())
+    low, high = record.data["reading"]["grey_range_of_the_training_images_scaled_to_8_bits"]
+    assert level <= low < high < level + 2 * spread
+    assert record.value("test", "macro_f1") > 0.9  # by its upper 8 bits alone: one grey, a third
+    assert f"grey range of the training images scaled to 8 bits: [{low}, {high}]" in capsys.readouterr().out
+    files = [str(tmp_path / "data" / "test" / kind / "0.png") for kind in "hv"]
+    assert load(tmp_path / "kept").answer(files) == ["h", "v"]
+
+
+@pytest.mark.parametrize(("turn", "shown"), [(6, "v"), (8, "v"), (3, "h")])
+def test_an_image_is_read_as_a_person_sees_it(turn, shown, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    image = Image.fromarray(stripes("h", 60, 120, 16).astype(np.uint8))
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    seen = Picture("", tmp_path / "turned.jpg").read(16).astype(float)
+    assert "hv"[int(seen.mean(0).std() > seen.mean(1).std())] == shown
+
+
+def test_images_are_read_at_the_backbones_own_size_unless_told(folders, folder_of):
+    words = ["task=medical_images", "method=head", "data=image_folder", f"data.folder={folders}"]
+    assert cell_of(words).task.size == 24
+    assert cell_of([*words, "backbone=timm_network", f"backbone.checkpoint={folder_of('resnet50')}"]).task.size == 32
+    assert cell_of([*words, "task.size=9"]).task.size == 9
+    assert cell_of([*words, "backbone=vit_base", "backbone.weights=random"]).task.size == 224
+    assert task_of([*words])[1].splits()["test"][0].source.shape == (24, 24)
+    assert cell_of(words[:2]).task.size == 20  # the section's patches, of which records are shipped
 
 
 def test_the_middle_of_an_oblong_image_is_kept():
@@ -697,14 +841,16 @@ def test_the_hub_sets_say_how_to_do_without_a_network(name):
         task.splits()
 
 
-def test_shares_are_about_as_large_as_they_are_said():
-    from benchmark.types import Example
-
-    examples = [Example(f"train/{i}", None, ("a",)) for i in range(4000)]
-    sizes = {name: len(part) for name, part in shared({"train": examples}, {"valid": 0.1, "test": 0.2}).items()}
-    assert sizes["train"] + sizes["valid"] + sizes["test"] == 4000
-    assert abs(sizes["valid"] - 400) < 80  # four standard deviations of a binomial count
-    assert abs(sizes["test"] - 800) < 100
+def test_shares_are_as_large_as_they_are_said():
+    examples = [Example(f"train/{i}", None, ("ab"[i % 4 == 0],)) for i in range(4000)]
+    for group, slack in ((None, 1), ("g", 100)):  # four standard deviations of a binomial count
+        given = [e._replace(group=group and f"{group}{i // 2}") for i, e in enumerate(examples)]
+        dealt = completed({"train": given}, {"valid": 0.1, "test": 0.2}, Reading())
+        sizes = {name: len(part) for name, part in dealt.items()}
+        assert sum(sizes.values()) == 4000
+        assert abs(sizes["valid"] - 400) <= slack
+        assert abs(sizes["test"] - 800) <= slack
+        assert len({e.id.partition("/")[2] for part in dealt.values() for e in part}) == 4000
 
 
 # --- a real set ---

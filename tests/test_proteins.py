@@ -1,6 +1,7 @@
 """Lattice proteins against the literature and against sums by hand; readers, encoders and tasks of proteins."""
 
 import itertools
+import json
 import math
 import os
 from pathlib import Path
@@ -211,7 +212,7 @@ def test_one_file_per_split_and_a_shifted_test(tmp_path):
         ["task=protein_classification", "data=protein_splits", "method=head", "backbone=protein_encoder",
          "backbone.checkpoint=some/where", f"data.files.train={tmp_path / 'a.tsv'}",
          f"data.files.valid={tmp_path / 'b.tsv'}", f"data.files.test={tmp_path / 'c.tsv'}",
-         f"+data.shifts.far={tmp_path / 'b.tsv'}", "data.columns.sequence=seq", "data.columns.target=class"]
+         f"+data.shifts.far={tmp_path / 'c.tsv'}", "data.columns.sequence=seq", "data.columns.target=class"]
     ).task.splits()  # fmt: skip
     assert list(splits) == ["train", "valid", "test", "test/far"]
     assert [(e.source, e.targets) for e in splits["train"]] == [("MK", ("x",)), ("ML", ("y",))]
@@ -283,9 +284,13 @@ FASTA = {
 
 
 def fasta_splits(folder, *words):
+    return fasta_task(folder, *words).splits()
+
+
+def fasta_task(folder, *words):
     files = [f"data.files.{column}={folder / name}.fasta" for column, name in zip(COLUMNS, "slm", strict=True)]
     chosen = ["task=protein_residues", "method=head", "backbone=protein_encoder", "backbone.checkpoint=some/where"]
-    return cell_of([*chosen, *files, *words]).task.splits()
+    return cell_of([*chosen, *files, *words]).task
 
 
 def test_labels_and_mask_of_residues_stand_beside_the_sequences(tmp_path):
@@ -309,12 +314,81 @@ def test_labels_that_do_not_match_their_sequence_are_a_bad_row(tmp_path):
     assert reason == "s.fasta, row 1: 5 labels, 4 places in the mask"
 
 
-def test_a_record_without_labels_and_a_file_that_is_no_fasta_are_refused(tmp_path):
-    lost = {**FASTA, "l__fasta": FASTA["l__fasta"].replace(">p3", ">p4")}
-    with pytest.raises(InputError, match="record 'p3' is in one of"):
-        fasta_splits(written(tmp_path, **lost))
-    with pytest.raises(InputError, match=r"s.fasta, line 1: a FASTA file begins with a header line"):
+def test_a_sequence_without_labels_is_left_out_and_counted_and_labels_without_a_sequence_are_a_bad_row(tmp_path):
+    lost = {**FASTA, "l__fasta": FASTA["l__fasta"].replace(">p3", ">p4"), "m__fasta": FASTA["m__fasta"] + ">p4\n111\n"}
+    task = fasta_task(written(tmp_path, **lost))
+    splits = task.splits()
+    bad = [e.source.reason for part in splits.values() for e in part if isinstance(e.source, Bad)]
+    assert sorted(bad) == [
+        f"{file}, record {number} (p4): no sequence of that name in s.fasta"
+        for file, number in (("l.fasta", 3), ("m.fasta", 4))
+    ]
+    assert task.reading.notes["sequences_without_labels_left_out"] == 1
+    with pytest.raises(InputError, match=r"s.fasta', line 1: a FASTA file begins with a header line"):
         fasta_splits(written(tmp_path, **{**FASTA, "s__fasta": "MKT\n>p1\nM\n"}))
+
+
+def test_a_repeated_record_counts_once_and_two_of_a_name_are_bad_rows(tmp_path):
+    task = fasta_task(written(tmp_path, **{**FASTA, "s__fasta": FASTA["s__fasta"] + ">p2\nGSH\n"}))
+    assert {name: len(part) for name, part in task.splits().items()} == {"train": 1, "valid": 1, "test": 1}
+    assert task.reading.notes == {"repeated_records_in_s.fasta": 1}
+    task = fasta_task(written(tmp_path, **{**FASTA, "s__fasta": FASTA["s__fasta"] + ">p2\nGSW\n"}))
+    (reason,) = [e.source.reason for e in task.splits()["train"] if isinstance(e.source, Bad)]
+    assert reason.startswith("s.fasta, record 2 (p2): record 4 has this name and another content")
+
+
+def test_the_mask_is_optional_and_one_that_lacks_a_record_is_a_bad_row(tmp_path):
+    written(tmp_path, **FASTA)
+    splits = fasta_task(tmp_path, "data.files.mask=null").splits()
+    assert splits["train"][0].targets == (tuple("HHECC"),)
+    short = {**FASTA, "m__fasta": FASTA["m__fasta"].replace(">p3\n110\n", "")}
+    bad = [e.source for e in fasta_splits(written(tmp_path, **short))["train"] if isinstance(e.source, Bad)]
+    assert bad == [Bad("s.fasta, row 3: m.fasta has no record 'p3'")]
+
+
+def test_splits_that_a_table_does_not_name_are_drawn_and_equal_sequences_stay_together(tmp_path):
+    sequences = ["".join(np.random.default_rng(i).choice(list("ACDEFGH"), 12)) for i in range(30)]
+    rows = [f"{s},{'ab'[i % 2]}" for i, s in enumerate(sequences)] + [f"{sequences[0].lower()},a"]
+    written(tmp_path, all__csv="sequence,target\n" + "\n".join(rows) + "\n")
+    splits = table_splits(tmp_path, task="protein_classification")
+    assert sum(map(len, splits.values())) == 31
+    texts = [{e.source for e in part} for part in splits.values()]
+    assert sum(map(len, texts)) == len(set.union(*texts)) == 30
+    assert all({e.targets[0] for e in part} == {"a", "b"} for part in splits.values())
+    other = table_splits(
+        written(tmp_path, all__csv="sequence,target\n" + "\n".join(rows[::-1]) + "\n"), task="protein_classification"
+    )
+    assert [{e.source for e in part} for part in other.values()] == texts  # whatever the order
+    with pytest.raises(InputError, match="no column 'fold'"):
+        table_splits(tmp_path, "+data.splits_of.valid.fold=a")
+
+
+def test_a_table_whose_rows_name_no_valid_gets_one_from_train_alone(tmp_path):
+    rows = [f"MK{'ACDEFGHIKL'[i // 4]}{'MNPQ'[i % 4]},{i}.5,{'test' if i < 8 else 'train'}" for i in range(40)]
+    written(tmp_path, all__csv="sequence,target,set\n" + "\n".join(rows) + "\n")
+    splits = table_splits(tmp_path)
+    assert {name: len(part) for name, part in splits.items()} == {"train": 29, "valid": 3, "test": 8}
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), ""])
+def test_what_is_missing_is_no_sequence_and_no_class(missing, tmp_path):
+    """NONE and NAN could be read as residues."""
+    rows = [{"sequence": "MK", "target": "a"}, {"sequence": "ML", "target": "b"}, {"sequence": missing, "target": "a"},
+            {"sequence": "MV", "target": missing}]  # fmt: skip
+    for name in ("train", "valid", "test"):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = [f"data.files.{name}={tmp_path / name}.jsonl" for name in ("train", "valid", "test")]
+    task = cell_of(["task=protein_classification", "data=protein_splits", "method=head", *words]).task
+    reasons = [e.source.reason for e in task.splits()["train"] if isinstance(e.source, Bad)]
+    assert reasons == ["train.jsonl, row 3: the sequence is empty", "train.jsonl, row 4: no label"]
+
+
+def test_blanks_and_decimals_make_no_other_class(tmp_path):
+    labels = ["soluble", "soluble ", " no", "1", "1.0", "1.00"] * 4
+    rows = [f"MK{'ACDEFGHI'[i % 8]}{'MNPQ'[i // 8]},{label}" for i, label in enumerate(labels)]
+    written(tmp_path, all__csv="sequence,target\n" + "\n".join(rows) + "\n")
+    splits = table_splits(tmp_path, task="protein_classification")
+    assert {e.targets[0] for part in splits.values() for e in part} == {"soluble", "no", "1"}
 
 
 def test_a_header_may_hold_the_target(tmp_path):
@@ -462,10 +536,10 @@ def make(request, tmp_path):
         folder = request.getfixturevalue(fixture)
         rows = ["sequence,other,target"]
         rows += [f"{s},{s[::-1]}K,{t}" for s, t in zip(SEQUENCES, TASKS[task], strict=True)]
-        file = tmp_path / "rows.csv"
-        file.write_text("\n".join(rows) + "\n")
+        for name in ("train", "valid", "test"):
+            (tmp_path / f"{name}.csv").write_text("\n".join(rows) + "\n")
         pair = ["data.columns.partner=other"] if "pair" in task else []
-        files = [f"data.files.{name}={file}" for name in ("train", "valid", "test")]
+        files = [f"data.files.{name}={tmp_path / name}.csv" for name in ("train", "valid", "test")]
         return cell_of(
             [f"task={task}", "data=protein_splits", f"method={method}", f"backbone={backbone}", *more, *files, *pair,
              f"backbone.checkpoint={folder}", "backbone.lr_scale=1", "budget=smoke", *words]
@@ -662,7 +736,14 @@ def test_long_sequences_are_cut_and_counted_where_the_task_or_the_positions_end(
     model, processor, _ = loaded(cell)
     counts = {}
     features = [cell.task.encode(e, processor, counts) for e in cell.task.splits()["train"]]
-    assert counts == {"truncated_sequences": 2}
+    assert counts == {
+        "truncated_sequences": 2,
+        "residues": 36,
+        "residues_cut": 16,
+        "labels_of_cut_residues_scored_as_wrong": 16,
+    }
+    cell.task.sum_up(counts)
+    assert counts["percent_of_residues_cut"] == 44.44
     assert [f["length"] for f in features] == [7, 6, 7]
     assert torch.isfinite(model(**cell.task.collate(features, processor)).loss)
     old = esm_folder(

@@ -123,6 +123,15 @@ class VisionEncoder(Stored):
             raise InputError(f"backbone.checkpoint: {str(file)!r} names no architecture, as timm's layout does")
         return found["architecture"]
 
+    @property
+    def side(self) -> int:
+        from timm.models import get_pretrained_cfg
+
+        known = None if self._named else json.loads((self._folder() / "config.json").read_text())
+        size = (known or {}).get("pretrained_cfg", {}).get("input_size")
+        name = self.checkpoint.removeprefix("timm/") if self._named else self._architecture
+        return max((size or get_pretrained_cfg(name).input_size)[1:])
+
     def _folder(self) -> Path:
         """Find the checkpoint's folder, from the hub where it is there. Raises InputError where a file is missing."""
         folder = Path(self.checkpoint) if self.local else self._fetched()

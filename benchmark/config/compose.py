@@ -24,7 +24,7 @@ from benchmark.config.registry import CONFIGS, GROUPS
 from benchmark.config.trials import BEYOND, SELECTED, draw, moved, set_knob
 from benchmark.config.tuning import chosen_trial, trial_of_rung
 from benchmark.errors import IncompatibleError, InputError, near
-from benchmark.identity import fingerprinted
+from benchmark.identity import CONTENTS, contents, fingerprinted
 from benchmark.types import Task
 
 NOUNS = ("task", "method", "backbone", "budget")
@@ -160,8 +160,11 @@ def sized(cell: Cell) -> Cell:
 
 def choices_of(cell: Cell) -> dict[str, Any]:
     """Give the choices that a record keeps. Raises InputError for a number that cannot be written down."""
+    tree = resolved(cell)
+    if isinstance(data := tree["task"].get("data"), dict) and (files := cell.task.files()):
+        data[CONTENTS] = contents(files, data, PATHS)
     try:
-        return fingerprinted(resolved(cell), PATHS)
+        return fingerprinted(tree, PATHS)
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -199,7 +202,8 @@ def cell_of(overrides: Sequence[str]) -> Cell:
 def task_of(overrides: Sequence[str]) -> tuple[str, Task]:
     """Compose and build a task alone; its backbone need not be there."""
     config, names = composed(overrides)
-    return names["task"], build(tree_of(config)["task"], "task")
+    tree = tree_of(config)
+    return names["task"], build(tree["task"], "task").fitted(lambda: build(tree["backbone"], "backbone"))
 
 
 def composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:

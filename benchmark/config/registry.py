@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from benchmark.errors import InputError, MalformedError, near
-from benchmark.identity import CLASS, NO_CHOICE, recorded_classes
+from benchmark.identity import CLASS, CONTENTS, NO_CHOICE, recorded_classes
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
@@ -115,7 +115,7 @@ def buildable(group: str, recorded: dict[str, Any]) -> dict[str, Any]:
     ours = node(group, name if name in known else known[0])
     later = recorded_classes()["later"].get(group, {}).get(name, {})
     facts = {key: value for key, value in ours.items() if key in NO_CHOICE}
-    values = {key: value for key, value in recorded.items() if key not in ("name", CLASS)}
+    values = {key: value for key, value in recorded.items() if key not in ("name", CLASS, CONTENTS)}
     return {CLASS: ours[CLASS], **facts, **later, **values}
 
 

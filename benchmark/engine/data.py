@@ -36,7 +36,9 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
     Raises InputError where a split is empty.
     """
     reuse = reuse or Reuse()
-    splits = usable(cell, reuse.get("splits", ("task",), cell.task.splits), result)
+    splits, reading = reuse.get("splits", ("task",), lambda: (cell.task.splits(), cell.task.reading))
+    note(reading, result)
+    splits = usable(cell, splits, result)
     for name, examples in splits.items():
         if not examples:
             raise InputError(f"split {name} of task {cell.names.get('task')} has no examples (data.{name})")
@@ -60,6 +62,14 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
     if unpinned := [*cell.task.unpinned(), *cell.backbone.unpinned()]:
         result.data["unpinned"] = unpinned
     return used
+
+
+def note(reading: Any, result: Result) -> None:
+    """Note how the data was read."""
+    for name, found in (reading.counts if reading else {}).items():
+        result.data.setdefault("counts", {}).setdefault(name, {}).update(found)
+    if reading and reading.notes:
+        result.data["reading"] = dict(reading.notes)
 
 
 def usable(cell: Cell, splits: Splits, result: Result) -> Splits:

@@ -94,6 +94,7 @@ def encode(run: Run, splits: Splits) -> dict[str, list[Features | None]]:
         counted: dict[str, Counter[str]] = {name: Counter() for name in splits}
         made = {n: [task.encode(e, run.processor, counted[n]) for e in split] for n, split in splits.items()}
         for name, encoded in made.items():
+            task.sum_up(counted[name])
             mates = Counter(mates_of(task, [f for f in encoded if f is not None], run.processor))
             if alone := sum(count == 1 for mate, count in mates.items() if mate is not None):
                 counted[name]["examples_padded_with_no_other"] = alone

@@ -222,7 +222,8 @@ def known_as(
     except VacantPlaceError as error:
         entry = dataclasses.replace(entry, vacant=str(error))
     else:
-        choices, files = choices_of(cell), {path: signature(path) for path in files_in(resolved(cell))}
+        paths = [*files_in(resolved(cell)), *map(str, cell.task.files().values())]
+        choices, files = choices_of(cell), {path: signature(path) for path in paths}
         entry = dataclasses.replace(entry, run_id=run_id(choices), training=training_id(choices), files=files)
     entry = dataclasses.replace(entry, tuned=chosen_from(overrides, entry, cache, records))
     cache.add(overrides, entry)

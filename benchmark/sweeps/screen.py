@@ -156,6 +156,7 @@ def notes(record: Record) -> str:
         lines.append(f"loss on held-out pretraining data {number(bare)} -> {number(bare + change)}")
     for split, counts in record.data.get("counts", {}).items():
         lines += [f"{split}: {count} {name.replace('_', ' ')}" for name, count in counts.items()]
+    lines += [f"{name.replace('_', ' ')}: {value}" for name, value in record.data.get("reading", {}).items()]
     if chosen := record.data.get("selected"):
         lines.append(f"trial {chosen['trial']} of {chosen['trials']}, chosen by validation")
         lines += [f"{edge}: the best may lie beyond" for edge in chosen["at_edge"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -46,6 +46,22 @@ class Task(ABC):
         """Name what may change under the same configuration: an id of the hub without a commit."""
         return []
 
+    def fitted(self, backbone: Callable[[], Backbone]) -> Task:
+        """Return the task with the choices that its backbone makes."""
+        return self
+
+    def files(self) -> Mapping[str, Path]:
+        """List the user's files that splits() reads, by names that do not depend on where they lie."""
+        return {}
+
+    @property
+    def reading(self) -> Any:
+        """How splits() has read the data: counts and notes for the record; None where nothing is told."""
+        return None
+
+    def recall(self, notes: Mapping[str, Any]) -> None:  # noqa: B027  optional
+        """Read further inputs as a record's notes say that its data was read."""
+
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
         """Read off the training examples what the head must know."""
         return Head(kind)
@@ -61,6 +77,9 @@ class Task(ABC):
     @abstractmethod
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
         """Turn an example into features, or None where nothing is left to learn from; count both and every cut."""
+
+    def sum_up(self, counts: dict[str, Any]) -> None:  # noqa: B027  optional
+        """Turn what encode() counted in a split into what a reader wants to know, such as shares."""
 
     def unreadable(self, counts: Mapping[str, int], number: int) -> str | None:
         """Say why a split of so many examples cannot be used, by what encode() counted in it."""
@@ -174,6 +193,11 @@ class Backbone(ABC):
     def unpinned(self) -> list[str]:
         """Name what may change under the same configuration: an id of the hub without a commit."""
         return []
+
+    @property
+    def side(self) -> int | None:
+        """Give the side in pixels of the images that the network was pretrained on, where it reads images."""
+        return None
 
     @property
     def positions(self) -> int | None:

@@ -1,0 +1,93 @@
+"""Data sets of the hub that are stored as parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from benchmark.backbones.hub import offline, pinned
+from benchmark.errors import InputError
+from tasks.common import Data
+from tasks.splits import SPLITS, check_apart
+from tasks.tables import check
+
+PART = ("id", "config", "revision", "split", "columns")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubData(Data):
+    """A data set of the hub that is stored as parquet; what its rows mean is a subclass's."""
+
+    wanted: ClassVar[tuple[str, ...]]  # roles that need a column, and
+    known: ClassVar[tuple[str, ...]]  # all that may have one
+    instead: ClassVar[str] = "files of your own: --help lists their layouts under data="
+
+    id: str
+    config: str | None
+    revision: str | None  # null follows the newest one, which the record says
+    splits_of: dict[str, str]  # train, valid, test -> the data set's own split
+    shifts: dict[str, dict[str, Any]]  # name -> {id, config, revision, split, columns} where they differ
+    columns: dict[str, str]
+
+    def __post_init__(self) -> None:
+        check(self.columns, "data.columns", self.wanted, self.known)
+        self.check_splits()
+        for name, shift in self.shifts.items():
+            check(shift, f"data.shifts.{name}", ["split"], PART)
+            check(shift.get("columns", self.columns), f"data.shifts.{name}.columns", self.wanted, self.known)
+        check_apart(self.splits_of, self.reading)
+
+    def check_splits(self) -> None:
+        """Refuse splits that are missing or unknown. Raises InputError."""
+        check(self.splits_of, "data.splits_of", SPLITS)
+
+    def unpinned(self) -> list[str]:
+        return list(dict.fromkeys(part["id"] for part in self.parts().values() if not pinned(part["revision"])))
+
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Say for each split what is to be loaded."""
+        whole = {"id": self.id, "config": self.config, "revision": self.revision, "columns": self.columns}
+        wanted = {name: {**whole, "split": split} for name, split in self.splits_of.items()}
+        for name, shift in self.shifts.items():
+            other = {"config": None, "revision": None} if "id" in shift else {}  # not of this set
+            wanted[f"test/{name}"] = {**whole, **other, **shift}
+        return wanted
+
+    def load(self, part: Mapping[str, Any]) -> Any:
+        """Load one split. Raises InputError within seconds where the hub cannot be reached."""
+        import datasets
+
+        # a setting, since there is no argument for it: what was fetched before is found, the rest refused at once
+        datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE or offline()
+        try:
+            return datasets.load_dataset(part["id"], part["config"], revision=part["revision"], split=part["split"])
+        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+            # unreachable, unknown, gated, not parquet, or broken off
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise InputError(
+                f"the data set {part['id']!r} cannot be had from the hub: {first} - fetch it where there is a network, "
+                f"or give {self.instead}"
+            ) from error
+
+    def encoded(self, part: Mapping[str, Any], feature: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield where each row stands and its cells by role: what is seen or heard stays encoded, a class has its name.
+
+        The first wanted role is of that feature, the second is the label.
+        """
+        columns, table = part["columns"], self.load(part)
+        for column in columns.values():
+            if column not in table.column_names:
+                raise InputError(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")
+        media, label = self.wanted
+        names = getattr(table.features[columns[label]], "names", None)  # classes are stored by number
+        for number, row in enumerate(table.cast_column(columns[media], feature)):
+            cells = {role: row[column] for role, column in columns.items()}
+            yield f"{part['id']} ({part['split']}), row {number}", {**cells, label: class_of(cells[label], names)}
+
+
+def class_of(value: Any, names: list[str] | None) -> Any:
+    """Name a class of the hub, which stores it by number and -1 where there is none."""
+    if not names or isinstance(value, list):
+        return value
+    return None if value is None or value < 0 else names[value]
