@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from benchmark.errors import InputError
-from benchmark.types import Example, Splits
-from tasks.common import Data, Reading
+from benchmark.types import Splits
+from tasks.common import Data
 from tasks.hub_data import HubData
 from tasks.splits import check_apart, check_shares, completed
-from tasks.tables import cell, check, rows, table_files, text
+from tasks.tables import check, rows, table_files
+from tasks.text_rows import Table, merged
 
 ROLES = ("source", "target")
-FIELD = re.compile(r"\{([^{}\n\"']+)\}")  # a column within a template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,60 +80,3 @@ class Hub(HubData):
             for name, part in self.parts().items()
         }
         return {name: merged(name, part, self.reading) if self.merge else part for name, part in splits.items()}
-
-
-def templated(data: Any, template: str) -> Any:
-    """Let the source of every split be a template of columns; {source} in it is the column of the source."""
-
-    def source(columns: Mapping[str, str]) -> dict[str, str]:
-        own = f"{{{columns['source']}}}"
-        return {**columns, "source": FIELD.sub(lambda found: own if found[1] == "source" else found[0], template)}
-
-    shifts = {
-        name: {**shift, "columns": source(shift["columns"])}
-        if isinstance(shift, Mapping) and "columns" in shift
-        else shift
-        for name, shift in data.shifts.items()
-    }
-    return replace(data, columns=source(data.columns), shifts=shifts)
-
-
-@dataclass(frozen=True)
-class Table:
-    """How rows become examples."""
-
-    columns: Mapping[str, str | None]  # a source may be a template of several columns
-    reading: Reading
-
-    def examples(self, table: Iterable[Mapping[str, Any]], split: str, where: str) -> list[Example]:
-        """Map each row to an example; a list of texts is several references."""
-        return [self._example(row, split, where, number) for number, row in enumerate(table)]
-
-    def _example(self, row: Mapping[str, Any], split: str, where: str, number: int) -> Example:
-        source, column = self._source(row, where, number + 1), str(self.columns["target"])
-        target = cell(row, column, where)
-        many = target if isinstance(target, list | tuple) else [target]
-        targets = tuple(text({column: one}, column, where, number + 1) for one in many) or ("",)
-        if split == "train":
-            self.reading.count(split, "further_references_that_are_not_learnt", len(targets) - 1)
-        group = text(row, self.columns["group"], where, number + 1) if self.columns.get("group") else None
-        return Example(f"{split}/{number}", source, targets, group or None)
-
-    def _source(self, row: Mapping[str, Any], where: str, number: int) -> str:
-        column = str(self.columns["source"])
-        if column in row or not FIELD.search(column):
-            return text(row, column, where, number)
-        return FIELD.sub(lambda found: text(row, found[1], where, number), column)
-
-
-def merged(split: str, examples: Sequence[Example], reading: Reading) -> list[Example]:
-    """Make one example of those with the same source, outside of train; empty sources are not the same."""
-    if split == "train":
-        return [*examples]
-    made: dict[str, Example] = {}
-    for example in examples:
-        key = example.source or example.id
-        known = made.get(key)
-        made[key] = known._replace(targets=(*known.targets, *example.targets)) if known else example
-    reading.count(split, "rows_merged_into_those_of_an_equal_source", len(examples) - len(made))
-    return [*made.values()]

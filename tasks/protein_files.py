@@ -152,6 +152,8 @@ def divided(
         name: {c: w for c, w in asked.items() if c in known or c.casefold() not in MARKS}
         for name, asked in splits_of.items()
     }
+    for c in {c for asked in splits_of.values() for c in asked if c.casefold() not in MARKS} - known if table else ():
+        cell(table[0][1], c, file)  # refused, with the columns that there are
     order = sorted((n for n in words if len(words[n]) == len(splits_of[n])), key=lambda name: -len(words[name]))
     stray = []
     for (_, row), example in zip(table, _examples(file, table, columns), strict=True):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from benchmark.errors import InputError
 from benchmark.types import IGNORED, Example, Features, Kind, Prediction, Splits, Task
 from tasks.common import Data, Reading
-from tasks.data import FIELD, templated
 from tasks.tables import text
+from tasks.text_rows import FIELD, templated
 
 if TYPE_CHECKING:
     import torch

@@ -222,7 +222,9 @@ def filled(node):
     """Fill in what a configuration leaves to the user, and what histology and cldr take from their tasks."""
     if isinstance(node, dict):
         return {key: filled(value) for key, value in node.items()}
-    return {"???": "given.csv", "${task.size}": 20, "${task.target_language}": "si"}.get(str(node), node)
+    known = {"???": "given.csv", "${task.target_language}": "si"}
+    sizes = dict.fromkeys(("${task.size}", "${oc.select:data.natural_size,null}"), 20)
+    return {**known, **sizes}.get(str(node), node)
 
 
 def chosen_by(task):
