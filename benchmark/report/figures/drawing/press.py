@@ -18,6 +18,7 @@ from zipfile import BadZipFile, ZipFile
 import joblib
 import matplotlib
 import pandas as pd
+from fontTools.subset import Options  # with which matplotlib takes the letters of a PDF out of a font
 
 from benchmark.report import cache as files
 from benchmark.report.figures import known
@@ -30,6 +31,8 @@ MARK = "CrossPEFT benchmark.report"  # within each file: what bears it may be de
 FEW = 24  # pictures that are not worth other processes
 METADATA = {"pdf": {"Creator": MARK, "CreationDate": None}, "png": {"Software": MARK}, PAGE: {"Date": None}}
 Files = dict[str, bytes]  # by ending
+# A PDF holds glyphs that are already joined and placed; without the tables that say how, it is written twice as fast.
+Options._drop_tables_default = [*Options._drop_tables_default, "GSUB", "GPOS", "GDEF"]
 
 
 @dataclass(frozen=True)

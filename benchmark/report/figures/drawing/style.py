@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Affine2D, Transform
 
-from benchmark.report.configurations import CONTROL
+from benchmark.records.configurations import CONTROL
 
 WIDTHS = {"one": 3.3, "two": 6.9}  # inches
 DPI = 160
@@ -37,6 +37,7 @@ RC: dict[str, Any] = {
     "axes.titlesize": 8.5,
     "axes.titlelocation": "left",
     "axes.titlepad": 5,
+    "axes.titley": 1.0,  # else every drawing measures all labels to place a title that nothing pushes up
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
