@@ -359,13 +359,13 @@ def test_the_command_of_a_shipped_record_names_the_same_cell(number: int) -> Non
 def test_the_command_says_every_choice(words: list[str]) -> None:
     cell = cell_of(["task=nmt", *words])
     config = choices_of(cell)
-    made = record(cell.names["method"], cell.seed, config=config, run_id=run_id(config, PATHS))
+    made = record(cell.names["method"], cell.seed, config=config, run_id=run_id(config, PATHS), data=dict(cell.notes))
     assert run_id(choices_of(cell_of(overrides.overrides(made))), PATHS) == made.run_id
 
 
 def test_a_command_can_be_pasted() -> None:
-    config = record().config | {"task": {"name": "nmt", "template": 'say "it\'s": {source}'}}
-    assert """ 'task.template="say \\"it'"'"'s\\": {source}"' """ in overrides.command(record(config=config))
+    made = record(data={"overrides": ["task=nmt", 'task.template="say \\"it\'s\\": {source}"', "method=lora"]})
+    assert """ 'task.template="say \\"it'"'"'s\\": {source}"' """ in overrides.command(made)
 
 
 @pytest.fixture(scope="module")
