@@ -17,9 +17,9 @@ from rich.table import Table
 from benchmark.command import end
 from benchmark.errors import InputError, near
 from benchmark.records import MARK, UNTRAINED
+from benchmark.records.configurations import ANY_SOURCE, WHOLE, Configuration, differences
 from benchmark.report import frame
 from benchmark.report.comparisons import comparisons, tables
-from benchmark.report.configurations import ANY_SOURCE, WHOLE, Configuration, differences
 from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.statistics.estimates import LEVEL, Estimate, estimate, holm
 from benchmark.report.statistics.evidence import Evidence

@@ -14,9 +14,9 @@ from test_statistics import sample, world
 
 from benchmark.identity import run_id
 from benchmark.records import Store
+from benchmark.records.configurations import Configuration
 from benchmark.report import __main__ as report
 from benchmark.report.comparisons import tables
-from benchmark.report.configurations import Configuration
 from benchmark.report.frame import load
 from benchmark.report.statistics import ranks as over
 from benchmark.report.statistics.evidence import Evidence

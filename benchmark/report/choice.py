@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmark.records.configurations import Configuration
 from benchmark.report.comparisons import Comparison, comparisons, tables
-from benchmark.report.configurations import Configuration
 from benchmark.report.costs import MEMORY, STEP, Cost, Costs, front
 from benchmark.report.runnable import Capable
 from benchmark.report.statistics.estimates import Estimate, against, estimate

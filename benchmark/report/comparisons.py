@@ -1,5 +1,7 @@
 """Which runs may be compared: the one answer that tables, figures, advice, compare and claims use.
 
+Their conditions (records/configurations.py) are what the screen of a run asks too.
+
 Runs of one task, budget, view and data stand in one table. Of its configurations those may be compared that differ in
 their method and its settings alone; shipped runs are compared with the user's own.
 """
@@ -11,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.records import YOURS, Record
-from benchmark.report.configurations import (
+from benchmark.records.configurations import (
     FINGERPRINT,
     FREE,
     WHOLE,

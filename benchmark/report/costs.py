@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.records import Record
-from benchmark.report.configurations import Configuration
+from benchmark.records.configurations import Configuration
 from benchmark.report.views import MEASURING, Run, budget
 
 STEP, MEMORY = "seconds_per_step", "peak_memory_bytes"  # what runs are made to measure

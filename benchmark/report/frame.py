@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.records import Record, sources
-from benchmark.report.views import Run, weights
+from benchmark.records.configurations import Run, weights
 
 KEYS = ["task", "backbone", "weights", "method", "seed", "source", "run_id", "device"]
 COLUMNS = ["source", "task", "method", "backbone", "weights", "seed", "phase", "trial", "status", "reason", "metric"]

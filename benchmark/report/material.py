@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.records.configurations import FREE, Configuration, label
 from benchmark.report import comparisons
 from benchmark.report.comparisons import Tables, name_comparisons
-from benchmark.report.configurations import FREE, Configuration
 from benchmark.report.costs import Costs
 from benchmark.report.statistics import ranks
 from benchmark.report.statistics.evidence import Evidence
@@ -92,12 +92,6 @@ def material(runs: Sequence[Run], results: Path) -> Material:
         {key: standings(members, evidence, beside) for key, members in scored.items()} for beside in (False, True)
     )
     return Material(results, runs, tables, standing, proper, evidence, Costs(runs))
-
-
-def label(one: Configuration, ignored: str | tuple[str, ...] = "=") -> str:
-    """Name a method, and what distinguishes it from others of its table, but for settings that begin as ignored."""
-    shown = [text.removeprefix("method.") for text in one.differences if not text.startswith(ignored)]
-    return ", ".join([one.method, *shown])
 
 
 def size(one: Configuration) -> float | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 
 from benchmark.config.trials import select
 from benchmark.errors import NoSelectionError
 from benchmark.records import Record
+from benchmark.records.configurations import WRITE, Run
 
-Run = tuple[str, Record]  # its source, and what was recorded
-WRITE = json.JSONEncoder(sort_keys=True).encode  # json.dumps makes such a thing anew for each value
 DEFAULTS, TUNED, SIZED, CHOSEN = "", "tuned", "sized", "trials"  # the last: a trial that somebody named
 MEASURING = "cost"  # the budget whose runs are made to measure costs: their scores mean nothing, nor do views
 
@@ -47,12 +45,6 @@ def views(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def budget(record: Record) -> str:
     """Name the budget of a run."""
     return str((record.config.get("budget") or {}).get("name") or "")
-
-
-def weights(record: Record) -> str:
-    """Name the weights a backbone started from; a local checkpoint is recorded by name and content."""
-    chosen = (record.config.get("backbone") or {}).get("weights")
-    return str(chosen["name"] if isinstance(chosen, dict) else chosen or "")
 
 
 def _grid(record: Record) -> tuple[str, str]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import math
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.records import MARK, SEEDS, UNTRAINED, YOURS, Record, Store, shipped
+from benchmark.records import MARK, UNTRAINED, YOURS, Record, Store, shipped
+from benchmark.records.configurations import (
+    ANY_SOURCE,
+    FINGERPRINT,
+    Configuration,
+    configurations,
+    distinguished,
+    label,
+)
 
 console = Console()
 COSTS = {  # measurement -> (label, unit, divisor)
@@ -91,23 +99,22 @@ def show(record: Record, store: Store, path: Path | None = None) -> None:
     console.print(scores(record))
     console.print(costs(record))
     console.print(notes(record), soft_wrap=True, markup=False)
-    others = [(r, "shipped") for r in shipped(record.task, "*")] + [(r, YOURS) for r in store.of(record.task, "*")]
-    like = record.backbone, record.tuning
-    related = [(r, s) for r, s in others if (r.backbone, r.tuning) == like]
-    console.print(comparison(record, related))
-    if difference := beside_shipped(record, related):
+    runs = [("shipped", r) for r in shipped(record.task, "*")] + [(YOURS, r) for r in store.of(record.task, "*")]
+    known = configurations(run for run in runs if (run[1].backbone, run[1].tuning) == (record.backbone, record.tuning))
+    console.print(comparison(record, known))
+    if difference := beside_shipped(record, known):
         say(difference)
     if path:
         say(f"recorded in {path}")
     sys.stdout.flush()
 
 
-def beside_shipped(record: Record, related: Iterable[tuple[Record, str]]) -> str | None:
+def beside_shipped(record: Record, known: Iterable[Configuration]) -> str | None:
     """Write how a run differs from the shipped ones: other data, or the arithmetic of another processor."""
-    known = {r.data.get("fingerprint") for r, s in related if s == "shipped" and same_data(r, record)}
-    if not known:
+    others = [one for one in rivals(record, known, (*ANY_SOURCE, FINGERPRINT)) if one.source != YOURS]
+    if not others:
         return None
-    if record.data.get("fingerprint") not in known:
+    if record.data.get("fingerprint") not in {one.settings.get(FINGERPRINT) for one in others}:
         return (
             "This data differs from that of the shipped results (other package versions?): they are not compared. "
             "pip install with -c constraints.txt gives the same data."
@@ -137,10 +144,10 @@ def costs(record: Record) -> Table:
     """Lay out what the run cost."""
     table = Table(show_header=False)
     cells = []
-    for name, (label, unit, divisor) in COSTS.items():
+    for name, (title, unit, divisor) in COSTS.items():
         if (value := record.value("cost", name)) is not None:
             share = f" ({trainable(record):.2f} %)" if name == "trainable_params" else ""
-            cells += [label, f"{value / divisor:,.0f}{share} {unit}".rstrip()]
+            cells += [title, f"{value / divisor:,.0f}{share} {unit}".rstrip()]
     for start in range(0, len(cells), 4):
         table.add_row(*cells[start : start + 4])
     return table
@@ -170,32 +177,25 @@ def notes(record: Record) -> str:
     return "; ".join(line for line in lines if line)
 
 
-def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
-    """Average records that differ in nothing but the seed, of one budget, data and device type, best first."""
-    groups: dict[str, list[tuple[Record, str]]] = {}
-    for other, source in related:
-        if other.budget_name != record.budget_name:
-            continue
-        if other.data.get("fingerprint") in (record.data.get("fingerprint"), None) and other.device == record.device:
-            groups.setdefault(f"{source} {key(other)} {other.status}", []).append((other, source))
+def comparison(record: Record, known: Iterable[Configuration]) -> Table:
+    """Lay out the configurations that may be compared with a run, best first; the mean over their seeds."""
     metric = record.data.get("metric", "")
     table = Table(title=f"{metric} on test, same task, backbone and device type, same budget", title_justify="left")
     for column in ("method", "records", "seeds", metric, r"trainable \[%]", r"step \[ms]", "run"):
         left = column in ("method", "records", "run")
         table.add_column(column, justify="left" if left else "right")
-    for members in sorted(groups.values(), key=lambda m: -(_mean(m, "test", metric) or float("-inf"))):
-        first, source = members[0]
-        this = any(r.run_id == record.run_id for r, _ in members) and source == YOURS
-        step = _mean(members, "cost", "seconds_per_step")
-        bound = "≤" * any(r.busy for r, _ in members)
-        untrained = MARK * any(r.untrained for r, _ in members)
-        table.caption = f"{MARK} {UNTRAINED}" if untrained else table.caption
+    members = distinguished(rivals(record, known))
+    for one in sorted(members, key=lambda one: _mean(one, "test", metric) or -math.inf, reverse=True):
+        this = one.source == YOURS and any(r.run_id == record.run_id for r in one.done)
+        step = _mean(one, "cost", "seconds_per_step")
+        bound = "≤" * any(r.busy for r in one.done)
+        table.caption = f"{MARK} {UNTRAINED}" if one.untrained else table.caption
         table.add_row(
-            label(first, record),
-            source,
-            str(len(members)),
-            first.status if first.status != "done" else number(_mean(members, "test", metric)) + untrained,
-            number(share) if (share := trainable(first)) is not None else "",
+            label(one, ANY_SOURCE),
+            one.source,
+            str(len(one.done)),
+            number(_mean(one, "test", metric)) + one.untrained,
+            number(trainable(one.done[0])),
             "" if step is None else bound + number(1000 * step),
             "<- this" if this else "",
             style="bold" if this else None,
@@ -203,39 +203,12 @@ def comparison(record: Record, related: Iterable[tuple[Record, str]]) -> Table:
     return table
 
 
-def label(other: Record, record: Record) -> str:
-    """Name a method, and what else differs from the record at hand."""
-    nouns = ("task", "backbone", "budget", *(("method",) if other.method == record.method else ()))
-    differing: list[str] = []
-    for noun in nouns:
-        one, this = (dict(_leaves(r.choices[noun], f"{noun}.")) for r in (other, record))
-        if one.get(f"{noun}.name") != this.get(f"{noun}.name"):
-            differing.append(f"{noun} {one.get(f'{noun}.name')}")
-            continue
-        differing += [f"{k}={one.get(k)}" for k in sorted(one.keys() | this.keys()) if one.get(k) != this.get(k)]
-    if other.config.get("fraction") != record.config.get("fraction"):
-        differing.append(f"fraction {other.config.get('fraction') or 1}")
-    shown = [d.replace("backbone.weights=random", "random weights") for d in differing]
-    return ", ".join([other.method, *shown[:2], *([f"{len(shown) - 2} more"] if len(shown) > 2 else [])])
-
-
-def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def key(record: Record) -> str:
-    """Name what must agree for two records to be averaged."""
-    config = {k: v for k, v in record.choices.items() if k not in SEEDS}
-    return json.dumps(config, sort_keys=True)
-
-
-def same_data(one: Record, other: Record) -> bool:
-    """Whether two records asked for the same data."""
-    return one.choices["task"]["data"] == other.choices["task"]["data"]
+def rivals(
+    record: Record, known: Iterable[Configuration], ignored: Collection[str] = ANY_SOURCE
+) -> list[Configuration]:
+    """List the configurations with a score that share a run's conditions, without ignored settings."""
+    [this] = configurations([(YOURS, record)])
+    return [one for one in known if one.done and one.conditions(ignored) == this.conditions(ignored)]
 
 
 def trainable(record: Record) -> float | None:
@@ -253,6 +226,6 @@ def number(value: float | None) -> str:
     return f"{value:.2f}" if abs(value) >= 0.095 or not value else f"{value:.3g}"
 
 
-def _mean(members: list[tuple[Record, str]], split: str, name: str) -> float | None:
-    values = [v for r, _ in members if (v := r.value(split, name)) is not None]
+def _mean(one: Configuration, split: str, name: str) -> float | None:
+    values = one.values(split, name)
     return statistics.fmean(values) if values else None

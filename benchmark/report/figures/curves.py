@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report.configurations import CONTROL
+from benchmark.records.configurations import CONTROL
 from benchmark.report.figures.drawing import lines, style
 from benchmark.report.material import Material, whole
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmark.report.configurations import CONTROL
+from benchmark.records.configurations import CONTROL, label
 from benchmark.report.figures.drawing import lines, style
-from benchmark.report.material import Material, label
+from benchmark.report.material import Material
 from benchmark.report.statistics.standings import Standing
 
 BY = ("task", "budget", "board")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.records import UNTRAINED
-from benchmark.report.configurations import CONTROL, Configuration
+from benchmark.records.configurations import CONTROL, Configuration
 from benchmark.report.figures.drawing.press import Files, Picture
 from benchmark.report.page.shelf import Shelf
 from benchmark.report.published.quoted import Quoted

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.records.configurations import label
 from benchmark.report.figures import known
 from benchmark.report.figures.drawing.press import MARKS, PAGE, Picture
-from benchmark.report.material import label
 from benchmark.report.page.contents import Line, Report
 
 PLACE = ("task", "budget", "backbone", "weights", "label")  # what a row of a figure shares with a row of a table

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmark.records import UNTRAINED, YOURS, Record
+from benchmark.records.configurations import Configuration, Run, weights
 from benchmark.records.folders import PUBLISHED, RUNS
-from benchmark.report.configurations import Configuration
 from benchmark.report.overrides import command
-from benchmark.report.views import Run, weights
 
 COLUMNS = [
     "run", "task", "method", "backbone", "weights", "budget", "phase", "trial", "seed", "status", "metric", "score",

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from benchmark.records.configurations import ANY_SOURCE, WHOLE, Configuration
 from benchmark.report.comparisons import Tables
-from benchmark.report.configurations import ANY_SOURCE, WHOLE, Configuration
 from benchmark.report.published.claims import (
     NOT_CONFIRMED,
     NOT_TESTED,

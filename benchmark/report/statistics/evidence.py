@@ -14,9 +14,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from benchmark.records import Record, sources
+from benchmark.records.configurations import Configuration
 from benchmark.report import cache
 from benchmark.report.comparisons import comparisons
-from benchmark.report.configurations import Configuration
 from benchmark.report.statistics import bootstrap, estimates, samples, scales, seeds, tails
 from benchmark.report.statistics.samples import Sample, moderate
 from benchmark.report.statistics.scales import scale

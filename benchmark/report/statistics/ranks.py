@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+from benchmark.records.configurations import WHOLE, Configuration
 from benchmark.report.comparisons import Comparison, comparisons, default_configuration
-from benchmark.report.configurations import WHOLE, Configuration
 from benchmark.report.statistics.estimates import LEVEL, Difference, against, estimate
 from benchmark.report.statistics.evidence import Evidence
 from benchmark.report.statistics.samples import Sample

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchmark.records.configurations import Configuration
 from benchmark.report.comparisons import comparisons, default_configuration
-from benchmark.report.configurations import Configuration
 from benchmark.report.statistics.estimates import Difference, Estimate, against, estimate, undecidable
 from benchmark.report.statistics.evidence import Evidence
 from benchmark.report.statistics.samples import Sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from benchmark.report.configurations import Configuration
+from benchmark.records.configurations import Configuration
 from benchmark.report.costs import MEMORY, STEP, unsteady
 from benchmark.report.tables.table import ABSENT, Table, label, reasons, significant, states
 

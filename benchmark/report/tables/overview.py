@@ -6,7 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from benchmark.report.configurations import WHOLE, Configuration
+from benchmark.records.configurations import WHOLE, Configuration
 from benchmark.report.tables.scores import UNLEARNT
 from benchmark.report.tables.table import ABSENT, Table, label, significant, states
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark.records import MARK, UNTRAINED
-from benchmark.report.configurations import Configuration
+from benchmark.records.configurations import Configuration
 from benchmark.report.costs import FP32, MEMORY, STEP, Cost, Costs
 from benchmark.report.statistics.samples import FEWEST
 from benchmark.report.statistics.standings import REFERENCES, Standings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from benchmark.report.configurations import Configuration
+from benchmark.records.configurations import Configuration
 
 ABSENT = "–"
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report.configurations import CONTROL
+from benchmark.records.configurations import CONTROL
 from benchmark.report.costs import Cost, front
 from benchmark.report.figures.drawing import cloud, names, style
 from benchmark.report.material import SETTING, Material, whole

@@ -7,8 +7,8 @@ import statistics
 
 import pandas as pd
 
+from benchmark.records.configurations import FREE, Configuration
 from benchmark.report.comparisons import name_comparisons
-from benchmark.report.configurations import FREE, Configuration
 from benchmark.report.material import Material
 
 TRIAL = ["task", "budget", "board", "method", "trial", "lr", "metric", "score"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from benchmark.records import MARK, SEEDS, Record
-from benchmark.report.views import WRITE, Run, weights
+from benchmark.records.record import MARK, SEEDS, Record
 
+Run = tuple[str, Record]  # its source, and what was recorded
+WRITE = json.JSONEncoder(sort_keys=True).encode  # json.dumps makes such a thing anew for each value
 FINGERPRINT = "data fingerprint"
 # Equal for all rows of an honest comparison; where they are not, every row says which it has.
 COMPARED = ("task.", "budget.", "data.", "backbone.head_lr", FINGERPRINT, "device", "source")
@@ -99,6 +101,12 @@ def configurations(runs: Iterable[Run], view: str = "") -> list[Configuration]:
     ]
 
 
+def weights(record: Record) -> str:
+    """Name the weights a backbone started from; a local checkpoint is recorded by name and content."""
+    chosen = (record.config.get("backbone") or {}).get("weights")
+    return str(chosen["name"] if isinstance(chosen, dict) else chosen or "")
+
+
 def distinguished(members: Sequence[Configuration]) -> list[Configuration]:
     """Note in each configuration what distinguishes it from the others."""
     return [replace(one, differences=shown) for one, shown in differences(members)]
@@ -119,6 +127,12 @@ def differences(members: Sequence[Configuration]) -> Iterator[tuple[Configuratio
     for one in members:
         keys = sorted(compared | varied[one.backbone, one.weights, one.method])
         yield one, tuple(f"{key}={one.settings[key]}" for key in keys if key in one.settings)
+
+
+def label(one: Configuration, ignored: str | tuple[str, ...] = "=") -> str:
+    """Name a method, and what distinguishes it from others of its table, but for settings that begin as ignored."""
+    shown = [text.removeprefix("method.") for text in one.differences if not text.startswith(ignored)]
+    return ", ".join([one.method, *shown])
 
 
 def _varied(members: Sequence[Configuration]) -> set[str]:
