@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import statistics
 import sys
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -74,11 +73,7 @@ def main(arguments: list[str]) -> int:
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     methods = [argument for argument in arguments if "=" not in argument]
     results = Path(given.get("results", "results"))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        runs = frame.load(results)
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
+    runs = frame.load_and_warn(results)
     try:
         check(methods, given, runs)
     except InputError as error:

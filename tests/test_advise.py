@@ -125,10 +125,10 @@ def test_what_a_backbone_reads_and_answers_is_what_its_class_declares():
     ],
 )
 def test_the_words_of_a_record_compose_its_setting(said: str):
-    chosen = choices_of(cell_of(shlex.split(said)))
+    cell = cell_of(shlex.split(said))
+    chosen = choices_of(cell)
     named = {noun: chosen[noun]["name"] for noun in ("task", "method", "backbone")}
-    again = setting(Record(run_id="0", seed=0, status="done", config=chosen, **named))
-    assert [word for word in again if "head_lr" in word] == [word for word in shlex.split(said) if "head_lr" in word]
+    again = setting(Record(run_id="0", seed=0, status="done", config=chosen, data=dict(cell.notes), **named))
     assert run_id(choices_of(cell_of(again))) == run_id(chosen)
 
 
@@ -153,6 +153,12 @@ def test_the_fronts_the_ties_and_the_costs_are_those_of_the_records(tmp_path, ca
     assert not lines(text, "full")  # dearer and worse
     assert "Thin: one budget is recorded" in text
     assert "fewer than" not in text
+    assert "Measurements of one setting differ" not in text  # each was measured alike
+
+
+def test_how_far_measurements_of_one_setting_differ_is_said(tmp_path, capsys):
+    runs = [made("lora", s, costs={"seconds_per_step": 0.1 + 0.02 * s}) for s in (0, 1)]
+    assert "differ by 20 % in step (median)" in joined(asked(tmp_path, capsys, runs=runs))
 
 
 def test_a_results_folder_that_was_given_stands_in_every_command(tmp_path, capsys, monkeypatch):
@@ -262,6 +268,9 @@ def test_a_view_is_chosen_by_its_name(tmp_path, capsys):
 def test_thin_evidence_is_said_to_be_thin(tmp_path, capsys):
     text = " ".join(asked(tmp_path, capsys, runs=[made("lora", rows=False), made("ia3", right=79, rows=False)]).split())
     assert "Thin: 2 of 2 have fewer than 3 seeds" in text
+    assert (
+        "More seeds of those above: python -m benchmark.run -m method=lora task=protein budget=quick seed=0,1,2" in text
+    )
     assert "Thin: 2 of 2 have no stored predictions, so no interval and no test." in text
     assert "Thin: no test tells any of the 2 from the best" in text
     assert re.search(r"\d+ methods can run, not recorded under this setting \(\d+ under none\): adalora", text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +66,7 @@ def main(arguments: list[str]) -> int:
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        runs = frame.load(request.results)
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
+    runs = frame.load_and_warn(request.results)
     lines = list(answer(request, runs))
     show(lines, [] if request.results == Request.results else [f"results={request.results}"])
     return 0 if any(isinstance(line, list) and isinstance(line[0], Candidate) for line in lines) else 1
@@ -148,7 +143,7 @@ def answer(request: Request, runs: list[Run]) -> Iterator[Line]:
     yield from sentences.grounds(chosen, len(every), request.examples, others)
     yield from sentences.limited(request.limits, [one for one, _ in every], fitting)
     if fitting:
-        shown = [one for one in fitting if one.least or one.verdict == "best"]
+        shown = list(filter(sentences.shown, fitting))
         yield shown
         yield "Least for size, memory or step: all that fits and scores higher takes clearly more of it."
         yield "To run them:"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from benchmark.config.overrides import key_of
 from benchmark.records import MARK, UNTRAINED
 from benchmark.report import runnable
 from benchmark.report.choice import COSTS, ENOUGH, LIKE, Candidate, Limit, distance
 from benchmark.report.comparisons import Comparison
-from benchmark.report.costs import Cost
+from benchmark.report.costs import Cost, unsteady
 from benchmark.report.overrides import setting
 from benchmark.report.tables.table import ABSENT, significant
 from benchmark.report.views import CHOSEN, DEFAULTS, SIZED, TUNED, Run
 
+METHODS = ("method", "trial", "size_of")  # overrides that belong to one method
 LISTED = 12  # names, then their number alone
 UNITS = {"peak_memory_bytes": (1e6, "MB"), "seconds_per_step": (1e-3, "ms")}
 SHORT = dict(zip(COSTS, ("size", "memory", "step"), strict=True))
@@ -77,8 +80,9 @@ def thin(chosen: Comparison, judged: Sequence[Candidate], known: Sequence[Compar
     if few := [one for one in judged if one.estimate.seeds < ENOUGH]:
         yield (
             f"Thin: {len(few)} of {len(judged)} have fewer than {ENOUGH} seeds; with one, an interval tells what other "
-            "test examples would do, not what another seed would."
+            "test examples would do, not what another seed would. More seeds of those above:"
         )
+        yield from to_record(sorted({one.configuration.method for one in judged if shown(one)}), chosen)
     if blind := [one for one in judged if not one.estimate.examples]:
         yield f"Thin: {len(blind)} of {len(judged)} have no stored predictions, so no interval and no test."
     if untrained := [one.name for one in judged if one.configuration.untrained]:
@@ -87,10 +91,13 @@ def thin(chosen: Comparison, judged: Sequence[Candidate], known: Sequence[Compar
         yield f"Thin: no test tells any of the {len(judged)} from the best; choose by cost."
     if len({one.budget for one in known}) == 1:
         yield "Thin: one budget is recorded; with more steps another may lead."
-    costs = {name: cost for one in judged for name, cost in one.costs.items() if cost.shared}
-    if costs:
+    costs = [(SHORT[name], cost) for one in judged for name, cost in one.costs.items() if name in UNITS]
+    spreads = {name: unsteady((c.low, c.high) for n, c in costs if n == name) for name in SHORT.values()}
+    if spread := [f"{100 * statistics.median(shares):.0f} % in {name}" for name, shares in spreads.items() if shares]:
+        yield f"Measurements of one setting differ by {' and '.join(spread)} (median): less than that tells nothing."
+    if any(cost.shared for _, cost in costs):
         yield "≤: measured while others were at work on the machine, an upper bound."
-    if apart := sorted({SHORT[name] for one in judged for name, cost in one.costs.items() if cost.apart}):
+    if apart := sorted({name for name, cost in costs if cost.apart}):
         yield f"Measured by themselves (+sweep=cost, its own examples a step): {', '.join(apart)}."
     if lost := sorted({f"{g.method} ({r.reason})" for g in chosen.lost for r in g.records if r.status == "failed"}):
         yield f"Failed there: {'; '.join(lost)}."
@@ -107,15 +114,22 @@ def unrecorded(chosen: Comparison, running: Sequence[str], known: Sequence[Compa
         f"{count(len(missing), 'method')} can run, not recorded under this setting ({len(never)} under none): "
         f"{listed(missing)}."
     )
-    shared = [o for o in setting(chosen.records[0]) if o.lstrip("+").partition("=")[0].partition(".")[0] not in OWN]
-    names = [f"method={','.join(missing)}"] if len(missing) <= LISTED else []
+    yield from to_record(missing, chosen, ("tune", "final"))
+
+
+def to_record(methods: Sequence[str], chosen: Comparison, steps: Sequence[str] = ("final",)) -> Iterator[list[str]]:
+    """Yield the overrides that record methods with three seeds as the comparison has its own; of many, all."""
+    shared = [o for o in setting(chosen.records[0]) if key_of(o).partition(".")[0] not in METHODS]
+    names = [f"method={','.join(methods)}"] if len(methods) <= LISTED else []
     if chosen.view == TUNED:
-        yield from (["+sweep=" + step, *names, *shared] for step in ("tune", "final"))
+        yield from ([f"+sweep={step}", *names, *shared] for step in steps)
     else:
         yield [*(["-m", *names] if names else ["+sweep=defaults"]), *shared, "seed=0,1,2"]
 
 
-OWN = ("method", "trial", "size_of")  # overrides that belong to one method
+def shown(one: Candidate) -> bool:
+    """Whether a candidate stands in the table."""
+    return bool(one.least) or one.verdict == "best"
 
 
 def nothing(task: str, backbone: str, runs: Sequence[Run], known: Sequence[Comparison]) -> Iterator[str | list[str]]:
@@ -131,9 +145,9 @@ def nothing(task: str, backbone: str, runs: Sequence[Run], known: Sequence[Compa
         there = count(Counter(record.task for record in finals)[near[0]], "run")
         yield f"The nearest task is {near[0]}, {there}; what leads there need not lead here: ask with task={near[0]}."
     hub = not (runnable.STORED / runnable.described("backbone", backbone)["checkpoint"]).is_dir()
-    place = [f"task={task}", f"backbone={backbone}", *(["budget=long"] if hub else [])]
+    shared = [f"task={task}", f"backbone={backbone}", *(["budget=long"] if hub else [])]
     yield "To make records: tune on validation, then run the best trials with three seeds each:"
-    yield from ([f"+sweep={step}", "+sweep=core", *place] for step in ("tune", "final"))
+    yield from ([f"+sweep={step}", "+sweep=core", *shared] for step in ("tune", "final"))
 
 
 def brief(one: Comparison) -> str:

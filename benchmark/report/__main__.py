@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -53,11 +52,7 @@ def main(arguments: list[str]) -> int:
             print(f"{argument}: the report takes results=DIR, plugins=DIR and nothing else", file=sys.stderr)
             return 2
         results = Path(value)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        runs = frame.load(results)
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
+    runs = frame.load_and_warn(results)
     if not runs:
         folders = f"{results / PUBLISHED} and {results / RUNS}"
         print(f"no records in {folders}: make one with python -m benchmark.run method=lora task=nmt")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
+import warnings
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -32,6 +34,16 @@ def load(results: Path) -> list[Run]:
                 if first is record or first != record:  # runs that were published stay where they were made
                     found.append((source, record))
     return found
+
+
+def load_and_warn(results: Path) -> list[Run]:
+    """Read every current record, and print what is left out and why."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        runs = load(results)
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    return runs
 
 
 @contextlib.contextmanager
