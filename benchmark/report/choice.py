@@ -110,16 +110,16 @@ def candidates(
     return sorted(made, key=lambda pair: (-pair[0].estimate.value, pair[0].name))
 
 
-def judged(kept: Sequence[tuple[Candidate, Sample]]) -> list[Candidate]:
+def judged(fitting_samples: Sequence[tuple[Candidate, Sample]]) -> list[Candidate]:
     """Compare each with the first by a paired test, corrected for their number, and find the fronts of costs."""
-    if not kept:
+    if not fitting_samples:
         return []
-    differences = against(0, dict(enumerate(sample for _, sample in kept)))
+    differences = against(0, dict(enumerate(sample for _, sample in fitting_samples)))
     verdicts = ["best"]
-    for number in range(1, len(kept)):
+    for number in range(1, len(fitting_samples)):
         known = differences.get(number)
         verdicts.append("worse" if known and known.clear else "tied" if known and known.p is not None else "open")
-    fitting = [candidate for candidate, _ in kept]
+    fitting = [candidate for candidate, _ in fitting_samples]
     fronts = {name: front_of(fitting, name) for name in COSTS}
     return [
         Candidate(

@@ -18,10 +18,10 @@ Made = TypeVar("Made")
 
 def rows(path: Path, content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """Return the list of mappings under a key. Raises MalformedError."""
-    found = content.get(key)
-    if not isinstance(found, list) or not found or not all(isinstance(row, dict) for row in found):
+    listed = content.get(key)
+    if not isinstance(listed, list) or not listed or not all(isinstance(row, dict) for row in listed):
         raise MalformedError(f"{path}: {key} is no list of mappings")
-    return found
+    return listed
 
 
 def make(cls: type[Made], content: Mapping[str, Any], where: str) -> Made:

@@ -24,7 +24,7 @@ ORIGIN = ["fingerprint", "device", "commit", "run_id"]
 
 def load(results: Path) -> list[Run]:
     """Read every current record, published ones first; one that stands in several sources is taken from the first."""
-    found: list[Run] = []
+    runs: list[Run] = []
     known: dict[tuple[str | None, ...], Record] = {}
     with keeping():
         for source, store in sources(results).items():
@@ -32,8 +32,8 @@ def load(results: Path) -> list[Run]:
                 key = record.task, record.method, record.run_id, record.device, record.created
                 first = known.setdefault(key, record)
                 if first is record or first != record:  # runs that were published stay where they were made
-                    found.append((source, record))
-    return found
+                    runs.append((source, record))
+    return runs
 
 
 def load_and_warn(results: Path) -> list[Run]:
@@ -68,15 +68,15 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
 def measurements(runs: list[Run], table: pd.DataFrame) -> pd.DataFrame:
     """Put every measurement of the tidy runs into a row, as they were recorded; one without a step is final."""
     origins = table[[*KEYS, "phase", "trial"]]
-    found = [runs[place][1].measurements for place in table.index]
-    lengths = [len(rows) for rows in found]
+    measured = [runs[index][1].measurements for index in table.index]
+    lengths = [len(rows) for rows in measured]
     # texts are repeated as categories: there are few of them, and millions of rows
     coded = {
         name: column.array if column.dtype.kind in "iu" else pd.Categorical(column) for name, column in origins.items()
     }
     long = pd.DataFrame({name: column.repeat(lengths) for name, column in coded.items()}, copy=False)
-    rows = list(chain.from_iterable(found))
-    long["split"], long["name"] = (_coded([m[place] for m in rows]) for place in (0, 1))
+    rows = list(chain.from_iterable(measured))
+    long["split"], long["name"] = (_coded([m[index] for m in rows]) for index in (0, 1))
     long["value"] = np.fromiter((m[2] for m in rows), float, len(rows))
     steps = np.fromiter((-1 if m[3] is None else m[3] for m in rows), int, len(rows))
     long["step"] = pd.arrays.IntegerArray(steps, steps < 0)
@@ -86,8 +86,8 @@ def measurements(runs: list[Run], table: pd.DataFrame) -> pd.DataFrame:
 def _coded(texts: list[str]) -> pd.Categorical:
     """Make a column of few texts, many times each: by themselves pandas would compare every one."""
     known = sorted(set(texts))
-    place = {text: number for number, text in enumerate(known)}
-    return pd.Categorical.from_codes(np.fromiter(map(place.__getitem__, texts), int, len(texts)), known)
+    codes = {text: number for number, text in enumerate(known)}
+    return pd.Categorical.from_codes(np.fromiter(map(codes.__getitem__, texts), int, len(texts)), known)
 
 
 def write(table: pd.DataFrame, path: Path) -> None:

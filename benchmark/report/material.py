@@ -70,7 +70,7 @@ class Material:
 
     def _rows(self, key: tuple[str, str]) -> Iterator[list[Any]]:
         members = self.tables[key]
-        for one, place in zip(members, name_comparisons(members, SHOWN), strict=True):
+        for one, conditions in zip(members, name_comparisons(members, SHOWN), strict=True):
             scores = one.values("test", one.metric() or "")
             if not scores:
                 continue
@@ -78,7 +78,7 @@ class Material:
             ends = (standing.estimate.low, standing.estimate.high) if standing else (None, None)
             trained = one.values("cost", "trainable_params")
             yield [
-                *key, one.backbone, one.weights, one.method, label(one), place,
+                *key, one.backbone, one.weights, one.method, label(one), conditions,
                 one.metric(), statistics.fmean(scores), *ends, len(scores),
                 statistics.median(trained) if trained else None, size(one), one, standing,
             ]  # fmt: skip

@@ -63,11 +63,11 @@ def alike(task: str, others: set[str]) -> list[str]:
 @cache
 def table() -> dict[str, dict[str, dict[str, str]]]:
     """Read the capabilities: network -> method -> its row."""
-    found: dict[str, dict[str, dict[str, str]]] = {}
+    by_network: dict[str, dict[str, dict[str, str]]] = {}
     for path in registry.capability_tables():
         for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
-            found.setdefault(row["network"], {})[row["method"]] = row
-    return found
+            by_network.setdefault(row["network"], {})[row["method"]] = row
+    return by_network
 
 
 def networks(backbone: str) -> list[str]:
@@ -81,12 +81,12 @@ def networks(backbone: str) -> list[str]:
 
 def capable(backbone: str) -> dict[str, Capable]:
     """Say of every probed method whether it runs on a backbone: on each network that this may be."""
-    places = [table()[network] for network in networks(backbone)]
-    found = {}
-    for method in sorted({method for place in places for method in place}):
-        rows = [place[method] for place in places if method in place]
+    tables = [table()[network] for network in networks(backbone)]
+    answers = {}
+    for method in sorted({method for by_method in tables for method in by_method}):
+        rows = [by_method[method] for by_method in tables if method in by_method]
         refused = [row["reason"] for row in rows if row["status"] != "runs"]
         # merging is a matter of the method: where one network is too small to tell, another says
-        merges = any(place[method]["merges"] == "yes" for place in table().values() if method in place)
-        found[method] = Capable(not refused, merges, "".join(refused[:1]))
-    return found
+        merges = any(by_method[method]["merges"] == "yes" for by_method in table().values() if method in by_method)
+        answers[method] = Capable(not refused, merges, "".join(refused[:1]))
+    return answers

@@ -16,5 +16,5 @@ from types import ModuleType
 def known() -> dict[str, ModuleType]:
     """Import every figure, by name."""
     return {
-        found.name: import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__) if not found.ispkg
+        module.name: import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__) if not module.ispkg
     }

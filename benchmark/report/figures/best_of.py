@@ -22,10 +22,10 @@ def data(material: Material) -> pd.DataFrame:
     rows = []
     for board, part in trials(material).groupby(list(BY), sort=True):
         worst = part["score"].min()
-        for method, own in part.groupby("method", sort=True):
-            scores = list(own["score"].fillna(worst))
-            if own["score"].notna().any() and len(scores) > 1:
-                metric, failed = own["metric"].iloc[0], int(own["score"].isna().sum())
+        for method, drawn in part.groupby("method", sort=True):
+            scores = list(drawn["score"].fillna(worst))
+            if drawn["score"].notna().any() and len(scores) > 1:
+                metric, failed = drawn["metric"].iloc[0], int(drawn["score"].isna().sum())
                 best = expected_best(scores)
                 rows += [[*board, method, metric, k, len(scores), failed, value] for k, value in enumerate(best, 1)]
     return pd.DataFrame(rows, columns=[*BY, "method", "metric", "k", "trials", "failed", "expected"])
@@ -46,7 +46,7 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     first = table.iloc[0]
     figure = style.sheet(width, 2.7 if width == "one" else 4.1)
     axes = style.plain(figure, right=1.25)
-    curves = {method: own.sort_values("k")[["k", "expected"]].to_numpy() for method, own in table.groupby("method")}
+    curves = {method: part.sort_values("k")[["k", "expected"]].to_numpy() for method, part in table.groupby("method")}
     ends = pd.Series({method: curve[-1, 1] for method, curve in curves.items()})
     looks = lines.highlighted(ends, {method: method for method in curves})
     lines.draw(axes, curves, looks)

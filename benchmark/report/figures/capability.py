@@ -48,25 +48,25 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     height = figure.get_size_inches()[1]
     kinds = {(r.method, r.network): "merges" if r.merges == "yes" else r.status for r in table.itertuples()}
     for band in range(bands):
-        own = methods[band * across : (band + 1) * across]
+        band_methods = methods[band * across : (band + 1) * across]
         bottom = height - 0.3 - (band + 1) * high + 0.05
         box = (
             left / wide,
             bottom / height,
-            (wide - left - 0.1) / wide * len(own) / across,
+            (wide - left - 0.1) / wide * len(band_methods) / across,
             CELL * len(networks) / height,
         )
-        _band(axes := figure.add_axes(box), own, networks, kinds)
-        rows = table[table["method"].isin(own)]
-        style.mark(axes, rows["method"].map(own.index) + 0.5, rows["network"].map(networks.index) + 0.5)
+        _band(axes := figure.add_axes(box), band_methods, networks, kinds)
+        rows = table[table["method"].isin(band_methods)]
+        style.mark(axes, rows["method"].map(band_methods.index) + 0.5, rows["network"].map(networks.index) + 0.5)
     _key(figure, left)
     return figure
 
 
 def _band(axes: Axes, methods: list[str], networks: list[str], kinds: dict[tuple[str, str], str]) -> None:
     order = list(SHADES)
-    found = [[kinds.get((method, network)) for method in methods] for network in networks]
-    shades = np.array([[order.index(kind) if kind in SHADES else np.nan for kind in row] for row in found])
+    shown = [[kinds.get((method, network)) for method in methods] for network in networks]
+    shades = np.array([[order.index(kind) if kind in SHADES else np.nan for kind in row] for row in shown])
     axes.pcolormesh(shades, cmap=ListedColormap(list(SHADES.values())), vmin=0, vmax=2, edgecolors="white", lw=1)
     axes.invert_yaxis()
     axes.xaxis.tick_top()
@@ -79,8 +79,8 @@ def _band(axes: Axes, methods: list[str], networks: list[str], kinds: dict[tuple
 def _key(figure: Figure, left: float) -> None:
     """Name the three shades above the first band; what was not probed is empty."""
     wide, high = figure.get_size_inches()
-    words = {"merges": "runs, can be merged", "runs": "runs", "refused": "refused"}
-    for at, (kind, text) in zip((0, 1.15, 1.6), words.items(), strict=True):
+    labels = {"merges": "runs, can be merged", "runs": "runs", "refused": "refused"}
+    for at, (kind, text) in zip((0, 1.15, 1.6), labels.items(), strict=True):
         x, y = (left - 0.95 + at) / wide, 1 - 0.16 / high
         figure.text(x, y, "■", color=SHADES[kind], size=8, va="center")
         figure.text(x + 0.12 / wide, y, text, size=style.TEXT, va="center")

@@ -21,11 +21,13 @@ SERIES = ("train", "valid")
 
 def data(material: Material) -> pd.DataFrame:
     """Give the mean curves over seeds of every setting on pretrained weights; a step that a seed lacks is left out."""
-    found = whole(material.settings)
-    found = found[found["weights"] != CONTROL]
+    settings = whole(material.settings)
+    settings = settings[settings["weights"] != CONTROL]
     rows = []
-    for row in found.itertuples():
-        several = found[(found["task"] == row.task) & (found["budget"] == row.budget)]["backbone"].nunique() > 1
+    for row in settings.itertuples():
+        several = (
+            settings[(settings["task"] == row.task) & (settings["budget"] == row.budget)]["backbone"].nunique() > 1
+        )
         fixed = [row.task, row.budget, row.backbone if several else "", row.method, row.label, row.score]
         for split in SERIES:
             curves = [
@@ -61,12 +63,12 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     looks = lines.highlighted(ends["score"], dict(ends["method"]))
     left_out = 0
     for axes, series in zip(grid, shown, strict=True):
-        own = table[table["series"] == series].sort_values("step")
-        found = {label: part[["step", "loss"]].to_numpy() for label, part in own.groupby("label")}
-        _panel(axes, found, looks, series)
-        style.mark(axes, own["step"], own["loss"])
+        measured = table[table["series"] == series].sort_values("step")
+        curves = {label: part[["step", "loss"]].to_numpy() for label, part in measured.groupby("label")}
+        _panel(axes, curves, looks, series)
+        style.mark(axes, measured["step"], measured["loss"])
         if stacked or series == shown[-1]:
-            left_out = lines.name(axes, found, looks)
+            left_out = lines.name(axes, curves, looks)
     for axes in grid[-1:] if stacked else grid:
         axes.set_xlabel("training step (number)")
     for axes in grid if stacked else grid[:1]:
@@ -77,9 +79,9 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, found: dict[str, np.ndarray], looks: dict[str, lines.Look], series: str) -> None:
-    lines.draw(axes, found, looks, marks=series == "valid")
-    losses = np.concatenate(list(found.values()))[:, 1]
+def _panel(axes: Axes, curves: dict[str, np.ndarray], looks: dict[str, lines.Look], series: str) -> None:
+    lines.draw(axes, curves, looks, marks=series == "valid")
+    losses = np.concatenate(list(curves.values()))[:, 1]
     if losses.min() > 0 and losses.max() > 4 * losses.min():
         axes.set_yscale("log")
         style.logarithmic(axes.yaxis)

@@ -25,47 +25,47 @@ def data(material: Material) -> pd.DataFrame:
 
     That is clear where a paired test finds it ahead at every size from there on.
     """
-    found = material.settings.dropna(subset="train")
-    found = found[found["weights"] != CONTROL]
-    several = found.groupby(["task", "budget"])["backbone"].transform("nunique") > 1
+    settings = material.settings.dropna(subset="train")
+    settings = settings[settings["weights"] != CONTROL]
+    several = settings.groupby(["task", "budget"])["backbone"].transform("nunique") > 1
     boards = [
-        ", ".join(filter(None, (backbone if many else "", place)))
-        for backbone, place, many in zip(found["backbone"], found["place"], several, strict=True)
+        ", ".join(filter(None, (backbone if many else "", conditions)))
+        for backbone, conditions, many in zip(settings["backbone"], settings["place"], several, strict=True)
     ]
-    found = found.assign(board=boards, label=[label(one, "fraction=") for one in found["configuration"]])
-    sizes = found.groupby([*BY, "label"])["train"].transform("nunique")
-    found = _named(found[sizes > 1]).sort_values([*BY, "label", "train"])
-    found = found.assign(crossover=np.nan, clear=False)
-    for _, board in found.groupby(list(BY)):
+    settings = settings.assign(board=boards, label=[label(one, "fraction=") for one in settings["configuration"]])
+    sizes = settings.groupby([*BY, "label"])["train"].transform("nunique")
+    settings = _named(settings[sizes > 1]).sort_values([*BY, "label", "train"])
+    settings = settings.assign(crossover=np.nan, clear=False)
+    for _, board in settings.groupby(list(BY)):
         reference = board[board["method"] == REFERENCE]
         if reference["label"].nunique() == 1:
             ahead = dict(zip(reference["train"], reference["score"], strict=True))
-            for _, own in board[board["method"] != REFERENCE].groupby("label"):
-                mine = dict(zip(own["train"], own["score"], strict=True))
-                found.loc[own.index, "crossover"] = at = crossover(mine, ahead)
-                beyond = own.loc[own["train"] >= at, "standing"]
-                found.loc[own.index, "clear"] = bool(len(beyond)) and all(map(_behind, beyond))
-    return found[COLUMNS].reset_index(drop=True)
+            for _, part in board[board["method"] != REFERENCE].groupby("label"):
+                scores = dict(zip(part["train"], part["score"], strict=True))
+                settings.loc[part.index, "crossover"] = at = crossover(scores, ahead)
+                beyond = part.loc[part["train"] >= at, "standing"]
+                settings.loc[part.index, "clear"] = bool(len(beyond)) and all(map(_behind, beyond))
+    return settings[COLUMNS].reset_index(drop=True)
 
 
 def _named(drawn: pd.DataFrame) -> pd.DataFrame:
     """Label each line by what tells it from the others that are drawn; further ones of a table are not seen here."""
     drawn = drawn.copy()
-    for _, own in drawn.groupby([*BY, "method"]):
-        shared = set.intersection(*(set(one.differences) for one in own["configuration"]))
-        drawn.loc[own.index, "label"] = [label(one, ("fraction=", *shared)) for one in own["configuration"]]
+    for _, part in drawn.groupby([*BY, "method"]):
+        shared = set.intersection(*(set(one.differences) for one in part["configuration"]))
+        drawn.loc[part.index, "label"] = [label(one, ("fraction=", *shared)) for one in part["configuration"]]
     return drawn
 
 
 def _behind(standing: Standing | None) -> bool:
-    found = standing.versus.get(REFERENCE) if standing else None
-    return found is not None and found.clear and found.estimate.value < 0
+    difference = standing.versus.get(REFERENCE) if standing else None
+    return difference is not None and difference.clear and difference.estimate.value < 0
 
 
-def crossover(mine: Mapping[float, float], reference: Mapping[float, float]) -> float:
+def crossover(scores: Mapping[float, float], reference: Mapping[float, float]) -> float:
     """Return the size from which on the reference is ahead to the end, on straight lines over log size; NaN if none."""
-    sizes = sorted(mine.keys() & reference.keys())
-    leads = [reference[size] - mine[size] for size in sizes]
+    sizes = sorted(scores.keys() & reference.keys())
+    leads = [reference[size] - scores[size] for size in sizes]
     for i in reversed(range(1, len(sizes))):
         if leads[i] <= 0:
             break
@@ -80,16 +80,16 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     first = table.iloc[0]
     figure = style.sheet(width, 2.9 if width == "one" else 4.1)
     axes = style.plain(figure, right=1.25)
-    own = {name: part.sort_values("train") for name, part in table.groupby("label")}
-    curves = {_told(name, part): part[["train", "score"]].to_numpy() for name, part in own.items()}
-    methods = {_told(name, part): part["method"].iloc[0] for name, part in own.items()}
+    parts = {name: part.sort_values("train") for name, part in table.groupby("label")}
+    curves = {_told(name, part): part[["train", "score"]].to_numpy() for name, part in parts.items()}
+    methods = {_told(name, part): part["method"].iloc[0] for name, part in parts.items()}
     looks = lines.highlighted(pd.Series({name: curve[-1, 1] for name, curve in curves.items()}), methods)
-    for name, part in zip(curves, own.values(), strict=True):
+    for name, part in zip(curves, parts.values(), strict=True):
         if name in looks:
             axes.fill_between(part["train"], part["low"], part["high"], color=looks[name][0], alpha=0.1, lw=0)
     lines.draw(axes, curves, looks)
     style.mark(axes, table["train"], table["score"])
-    for part in own.values():
+    for part in parts.values():
         at = part["crossover"].iloc[0]
         if at > 0:
             height = np.interp(math.log(at), np.log(part["train"]), part["score"])

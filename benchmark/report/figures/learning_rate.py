@@ -38,12 +38,12 @@ class Plateau(NamedTuple):
 
 def data(material: Material) -> pd.DataFrame:
     """Give every trial with a learning rate and a score, its method's plateau, and what else its trials drew."""
-    found, others = trials(material).dropna(subset=["lr", "score"]), _others(material)
-    found["others"] = [others[place] for place in zip(found["task"], found["budget"], found["method"], strict=True)]
-    found["trials"] = found.groupby([*BY, "method"])["trial"].transform("size")
+    drawn, others = trials(material).dropna(subset=["lr", "score"]), _others(material)
+    drawn["others"] = [others[square] for square in zip(drawn["task"], drawn["budget"], drawn["method"], strict=True)]
+    drawn["trials"] = drawn.groupby([*BY, "method"])["trial"].transform("size")
     # trials of one learning rate differ in other knobs alone: the best of them stands for it
-    found = found.sort_values("score").drop_duplicates([*BY, "method", "lr"], keep="last")
-    parts = [part for _, part in found.groupby([*BY, "method"], sort=True) if len(part) > 1]
+    drawn = drawn.sort_values("score").drop_duplicates([*BY, "method", "lr"], keep="last")
+    parts = [part for _, part in drawn.groupby([*BY, "method"], sort=True) if len(part) > 1]
     made = [part.assign(**plateau(part["lr"], part["score"])._asdict()) for part in parts]
     columns = [*BY, "method", "metric", "trial", "lr", "score", "others", "trials", *Plateau._fields]
     table = pd.concat(made) if made else pd.DataFrame(columns=columns)
@@ -105,23 +105,23 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, name: str, own: pd.DataFrame) -> None:
-    found = own.iloc[0]
+def _panel(axes: Axes, name: str, part: pd.DataFrame) -> None:
+    first = part.iloc[0]
     axes.margins(y=0.15)
-    axes.axvspan(found["low"], found["high"], color=BAND, lw=0)
-    axes.plot(own["lr"], own["score"], color=LINE, lw=0.9, marker="o", ms=2.5)
-    style.mark(axes, own["lr"], own["score"])
-    best = own.loc[own["score"].idxmax()]
+    axes.axvspan(first["low"], first["high"], color=BAND, lw=0)
+    axes.plot(part["lr"], part["score"], color=LINE, lw=0.9, marker="o", ms=2.5)
+    style.mark(axes, part["lr"], part["score"])
+    best = part.loc[part["score"].idxmax()]
     axes.plot(best["lr"], best["score"], marker="D", ms=3.5, color=POINT)
-    axes.set_title(name + "*" * bool(found["others"]), size=style.TEXT, pad=2)
-    axes.set_title(_width(found), loc="right", size=style.TEXT, pad=2, color="#404040")
+    axes.set_title(name + "*" * bool(first["others"]), size=style.TEXT, pad=2)
+    axes.set_title(_width(first), loc="right", size=style.TEXT, pad=2, color="#404040")
     axes.tick_params(length=2, pad=1.5, labelsize=6)
 
 
-def _width(found: pd.Series) -> str:
+def _width(first: pd.Series) -> str:
     """Write how wide a plateau is; of one that is open and has no width yet nothing is known."""
-    decades = f"{found['decades']:.1f}"
-    return decades if not found["open"] else f"≥ {decades}" if float(decades) else ""
+    decades = f"{first['decades']:.1f}"
+    return decades if not first["open"] else f"≥ {decades}" if float(decades) else ""
 
 
 def _words(figure: Figure, table: pd.DataFrame, height: float) -> None:

@@ -20,10 +20,10 @@ ROW = 0.135  # inches
 def data(material: Material) -> pd.DataFrame:
     """Give the methods that have a score on every task of a budget: rank by task, mean rank with its interval."""
     rows = [
-        [budget, method, task, place, rank.low, rank.high, rank.mean]
-        for budget, found in material.ranks.items()
-        for method, rank in found.items()
-        for task, place in rank.by_task.items()
+        [budget, method, task, position, rank.low, rank.high, rank.mean]
+        for budget, by_method in material.ranks.items()
+        for method, rank in by_method.items()
+        for task, position in rank.by_task.items()
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -39,12 +39,12 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     _means(axes, table.drop_duplicates("method"), rows)
     looks = itertools.cycle(zip(style.COLOURS, "osv^P*X", strict=True))
     for task, (colour, marker) in zip(tasks, looks, strict=False):
-        own = table[table["task"] == task]
+        part = table[table["task"] == task]
         axes.plot(
-            own["rank"], own["method"].map(rows), ls="none", marker=marker, ms=4, mfc="none", mec=colour, mew=0.9,
+            part["rank"], part["method"].map(rows), ls="none", marker=marker, ms=4, mfc="none", mec=colour, mew=0.9,
             label=style.shown(task, 24),
         )  # fmt: skip
-        style.mark(axes, own["rank"], own["method"].map(rows))
+        style.mark(axes, part["rank"], part["method"].map(rows))
     axes.grid(axis="x", color=style.PALE, lw=0.5)
     axes.grid(axis="y", visible=False)
     axes.set_yticks(range(len(methods)), [style.shown(m, 20) for m in methods])

@@ -16,9 +16,9 @@ TAB = "forgetting"  # what it is called beside others
 
 def data(material: Material) -> pd.DataFrame:
     """Give every setting with a score its retention, the mean over seeds; 0 where nothing is forgotten."""
-    found = whole(material.settings)
-    values = [one.values("pretraining", "retention") for one in found["configuration"]]
-    table = found[SETTING].assign(retention=[statistics.fmean(v) if v else None for v in values])
+    settings = whole(material.settings)
+    values = [one.values("pretraining", "retention") for one in settings["configuration"]]
+    table = settings[SETTING].assign(retention=[statistics.fmean(v) if v else None for v in values])
     return table.astype({"retention": float}).dropna(subset="retention").reset_index(drop=True)
 
 

@@ -84,8 +84,8 @@ def route(*parts: str) -> str:
 
 def order(cell: str) -> str:
     """Give what a cell is sorted by: its first number, or its words; what is absent comes last."""
-    found = re.match(r"≤?([+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?)", cell)
-    return found[1].replace(",", "").lstrip("+") if found else ""
+    number = re.match(r"≤?([+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?)", cell)
+    return number[1].replace(",", "").lstrip("+") if number else ""
 
 
 def _packs(shelf: Shelf, figures: Mapping[str, gallery.Tabs]) -> dict[str, str]:
@@ -109,10 +109,10 @@ def _pack(content: bytes) -> str:
 
 def _package(name: str) -> Path:
     """Find an installed package without importing it."""
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(f"the page needs {name}: pip install -e . -c constraints.txt")
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])
 
 
 def _asset(name: str) -> str:

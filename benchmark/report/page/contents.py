@@ -89,8 +89,8 @@ def summary(method: str, tables: Sequence[TaskTable], shown: Mapping[str, Sequen
     return collected
 
 
-def _cell(line: Line, place: int | None) -> str:
-    return line.cells[place] if place is not None and place < len(line.cells) else ABSENT
+def _cell(line: Line, column: int | None) -> str:
+    return line.cells[column] if column is not None and column < len(line.cells) else ABSENT
 
 
 def across(table: Table, tables: Sequence[TaskTable], shown: Mapping[str, Sequence[Line]]) -> list[list[str]]:
@@ -100,9 +100,9 @@ def across(table: Table, tables: Sequence[TaskTable], shown: Mapping[str, Sequen
     return [
         [
             ""
-            if not place
+            if not number
             else _only(line.setting for task, line in lines if line.cells[2] == row[0] and _stands(task, line, column))
-            for place, column in enumerate(_columns(table))
+            for number, column in enumerate(_columns(table))
         ]
         for row in table.rows
     ]
@@ -110,7 +110,7 @@ def across(table: Table, tables: Sequence[TaskTable], shown: Mapping[str, Sequen
 
 def _columns(table: Table) -> list[str]:
     """Name the column of scores that each column belongs to."""
-    return [name if name != "trained" else table.header[place - 1] for place, name in enumerate(table.header)]
+    return [name if name != "trained" else table.header[number - 1] for number, name in enumerate(table.header)]
 
 
 def _stands(task: str, line: Line, column: str) -> bool:
@@ -119,8 +119,8 @@ def _stands(task: str, line: Line, column: str) -> bool:
     return named == task and line.cells[1] != CONTROL and (len(rest) < 2 or rest[0] == line.cells[0])
 
 
-def _only(found: Iterable[str]) -> str:
-    settings = {setting for setting in found if setting}
+def _only(names: Iterable[str]) -> str:
+    settings = {setting for setting in names if setting}
     return settings.pop() if len(settings) == 1 else ""
 
 

@@ -33,7 +33,8 @@ def gallery(report: Report, shown: Mapping[str, Sequence[Line]]) -> dict[str, Ta
         module = known()[picture.figure]
         rows = picture.table.to_dict("records")
         marks = [
-            [*place, _text(rows[row], module), _link(rows[row], links)] for *place, row in json.loads(files[MARKS])
+            [*position, _text(rows[row], module), _link(rows[row], links)]
+            for *position, row in json.loads(files[MARKS])
         ]
         tabs = collected.setdefault(_above(picture, module, tables), {})
         tabs[_tab(picture, module)] = {"drawing": files[PAGE].decode(), "marks": marks}

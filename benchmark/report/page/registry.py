@@ -40,7 +40,7 @@ def method(name: str, capability: list[dict[str, str]]) -> Method:
     """Collect what is known of a method; of one that is not configured any more, its name."""
     content = entry("method", name)
     paper = str(content.get("paper", ""))
-    arxiv = found[1] if (found := ARXIV.search(paper)) else ""
+    arxiv = match[1] if (match := ARXIV.search(paper)) else ""
     shown = {key: value for key, value in content.items() if key not in NOT_SHOWN}
     return Method(
         name=name,

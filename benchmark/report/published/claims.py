@@ -118,13 +118,15 @@ def verdict(claim: Claim, difference: Callable[[Requirement], Measured | None]) 
     That all hold needs no correction for their number; that any of them fails does.
     """
     rests_on = tuple((need, difference(need)) for need in claim.requirements())
-    known = {number: (need, found) for number, (need, found) in enumerate(rests_on) if found is not None}
-    adjusted = holm({number: found.p for number, (_, found) in known.items()})
+    known = {number: (need, measured) for number, (need, measured) in enumerate(rests_on) if measured is not None}
+    adjusted = holm({number: measured.p for number, (_, measured) in known.items()})
     if not rests_on or len(known) < len(rests_on):
         word = NOT_TESTED
-    elif all(found.low + need.margin > 0 for need, found in known.values()):
+    elif all(measured.low + need.margin > 0 for need, measured in known.values()):
         word = CONFIRMED
-    elif any(found.value + need.margin < 0 and adjusted[number] < 1 - LEVEL for number, (need, found) in known.items()):
+    elif any(
+        measured.value + need.margin < 0 and adjusted[number] < 1 - LEVEL for number, (need, measured) in known.items()
+    ):
         word = NOT_CONFIRMED
     else:
         word = INCONCLUSIVE

@@ -115,19 +115,19 @@ def table(claims: Iterable[Claim], judge: Judge) -> Table:
 
 def _lacking(rests_on: Sequence[tuple[Requirement, Measured | None]]) -> str:
     """Name what stands in each comparison that was not made, or in none that was."""
-    made = {str(s) for need, found in rests_on if found for s in (need.one, need.other)}
-    open_ = dict.fromkeys(str(s) for need, found in rests_on if not found for s in (need.one, need.other))
+    made = {str(s) for need, measured in rests_on if measured for s in (need.one, need.other)}
+    open_ = dict.fromkeys(str(s) for need, measured in rests_on if not measured for s in (need.one, need.other))
     names = ", ".join(s for s in open_ if s not in made) or ", ".join(open_)
     return f"not run beside each other, or without predictions: {names}"
 
 
 def _numbers(judged: Verdict, judge: Judge) -> str:
-    known = [(need, found) for need, found in judged.rests_on if found is not None]
+    known = [(need, measured) for need, measured in judged.rests_on if measured is not None]
     need, (value, low, high, _) = min(known, key=lambda pair: pair[1].high + pair[0].margin)
     if judged.word == NOT_CONFIRMED:
-        below = [(need, found) for need, found in known if found.value + need.margin < 0]
+        below = [(need, measured) for need, measured in known if measured.value + need.margin < 0]
         need, (value, low, high, _) = min(below, key=lambda pair: pair[1].p)
-    hold = sum(found.low + need.margin > 0 for need, found in known)
+    hold = sum(measured.low + need.margin > 0 for need, measured in known)
     margin = f", margin {need.margin:g}" if need.margin else ""
     many = f"{hold} of {len(known)} comparisons hold; " if len(known) > 1 else ""
     digits = 2 if max(abs(low), abs(high)) >= 1 else 4

@@ -26,7 +26,7 @@ def counts(ids: Sequence[str], draws: int = DRAWS, groups: Sequence[str] | None 
     """
     seed = int.from_bytes(hashlib.sha256("\n".join(ids).encode("utf-8", "surrogatepass")).digest()[:8])
     drawn_groups = range(len(ids)) if groups is None else groups
-    places = {group: place for place, group in enumerate(dict.fromkeys(drawn_groups))}
+    places = {group: number for number, group in enumerate(dict.fromkeys(drawn_groups))}
     drawn = np.random.default_rng(seed).multinomial(len(places), np.full(len(places), 1 / len(places)), size=draws)
     return drawn[:, [places[group] for group in drawn_groups]]
 
@@ -36,7 +36,7 @@ def groups_of(rows: Sequence[Row]) -> list[str] | None:
     groups = [row.get("group") for row in rows]
     if not any(group is not None for group in groups):
         return None
-    return [f"example {place}" if group is None else f"group {group}" for place, group in enumerate(groups)]
+    return [f"example {number}" if group is None else f"group {group}" for number, group in enumerate(groups)]
 
 
 def prepare(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) -> Score | None:

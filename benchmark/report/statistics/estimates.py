@@ -70,9 +70,9 @@ class Difference:
 def against(reference: Any, samples: Samples) -> dict[Any, Difference]:
     """Compare every setting with one of them, corrected for their number; what shares no seed with it is left out."""
     others = {name: sample.paired(samples[reference]) for name, sample in samples.items() if name != reference}
-    found = {name: estimate(pair) for name, pair in others.items() if pair}
-    adjusted = holm({name: e.p for name, e in found.items()})
-    return {name: Difference(e, e.p, adjusted.get(name)) for name, e in found.items()}
+    estimates = {name: estimate(pair) for name, pair in others.items() if pair}
+    adjusted = holm({name: e.p for name, e in estimates.items()})
+    return {name: Difference(e, e.p, adjusted.get(name)) for name, e in estimates.items()}
 
 
 def undecidable(samples: Samples, tests: int) -> bool:
@@ -83,12 +83,12 @@ def undecidable(samples: Samples, tests: int) -> bool:
 
 def holm(values: Mapping[Any, float | None]) -> dict[Any, float]:
     """Correct p values for their number, step by step from the smallest (Holm 1979); None takes no part."""
-    ordered = sorted((p, place) for place, p in enumerate(values.values()) if p is not None)
+    ordered = sorted((p, number) for number, p in enumerate(values.values()) if p is not None)
     raised = [p * (len(ordered) - step) for step, (p, _) in enumerate(ordered)]
     names = list(values)
     corrected = np.minimum(np.maximum.accumulate(raised), 1.0).tolist() if ordered else []
-    adjusted = {place: p for (_, place), p in zip(ordered, corrected, strict=True)}
-    return {names[place]: adjusted[place] for place in sorted(adjusted)}
+    adjusted = {number: p for (_, number), p in zip(ordered, corrected, strict=True)}
+    return {names[number]: adjusted[number] for number in sorted(adjusted)}
 
 
 def ties(samples: Samples) -> dict[Any, str]:
@@ -97,15 +97,15 @@ def ties(samples: Samples) -> dict[Any, str]:
     What can be paired with no other has none.
     """
     ranked = sorted(samples, key=lambda name: -samples[name].scale.better * samples[name].mean())
-    found = {pair: both for pair in itertools.combinations(ranked, 2) if (both := _pair(samples, pair))}
-    adjusted = holm(_tested(found))
-    apart = [pair for pair in found if adjusted.get(pair, 1.0) < 1 - LEVEL]
-    ranked = [name for name in ranked if any(name in pair for pair in found)]
+    differences = {pair: both for pair in itertools.combinations(ranked, 2) if (both := _pair(samples, pair))}
+    adjusted = holm(_tested(differences))
+    apart = [pair for pair in differences if adjusted.get(pair, 1.0) < 1 - LEVEL]
+    ranked = [name for name in ranked if any(name in pair for pair in differences)]
     groups = [frozenset(ranked)]
     for one, other in apart:
         split = [g - {name} for g in groups if {one, other} <= g for name in (one, other)]
-        kept = [g for g in groups if not {one, other} <= g]
-        groups = [g for g in {*kept, *split} if not any(g < larger for larger in {*kept, *split})]
+        others = [g for g in groups if not {one, other} <= g]
+        groups = [g for g in {*others, *split} if not any(g < larger for larger in {*others, *split})]
     ordered = sorted(groups, key=lambda g: sorted(ranked.index(name) for name in g))
     return {name: "".join(_letter(i) for i, g in enumerate(ordered) if name in g) for name in samples}
 
@@ -113,8 +113,8 @@ def ties(samples: Samples) -> dict[Any, str]:
 def _tested(pairs: Mapping[tuple[Any, Any], Sample]) -> dict[tuple[Any, Any], float]:
     """Give the p value of each pair that has one, as estimate() does, all at once."""
     known = {pair: error for pair, both in pairs.items() if (error := both.error())}
-    found = p_values([pairs[pair].mean() for pair in known], list(known.values()))
-    return dict(zip(known, found.tolist(), strict=True))
+    p = p_values([pairs[pair].mean() for pair in known], list(known.values()))
+    return dict(zip(known, p.tolist(), strict=True))
 
 
 def _pair(samples: Samples, names: tuple[Any, Any]) -> Sample | None:

@@ -96,11 +96,11 @@ def moderate(samples: Mapping[Any, Sample]) -> dict[Any, Sample]:
     seen = {name: samples[name].variance() for name in noises}
     moved = [n for n in noises if noises[n] or len(set(samples[n].scores.values())) > 1 or not freedom[n]]
     tiny = 1e-12 * max(seen.values(), default=0.0)  # a variance of nothing has no logarithm
-    found = moderated([max(seen[n], noises[n] / 100, tiny) for n in moved], [freedom[n] for n in moved])
-    if found is None:
+    moderated_spreads = moderated([max(seen[n], noises[n] / 100, tiny) for n in moved], [freedom[n] for n in moved])
+    if moderated_spreads is None:
         return dict(samples)
     same = dict.fromkeys(noises, (0.0, 0.0))  # every seed gives the same answers: no seed is at work
-    known = same | dict(zip(moved, zip(*(part.tolist() for part in found), strict=True), strict=True))
+    known = same | dict(zip(moved, zip(*(part.tolist() for part in moderated_spreads), strict=True), strict=True))
     return {n: replace(sample, spreads=(known[n],)) if n in known else sample for n, sample in samples.items()}
 
 

@@ -86,11 +86,11 @@ def _certainty(task: TaskScores, evidence: Evidence) -> list[str]:
     ]
 
 
-def _needed(found: Needed | None, task: TaskScores) -> list[str]:
+def _needed(needs: Needed | None, task: TaskScores) -> list[str]:
     sizes = sorted({str(sample.size) for sample in task.samples.values() if sample.size})
-    if found is None:
+    if needs is None:
         return [ABSENT, " or ".join(sizes) or ABSENT, ABSENT]
-    return [str(found.seeds or "none"), " or ".join(sizes), f"{found.examples:,}"]
+    return [str(needs.seeds or "none"), " or ".join(sizes), f"{needs.examples:,}"]
 
 
 def _distinguished(letters: Mapping[str, str]) -> str:

@@ -6,6 +6,8 @@ import csv
 import io
 import re
 
+import pandas as pd
+
 from benchmark.report.tables.scores import Table
 
 TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -40,20 +42,12 @@ def _markdown(text: str) -> str:
 
 def latex(table: Table) -> str:
     """Write the table for a paper."""
-    body = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (table.header, *table.rows)]
+    header, *rows = [[_latex(cell) for cell in row] for row in (table.header, *table.rows)]
+    aligned = "l" * table.names + "r" * (len(header) - table.names)
+    tabular = pd.DataFrame(rows, columns=header).to_latex(index=False, escape=False, column_format=aligned)
     below = r" \\ ".join(_latex(text) for text in (table.legend, *table.marked()))
-    lines = [
-        f"% {' '.join(table.name.split())}: needs \\usepackage{{booktabs}}",
-        r"\begin{tabular}{" + "l" * table.names + "r" * (len(table.header) - table.names) + "}",
-        r"\toprule",
-        body[0],
-        r"\midrule",
-        *body[1:],
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\par\smallskip{\footnotesize " + below + r"\par}",
-    ]
-    return "\n".join(lines) + "\n"
+    needs = f"% {' '.join(table.name.split())}: needs \\usepackage{{booktabs}}\n"
+    return f"{needs}{tabular}\\par\\smallskip{{\\footnotesize {below}\\par}}\n"
 
 
 def _latex(text: str) -> str:

@@ -63,9 +63,9 @@ def table(
     others = [column for column in BESIDE if any(g.values(*column) for g in groups)]
     columns = [(split, None) for split in splits] + others
     named = [f"{split} {name or _headline(groups, split)}".removeprefix("pretraining ") for split, name in columns]
-    found = [[g.values(split, name or g.metric(split) or "") for g in groups] for split, name in columns]
-    scores = [_aligned(column) for column in found]
-    sure = [_Stands("", standing, _decimals(found[0]) if found else 0), *_proper(groups, proper)]
+    values = [[g.values(split, name or g.metric(split) or "") for g in groups] for split, name in columns]
+    scores = [_aligned(column) for column in values]
+    sure = [_Stands("", standing, _decimals(values[0]) if values else 0), *_proper(groups, proper)]
     headers = [*named[:1], *(column for one in sure for column in one.header()), *named[1:]]
     result = Table(name, ["backbone", "weights", "method", *headers, *COSTS], legend=LEGEND)
     priced = list(zip(costs.of(groups, STEP), costs.of(groups, MEMORY), strict=True))
@@ -94,8 +94,8 @@ def _headline(groups: Sequence[Configuration], split: str) -> str:
 def _apart(priced: Sequence[Sequence[Cost | None]]) -> str:
     """Say which costs were measured for themselves: each column was found by itself."""
     columns = zip(("step", "memory"), zip(*priced, strict=True), strict=False)
-    found = " and ".join(name for name, costs in columns if any(cost and cost.apart for cost in costs))
-    return APART.format(found.capitalize()) if found else ""
+    names = " and ".join(name for name, costs in columns if any(cost and cost.apart for cost in costs))
+    return APART.format(names.capitalize()) if names else ""
 
 
 def _outcome(group: Configuration, scores: list[str], costs: Sequence[Cost | None], result: Table) -> list[str]:
@@ -136,21 +136,21 @@ class _Stands:
 
     def cells(self, row: int, group: Configuration, result: Table) -> list[str]:
         """Write a configuration's interval, its ties and its distances."""
-        own, found = list(self.scores[row : row + 1]), self.standing.get(group)
-        if found is None:
-            return own + [ABSENT] * (2 + len(self.compared()))
-        low, high = found.estimate.low, found.estimate.high
+        score, standing = list(self.scores[row : row + 1]), self.standing.get(group)
+        if standing is None:
+            return score + [ABSENT] * (2 + len(self.compared()))
+        low, high = standing.estimate.low, standing.estimate.high
         interval = ABSENT if low is None or high is None else f"{low:.{self.decimals}f} to {high:.{self.decimals}f}"
-        interval += " †" * (not found.estimate.examples) + " ‡" * found.estimate.few
-        why = f" {result.note(found.undecided)}" if found.undecided else ""
-        distances = [found.versus.get(method) for method in self.compared()]
+        interval += " †" * (not standing.estimate.examples) + " ‡" * standing.estimate.few
+        why = f" {result.note(standing.undecided)}" if standing.undecided else ""
+        distances = [standing.versus.get(method) for method in self.compared()]
         less = [f"{d.estimate.value:+.{self.decimals}f}{'*' * d.clear}" if d else ABSENT for d in distances]
-        return [*own, interval, (found.tied or ABSENT) + why, *less]
+        return [*score, interval, (standing.tied or ABSENT) + why, *less]
 
 
 def _proper(groups: Sequence[Configuration], standing: Standings) -> list[_Stands]:
     """Give the columns of the proper score, none where no run has it."""
-    name = next((found for group in groups if (found := group.proper())), "")
+    name = next((proper for group in groups if (proper := group.proper())), "")
     values = [group.values("test", name) for group in groups]
     return [_Stands(name, standing, _decimals(values), _aligned(values))] if any(values) else []
 

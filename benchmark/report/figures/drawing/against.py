@@ -20,22 +20,22 @@ BESIDE = "beside other runs"
 
 def table(material: Material, cost: str, unit: float = 1.0) -> pd.DataFrame:
     """Give every setting its cost, how that was measured, and whether it is on the front of its place."""
-    found = whole(material.settings)
-    known = pd.Series(index=found.index, dtype=object)
-    for _, part in found.groupby(["task", "budget"], sort=False):
+    settings = whole(material.settings)
+    known = pd.Series(index=settings.index, dtype=object)
+    for _, part in settings.groupby(["task", "budget"], sort=False):
         known.loc[part.index] = material.costs.of(list(part["configuration"]), cost)
-    known[found["trained"] == 0] = Cost(0.0, 0.0, 0.0)  # trains nothing: no place on an axis
-    found, known = found[known.notna()], known.dropna()
-    found = found.assign(cost=[one.value * unit for one in known], front=False)
-    found = found.assign(least=[one.low * unit for one in known], most=[one.high * unit for one in known])
-    found["measured"] = [BESIDE if one.shared else "alone" for one in known]
-    for (*_, weights, _), part in found.groupby(["task", "budget", "backbone", "weights", "place"], sort=False):
+    known[settings["trained"] == 0] = Cost(0.0, 0.0, 0.0)  # trains nothing: no place on an axis
+    settings, known = settings[known.notna()], known.dropna()
+    settings = settings.assign(cost=[one.value * unit for one in known], front=False)
+    settings = settings.assign(least=[one.low * unit for one in known], most=[one.high * unit for one in known])
+    settings["measured"] = [BESIDE if one.shared else "alone" for one in known]
+    for (*_, weights, _), part in settings.groupby(["task", "budget", "backbone", "weights", "place"], sort=False):
         on = front(known[part.index], part["score"])
-        found.loc[part.index, "front"] = weights != CONTROL and np.array(on)
-    return found[[*SETTING, "cost", "least", "most", "measured", "front"]].reset_index(drop=True)
+        settings.loc[part.index, "front"] = weights != CONTROL and np.array(on)
+    return settings[[*SETTING, "cost", "least", "most", "measured", "front"]].reset_index(drop=True)
 
 
-def draw(table: pd.DataFrame, width: str, words: str, engineering: bool = False) -> Figure:
+def draw(table: pd.DataFrame, width: str, cost_label: str, engineering: bool = False) -> Figure:
     """Draw the settings of one task and budget; words name the cost and its unit."""
     figure, axes, looks = cloud.start(table, width)
     for board, part in table.groupby(["backbone", "weights"]):
@@ -50,7 +50,7 @@ def draw(table: pd.DataFrame, width: str, words: str, engineering: bool = False)
     axes.set_ylabel(f"test {style.shown(first['metric'])} (mean, 95 % interval)")
     scale = "log scale" if axes.get_xscale() == "log" else ""
     rough = f"measured {BESIDE}" if BESIDE in set(priced["measured"]) else ""
-    axes.set_xlabel(f"{words[:-1]}{''.join(f', {more}' for more in (scale, rough) if more)})")
+    axes.set_xlabel(f"{cost_label[:-1]}{''.join(f', {more}' for more in (scale, rough) if more)})")
     left_out = _name(axes, table, looks)
     beside = ["filled: on the Pareto front", *["across: least to most measured"] * measured_again(table)]
     style.title(axes, style.board(first), "; ".join(beside + [f"{left_out} not named"] * (left_out > 0)), looks)
@@ -92,7 +92,7 @@ def _fronts(part: pd.DataFrame) -> list[np.ndarray]:
 def _name(axes: Axes, table: pd.DataFrame, looks: dict) -> int:
     wanted = table[table["front"] | cloud.worth_naming(table)]
     rest = table.drop(wanted.index)
-    found = [
+    labels = [
         names.Name(
             r.label, r.cost or None, r.score, looks[r.backbone, r.weights][0], r.front or r.method in style.KNOWN
         )
@@ -102,4 +102,4 @@ def _name(axes: Axes, table: pd.DataFrame, looks: dict) -> int:
     bars = [np.array([[r.cost, r.low], [r.cost, r.high]]) for r in wanted.itertuples() if r.front and r.cost]
     bars += [np.array([[r.least, r.score], [r.most, r.score]]) for r in table.itertuples() if r.least < r.most]
     bars = [bar for bar in bars if np.isfinite(bar).all()]
-    return names.place(axes, found, [*_fronts(table), *bars, *obstacles]) + len(rest)
+    return names.place(axes, labels, [*_fronts(table), *bars, *obstacles]) + len(rest)

@@ -45,14 +45,14 @@ def finish(
     x, y = columns
     wanted = table[worth_naming(table)]
     rest = table.drop(wanted.index)
-    found = [
+    labels = [
         names.Name(
             row["label"], row[x], row[y], looks[row["backbone"], row["weights"]][0], row["method"] in style.KNOWN
         )
         for _, row in wanted.iterrows()
     ]
     obstacles = [*lines, *(np.array([point] * 2) for point in rest[[x, y]].to_numpy())]
-    left_out = names.place(axes, found, obstacles) + len(rest)
+    left_out = names.place(axes, labels, obstacles) + len(rest)
     shown = "; ".join(filter(None, (beside, f"{left_out} not named" if left_out else "")))
     first = table.iloc[0]
     style.title(axes, style.board(first), shown, looks)

@@ -71,11 +71,11 @@ def _centre(axes: Axes, name: Name) -> np.ndarray:
 
 def _beads(line: np.ndarray, pixel: float) -> list[np.ndarray]:
     """Cover a line with boxes of two points, [x0, y0, x1, y1]."""
-    found = []
+    points = []
     for start, end in itertools.pairwise(line):
         many = max(int(math.dist(start, end) / (2 * pixel)), 1)
-        found += [start + (end - start) * i / many for i in range(many + 1)]
-    return [np.hstack([bead - pixel, bead + pixel]) for bead in found]
+        points += [start + (end - start) * i / many for i in range(many + 1)]
+    return [np.hstack([bead - pixel, bead + pixel]) for bead in points]
 
 
 def _spots(axes: Axes, name: Name, centre: np.ndarray, size: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

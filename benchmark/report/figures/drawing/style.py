@@ -101,8 +101,8 @@ def _within(axes: Axes, figure: Figure, wide: float, high: float) -> None:
     across, up, key = axes.xaxis.label, axes.yaxis.label, axes.get_legend()
     _shrink([across], lambda: across.get_window_extent().width <= wide - EDGE)
     _shrink([up], lambda: up.get_window_extent().height <= high - EDGE)
-    if words := key.get_texts() if key else []:
-        _shrink(words, lambda: all(text.get_window_extent().x1 <= wide for text in words), figure)
+    if key_texts := key.get_texts() if key else []:
+        _shrink(key_texts, lambda: all(text.get_window_extent().x1 <= wide for text in key_texts), figure)
     box, beside = across.get_window_extent(), up.get_window_extent()
     across.set_x(across.get_position()[0] + _inward(box.x0, box.x1, wide) / axes.bbox.width)
     up.set_y(up.get_position()[1] + _inward(beside.y0, beside.y1, high) / axes.bbox.height)

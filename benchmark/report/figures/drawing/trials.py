@@ -27,10 +27,10 @@ def trials(material: Material) -> pd.DataFrame:
         first: dict[tuple[str, ...], float] = {}
         for one in members:
             first[_method(one)] = min(_stop(one), first.get(_method(one), math.inf))
-        for one, place in zip(members, name_comparisons(members, ("backbone.", *FREE)), strict=True):
+        for one, conditions in zip(members, name_comparisons(members, ("backbone.", *FREE)), strict=True):
             if _stop(one) > first[_method(one)] or all(record.status == "skipped" for record in one.records):
                 continue
-            board = ", ".join(filter(None, (*((one.backbone, one.weights) if several else ()), place)))
+            board = ", ".join(filter(None, (*((one.backbone, one.weights) if several else ()), conditions)))
             metric = metrics.get((one.backbone, one.weights))
             scores = one.values("valid", metric or "")
             score = statistics.fmean(scores) if scores and len(scores) == len(one.records) else None
