@@ -1,5 +1,6 @@
 """The command crosspeft, and the names that a Python program imports."""
 
+import fnmatch
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,8 @@ import benchmark
 from benchmark import cli
 from benchmark.errors import InputError
 
+ROOT = Path(__file__).parents[1]
+SHIPPED = ("benchmark", "tasks", "configs", "results/published/reference")  # folders that the code reads
 LAZY = "import sys; {}; print(sorted({{'torch', 'hydra', 'pandas', 'transformers'}} & sys.modules.keys()))"
 
 
@@ -23,8 +26,21 @@ def test_alone_and_with_help_it_lists_every_verb(capsys):
 
 
 def test_the_project_installs_the_command():
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"crosspeft": "benchmark.cli:entry"}
+
+
+def test_a_wheel_holds_every_file_that_the_code_reads():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages, names = setuptools["packages"]["find"]["include"], setuptools["package-data"]["*"]
+    files = [path for folder in SHIPPED for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files += [ROOT / "results/capabilities.csv", ROOT / "results/claims.yaml", *ROOT.glob("results/quoted/*.yaml")]
+    read = [path for path in files if path.suffix not in (".py", ".pyc")]
+    assert len(read) > 250
+    for path in read:
+        package = ".".join(path.parent.relative_to(ROOT).parts)
+        assert any(fnmatch.fnmatchcase(package, pattern) for pattern in packages), path
+        assert any(fnmatch.fnmatchcase(path.name, pattern) for pattern in names), path
 
 
 def test_an_unknown_verb_is_refused_with_those_that_are_near(capsys):
