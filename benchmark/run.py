@@ -62,7 +62,8 @@ def execute(*overrides: str) -> Record:
     Raises InputError, IncompatibleError, LeaseHeldError, RunFailedError.
     """
     config, names = composed(overrides)
-    return perform(assemble(config, names, overrides), options_of(config))
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # libraries talking to each other
+        return perform(assemble(config, names, overrides), options_of(config))
 
 
 def sweep(arguments: list[str], statuses: list[int]) -> None:

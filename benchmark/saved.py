@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,8 @@ def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str 
     known = record.data.get("head", {})
     head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in known.items()})
     model, processor = cell.backbone.load(cell.budget, head)
-    return Adapted(cell.method.restore(model, folder, cell).eval(), processor, cell)
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # libraries talking to each other
+        return Adapted(cell.method.restore(model, folder, cell).eval(), processor, cell)
 
 
 def task_of(record: Record) -> Task:

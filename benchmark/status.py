@@ -67,7 +67,9 @@ def main(arguments: list[str]) -> int:
         if MISSING in arguments:
             print_missing(grid, cells)
         elif TRIALS in arguments:
-            Console(width=max(160, Console().width)).print(trial_table(tuning_records(cells)))
+            records = tuning_records(cells)
+            shown = trial_table(records) if records else "no trial of this sweep is recorded"
+            Console(width=max(160, Console().width)).print(shown)
         elif sys.stdout.isatty():
             cells = live(grid)
         else:

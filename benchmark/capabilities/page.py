@@ -13,15 +13,15 @@ HEAD = """# Methods
 
 Made by `python -m benchmark.capabilities` from `configs/method/` and `results/capabilities.csv`; do not edit.
 
-Categories are those of Han et al. 2024 (arXiv 2403.14608). *merges*: into the bare network's own weights, at no cost
-when predicting. *looks*: sees training batches before the first step. *departs*: the network, once attached, is not the
-bare one. The learning rate is the default, in the geometric middle of the range that tuning draws from, before the
-backbone's own factor. No rate of a method moves a new head: it learns at `backbone.head_lr`
+Categories are those of Han et al. 2024 (arXiv 2403.14608). *merges*: into the weights of the bare network, at no cost
+when predicting. *reads data*: reads training batches before the first step. *starts changed*: why the network, once the
+method is attached, answers otherwise than the bare one. The learning rate is the default, the geometric middle of the
+range that tuning draws from, before `backbone.lr_scale`. A new head learns at `backbone.head_lr` under every method
 ([how it was chosen](head_learning_rate.md)).
 """
-LEGEND = """● runs, · is refused; the reasons stand in the table. Where a method's default sizes are larger than a tiny
-network, it was tried with smaller ones, so that the answer is that of the architecture. Whether the default ones suit a
-checkpoint is decided when it is run: `road` and `vblora` are refused where a width is no multiple of 64.
+LEGEND = """● runs, · is refused; the reasons are in the table below. If the default sizes of a method are too large for a tiny
+network, smaller ones were tried, so the answer is that of the architecture. Whether the default sizes fit a
+checkpoint is checked when it is run: `road` and `vblora` are refused where a width is no multiple of 64.
 """
 LEFT_OUT = {  # types of Hugging Face PEFT without a method: why
     "CARTRIDGE": "prefix tuning whose keys and values begin as those of a text; its own is the distillation of that "
@@ -50,7 +50,10 @@ def page(rows: Sequence[Capability], known: Sequence[str]) -> str:
 def listing(names: Sequence[str]) -> str:
     """Describe each method in a row."""
     descriptions = registry.descriptions("method")
-    lines = ["| method | what it is | lr (range) | further knobs | merges | looks | departs |", "|" + " :-- |" * 7]
+    lines = [
+        "| method | what it is | lr (range) | further knobs | merges | reads data | starts changed |",
+        "|" + " :-- |" * 7,
+    ]
     for name in names:
         method = method_of(name)
         lr = method.search.get("lr")
