@@ -10,7 +10,7 @@ __all__ = ["load", "report", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what a user asks for only when it is asked for: torch and hydra take seconds."""
+    """Import what a user asks for only on demand: torch and hydra take seconds."""
     if name == "load":
         return import_module("benchmark.saved").load
     if name in __all__:

@@ -71,11 +71,11 @@ class Cell:
 
     @property
     def head_lr(self) -> float | None:
-        """The learning rate of the task's new head on this backbone, whatever the method; None: none is known."""
+        """The learning rate of the new head on this backbone; None if unknown."""
         return (self.backbone.head_lr or {}).get(self.kind)
 
     def conflict(self) -> str | None:
-        """Give the reason why this cell cannot run, or None; whatever a library raises on the way is one."""
+        """Give the reason why this cell cannot run, or None."""
         try:
             return self.rehearse()
         except (InputError, OSError):  # of a file, not of the pair
@@ -108,7 +108,7 @@ class Cell:
         )
 
     def _rehearsed(self) -> str | None:
-        """Attach to a network without weights: what does not fit is known before any are loaded."""
+        """Attach to a network without weights, to find misfits before loading any."""
         if not self.method.weightless:
             return None
         skeleton = self.backbone.skeleton(self.budget, Head(self.kind, labels=("", " ")))

@@ -1,4 +1,4 @@
-"""The command crosspeft VERB ...: each verb is the same as python -m benchmark.VERB ..."""
+"""The command crosspeft: each verb is the same as python -m benchmark.VERB."""
 
 from __future__ import annotations
 

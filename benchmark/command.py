@@ -1,4 +1,4 @@
-"""How a public command ends: always with an exit status, and never with a traceback."""
+"""End of a public command: always an exit status, never a traceback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEBUG = "BENCHMARK_DEBUG"  # 1: show where an unforeseen error arose
 
 
 def end(main: Callable[[list[str]], int], arguments: Sequence[str]) -> int:
-    """Run a command and return its exit status; an error that it does not know is one line and status 1."""
+    """Run a command; return its exit status, 1 for an unknown error."""
     sys.stdout, sys.stderr = (Lenient(stream, number) for number, stream in ((1, sys.stdout), (2, sys.stderr)))
     try:
         status = main(list(arguments))
@@ -31,7 +31,7 @@ def end(main: Callable[[list[str]], int], arguments: Sequence[str]) -> int:
 
 
 class Lenient:
-    """A standard stream that never raises, so that a closed pipe or a full disk costs no result.
+    """A standard stream that never raises, so that a closed pipe loses nothing.
 
     What its encoding lacks is replaced by "?"; what can no longer be written is dropped.
     """
@@ -58,7 +58,7 @@ class Lenient:
             self._drop()
 
     def _drop(self) -> None:
-        """Lead the file descriptor elsewhere: what is buffered would raise again when the interpreter ends."""
+        """Redirect the file descriptor, so that buffered text raises nothing at exit."""
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._number)

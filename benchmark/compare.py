@@ -1,4 +1,4 @@
-"""Two methods head to head: python -m benchmark.compare A B [task=T] [unit=example] [results=DIR]."""
+"""Compare two methods: python -m benchmark.compare A B [task=T] [unit=example]."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Pair:
     better: int = 1  # -1: lower is better
 
     def across(self) -> bool:
-        """Whether one is shipped and the other your own: shown where either has no partner of its own source."""
+        """Whether one configuration is shipped and the other is the user's."""
         return self.one.source != self.other.source
 
     def outcome(self, p: float | None) -> str:
@@ -66,7 +66,10 @@ class Pair:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the comparison; the exit status is 2 for a call that makes no sense, 1 where the two are never paired."""
+    """Print the comparison.
+
+    Returns 2 for a call that makes no sense, 1 where the two are never paired.
+    """
     if set(arguments) & {"-h", "--help"} or not arguments:
         print(USAGE)
         return 0 if arguments else 2
@@ -122,7 +125,7 @@ def pairs(runs: list[Run], evidence: Evidence, first: str, second: str, task: st
 
 
 def pair(one: tuple[Configuration, Sample], other: tuple[Configuration, Sample], proper: bool) -> Pair | None:
-    """Subtract a configuration from another; None where they share no seed or no examples."""
+    """Subtract one configuration from another; None without common seeds."""
     (first, sample), (second, beside) = one, other
     both = sample.paired(beside)
     if both is None:
@@ -133,7 +136,7 @@ def pair(one: tuple[Configuration, Sample], other: tuple[Configuration, Sample],
 
 
 def distinct(paired: Iterable[Pair]) -> list[Pair]:
-    """Leave each pair of runs once, a default that tuning chose as tuned; say what distinguishes rows of a table."""
+    """Drop repeated pairs of runs, and name what distinguishes rows of a table."""
     # the record itself: a cell that was run again has the same run_id in another source
     once = {(p.metric, *(id(r) for r in (*p.one.records, *p.other.records))): p for p in paired}
     within = {_runs(side) for p in once.values() if not p.across() for side in (p.one, p.other)}
@@ -154,7 +157,7 @@ def _runs(one: Configuration) -> tuple[int, ...]:
 
 
 def _names(paired: Pair, one: Sequence[str], other: Sequence[str]) -> Iterable[str]:
-    """Join what distinguishes two configurations from others; what only one has, with its method's name."""
+    """Join what distinguishes two configurations, with the method's name."""
     sides = ((paired.one.method, one, other), (paired.other.method, other, one))
     names = (
         f"{method} {text}" if text.startswith(ANY_SOURCE) and text not in beside else text.removeprefix("method.")
@@ -214,7 +217,7 @@ def row(paired: Pair, p: float | None, outcome: str) -> list[str]:
 
 
 def ratios(paired: Pair, costs: Costs) -> Iterator[str]:
-    """Divide the costs of the two; rough is what was measured beside other work, or once more, once less."""
+    """Divide the costs of the two; mark shared measurements as rough."""
     for name in COSTS:
         one, other = costs.of([paired.one, paired.other], name)
         known = one is not None and other is not None and other.value

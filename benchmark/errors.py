@@ -14,7 +14,7 @@ class BenchmarkError(Exception):
 
 
 class InputError(BenchmarkError):
-    """Input that cannot be used (file, checkpoint, configuration, call): what, where, what now."""
+    """Unusable input (file, checkpoint, configuration, call): what, where, remedy."""
 
 
 class IncompatibleError(BenchmarkError):
@@ -58,7 +58,7 @@ class MalformedError(BenchmarkError, ValueError):
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """Continue a refusal of an unknown word: what was perhaps meant, and what there is."""
+    """Continue a refusal of an unknown word: near matches, and what is known."""
     known = sorted({str(k) for k in known} - {"_target_"})
     close = get_close_matches(word, known, cutoff=0.5)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""

@@ -1,4 +1,4 @@
-"""What makes two runs the same cell: their choices, with local files known by content instead of by place."""
+"""Identity of a cell: its choices, with local files known by content."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ RECORDED = Path(__file__).with_name("recorded_classes.json")
 
 
 def run_id(config: dict[str, Any], paths: Collection[str] = ()) -> str:
-    """Name a cell by its choices alone: same choices, same name, on any machine and from any folder."""
+    """Name a cell by its choices alone, equal on any machine and in any folder."""
     text = json.dumps(choices(fingerprinted(config, paths)), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def training_id(config: dict[str, Any]) -> str:
-    """Name what a run trains, whatever step it stops at and whatever it answers then; a final run has this name."""
+    """Name a run's training, whatever step it stops at; a final run's own name."""
     return run_id(config | {"phase": None, "until": None})
 
 
 def choices(config: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what changes no number, and what is null: a choice that nobody makes names no other cell.
+    """Leave out what changes no number, and what is null.
 
     The result has the form in which the first records were written, so that the same cell keeps its name.
     """
@@ -46,7 +46,7 @@ def choices(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_form(group: str, node: dict[str, Any]) -> dict[str, Any]:
-    """Put the class that the first records name in front, without fields that came later and say the same."""
+    """Restore the form of the first records: class first, no later fields."""
     if not isinstance(name := node.get("name"), str):
         return node
     first, later = recorded_classes()[group].get(name), recorded_classes()["later"].get(group, {}).get(name, {})
@@ -56,7 +56,7 @@ def _first_form(group: str, node: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def recorded_classes() -> dict[str, dict[str, Any]]:
-    """Read which class each registry name had when records held class paths, by group; `later`: fields added since."""
+    """Read the class of each registry name in old records; `later`: new fields."""
     return json.loads(RECORDED.read_text(encoding="utf-8"))
 
 
@@ -69,7 +69,7 @@ def _chosen(config: Any) -> Any:
 
 
 def fingerprinted(config: Any, paths: Collection[str] = (), key: str = "") -> Any:
-    """Replace local files and folders by name and content hash; strings under the keys in paths count as such."""
+    """Replace local files and folders by name and content hash."""
     if isinstance(config, dict):
         if config.keys() == {"name", "sha256"}:  # replaced before
             return dict(config)
@@ -139,6 +139,6 @@ def content_hash(path: Path) -> str:
 
 @functools.cache
 def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
-    """Hash once per process: size and time stand in the key so that a changed file is read again."""
+    """Hash a file once per process, keyed by its size and time as well."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Pack the user's runs into a published set: python -m benchmark.publish NAME [results=DIR] [key=value]."""
+"""Pack the user's runs into a published set: python -m benchmark.publish NAME."""
 
 from __future__ import annotations
 
@@ -102,7 +102,10 @@ def parse(arguments: Sequence[str]) -> Call:
 
 
 def publish(call: Call) -> None:
-    """Pack runs into a new folder, which is then given its name. Raises InputError, MalformedError."""
+    """Pack runs into a new folder, which is then given its name.
+
+    Raises InputError, MalformedError.
+    """
     [name], runs = call.names, Store(call.results / RUNS)
     if not NAME.fullmatch(name) or name == YOURS:
         raise InputError(f"{name}: a name is made of letters, digits, dots and dashes, and is not {YOURS!r}")
@@ -125,7 +128,10 @@ def publish(call: Call) -> None:
 
 
 def selected(call: Call, runs: Store) -> Iterator[tuple[Record, list[dict[str, Any]] | None]]:
-    """Yield the runs to pack, sorted. Raises InputError where there are none, MalformedError for a broken one."""
+    """Yield the runs to pack, sorted.
+
+    Raises InputError where there are none, MalformedError for a broken one.
+    """
     pairs = sorted((path.parent.name, path.name) for path in runs.folder.glob("[!.]*/[!.]*") if path.is_dir())
     for column, noun in enumerate(("task", "method")):
         wanted = {name for names in call.given.get(noun, []) for name in names.split(",")}
@@ -140,7 +146,7 @@ def selected(call: Call, runs: Store) -> Iterator[tuple[Record, list[dict[str, A
 
 
 def about(name: str, records: Sequence[Record], overrides: Sequence[str]) -> dict[str, Any]:
-    """Describe a set: what made it, when, on what machines, and how many records it has."""
+    """Describe a set: overrides, dates, machines, and number of records."""
     machines = Counter(json.dumps({k: r.environment[k] for k in MACHINE if k in r.environment}) for r in records)
     created = sorted(record.created for record in records)
     return {
@@ -155,7 +161,7 @@ def about(name: str, records: Sequence[Record], overrides: Sequence[str]) -> dic
 
 
 def replace(target: Path, scratch: Path) -> None:
-    """Give a folder its name; what was derived from a set of that name comes along, to be derived again."""
+    """Give a folder its name; files derived from the former set are moved along."""
     if not target.exists():
         scratch.rename(target)
         return
@@ -179,7 +185,7 @@ def chosen(call: Call) -> list[Path]:
 
 
 def rebuilt(folder: Path, scratch: Path) -> Iterator[tuple[Path, Path]]:
-    """Report on a set alone; yield what lies derived in its folder, each with what it should be.
+    """Yield the derived files of a set's folder, each with its right content.
 
     Raises MalformedError where the set is not whole.
     """
@@ -204,7 +210,10 @@ def rebuilt(folder: Path, scratch: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def derive(folder: Path) -> int:
-    """Make the tables and figures of a set's folder again. Raises MalformedError where a record gives none such."""
+    """Make the tables and figures of a set's folder again.
+
+    Raises MalformedError where the records give none such.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         for path, fresh in rebuilt(folder, Path(scratch)):
             if not fresh.exists():
@@ -215,7 +224,7 @@ def derive(folder: Path) -> int:
 
 
 def check(folder: Path) -> int:
-    """Compare the tables and figures of a set's folder with those of its records; 1 where one differs."""
+    """Compare tables and figures of a set with its records; 1 where one differs."""
     with tempfile.TemporaryDirectory() as scratch:
         stale = [path for path, fresh in rebuilt(folder, Path(scratch)) if not same(path, fresh)]
     for path in stale:
@@ -224,7 +233,7 @@ def check(folder: Path) -> int:
 
 
 def same(path: Path, fresh: Path) -> bool:
-    """Whether two files show the same; the text of pictures may be drawn by another version of the font renderer."""
+    """Whether two files show the same, up to the version of the font renderer."""
     if path.suffix != ".png" or not fresh.exists():
         return fresh.exists() and path.read_bytes() == fresh.read_bytes()
     from matplotlib.testing.compare import compare_images

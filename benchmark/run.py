@@ -1,4 +1,4 @@
-"""Run one cell, or a sweep: python -m benchmark.run method=M task=T [backbone=B] [seed=N] [any.field=value]."""
+"""Run one cell or a sweep: python -m benchmark.run method=M task=T [...]."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ SHARE = 4  # cells per job of several workers: neighbours share data and network
 
 
 def main(arguments: list[str]) -> int:
-    """Run, and return the exit status: 0 fine, 1 a run failed or is missing, 2 the call was refused."""
+    """Run; return the exit status.
+
+    0 fine, 1 a run failed or is missing, 2 the call was refused.
+    """
     if {"--help", "-h"} & set(arguments):
         print(usage())
         return 0
@@ -57,7 +60,9 @@ def main(arguments: list[str]) -> int:
 
 
 def execute(*overrides: str) -> Record:
-    """Run one cell from Python, unless it is recorded, and return its record: execute("method=lora", "task=nmt").
+    """Run one cell from Python, unless it is recorded, and return its record.
+
+    Example: execute("method=lora", "task=nmt").
 
     Raises InputError, IncompatibleError, LeaseHeldError, RunFailedError.
     """
@@ -116,7 +121,10 @@ def recorded(grid: Sweep, options: RunOptions) -> list[tuple[Overrides, Any]]:
 
 
 def check_writable(results: Path) -> None:
-    """Write something before hours are spent: a mount may refuse what its permissions allow. Raises InputError."""
+    """Write a test file: a mount may refuse what its permissions allow.
+
+    Raises InputError.
+    """
     try:
         results.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=results) as file:

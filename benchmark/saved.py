@@ -48,7 +48,7 @@ class Adapted:
 
 
 def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str | Path | None = None) -> Adapted:
-    """Put a saved adapter onto its backbone; a backbone of your own is named by its folder.
+    """Load a saved adapter onto its backbone, which a folder may name.
 
     Only classes that the registry names are imported; plugins names a folder with more. Raises InputError.
     """
@@ -71,7 +71,7 @@ def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str 
 
 
 def task_of(record: Record) -> Task:
-    """Build the task that a record is of, to score its stored answers again; no data is read."""
+    """Build a record's task to score its stored answers; no data is read."""
     return _built("task", _named_files(record.config["task"]))
 
 
@@ -90,7 +90,7 @@ def _backbone_folder(wanted: Any, given: str | Path | None) -> str:
 
 
 def _named_files(value: Any) -> Any:
-    """Put names for the local files that a record knows by content; no data is read here."""
+    """Replace content hashes of local files by names; no data is read."""
     if isinstance(value, dict):
         return value["name"] if value.keys() == {"name", "sha256"} else {k: _named_files(v) for k, v in value.items()}
     return [_named_files(v) for v in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""How far a sweep is: python -m benchmark.status +sweep=S [any override of the sweep] [--missing|--trials]."""
+"""Progress of a sweep: python -m benchmark.status +sweep=S [--missing|--trials]."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ class State:
 
 
 def main(arguments: list[str]) -> int:
-    """Show once, or in a terminal until nothing is running; the exit status is 0 where nothing is left to do."""
+    """Show once, or in a terminal until nothing is running.
+
+    Returns 0 where nothing is left to do.
+    """
     if {"--help", "-h"} & set(arguments):
         print(USAGE)
         return 0
@@ -128,7 +131,7 @@ def table(cells: Sequence[State]) -> Table:
 
 
 def left(part: Sequence[State], cells: Sequence[State]) -> str:
-    """Estimate how long the missing cells will take one process, by the recorded ones of the sweep."""
+    """Estimate the time of the missing cells in one process, by the records."""
     waiting = [cell for cell in part if cell.state in ("missing", "running")]
     if not waiting:
         return "-"
@@ -154,7 +157,7 @@ def notes(cells: Sequence[State]) -> Iterator[str]:
 
 
 def print_missing(grid: Sweep, cells: Sequence[State]) -> None:
-    """Print the overrides of each cell that is neither recorded nor running, a line each."""
+    """Print the overrides of each missing cell that is not running, one a line."""
     for cell in cells:
         if cell.state == "missing":
             print(shlex.join([*cell.overrides, *grid.options]))

@@ -1,4 +1,6 @@
-"""Compare our adapters, output by output, with AdapterHub's library `adapters` (Poth et al. 2023, arXiv 2311.11077).
+"""Compare our adapters with AdapterHub's library, output by output.
+
+The library is `adapters` (Poth et al. 2023, arXiv 2311.11077).
 
 It needs transformers 4, we need 5: each half runs in an environment of its own, and a folder lies between them.
 
@@ -49,7 +51,7 @@ def drawn(network: str, tokens: int) -> Tensors:
 
 
 def stir(model: torch.nn.Module, names: list[str], alpha: float, zero: str) -> None:
-    """Add noise, so that nothing is zero or one by luck; R of LoReFT is random as it is, and orthonormal."""
+    """Add noise, so that nothing is zero or one; R of LoReFT is random already."""
     for name in names:
         p = model.get_parameter(name).data
         if re.search(zero, name):
@@ -97,7 +99,10 @@ def theirs(folder: Path) -> None:
 
 
 def layers(name: str, tensor: torch.Tensor, network: str) -> Tensors:
-    """Give each layer its part of a prefix, which is one tensor there: (length, layers, keys and values, width)."""
+    """Give each layer its part of a prefix.
+
+    There it is one tensor: (length, layers, keys and values, width).
+    """
     pool = re.search(r"prefix_tunings\.a\.(\w+)_prefix\.(.+)", name)
     if not pool:
         return {name: tensor}
@@ -112,7 +117,10 @@ def layers(name: str, tensor: torch.Tensor, network: str) -> Tensors:
 
 
 def fill(model: torch.nn.Module, tensors: Tensors, case: Case, network: str) -> None:
-    """Copy a method's weights; ValueError where one finds no place, or a place is left empty."""
+    """Copy a method's weights.
+
+    Raises ValueError where names of both sides do not match.
+    """
     places = dict(model.named_parameters(remove_duplicate=False))
     empty = {id(p): name for name, p in places.items() if p.requires_grad}
     behind = case.method.startswith(("pfeiffer", "compacter_pp", "unipelt"))
@@ -170,7 +178,10 @@ def compare(case: Case, network: str, saved: Tensors) -> dict[str, float]:
 
 
 def ours(folder: Path, table: Path) -> None:
-    """Compare every case and write the table; ValueError where the folder holds other cases."""
+    """Compare every case and write the table.
+
+    Raises ValueError where the folder holds other cases.
+    """
     about = json.loads((folder / "about.json").read_text())
     if about["cases"] != json.loads(json.dumps([asdict(case) for case in CASES])):
         raise ValueError(f"{folder} holds the cases of another version: make it anew")

@@ -1,4 +1,4 @@
-"""What scripts/adapterhub.py compares: tiny networks, names of parameters there and here, methods set alike."""
+"""Cases of scripts/adapterhub.py: networks, parameter names, settings."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Draw comparison figures alone, as for a paper: python scripts/figures.py FIGURE [width=one|two] [task=T] [budget=B].
+"""Draw comparison figures alone, as for a paper.
 
+python scripts/figures.py FIGURE [width=one|two] [task=T] [budget=B]
 results=DIR holds the records ("results" unless given), out=DIR gets PDF and PNG ("." unless given); width is that of
 one column (3.3 in) or two (6.9 in, unless given). A budget has its view in its name: reference, reference_tuned.
 Without arguments it lists the figures.
@@ -25,7 +26,10 @@ NARROWED = ("task", "budget")
 
 
 def main(arguments: list[str]) -> int:
-    """Draw one figure; the exit status is 2 for a call that makes no sense, 1 where there is nothing to draw."""
+    """Draw one figure.
+
+    Returns 2 for a call that makes no sense, 1 where there is nothing to draw.
+    """
     figures = known()
     if not arguments or set(arguments) & {"-h", "--help"}:
         print(str(__doc__).strip() + "\n")

@@ -1,4 +1,6 @@
-"""Train LoRA again by transformers' Trainer and peft: python scripts/independent.py [nmt] [protein] [results=DIR].
+"""Train LoRA again by transformers' Trainer and peft.
+
+python scripts/independent.py [nmt] [protein] [results=DIR]
 
 The shipped records of LoRA give the settings and the scores to meet; the examples come from the task. All else is the
 two libraries' own: encoding, adapter, batches, optimiser, schedule, choice of the best state, answers. So the two
@@ -59,7 +61,7 @@ class Regressor(nn.Module):
         self.encoder, self.head = encoder, nn.Linear(encoder.config.hidden_size, 1)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> Row:
-        """Return the squared error and the predictions; the first and the last token of a row are no residues."""
+        """Return squared error and predictions, without first and last token."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         inside = attention_mask.clone()
         inside[:, 0] = 0
@@ -70,7 +72,7 @@ class Regressor(nn.Module):
 
 
 class LikeLength(Sampler[int]):
-    """Draw each epoch anew: of every 20 batches of examples those of like length stand together, in random order."""
+    """Draw each epoch anew, by like length within every 20 batches."""
 
     def __init__(self, lengths: Sequence[int], size: int, seed: int) -> None:
         self.lengths, self.size, self.draws = lengths, size, np.random.default_rng(seed)
@@ -90,7 +92,7 @@ class LikeLength(Sampler[int]):
 
 
 class Shuffled(Trainer):
-    """A Trainer with batches of like length; its own `group_by_length` sorts them, so that short ones come last."""
+    """A Trainer with shuffled batches of like length; `group_by_length` sorts."""
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
         rows = self.train_dataset if train_dataset is None else train_dataset
@@ -98,7 +100,7 @@ class Shuffled(Trainer):
 
 
 def trained(model: nn.Module, head: list[nn.Parameter], config: Row, seed: int, rows: Row, collate: Callable) -> None:
-    """Train as the record's budget says; the state of the lowest valid loss is left in place."""
+    """Train by the record's budget; leave the state of the lowest valid loss."""
     budget, steps = config["budget"], config["budget"]["steps"]
     looks = steps // budget["evaluations"]
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +132,7 @@ def adapter(config: Row, task: str) -> LoraConfig:
 
 
 def tables(splits: Mapping[str, Sequence[Example]]) -> dict[str, Dataset]:
-    """Lay out source, target and length: batches of like length are part of the recipe."""
+    """Tabulate source, target and length, by which batches are made."""
     return {
         name: Dataset.from_list(
             [
@@ -193,7 +195,10 @@ def stability(config: Row, rows: dict[str, Dataset], seed: int) -> float:
 
 
 def shipped(results: Path, task: str) -> list[Record]:
-    """Read the finished final records of LoRA, seed by seed. A missing comparison ends the program."""
+    """Read the finished final records of LoRA by seed.
+
+    A missing comparison ends the program.
+    """
     found = (record for store in published(results).values() for record in store.of(task, "lora"))
     kept = [r for r in found if r.status == "done" and not r.tuning]
     if not kept:
@@ -202,7 +207,7 @@ def shipped(results: Path, task: str) -> list[Record]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print both programs' scores, seed by seed, and their means with the standard deviation over seeds."""
+    """Print both programs' scores by seed, and their means and deviations."""
     logging.disable_progress_bar()
     results = Path(dict(a.split("=", 1) for a in arguments if "=" in a).get("results", ROOT / "results"))
     for task, run in (("nmt", translation), ("protein", stability)):

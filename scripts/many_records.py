@@ -1,4 +1,6 @@
-"""Make many synthetic records, and time what a report does with them: python scripts/many_records.py 1000 DIR.
+"""Time a report on many synthetic records.
+
+python scripts/many_records.py 1000 DIR
 
 python scripts/many_records.py N DIR [predictions=0.2] [make=true] [build=true] [leave=statistics,figures]
 
@@ -46,7 +48,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {  # what is timed: the functions that
 
 
 def cells(number: int) -> Iterator[tuple[str, str, float | None, str | None, int, int]]:
-    """Lay out so many cells: more methods first, then parts of the data, then tasks; all phases of one together."""
+    """Lay out so many cells: first more methods, then fractions, then tasks."""
     methods = min(max(number // 50, 2), 80)
     fractions = min(max(number // (50 * methods), 1), 5)
     tasks = -(-number // (len(PHASES) * methods * fractions))
@@ -56,7 +58,7 @@ def cells(number: int) -> Iterator[tuple[str, str, float | None, str | None, int
 
 
 def record(task: str, method: str, fraction: float | None, phase: str | None, trial: int, seed: int) -> Record:
-    """Make one run, of about the size of a real one; one in twenty is skipped or failed."""
+    """Make a run of realistic size; one in twenty is skipped or failed."""
     place, rank = int(task[5:]), int(method[7:])
     config = {
         "task": {"name": task, "_target_": "tasks.some.Task", "description": "Synthetic.", "version": 1}
@@ -148,7 +150,7 @@ def make(number: int, folder: Path, share: float) -> None:
 
 
 def watched(spent: dict[str, list[float]], left: list[str]) -> None:
-    """Let every part note the wall and processor seconds that it takes; those that are left give nothing."""
+    """Let every part note its wall and processor seconds."""
 
     def watch(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:

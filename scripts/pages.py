@@ -1,4 +1,6 @@
-"""Build the site of docs/: python scripts/pages.py [--pages]. Needs pip install -e ".[docs]" -c constraints.txt.
+"""Build the site of docs/: python scripts/pages.py [--pages].
+
+Needs pip install -e ".[docs]" -c constraints.txt.
 
 Writes a page for each method and task into docs/reference/, from configs/ and results/; then builds site/ and fails
 on any warning, such as a broken link. --pages writes the pages only.
@@ -33,7 +35,10 @@ ORIGIN = "This page is made by `scripts/pages.py`."
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the generated pages and build the site; return the builder's exit status, 2 for an unknown argument."""
+    """Write the generated pages and build the site.
+
+    Returns the builder's exit status, 2 for an unknown argument.
+    """
     if unknown := [argument for argument in arguments if argument != "--pages"]:
         help_wanted = bool({"-h", "--help"} & set(unknown))
         print(__doc__ if help_wanted else f"refused: {unknown[0]}: --pages or nothing", file=sys.stderr)

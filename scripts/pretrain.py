@@ -1,4 +1,6 @@
-"""Pretrain an embedded backbone by its recipe: python scripts/pretrain.py <name> [out=DIR] [field=value ...].
+"""Pretrain an embedded backbone by its recipe.
+
+python scripts/pretrain.py <name> [out=DIR] [field=value ...]
 
 Writes an ordinary checkpoint (configuration, 16-bit safetensors), a card beside it, and held_out/<name>.safetensors: a
 batch that pretraining never saw, by which a run measures what its network still remembers.
@@ -70,7 +72,7 @@ def train(prepared: Pretraining, recipe: DictConfig) -> Iterator[float]:
 
 
 def save_held_out(prepared: Pretraining, out: Path) -> None:
-    """Write the held-out batch and, for an encoder, the pretraining head, to be measured in fp32."""
+    """Write the held-out batch and an encoder's pretraining head, in fp32."""
     head = {f"head.{name}": tensor.detach().float().contiguous() for name, tensor in prepared.head.items()}
     batch = {name: tensor.contiguous() for name, tensor in prepared.held_out.items()}
     file = out.parent / "held_out" / f"{out.name}.safetensors"

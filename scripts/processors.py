@@ -1,4 +1,6 @@
-"""Measure how far the arithmetic of a processor moves one seed: python scripts/processors.py results=DIR OVERRIDES.
+"""Measure how far a processor's arithmetic moves one seed.
+
+python scripts/processors.py results=DIR OVERRIDES
 
 Each cell that the overrides name runs under four settings of the libraries' vector instructions and threads, all else
 being equal. Printed per seed, split and score: the value under each setting and the range of the values, then the

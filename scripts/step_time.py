@@ -1,4 +1,6 @@
-"""Compare the loop's step with a hand-written one: python scripts/step_time.py [steps=60] [method=lora task=nmt ...].
+"""Compare the loop's step with a hand-written one.
+
+python scripts/step_time.py [steps=60] [method=lora task=nmt ...]
 
 Both train the same method on the same batches in one process, step by step in turn; what is quoted is the ratio of
 the medians. The time of a step is everything that the loop does for it: batch, passes, update, bookkeeping.

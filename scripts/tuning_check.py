@@ -1,4 +1,6 @@
-"""Hold a choice by halving against all trials run in full: python scripts/tuning_check.py tuned=DIR full=DIR [task=T].
+"""Compare a choice by halving with all trials run in full.
+
+python scripts/tuning_check.py tuned=DIR full=DIR [task=T]
 
 The two folders hold the records of
     python -m benchmark.run +sweep=tune results=TUNED ...
@@ -51,7 +53,7 @@ def main(arguments: list[str]) -> None:
 
 
 def standard_error(record: Record) -> tuple[float, int]:
-    """Train a record's cell again, and give the standard error of its mean valid loss over the examples."""
+    """Train a record's cell again; give its valid loss's standard error."""
     cell = cell_of(overrides(record))
     with tempfile.TemporaryDirectory() as scratch:
         said = {"device": "cpu", "force": False, "retry": None, "shared": True, "attempts": 1}

@@ -1,4 +1,4 @@
-"""What a labelled example is answered with: a class, a number, a label per position, or a line of text.
+"""Answers of labelled examples: class, number, label per position, text.
 
 Each class here is one half of a task; the other half reads (images, proteins, speech), see labelled.py.
 """
@@ -113,7 +113,7 @@ class Regression:
 
 
 class Tagging:
-    """One label per position; a target is a sequence of labels, None where a position does not count."""
+    """One label per position; None in a target where a position does not count."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.TAG,)
     proper: ClassVar[str | None] = "log_loss"
@@ -131,7 +131,7 @@ class Tagging:
         return f"label {strange[0]!r} is not among the training labels" if strange else None
 
     def label(self, example: Example, head: Head, length: int) -> list[int]:
-        """Label the positions that are read; what the head never saw (a share of train lacks it) teaches nothing."""
+        """Label the positions that are read; labels unknown to the head do not train."""
         places = {label: i for i, label in enumerate(head.labels)}
         return [places.get(str(tag), IGNORED) if tag is not None else IGNORED for tag in example.targets[0][:length]]
 
@@ -139,7 +139,7 @@ class Tagging:
         return filled(labels, width)
 
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
-        """Give a label for each position that was read, and how unlikely the true ones were held (nats)."""
+        """Give each read position's label, and the true labels' surprisal (nats)."""
         rows = output.logits.argmax(-1).cpu().tolist()
         said = [[head.labels[c] for c in row[: f["length"]]] for row, f in zip(rows, features, strict=True)]
         return [
@@ -148,7 +148,7 @@ class Tagging:
         ]
 
     def _unlikely(self, logits: torch.Tensor, features: Features) -> Prediction:
-        """Sum -log of the true labels' probabilities, of positions that were read and count; empty without labels."""
+        """Sum -log of the true labels' probabilities where they count."""
         import torch
 
         if "label" not in features:
@@ -163,7 +163,7 @@ class Tagging:
         return {"prediction": [], "nll": 0.0, "positions": 0}
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
-        """Score all positions that count as one population; a position that was cut off is a wrong answer."""
+        """Score all counting positions as one population; cut ones are wrong."""
         truth, said = [], []
         for answer, (tags, *_) in zip(predictions, targets, strict=True):
             read = [*answer["prediction"], *[""] * (len(tags) - len(answer["prediction"]))]
@@ -174,7 +174,10 @@ class Tagging:
 
 
 class Transcription:
-    """A line of text, written character by character (connectionist temporal classification, Graves et al. 2006)."""
+    """A line of text by characters.
+
+    Connectionist temporal classification, Graves et al. 2006.
+    """
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CTC,)
     proper: ClassVar[str | None] = "nats_per_character"
@@ -192,11 +195,11 @@ class Transcription:
         return None
 
     def unknown(self, example: Example, head: Head) -> str | None:
-        """Say what cannot be written down at all; a character that only a test has is an error that is scored."""
+        """Name characters that cannot be written; those of a test alone are errors."""
         return None if example.targets[0] else "the transcript is empty"
 
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
-        """Encode as any, and count an answer that its frames cannot hold: no loss counts it, and no path writes it."""
+        """Encode as usual, and count answers that do not fit into their frames."""
         features = super().encode(example, processor, counts)
         if features and frames_of(features.get("label", ())) > processor.frames(features["length"]):
             counts["answers_longer_than_frames"] = counts.get("answers_longer_than_frames", 0) + 1
@@ -222,7 +225,7 @@ class Transcription:
         ]
 
     def _unlikely(self, logits: torch.Tensor, features: Features) -> Prediction:
-        """Give the text's negative log-likelihood (nats), of 0 characters where no path writes it, if there is one."""
+        """Give the text's negative log-likelihood (nats); 0 characters if impossible."""
         import torch
 
         if "label" not in features:
@@ -244,7 +247,7 @@ class Transcription:
 
 
 def frames_of(label: Sequence[int]) -> int:
-    """Count the frames that a line of text takes: one a character, and a blank between two of the same."""
+    """Count the frames of a text: one a character, a blank between equal ones."""
     return len(label) + sum(one == other for one, other in pairwise(label))
 
 

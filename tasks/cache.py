@@ -1,4 +1,4 @@
-"""What is dear to prepare is prepared once: arrays in a folder, named by the hash of what they are made from.
+"""Cache of prepared arrays, named by the hash of what they are made from.
 
 The folder is BENCHMARK_CACHE_DIR or the user's cache folder; it can be deleted at any time.
 """
@@ -23,7 +23,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def cached(name: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    """Return what make() returns, from the cache where the same key and the same files beside its code made it before.
+    """Return what make() returns, from the cache if key and code are unchanged.
 
     Safe with several processes: each writes a file of its own and renames it, the last one wins with equal content.
     A file that cannot be read is made again; where nothing can be written, nothing is kept.
@@ -39,7 +39,7 @@ def cached(name: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arr
 
 
 def beside(make: Callable[[], Arrays]) -> dict[str, str]:
-    """Hash what the makers may be built from: every file in the folder of make's module."""
+    """Hash what make depends on: every file in the folder of its module."""
     home = Path(inspect.getfile(sys.modules[make.__module__])).parent
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(home.iterdir()) if f.is_file()}
 

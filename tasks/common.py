@@ -39,7 +39,7 @@ class Data(ABC):
         """Read train, valid, test and any test/<shift>; the same order in every process."""
 
     def unpinned(self) -> list[str]:
-        """Name what may change under the same configuration: an id of the hub without a commit."""
+        """Name what may change under one configuration: a hub id without a commit."""
         return []
 
     def local(self) -> dict[str, Path]:
@@ -54,7 +54,7 @@ class Data(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus(ABC):
-    """What an embedded backbone is pretrained on; shares no source and no target with any split of a task."""
+    """Pretraining data of an embedded backbone, disjoint from every task split."""
 
     @abstractmethod
     def texts(self) -> list[str]:
@@ -62,7 +62,7 @@ class Corpus(ABC):
 
     @abstractmethod
     def held_out(self) -> list[tuple[str, str]]:
-        """List (source, target) texts that pairs() never yields, by which forgetting is measured."""
+        """List (source, target) texts that pairs() omits, to measure forgetting."""
 
     @abstractmethod
     def pairs(self, rng: random.Random) -> Iterator[tuple[str, str]]:
@@ -70,7 +70,7 @@ class Corpus(ABC):
 
 
 def unit_hash(key: str) -> float:
-    """Map a key to [0, 1), evenly and for ever: what decides an item's split does not depend on the other items."""
+    """Map a key to [0, 1) evenly, independent of all other items."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
 
 
@@ -80,7 +80,7 @@ def by_hash(examples: Iterable[Example], most: int) -> list[Example]:
 
 
 def disjoint(splits: Mapping[str, Sequence[Example]]) -> dict[str, list[Example]]:
-    """Drop examples until no source and no target stands in two splits; tests keep theirs, train yields."""
+    """Drop examples until no source or target is in two splits; train yields."""
     priority = [*(name for name in splits if name.startswith("test")), "valid", "train"]
     sources: set = set()
     targets: set = set()

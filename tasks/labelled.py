@@ -1,4 +1,4 @@
-"""An input and its label: what images, proteins and speech share. The label's half of a task is in answers.py."""
+"""An input and its label, for images, proteins and speech; see answers.py."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Labelled(Task):
 
     @abstractmethod
     def features(self, source: Any, processor: Any, counts: dict[str, int]) -> Features:
-        """Prepare a source for this processor; `length` counts its positions, 0 where nothing is left to read."""
+        """Prepare a source for this processor; `length` counts its positions."""
 
     @abstractmethod
     def inputs(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:

@@ -68,7 +68,10 @@ class MedicalImages(Classification, Labelled):
         self.reading.notes.update(notes)
 
     def source(self, given: str | Path | np.ndarray) -> np.ndarray:
-        """Decode a file; an 8-bit array is taken as it is. Raises InputError for what is no image."""
+        """Decode a file; an 8-bit array is taken as it is.
+
+        Raises InputError for what is no image.
+        """
         if isinstance(given, np.ndarray):
             return given
         image = Picture(f"image {given}", Path(given)).read(self.size, self.reading.notes.get(GREY_RANGE))

@@ -59,7 +59,7 @@ class Translation(TextToText):
         return self.source_language, self.target_language
 
     def headline(self, split: str, targets: Sequence[tuple[str, ...]]) -> str:
-        """Take chrF++ for a shifted test most of whose references are too short for BLEU's four-word sequences."""
+        """Take chrF++ for a shifted test whose references are too short for BLEU."""
         if not split.startswith("test/"):
             return self.metric
         words = bleu(self.tokenizer).tokenizer

@@ -15,7 +15,7 @@ BINS = 15  # of the calibration error (Guo et al. 2017, arXiv 1706.04599)
 
 
 def by_class(truth: Sequence[str], said: Sequence[str]) -> dict[str, float]:
-    """Score classes; balanced accuracy is the unweighted average recall of the speech literature."""
+    """Score classes; balanced accuracy is unweighted average recall."""
     from sklearn import metrics
 
     options = {"labels": sorted(set(truth)), "average": "macro", "zero_division": 0}
@@ -55,7 +55,7 @@ def by_edits(truth: Sequence[str], said: Sequence[str]) -> dict[str, float]:
 
 
 def log_loss(truth: Sequence[str], predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Average -log of the true class's probability; who does not answer holds all classes for equally likely.
+    """Average -log of the true class's probability; uniform without answer.
 
     None where a true class is not among those that were asked for.
     """
@@ -70,14 +70,14 @@ def log_loss(truth: Sequence[str], predictions: Sequence[Prediction]) -> dict[st
 
 
 def unlikelihood(name: str, predictions: Sequence[Prediction], unit: str) -> dict[str, float]:
-    """Average the stored negative log-likelihoods (nats) over what they are of; empty where none are stored."""
+    """Average the stored negative log-likelihoods (nats); empty without any."""
     known = [p for p in predictions if p.get("nll") is not None]
     count = sum(p[unit] for p in known)
     return {name: sum(p["nll"] for p in known) / count} if count else {}
 
 
 def by_probability(truth: Sequence[str], predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Score probabilities: calibration, and ranking one-vs-rest where every class occurs; of two, the second counts."""
+    """Score probabilities: calibration and ranking, one-vs-rest."""
     from sklearn import metrics
 
     answered = [(label, p["probabilities"]) for label, p in zip(truth, predictions, strict=True) if p["probabilities"]]
@@ -96,7 +96,7 @@ def by_probability(truth: Sequence[str], predictions: Sequence[Prediction]) -> d
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Expected calibration error: |accuracy - confidence| over equal bins of confidence, weighted by their size."""
+    """Expected calibration error: weighted |accuracy - confidence| over bins."""
     places = np.minimum((confidence * BINS).astype(int), BINS - 1)
     inside = [places == b for b in np.unique(places)]
     return float(sum(abs(correct[bin_].mean() - confidence[bin_].mean()) * bin_.mean() for bin_ in inside))

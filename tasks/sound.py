@@ -57,7 +57,7 @@ def noisy(samples: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarr
 
 
 def recording(place: Path | io.BytesIO, where: str) -> Clip | Bad:
-    """Read a recording once, to know it by its content; it is decoded again when it is needed."""
+    """Read a recording once for its content hash; it is decoded on demand."""
     if isinstance(place, Path) and not place.is_file():
         return Bad(f"{where}: no such file")
     content = place.read_bytes() if isinstance(place, Path) else place.getvalue()
@@ -73,7 +73,10 @@ def recording(place: Path | io.BytesIO, where: str) -> Clip | Bad:
 
 
 def decoded(content: bytes) -> Wave:
-    """Decode by libsndfile; several channels are averaged. RuntimeError where it cannot."""
+    """Decode by libsndfile, averaging channels.
+
+    Raises RuntimeError where it cannot.
+    """
     import soundfile
 
     samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)

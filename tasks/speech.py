@@ -75,7 +75,7 @@ class Speech(Labelled):
         return {"samples": samples[:most], "length": min(len(samples), most)}
 
     def mates(self, features: Features, processor: Any) -> Hashable:
-        """Pad a clip with others of its length alone where the network hears padding as silence."""
+        """Require equal length where the network hears padding as silence."""
         return features["length"] if processor.hears_padding else None
 
     def inputs(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
@@ -89,7 +89,7 @@ class SpeechClassification(Classification, Speech):
     metric: ClassVar[str] = "accuracy"
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
-        """Score as any classification; the mean recall of the classes has a name of its own in this field."""
+        """Score as any classification, with unweighted average recall by that name."""
         scores = super().score(predictions, targets)
         return {
             "unweighted_average_recall" if name == "balanced_accuracy" else name: value
@@ -106,13 +106,16 @@ class SpeechRecognition(Transcription, Speech):
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakerVerification(SpeechClassification):
-    """Whether two clips are of one speaker: learnt by naming the training speakers, asked of every pair of a split."""
+    """Whether two clips are of one speaker, for every pair of a split.
+
+    It is learnt by naming the training speakers.
+    """
 
     metric: ClassVar[str] = "verification_accuracy"
     proper: ClassVar[str | None] = None  # tests may have speakers of their own, to whom no probability is given
 
     def closed(self, split: str) -> bool:
-        """Tests may have speakers of their own; valid chooses the state by naming, so it may not."""
+        """Allow tests, not validation, to have speakers of their own."""
         return not split.startswith("test")
 
     def lacking(self, targets: Sequence[tuple[Any, ...]], head: Head) -> str | None:
@@ -136,7 +139,7 @@ class SpeakerVerification(SpeechClassification):
         return {**super().nothing(), "embedding": []}
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
-        """Compare every two clips by the cosine of their embeddings; a clip that could not be read is like none."""
+        """Compare every two clips by the cosine of their embeddings."""
         scores = super().score(predictions, targets)
         width = max(len(p["embedding"]) for p in predictions)
         rows = np.array([p["embedding"] or [0.0] * width for p in predictions])
@@ -151,7 +154,7 @@ class SpeakerVerification(SpeechClassification):
 
 
 def equal_error_rate(likeness: np.ndarray, same: np.ndarray) -> float:
-    """Find the threshold at which as many pairs are wrongly accepted as wrongly rejected; between two, their mean."""
+    """Find the rate at which false acceptances and false rejections are equal."""
     from sklearn.metrics import roc_curve
 
     accepted, right, _ = roc_curve(same, likeness, drop_intermediate=False)

@@ -1,4 +1,4 @@
-"""Write a text for a source: documentation for a signature, a description for a table."""
+"""Text from a source: documentation of a signature, or of a table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TextGeneration(TextToText):
     order: int | None  # seed of test/order, the test with its attributes in other orders; null: no such test
 
     def splits(self) -> Splits:
-        """Read the data; where an order is drawn, add the test in it. A source of one attribute has no other order."""
+        """Read the data, and add the test in another order where one is drawn."""
         splits = dict(super().splits())
         if self.order is not None:
             splits["test/order"] = [moved for e in splits["test"] if (moved := self._moved(e))]
@@ -68,7 +68,10 @@ class TextGeneration(TextToText):
 
 
 def in_parts(example: Example) -> list[str]:
-    """Take a meaning representation apart, `name[The Vaults], eatType[pub]`. Raises InputError for what is none."""
+    """Take a meaning representation apart, `name[The Vaults], eatType[pub]`.
+
+    Raises InputError for what is none.
+    """
     attributes = [found.strip() for found in ATTRIBUTE.findall(example.source)]
     if ", ".join(attributes) != example.source.strip():
         raise InputError(

@@ -13,7 +13,7 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 @dataclass(frozen=True, kw_only=True)
 class Toy(Data):
-    """Four digits and their names, as many as BLEU counts words in a row; the shifted test has six digits."""
+    """Four digits and their names; the shifted test has six digits."""
 
     train: int
     test: int  # also the size of valid and of the shifted test

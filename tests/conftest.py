@@ -1,4 +1,4 @@
-"""Tiny checkpoints for the toy data, built once per session: nothing here needs a network or a pretrained file."""
+"""Tiny checkpoints for the toy data, built once per session without network."""
 
 import atexit
 import functools
@@ -47,7 +47,7 @@ ASKED_FOR = ("slow", "chaos", "slurm", "browser", "mutants")  # markers of tests
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Give each worker whole files, as far as they go, so that what a file's tests share is made once."""
+    """Give each worker whole files, so that shared fixtures are made once."""
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
@@ -85,7 +85,7 @@ MBART = {
 
 @pytest.fixture(scope="session")
 def toy_tokenizer():
-    """A byte-level BPE tokenizer of the toy strings: every byte is a token, so that any other text has tokens too."""
+    """A byte-level BPE tokenizer of the toy strings; every byte is a token."""
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
@@ -115,7 +115,7 @@ def _ids(tokenizer):
 
 @pytest.fixture(scope="session")
 def tiny_causal(toy_tokenizer, tmp_path_factory):
-    """The folder of a random Llama shape: backbone=causal_lm backbone.checkpoint=<folder> data=toy."""
+    """Folder of a random Llama shape, for backbone=causal_lm and data=toy."""
     config = transformers.LlamaConfig(**LLAMA, **_ids(toy_tokenizer))
     return _saved(config, transformers.AutoModelForCausalLM, toy_tokenizer, tmp_path_factory.mktemp("tiny_causal"))
 

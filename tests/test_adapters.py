@@ -153,7 +153,7 @@ def test_a_width_that_the_summands_do_not_divide_is_refused():
 
 
 def by_hand(query, key, value, prefix, seen, scale, bias=None, gate=None):
-    """Compute the attention position by position; a gate scales the prefix's keys and values."""
+    """Compute attention position by position; a gate scales the prefix."""
     keys, values = prefix
     gate = torch.ones(*query.shape[:1], query.shape[2], 1) if gate is None else gate
     before = (query @ keys.transpose(2, 3)) * gate.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Advice: what runs where is what the classes say, what is recommended is what the records hold, commands compose."""
+"""Advice: what runs where, what is recommended, and that commands compose."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def config(*said: str) -> dict:
 
 
 def made(method: str, seed: int = 0, right: int = 80, trained: float = 5_000, **changes: object) -> tuple[Record, list]:
-    """Make a run of a real setting that orders so many of a hundred examples rightly, and the others at one place."""
+    """Make a run of a real setting with so many of a hundred examples right."""
     said, rows = changes.pop("words", ("budget=quick",)), changes.pop("rows", True)
     chosen = config(f"method={method}", *PLACE, *said) | {"seed": seed}
     values = {"seconds_per_step": 0.1, "train_seconds": 4.0, "peak_memory_bytes": 9e8, "params": 1e6}

@@ -1,4 +1,4 @@
-"""The shape of the code: who may import whom, where values live, and that every pair of the grid is decided."""
+"""Shape of the code: imports, values, and a decision for every grid pair."""
 
 import ast
 import dataclasses
@@ -100,7 +100,7 @@ MODULES = modules()
 
 @functools.cache  # every rule asks about every file
 def imports(file):
-    """List what a file imports, within functions and for type checkers too; a submodule by its full name."""
+    """List what a file imports, nested and for type checkers too."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -219,7 +219,7 @@ def test_every_configured_class_is_frozen_and_keyword_only():
 
 
 def filled(node):
-    """Fill in what a configuration leaves to the user, and what histology and cldr take from their tasks."""
+    """Fill in what a configuration leaves to the user or to its task."""
     if isinstance(node, dict):
         return {key: filled(value) for key, value in node.items()}
     known = {"???": "given.csv", "${task.target_language}": "si"}

@@ -1,4 +1,4 @@
-"""The audit: what is planted is found, what is clean is called clean, and what is kept is what was printed."""
+"""The audit: planted duplicates are reported, clean data pass, cards match."""
 
 import csv
 import os
@@ -263,7 +263,7 @@ def test_what_a_cap_keeps_depends_neither_on_the_process_nor_on_the_order():
 
 @pytest.fixture
 def files(tmp_path):
-    """The words of a call on three files of the user's own, one planted row among them."""
+    """Overrides for three files of the user's own with one planted row."""
     for name, seed in (("train", 0), ("valid", 1), ("test", 2)):
         sources = [*words(seed, 6), *([words(0, 1)[0]] if name == "test" else [])]
         with open(tmp_path / f"{name}.csv", "w", newline="") as file:

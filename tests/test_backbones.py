@@ -1,4 +1,4 @@
-"""Backbones of the hub, each as a tiny random checkpoint of its architecture with a tokenizer of its own class."""
+"""Backbones of the hub as tiny random checkpoints with their tokenizers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def bytewise(special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]],
 
 
 def pieces(special: list[str]) -> list[tuple[str, float]]:
-    """Write a sentencepiece-like unigram vocabulary, as T5 and mBART have one; learning one differs from run to run."""
+    """Write a fixed unigram vocabulary like those of T5 and mBART."""
     known = sorted({f"▁{word}" for text in CORPUS for word in text.split()})
     letters = sorted({letter for text in CORPUS for letter in text if not letter.isspace()})
     scores = [*((word, -1.0) for word in known), ("▁", -3.0), *((letter, -4.0) for letter in letters)]
@@ -78,7 +78,7 @@ def qwen3() -> transformers.PreTrainedTokenizerBase:
 
 
 def llama() -> transformers.PreTrainedTokenizerBase:
-    """Llama 3's own class is the generic one: it begins every text with a token, and has none to pad with."""
+    """Llama 3's generic tokenizer: a start token on every text, no padding."""
     begin, end = "<|begin_of_text|>", "<|end_of_text|>"
     _, _, inner = bytewise([begin, end])
     inner.post_processor = processors.TemplateProcessing(
@@ -164,7 +164,7 @@ def loaded(name: str, folder: Path, *more: str) -> tuple[Cell, nn.Module, object
 def spoken(
     made: Cell, model: nn.Module, processor: object, sources: list[str] = SOURCES
 ) -> tuple[list[str], torch.Tensor]:
-    """Answer sources as one batch; also give the ids behind the answers, as the network wrote them."""
+    """Answer sources as one batch; return the answers and their ids."""
     written, generate = [], model.generate
     model.generate = lambda **options: written.append(generate(**options)) or written[-1]
     features = [made.task.encode(Example("", source, ("?",)), processor, {}) for source in sources]
@@ -229,7 +229,7 @@ def test_sources_and_targets_are_what_the_checkpoints_own_tokenizer_makes(name, 
 
 
 def likeliest_again_and_again(model: nn.Module, source: list[int], forced: int, end: int, most: int) -> list[int]:
-    """Answer by the loss pass alone: label what was written, and take the likeliest token behind it."""
+    """Answer by the loss pass alone, taking the likeliest next token."""
     written = [forced]
     while len(written) < most and written[-1] != end:
         ids, labels = torch.tensor([source]), torch.tensor([[*written, end]])
@@ -240,7 +240,7 @@ def likeliest_again_and_again(model: nn.Module, source: list[int], forced: int, 
 @pytest.mark.parametrize("name", CODES)
 @torch.no_grad()
 def test_generation_starts_where_the_loss_pass_starts(name, checkpoint, tmp_path):
-    """mBART checkpoints name a language as the start of their decoder, and the loss pass starts from the end token."""
+    """mBART checkpoints name a start language; the loss pass starts at the end token."""
     folder = shutil.copytree(checkpoint(name), tmp_path / "begins_with_a_language")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
@@ -293,7 +293,7 @@ def test_blanks_before_points_are_the_networks_own(name, checkpoint, tmp_path):
 
 
 def test_a_decoders_answer_is_tokenised_behind_the_templates_end(checkpoint, tmp_path):
-    """As Llama 2's tokenizer, one that marks the begin of a text would put the mark into the middle of a document."""
+    """Llama 2's tokenizer would put a start token into the middle of a document."""
     folder = shutil.copytree(checkpoint("llama_3_2_1b"), tmp_path / "marked")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     inner = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -364,7 +364,7 @@ def test_an_answer_is_forced_to_begin_with_its_language(name, checkpoint):
 
 @pytest.mark.parametrize("name", LEARNT)
 def test_training_reads_a_written_answer_as_the_network_wrote_it(name, checkpoint):
-    """Greedy ids, given back as labels, are the likeliest at every position: both ways of reading agree."""
+    """Greedy ids, given back as labels, are the likeliest at every position."""
     made, model, processor = loaded(name, checkpoint(name))
     _, written = spoken(made, model, processor)
     decoder = made.kind == Kind.CAUSAL_LM

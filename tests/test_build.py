@@ -1,4 +1,4 @@
-"""A configuration node becomes a checked object, or one line that names the key and what would be right."""
+"""Configuration nodes become checked objects, or errors that name the key."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Prepared data: made once, by several processes at most once each, and again when anything about it changed."""
+"""Prepared data: made once, also by several processes, until inputs change."""
 
 import multiprocessing
 

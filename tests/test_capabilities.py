@@ -1,4 +1,4 @@
-"""The table of capabilities: complete, true of a sample probed anew, and what its page shows."""
+"""The table of capabilities: complete, true of a sample, shown on its page."""
 
 import csv
 import re
@@ -95,7 +95,7 @@ def test_a_wrong_call_is_refused(words, said, capsys):
 
 
 def test_no_two_methods_are_the_same():
-    """A method of another name and the same choices would count twice; two names alike would be confused."""
+    """Equal choices under two names would count twice."""
     made = {name: method_of(name) for name in names_in("method")}
     choices = {
         name: repr(replace(method, description="", lr=0.0, search={}, sized_by=None)) for name, method in made.items()

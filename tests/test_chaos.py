@@ -127,7 +127,7 @@ def test_a_lease_of_another_machine_expires_a_minute_after_its_last_heartbeat(tm
 
 
 def foreign(lease):
-    """Leave the lease of a process of another machine, of which nobody here can ask whether it lives."""
+    """Leave the lease of a process of another machine."""
     with lease.hold():
         content = lease.file.read_text()
     lease.file.write_text(re.sub(r"(?m)^host=.*$", "host=elsewhere", content))

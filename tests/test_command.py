@@ -1,4 +1,4 @@
-"""Every public command ends in a line and a status, whatever becomes of its output."""
+"""Every public command ends in a line and a status, whatever its output."""
 
 import json
 import os

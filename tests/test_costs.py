@@ -1,4 +1,4 @@
-"""Costs: those of runs made to measure them stand in every table, with no score of theirs anywhere."""
+"""Runs that measure costs: in every table's costs, in no table's scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALONE = {"device": "cpu", "device_name": "chip", "threads": 2}
 
 
 def measuring(method: str = "lora", seed: int = 0, step: float = 0.05, **changes: object) -> Record:
-    """Make a run that is there to measure costs; it answers 99 BLEU, which nothing may show."""
+    """Make a run that measures costs; its 99 BLEU must not be shown."""
     one = record(method, seed, bleu=99.0, environment=ALONE, **changes)
     config = one.config | {"budget": {"name": "cost", "batch_size": 16}, "trial": 2}
     measured = [m for m in one.measurements if m.name != STEP]

@@ -1,4 +1,4 @@
-"""Data of one's own and of the hub: every row arrives as it is written, and what is wrong is named."""
+"""Data of users and of the hub: rows arrive unchanged, faults are named."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_the_fingerprint_follows_every_example_and_nothing_else(tiny_causal, tmp
 
 @pytest.fixture
 def asked(monkeypatch) -> list[tuple]:
-    """Stand in for the hub: note what is asked for, and answer with rows in the shape of OPUS-100 and Tatoeba."""
+    """Stand in for the hub, noting requests; rows as in OPUS-100 and Tatoeba."""
     calls = []
 
     def load_dataset(path: str, name: str | None, *, revision: str | None, split: str) -> list[dict]:
@@ -319,7 +319,7 @@ def test_a_record_names_what_the_hub_may_change(asked, tiny_seq2seq, tmp_path, c
 
 @pytest.fixture
 def cached(tiny_causal, tmp_path, monkeypatch) -> str:
-    """The commit of a checkpoint me/tiny that was fetched before, in the layout of the hub's cache."""
+    """Commit of a cached checkpoint me/tiny, in the layout of the hub's cache."""
     commit = "fedcba9876" * 4
     home = tmp_path / "cache" / "models--me--tiny"
     shutil.copytree(tiny_causal, home / "snapshots" / commit)
@@ -354,7 +354,7 @@ class Refusing(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def places() -> Iterator[dict[str, str]]:
-    """A closed port, a listener that never answers, and a server that answers as it likes."""
+    """A closed port, a silent listener, and a server with given answers."""
     with (
         socket.socket() as free,
         socket.socket() as silent,
@@ -420,7 +420,7 @@ for more in (['backbone=causal_lm', 'backbone.checkpoint={tiny_causal}'], ['back
 
 
 def sample(name: str, folder: Path, most: int) -> Path:
-    """Copy the first rows of a real file: enough to run, and nothing of it enters the repository."""
+    """Copy the first rows of a real file, outside of the repository."""
     path = folder / Path(name).name
     lines = (Path(REAL) / name).read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:most]))

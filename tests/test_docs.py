@@ -1,4 +1,4 @@
-"""README and docs/: commands compose, links lead somewhere, and the site loads nothing from elsewhere."""
+"""README and docs/: commands compose, links work, nothing loads from outside."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""The embedded data and checkpoints: splits share no string, pretraining saw none of them."""
+"""Embedded data and checkpoints: disjoint splits, unseen in pretraining."""
 
 from importlib.util import find_spec
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""The environment: what is needed to make a number again, and nothing about who made it."""
+"""The environment: enough to repeat a number, nothing about the person."""
 
 from __future__ import annotations
 

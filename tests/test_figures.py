@@ -1,4 +1,4 @@
-"""Figures: what is drawn is what records say, every name can be read, and nothing is drawn twice."""
+"""Figures: they show what records hold, readable, and drawn once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The new head learns at the backbone's rate under every method, and what is drawn to zero by decay is said."""
+"""The new head learns at the backbone's rate; full decay is reported."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ RATE = 0.0371
 
 
 def placed(name):
-    """Put a method on the first tiny network with a new head that it fits, and attach it; None where there is none."""
+    """Attach a method to the first tiny network with a fitting new head, or None."""
     method = method_of(name)
     for network in HEADED:
         place = cell(network, method)
@@ -65,7 +65,7 @@ def test_no_method_moves_the_rate_of_the_head():
 
 
 def reference(model, stream, lr, head_lr, budget):
-    """Yield the loss of every step: everything at lr but the head, and no decay of vectors."""
+    """Yield each step's loss: all at lr but the head, no decay of vectors."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     moments = [(torch.zeros_like(p), torch.zeros_like(p)) for _, p in named]
     warm = budget.warmup * budget.steps

@@ -1,4 +1,4 @@
-"""A new head on an encoder: what it computes, what its losses are, and what retention compares."""
+"""A new head on an encoder: outputs, losses, and what retention compares."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Whatever changes what a cell computes changes its name: every field of every configuration is altered in turn."""
+"""Identity: altering any field that changes a computation changes run_id."""
 
 import copy
 import dataclasses
@@ -46,7 +46,7 @@ def leaves(node, path=()):
 
 
 def altered(node, path):
-    """Copy a node with another value at the end of a path, which no check is asked about."""
+    """Copy a node with another value at the end of a path, unchecked."""
     twin, (*parents, last) = copy.deepcopy(node), path
     inner = twin
     for key in parents:

@@ -1,4 +1,4 @@
-"""Images: files, the embedded section, networks of timm, and what adapters do to them."""
+"""Images: files, embedded section, networks of timm, effects of adapters."""
 
 import csv
 import io
@@ -69,7 +69,7 @@ def network_of(architecture, channels=3, **changes):
 
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory):
-    """Write a tiny random checkpoint in timm's layout: folder_of("resnet50", channels=1)."""
+    """Write a tiny checkpoint in timm's layout: folder_of("resnet50", channels=1)."""
 
     def write(architecture, channels=3, prefix=""):
         folder = tmp_path_factory.mktemp(architecture)
@@ -101,7 +101,7 @@ def tiny(folder_of):
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory):
-    """An npz as MedMNIST's: a bright left half is class 0, a bright right half class 1."""
+    """An npz like MedMNIST's: class 0 bright on the left, class 1 on the right."""
     rng = np.random.default_rng(0)
     arrays = {}
     for word, number in (("train", 32), ("val", 8), ("test", 12)):
@@ -128,7 +128,7 @@ def image_cell(tiny, archive):
 
 
 def attached(cell, weights=None):
-    """Load and attach, with every trained parameter moved off its start, where an adapter is the identity."""
+    """Load and attach, with every trained parameter moved from its start."""
     torch.manual_seed(0)
     model, processor = cell.backbone.load(cell.budget, THREE)
     model = cell.method.attach(model, cell)

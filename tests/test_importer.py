@@ -1,4 +1,4 @@
-"""The importer: what Hugging Face PEFT's result files say comes over whole, marked, and the same each time."""
+"""The importer: PEFT's result files arrive complete, marked, repeatably."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def result(**changes: Any) -> dict[str, Any]:
-    """Make a result file as huggingface/peft wrote it in July 2026, two evaluations long."""
+    """Make a result file as huggingface/peft wrote it in July 2026."""
     evaluation = {"valid accuracy": 0.4, "train loss": 0.9, "eval time": 11.8, "tokens / sec": 6377.5}
     content = {
         "run_info": {

@@ -1,4 +1,4 @@
-"""What was made before the classes moved still counts: records, adapters, and the names of all shipped runs."""
+"""Records, adapters and names from before the classes moved stay valid."""
 
 import json
 import shutil

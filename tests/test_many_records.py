@@ -1,4 +1,4 @@
-"""A report of many records: they are valid, and the time it takes grows as their number does."""
+"""A report of many records: valid, in time proportional to their number."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_synthetic_records_are_valid_and_of_every_kind(tmp_path: Path) -> None:
 
 
 def spent(number: int, folder: Path) -> float:
-    """Make so many records, and say how many seconds of the processor their tables and frames take."""
+    """Make so many records; return processor seconds of tables and frames."""
     many_records.make(number, folder / "published/reference", 0.0)
     tries = []
     for _ in range(3):

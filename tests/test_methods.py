@@ -1,4 +1,4 @@
-"""What the gate does not ask of methods: generation, files that do not fit, refusals, and published sizes."""
+"""Methods beyond the gate: generation, misfits, refusals, published sizes."""
 
 import copy
 from dataclasses import replace

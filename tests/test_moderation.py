@@ -1,4 +1,4 @@
-"""Moderated variances, the test that uses them, and the ends of scales, against formulas by hand and other numerics."""
+"""Moderated variances, their test, and ends of scales, against formulas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrong code is noticed: every change that a file in mutants/ makes to the code breaks the test it names."""
+"""Mutants: every change listed in mutants/ breaks the test it names."""
 
 import multiprocessing
 import os
@@ -41,7 +41,7 @@ def tree(tmp_path_factory):
 
 
 def run(tree, *tests):
-    """Run tests of the copy in a process of their own: pytest's status, None after too long, and what it said."""
+    """Run tests of the copy in a process; return status (None: too long), output."""
     (tree / "scratch").mkdir(exist_ok=True)
     child = FORKS.Process(target=within, args=(tree, tests))
     child.start()
@@ -54,7 +54,7 @@ def run(tree, *tests):
 
 
 def within(tree, tests):
-    """Import the copy instead of this tree or of what is installed; its files stay where it is."""
+    """Import the copy instead of this tree; its files stay in the copy."""
     os.chdir(tree)
     sys.path[:] = [str(tree), *(place for place in sys.path if place not in ("", str(ROOT), str(ROOT / "tests")))]
     for name in [name for name in os.environ if name.startswith(OURS)]:

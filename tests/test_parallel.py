@@ -1,4 +1,4 @@
-"""Two processes give what one gives: same weights, same answers, same losses, within rounding."""
+"""Two processes give the weights, answers and losses of one, up to rounding."""
 
 import json
 import os
@@ -21,7 +21,7 @@ UNEVEN = ("budget.batch_size=7", "budget.micro_batches=3", "data.train=16", "bud
 
 
 def launched(*words, **variables):
-    """Start two processes on a thread each; those that talk to nobody else need no address."""
+    """Start two processes on a thread each; local ones need no address."""
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE.parent}:{HERE}", **variables}
     return subprocess.run([*LAUNCH, *words], capture_output=True, text=True, env=surroundings, timeout=240)
 
@@ -53,7 +53,7 @@ ODD = ("unweighted", "dropout", "dropout again")  # cells that no single process
 
 
 def together(folder, cells):
-    """Run cells by two processes; give each one's measurements, answers and modules, and its adapter."""
+    """Run cells by two processes; return all measurements, answers, adapters."""
     folder.mkdir(exist_ok=True)
     (folder / "cells.json").write_text(json.dumps(cells))
     done = launched(str(HERE / "together.py"), str(folder))

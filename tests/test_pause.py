@@ -1,4 +1,4 @@
-"""A run that is stopped and goes on gives the same record as one that was not, and a signal is passed on."""
+"""Paused runs: their record equals that of an undisturbed run."""
 
 import json
 import os
@@ -95,13 +95,13 @@ def steps(monkeypatch):
 
 @pytest.fixture
 def worse_after_four(steps, monkeypatch):
-    """Add to the validation loss after the fourth step, so that on no processor the last weights are the best."""
+    """Add to the validation loss after step four, so that the best is earlier."""
     real = train.valid_loss
     monkeypatch.setattr(train, "valid_loss", lambda *given: real(*given) + 9 * (len(steps) > 4))
 
 
 def check_stops(toy_cell, folder, steps, method, rate):
-    """Tune a cell in one piece and with stops on the way, compare the numbers, and return the selected step."""
+    """Tune a cell with and without stops; return the selected step if equal."""
     looks = [*LOOKS, f"method.lr={rate}", *SHORTER.get(method, [])]
     whole = run(toy_cell("seq2seq", method, *looks))
     assert len(steps) == 10
@@ -217,7 +217,7 @@ OVERRIDES = ["task=protein", "method=bitfit", "budget=smoke", "budget.evaluation
 
 
 def goes_on(tmp_path):
-    """Go on with the state of old code; return the record's curve of training, and the overrides."""
+    """Continue the state of old code; return its training curve and overrides."""
     shutil.copytree(MADE_BEFORE, tmp_path / "runs")
     (file,) = tmp_path.rglob(module.REST)
     before = json.loads(file.read_text())
@@ -271,7 +271,7 @@ def test_a_signal_only_asks_and_the_handler_it_had_is_called_in_the_end(tmp_path
 
 
 def told_to_stop(monkeypatch, place, cell, results):
-    """Run a cell that gets the launcher's signal where it calls a function; count the handler's calls."""
+    """Run a cell with a signal inside a function; count the handler's calls."""
     owner = data if place == "read" else runner
     called, real = [], getattr(owner, place)
 

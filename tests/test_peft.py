@@ -1,4 +1,4 @@
-"""Every type of Hugging Face PEFT has its place, and what it needs beyond the library is right."""
+"""Every type of Hugging Face PEFT has a method, or a reason against one."""
 
 import copy
 import itertools
@@ -69,7 +69,7 @@ def test_a_method_is_refused_for_another_type_than_its_own():
 
 
 def test_what_builds_any_type_names_none():
-    """A new type of the library is one file of YAML: the code that all share asks for facts, never for a name."""
+    """Shared code asks for facts of a type, never for its name."""
     for module in (hf_peft, peft_options, peft_tokens):
         words = set(re.findall(r"[A-Za-z_0-9]+", Path(module.__file__).read_text()))
         assert words & CONFIGS.keys() == set(), module.__name__

@@ -1,4 +1,4 @@
-"""A folder of one's own adds methods: one YAML for a type of the library, one file and one YAML for a native one."""
+"""A folder of plug-ins adds methods: a YAML, or a Python file and a YAML."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A proper score stands beside each headline, and is tested as that is; stored answers keep their groups."""
+"""Proper scores beside headlines, tested alike; answers keep their groups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from benchmark.types import Example
 
 
 def believed(method: str, seed: int, likely: float, persons: int = 0) -> tuple[Record, list[dict[str, object]]]:
-    """Answer 70 of a hundred rightly, whatever the seed, and believe each answer so much, by turns more and less."""
+    """Answer 70 of a hundred rightly, with alternating degrees of belief."""
     run, told = answered(method, seed, 70)
     for place, row in enumerate(told):
         belief = likely + 0.02 * (place % 3 - 1) + 0.002 * seed
@@ -39,7 +39,7 @@ def believed(method: str, seed: int, likely: float, persons: int = 0) -> tuple[R
 
 
 def lost(likely: float) -> float:
-    """Compute the mean loss over three seeds of a hundred answers: 34, 33 and 33 of each belief."""
+    """Compute the mean loss of a hundred answers: 34, 33 and 33 per belief."""
     parts = [(34, -0.02), (33, 0.0), (33, 0.02)]
     return -sum(n * math.log(likely + step + 0.002 * seed) for n, step in parts for seed in range(3)) / 300
 

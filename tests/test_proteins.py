@@ -1,4 +1,4 @@
-"""Lattice proteins against the literature and against sums by hand; readers, encoders and tasks of proteins."""
+"""Lattice proteins against literature and sums by hand; readers and tasks."""
 
 import itertools
 import json
@@ -529,7 +529,7 @@ TASKS = {
 
 @pytest.fixture
 def make(request, tmp_path):
-    """Build a cell on a tiny checkpoint: make("esm2_8m", "lora", "protein_regression")."""
+    """Build a cell on a tiny checkpoint: make("esm2_8m", "lora", task)."""
 
     def build_cell(backbone, method, task, *words):
         fixture, more = CHECKPOINTS[backbone]

@@ -1,4 +1,4 @@
-"""A published set: what is packed comes back exactly, and nothing broken, edited or of a taken name is published."""
+"""Published sets: exact copies; broken, edited or duplicate ones are refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def other(name: str = "ffff00001111", **changes: object) -> Record:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Store:
-    """A folder with every kind of record: on two devices, replaced, failed, skipped, with and without answers."""
+    """A folder with every kind of record, on two devices."""
     store = Store(tmp_path / "runs")
     for bleu, device in ((1.0, "cpu"), (2.0, "cuda"), (3.0, "cpu"), (4.0, "cpu")):
         store.append(record(device, bleu=bleu), [{"prediction": bleu, "target": ["\ud83d"]}], replace=True)
@@ -82,7 +82,7 @@ def test_a_folder_without_answers_or_measurements_is_packed_too(tmp_path: Path) 
 
 
 def test_records_of_the_shipped_set_are_those_that_their_digests_name() -> None:
-    """The digest is that of the JSON which the run wrote; it is computed here as any reader of the file would."""
+    """The digest is computed here from the JSON which the run wrote."""
     rows = pq.read_table(SET / FILES[0]).to_pylist()
     by_id = {one.run_id: one for one in shipped("*", "*")}
     assert len(rows) == len(by_id) == 548

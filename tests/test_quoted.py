@@ -1,4 +1,4 @@
-"""Numbers and claims of others: read as data, refused by name, and judged by differences of our own."""
+"""Numbers and claims of others: read as data, checked against our records."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def claim(**check: Any) -> claims.Claim:
 
 
 def by_hand(scores: dict[str, float], half: float = 0.1) -> Callable[..., claims.Measured | None]:
-    """Difference of scores given by hand, each interval of one width, that of a normal distribution."""
+    """Normal difference of scores by hand, with intervals of one width."""
 
     def difference(need: claims.Requirement) -> claims.Measured | None:
         if not {str(need.one), str(need.other)} <= scores.keys():

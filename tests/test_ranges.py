@@ -1,4 +1,4 @@
-"""Every number of a configuration has a range, and a number outside it is refused before anything is loaded."""
+"""Every number of a configuration has a range, checked before loading."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ GROUPS = ("task", "method", "backbone", "budget", "data")
 
 
 def numbers():
-    """Yield every numeric field of the registry with the values that its files give it."""
+    """Yield every numeric field of the registry with the values of its files."""
     for group in GROUPS:
         for name in names(group):
             described = node(group, name)

@@ -1,4 +1,4 @@
-"""Records: what is written comes back, a cell has one name everywhere, and nothing recorded is ever lost."""
+"""Records: they are read as written, have one name, and are never lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ReFT changes the positions it should; the methods of the study of medical images are their papers' formulas."""
+"""ReFT's positions, and the medical methods against their papers' formulas."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""The report: only comparable runs are averaged, what is missing shows, and records alone decide the output."""
+"""The report: comparable runs are averaged, missing ones shown."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def test_the_ranking_in_the_page_of_results_is_the_derived_table():
 
 
 def answered(method: str, seed: int, right: int, first: int = 0) -> tuple[Record, list[dict[str, object]]]:
-    """Make a run that answers so many of a hundred yes-or-no examples rightly, from a first one on."""
+    """Make a run with so many of a hundred answers right, from one on."""
     rows = [
         {"split": "test", "id": str(i), "target": ["yes"], "prediction": "yes" if first <= i < first + right else "no"}
         for i in range(100)

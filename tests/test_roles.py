@@ -1,4 +1,4 @@
-"""The table of module names is true of real networks, and what it cannot give is refused with a reason."""
+"""Table of module names against real networks; refusals have reasons."""
 
 import pytest
 from tiny_networks import CONFIGS, network

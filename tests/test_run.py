@@ -1,4 +1,4 @@
-"""The run: one call makes one record, what is wrong is refused in one line, and nothing recorded is ever lost."""
+"""The run: one call makes one record; faults are refused in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cell looks at before anything is loaded: usable examples, and a share of them; and how long it may take."""
+"""Checks of a cell before loading: usable examples, shares, time limits."""
 
 import dataclasses
 import hashlib
@@ -323,7 +323,7 @@ def test_the_bytes_of_a_checkpoint_are_those_of_its_weights(toy_cell, tmp_path):
 
 @pytest.mark.parametrize("kind", ["causal_lm", "seq2seq"])
 def test_nothing_is_dropped_while_tests_are_predicted(toy_cell, monkeypatch, kind):
-    """Nor during validation: the answers are those of the network whose dropouts are all at zero."""
+    """Nor during validation: answers equal those with all dropouts at zero."""
     cell, modes = toy_cell(kind, "lora", "budget.steps=2", "budget.dropout=0.5"), []
     predict = type(cell.task).predict
 

@@ -1,4 +1,4 @@
-"""The embedded data are the same, bit by bit, whatever a processor's arithmetic and however many threads."""
+"""The embedded data are identical on every processor and thread count."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def embedded_tasks():
 
 
 def made(tasks, setting, cache):
-    """Make tasks' data in a process of its own with an empty cache: the fingerprint of each split."""
+    """Make tasks' data in a process with an empty cache; return fingerprints."""
     environment = {name: value for name, value in os.environ.items() if name not in NAMES}
     environment |= {name: str(value) for name, value in zip(NAMES, setting, strict=True) if value is not None}
     environment |= {"BENCHMARK_CACHE_DIR": str(cache), "OPENBLAS_NUM_THREADS": str(setting[1])}

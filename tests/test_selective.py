@@ -1,4 +1,4 @@
-"""Methods that look at data choose what they should, and side networks leave the backbone without a gradient."""
+"""Calibrated choices are right; side networks give the backbone no gradient."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The page: all runs and the tables' own cells are on it, nothing is loaded, and hostile text stays text."""
+"""The page: all runs and cells, nothing loaded, hostile text stays text."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def page(results: Path) -> str:
 
 
 class Reader(HTMLParser):
-    """What a browser would make of the page: elements with their attributes, and the rows of each template."""
+    """Elements of a page with attributes, and the rows of each template."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -408,7 +408,7 @@ class Visit:
         return [t.strip() for t in self.page.locator(f"table.board tbody td:nth-child({place})").all_inner_texts()]
 
     def shows(self, place: int, wanted: set[str]) -> bool:
-        """Whether a column comes to hold just that within ten seconds: tables are drawn after the event."""
+        """Whether a column holds just that within ten seconds."""
         for _ in range(100):
             if set(self.column(place)) == wanted:
                 return True

@@ -1,4 +1,4 @@
-"""How often equal methods are told apart, in worlds that are not as Student's test wants them; and what a gap takes."""
+"""Size and power of the tests in worlds unlike Student's assumptions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ World = Callable[[np.random.Generator, int], np.ndarray]  # values [methods, see
 
 
 def normal(random: np.random.Generator, methods: int, spread: np.ndarray | float = 0.05, drawn: int = 80) -> np.ndarray:
-    """Add what an example is worth to all, what a method makes of it, what a seed does, and chance."""
+    """Add effects of example, method, seed and chance."""
     easy, own = random.normal(0, 0.3, drawn), random.normal(0, 0.1, (methods, 1, drawn))
     levels = random.normal(0, 1, (methods, SEEDS, 1)) * np.reshape(spread, (-1, 1, 1))
     return 0.5 + easy + own + levels + random.normal(0, 0.2, (methods, SEEDS, drawn))
@@ -43,13 +43,13 @@ def few_groups(random: np.random.Generator, methods: int) -> np.ndarray:
 
 
 def bounded(random: np.random.Generator, methods: int) -> np.ndarray:
-    """Answer rightly or wrongly, mostly rightly; a seed moves the share, a method makes its own of each example."""
+    """Answer rightly or wrongly; seeds move the share, methods each example."""
     known = random.normal(1.5, 1, 80) + random.normal(0, 0.7, (methods, 1, 80))
     return (random.logistic(size=(methods, SEEDS, 80)) < known + random.normal(0, 0.3, (methods, SEEDS, 1))) * 1.0
 
 
 def agreeing(random: np.random.Generator, methods: int) -> np.ndarray:
-    """Let no seed do anything, so that three agree as often as chance has it: scores of sixtieths."""
+    """Let seeds have no effect; scores are sixtieths and agree by chance."""
     easy = random.normal(2, 1.5, 60)
     return (random.logistic(size=(methods, SEEDS, 60)) < easy) * 1.0
 
@@ -61,7 +61,7 @@ def skewed(random: np.random.Generator, methods: int) -> np.ndarray:
 
 
 def correlated(random: np.random.Generator, methods: int) -> np.ndarray:
-    """Give a method its own opinion of each of 20 persons, of whom 3 to 12 clips are heard: their sums are drawn."""
+    """Give methods opinions of 20 persons with 3 to 12 clips each."""
     clips = random.integers(3, 13, 20)
     person = random.normal(0, 0.1, (methods, 1, 20)) + random.normal(0, 0.03, (methods, SEEDS, 1))
     total = clips * person + random.normal(0, 0.3, (methods, SEEDS, 20)) * np.sqrt(clips)
@@ -92,7 +92,7 @@ def samples(values: np.ndarray, draws: np.ndarray) -> dict[str, Sample]:
 
 
 def shares(world: World, methods: int, tries: int) -> np.ndarray:
-    """Say which share of pairs of equal methods is told apart at each level, and with which error, [levels, 2]."""
+    """Share of equal pairs with a difference, and its error, [levels, 2]."""
     random, apart = np.random.default_rng(0), []
     size = world(random, 2).shape[-1]
     draws = counts([str(i) for i in range(size)], 500)

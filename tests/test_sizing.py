@@ -1,4 +1,4 @@
-"""Equal sizes: the knob's value is the best there is, seen by trying all, and the run has what was promised."""
+"""Equal sizes: the knob's value is the best of all, and the run has it."""
 
 from types import SimpleNamespace
 

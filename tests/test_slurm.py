@@ -1,4 +1,4 @@
-"""A sweep through a real Slurm of one node: killed, cancelled, drained, put back in the queue, and complete in the end.
+"""A sweep through a real Slurm: killed, cancelled, requeued, complete.
 
 `pytest -m slurm` runs it. Packages: slurm-wlm munge slurmdbd mariadb-server.
 """
@@ -57,7 +57,7 @@ def wait_for(what, look, seconds=90):
 
 @pytest.fixture(scope="module")
 def slurm():
-    """Bring up a Slurm of two CPUs, whatever the machine has, in a place and at ports of its own."""
+    """Bring up a Slurm of two CPUs, in a folder and at ports of its own."""
     own = {
         "SLURM_ONE_NODE": f"/tmp/slurm_one_node.{os.getpid()}",
         "SLURM_ONE_NODE_PORT": str(20000 + os.getpid() % 2000 * 4),
@@ -121,7 +121,7 @@ def stored(results):
 
 
 def at_work(results):
-    """Find the processes that are at work on a cell, with the seconds since they began it."""
+    """List the processes at work on a cell, with seconds since the start."""
     for lease in results.glob("runs/*/*/.*.lease"):
         try:
             said = dict(line.split("=", 1) for line in lease.read_text().splitlines() if "=" in line)
@@ -134,7 +134,7 @@ def at_work(results):
 
 
 def in_the_middle(results, but=None):
-    """Find a process that trains: one at its second cell at least, since the first waits for libraries."""
+    """Choose a training process at its second cell or a later one."""
     for worker, age in at_work(results):
         logs = results.parent.glob(f"hydra*/slurm/{worker.job}/*.out")
         if worker.job != but and 1.0 < age < 2.5 and any("done " in log.read_text() for log in logs):
@@ -152,7 +152,7 @@ def rows(results):
 
 
 def leftovers(results):
-    """List what a cell at work has beside its record, and records that were made twice."""
+    """List files beside the record of a cell at work, and duplicate records."""
     hidden = [p.name for p in results.glob("runs/*/*/.*")]
     return hidden + [p.name for p in results.glob("runs/*/*/*.json") if p.name.count(".") > 1]
 
@@ -168,7 +168,7 @@ def numbers(record):
 
 
 def status(words, results):
-    """Give the exit status of the command that counts a sweep's cells, and show what it says."""
+    """Give the exit status of benchmark.status, and print its output."""
     return subprocess.run([sys.executable, "-m", "benchmark.status", *words, f"results={results}"], cwd=ROOT).returncode
 
 

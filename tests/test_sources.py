@@ -1,4 +1,4 @@
-"""What a user hands to an adapted network: a file's name, a sequence; what is none is told, not guessed."""
+"""Inputs of users to an adapted network; invalid ones are refused."""
 
 import gzip
 import json
@@ -75,7 +75,7 @@ def test_a_saved_adapter_with_a_new_head_answers_as_the_run_did(tmp_path):
 
 
 def recordings(folder, speakers, takes):
-    """Record speakers who each hold a tone of their own; return the words of a run on them."""
+    """Record speakers with a tone each; return the overrides of a run."""
     rows, rng = ["file_name,who"], np.random.default_rng(0)
     for speaker in range(speakers):
         for take in range(takes):

@@ -1,4 +1,4 @@
-"""Speech: clips, files, encoders under a new head, and the pretraining that no task shares anything with."""
+"""Speech: clips, files, encoders under a new head, disjoint pretraining."""
 
 import json
 import subprocess
@@ -133,7 +133,7 @@ def test_the_frame_mask_counts_real_frames(name):
 
 
 def test_a_padded_clip_is_heard_as_alone():
-    """With layer-normed convolutions and the mask; group-normed ones hear padding, and are padded with no other."""
+    """Layer-normed convolutions are masked; group-normed ones are not padded."""
     long, short = np.random.default_rng(1).standard_normal((2, 3000)).astype(np.float32)
     for name, same in (("wav2vec2 layered", True), ("wav2vec2", False)):
         model, prepare = hearing(name), extractor(name)
@@ -145,7 +145,7 @@ def test_a_padded_clip_is_heard_as_alone():
 
 
 def unequal(folder):
-    """Record noise of three common lengths and a few of their own; return the words of a run on it."""
+    """Record noise of several lengths; return the overrides of a run on it."""
     rng, rows = np.random.default_rng(0), []
     for number, part in enumerate(["train"] * 24 + ["valid"] * 12 + ["test"] * 17):
         length = 1500 + 40 * number if number % 7 == 0 else (1200, 1700, 3000)[number % 3]
@@ -245,7 +245,7 @@ def test_an_adapter_at_every_role_changes_the_output_and_has_a_gradient(name):
 
 
 def test_what_is_wrapped_around_the_attention_of_wavlm_does_nothing():
-    """Hence its feed-forward roles alone: should the library change, more could be offered."""
+    """Hence only its feed-forward roles; if the library changes, offer more."""
     model, batch = hearing("wavlm"), heard("wavlm", 3000)
     before = model(**batch).logits
     called = []
@@ -469,7 +469,7 @@ def test_clips_are_known_by_their_content():
 
 
 def test_the_same_words_sound_the_same_in_every_process(tmp_path):
-    """The synthesiser keeps state; the second process speaks something else before, and caches elsewhere."""
+    """The second process speaks something else first, with another cache."""
     asked = [Utterance("seven", "gmw/en-US", v, 160, 50, 50) for v in ("klatt", "m3", "whisper", "Annie", "croak")]
     here = speak(asked, RATE)
     code = (

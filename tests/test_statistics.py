@@ -1,4 +1,4 @@
-"""Statistics against worlds whose truth is known, and against other implementations."""
+"""Statistics against known truths and against other implementations."""
 
 import itertools
 from dataclasses import replace
@@ -18,7 +18,7 @@ EXAMPLES = 100
 
 @cache
 def drawn(examples):
-    """Draw test sets of this many examples, which takes longer than all that is computed of them."""
+    """Draw test sets of this many examples once, since it takes long."""
     return counts([str(i) for i in range(examples)], 300)
 
 
@@ -26,7 +26,7 @@ DRAWS = drawn(EXAMPLES)
 
 
 def world(rng, seeds, seed_spread, item_spread, noise, effect=0.0, items=None):
-    """Draw a value for each seed and example: items that all seeds share, seeds, and chance."""
+    """Draw a value per seed and example: shared items, seeds, and chance."""
     items = rng.normal(0, item_spread, EXAMPLES) if items is None else items
     levels = 0.5 + effect + rng.normal(0, seed_spread, seeds)
     return {s: levels[s] + items + rng.normal(0, noise, EXAMPLES) for s in range(seeds)}
@@ -197,7 +197,7 @@ def test_shares_of_variance_are_those_of_the_world(effects):
 
 
 def rivals(rng, gap=0.0, seeds=3, examples=100, by_seed=0.01, by_example=0.1, methods=2):
-    """Score methods on the same examples with the same seeds; the first is better by a gap."""
+    """Score methods on the same examples and seeds; the first leads by a gap."""
     easy, weights = rng.normal(0, 0.3, examples), drawn(examples) / examples
     samples = {}
     for m in range(methods):

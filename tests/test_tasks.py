@@ -1,4 +1,4 @@
-"""What the text tasks show a network and how they score it, against sums done by hand and libraries called directly."""
+"""Text tasks: inputs and scores, against sums by hand and libraries."""
 
 import json
 import math
@@ -248,7 +248,7 @@ def encoded(cell, processor):
 
 
 def nll_by_hand(model, processor, features):
-    """Walk over the target, one example, no padding, no labels: the sum of -log p(token | all before it)."""
+    """Sum -log p(token | all before it) over one target, without padding."""
     source, target = features["source"], features["target"]
     if processor.kind == Kind.CAUSAL_LM:
         ids = torch.tensor([source + target])
@@ -321,7 +321,7 @@ def test_padding_on_the_left_gives_the_same_nll(networks):
 
 
 def greedy_by_hand(model, processor, features, most):
-    """Choose the likeliest token again and again, one example, the whole text read afresh each time."""
+    """Choose the likeliest token again and again for one example."""
     eos, written = processor.tokenizer.eos_token_id, []
     for _ in range(most):
         if processor.kind == Kind.CAUSAL_LM:
@@ -356,7 +356,7 @@ def test_an_answer_is_the_likeliest_next_token_again_and_again_in_any_batch(meth
 
 @pytest.fixture
 def processors(toy_tokenizer):
-    """Processors without and with tokens for languages; a byte is a token, so 'e' can stand for English."""
+    """Processors with and without language tokens; 'e' can stand for English."""
     plain = {kind: TextProcessor(toy_tokenizer, Kind(kind), "", {}) for kind in KINDS}
     return {**plain, "codes": TextProcessor(toy_tokenizer, Kind.SEQ2SEQ, "", {"en": "e", "si": "s"})}
 

@@ -1,4 +1,4 @@
-"""Roles in any network of timm: what plays one is a layer of its type, and every norm is found."""
+"""Roles in any network of timm: layers of the right type, every norm."""
 
 import pytest
 import timm
@@ -37,7 +37,7 @@ def numbers(modules):
 
 
 def misplaced(architecture):
-    """Tell where the roles of a network disagree with the types of its layers; nothing where they agree."""
+    """List where roles disagree with the types of layers."""
     model, family = network(architecture), family_of(architecture)
     wanted = sum(numbers(m for m in model.modules() if isinstance(m, NORMS)).values())
     found = sum(p.numel() for module in modules_with(model, family, ["norm"]).values() for p in module.parameters())

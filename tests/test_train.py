@@ -1,4 +1,4 @@
-"""The loop against references written by hand: same losses, same gradients, same weights, honest costs."""
+"""The loop against references: losses, gradients, weights and costs."""
 
 import dataclasses
 import itertools
@@ -37,7 +37,7 @@ COSTS_OF_TRAINING = {"train_seconds", "seconds_per_step", "tokens_per_second", "
 
 
 def prepared(cell, dtype=torch.float64):
-    """Load and attach as a run does, here in double precision; return the run and the encoded splits."""
+    """Load and attach in double precision; return the run and encoded splits."""
     runner.seed_everything(cell.seed)
     model, processor = cell.backbone.load(cell.budget, Head(cell.kind))
     splits = cell.task.splits()
@@ -240,7 +240,7 @@ def weighted_examples(count):
 
 
 def fitted(model, budget, train, valid=None, method=Everything, lr=0.1):
-    """Fit, and return the network, the measurements, and the state seen with each of them."""
+    """Fit; return the network, the measurements, and the state at each."""
     chosen = method(description="", lr=lr, search={}, sized_by=None)
     cell = SimpleNamespace(task=Points(), method=chosen, budget=budget, last=budget.steps, seed_of=lambda _: 0, lr=lr)
     points, states = [], []
@@ -644,7 +644,7 @@ def test_the_memory_of_a_phase_is_its_peak_with_the_backbone_in_it():
 
 
 def test_only_the_work_of_a_step_is_on_its_clock(toy_cell, monkeypatch):
-    """Padding is no token, and neither collating nor validation nor who reads the measurements costs step time."""
+    """Padding is no token; collating and validation cost no step time."""
     cell = toy_cell("seq2seq", "lora", "budget.steps=3", "budget.evaluations=3")
     run, data = prepared(cell, torch.float32)
     model, meter = run.model, run.meter

@@ -44,7 +44,7 @@ def test_draws_are_log_uniform_and_even():
 
 
 def gap(places):
-    """The largest difference between a share of the range and the share of trials in it (star discrepancy)."""
+    """Star discrepancy: largest difference between range and trial shares."""
     ordered, n = sorted(places), len(places)
     return max(max((i + 1) / n - x, x - i / n) for i, x in enumerate(ordered))
 
@@ -140,7 +140,7 @@ class Guarded(Toy):
 
 
 class Untouchable(list):
-    """Examples that may be counted and hashed, for the data's fingerprint, and nothing else."""
+    """Examples that may only be counted, and hashed for the fingerprint."""
 
     seen = 0
 

@@ -1,4 +1,4 @@
-"""Claims of others on our records: which runs a claim means, and what they make of it."""
+"""Claims of others: which of our runs they mean, and the verdicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tiny random networks of every family: 2 layers, width 16, feed-forward 24 (GPT-2: 64), vocabulary 50."""
+"""Tiny random networks of every family.
+
+2 layers, width 16, feed-forward 24 (GPT-2: 64), vocabulary 50.
+"""
 
 from types import SimpleNamespace
 
@@ -42,7 +45,7 @@ TOKENS = {"vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id"
 
 
 def network(family: str, seed: int = 0, **changes: object) -> nn.Module:
-    """Build the network in eval mode; weights, norms and biases are random, so that nothing is one or zero by luck."""
+    """Build the network in eval mode, with random weights, norms and biases."""
     tokens = TOKENS | ({"decoder_start_token_id": 3} if family in SEQ2SEQ else {})
     kind, shape = CONFIGS[family]
     config = kind(**shape | tokens | changes)

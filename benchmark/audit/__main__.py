@@ -1,4 +1,4 @@
-"""Look at a task's data before anything is trained: python -m benchmark.audit task=T [data=D] [any.field=value]."""
+"""Audit a task's data: python -m benchmark.audit task=T [any.field=value]."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ def main(arguments: list[str]) -> int:
 
 
 def parted(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """Part the words of the configuration from those of this command. Raises InputError."""
+    """Separate the overrides from the options of this command.
+
+    Raises InputError.
+    """
     write = False
     words = []
     for word in arguments:
@@ -123,7 +126,10 @@ def plain(text: str) -> str:
 
 
 def inserted(card: str, text: str) -> str:
-    """Put an audit between the marks of a card, at its end where it has none. Raises InputError."""
+    """Put an audit between the marks of a card, or at its end.
+
+    Raises InputError.
+    """
     if card.count(BEGIN) != card.count(END) or card.count(BEGIN) > 1:
         raise InputError(f"the card's marks are not one pair: {BEGIN} and {END}")
     before, _, rest = card.partition(BEGIN)

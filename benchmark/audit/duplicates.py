@@ -1,4 +1,4 @@
-"""What stands twice in the data: equal sources, like sources, and how like they are."""
+"""Equal and similar sources within a data set, and how similar they are."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def repeated(examples: Sequence[Example], keys: Callable[[Example], set[Hashable
 
 
 def shared(one: Sequence[Example], other: Sequence[Example], keys: Callable[[Example], set[Hashable]]) -> int:
-    """Count the examples of the other split that stand in the one; one of several targets is enough."""
+    """Count the examples of one split that share a target with another split."""
     known = {key for e in one for key in keys(e)}
     return sum(bool(keys(e) & known) for e in other)
 
 
 def drawn(examples: Sequence[Example], most: int) -> Sequence[Example]:
-    """Keep at most so many, drawn by the hash of their ids: the same ones in every process."""
+    """Draw at most so many examples by the hash of their ids."""
     if len(examples) <= most:
         return examples
     return sorted(examples, key=lambda e: hashlib.sha256(e.id.encode()).digest())[:most]
@@ -105,7 +105,7 @@ def textual(examples: Sequence[Example]) -> bool:
 
 
 def opened(source: Any) -> Any:
-    """Read what is read only when it is needed (a clip, an image in a file); all else stays."""
+    """Decode sources that are read on demand (clips, images in files)."""
     if isinstance(source, tuple) and type(source) is tuple:
         return tuple(opened(part) for part in source)
     read = source.read() if callable(getattr(source, "read", None)) else source
@@ -113,7 +113,10 @@ def opened(source: Any) -> Any:
 
 
 def similarity(rows: Sequence[Any], columns: Sequence[Any]) -> np.ndarray | None:
-    """Compare each with each, 0 to 1; tuples are as like as their least like parts, in whichever order is best."""
+    """Compare each with each, 0 to 1.
+
+    Tuples are as similar as their least similar parts, in whichever order is best.
+    """
     if isinstance(rows[0], str):
         from rapidfuzz import process
         from rapidfuzz.distance import Indel
@@ -132,7 +135,7 @@ def similarity(rows: Sequence[Any], columns: Sequence[Any]) -> np.ndarray | None
 
 
 def small(array: np.ndarray) -> np.ndarray:
-    """Reduce to 16 x 16, centred, of length 1: the scalar product of two is their correlation.
+    """Reduce to 16 x 16, centred, of length 1: scalar products are correlations.
 
     Images become grey means of blocks, sound the logarithm of its energy in stretches of time and bands of frequency.
     """
@@ -147,7 +150,7 @@ def small(array: np.ndarray) -> np.ndarray:
 
 
 def energies(samples: np.ndarray) -> np.ndarray:
-    """Give the energy of sound per stretch and frequency, in logarithms, down to 20 dB below its loudest."""
+    """Compute log energies per stretch and frequency, down to 20 dB below the peak."""
     samples = np.pad(samples, (0, max(0, 4 * SIDE * SIDE - len(samples))))
     stretches = samples[: len(samples) // (2 * SIDE) * 2 * SIDE].reshape(2 * SIDE, -1)
     power = np.abs(np.fft.rfft(stretches * np.hanning(stretches.shape[1]))) ** 2

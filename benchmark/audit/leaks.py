@@ -1,4 +1,4 @@
-"""What stands on both sides of a split: equal sources, like sources, groups; and what copying them would score."""
+"""Sources and groups on both sides of a split, and what copying them scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEARNT = ("train", "valid")  # splits that a run learns from or is selected on
 
 
 def equal(task: Task, splits: Splits) -> tuple[Section, list[str]]:
-    """Count equal sources, equal examples and, where they are texts, equal targets, within and across splits."""
+    """Count equal sources, examples and text targets, within and across splits."""
     texts = all(written(task, examples) for examples in splits.values())
     keys = (sources, both, *([targets] if texts else []))
     table = [["", "equal sources", "of these with an equal target", *(["equal targets"] if texts else [])]]
@@ -43,7 +43,7 @@ def equal(task: Task, splits: Splits) -> tuple[Section, list[str]]:
 
 
 def alike(task: Task, splits: Splits) -> tuple[list[Section], list[str]]:
-    """Compare the later splits with train and valid: near-duplicates, and what copying from train would score."""
+    """Count near-duplicates of train and valid in later splits; score copying."""
     first = next(iter(splits.values()), None)
     least = threshold(first) if first else 0.0
     table = [["", "compared", f"at {least:g} or more", "median of the nearest", "highest", "its ids"]]
@@ -83,7 +83,7 @@ def measure(task: Task, examples: Sequence[Example] | None) -> str:
 
 
 def copied(task: Task, found: dict[str, Nearest]) -> Section:
-    """Score the answers of whoever copies the target of the most similar training example: a method should do better.
+    """Score answering with the target of the most similar training example.
 
     Empty for labels per position, which do not fit a sequence of another length.
     """
@@ -100,7 +100,7 @@ def copied(task: Task, found: dict[str, Nearest]) -> Section:
 
 
 def groups(splits: Splits) -> tuple[Section, list[str]]:
-    """Look for groups (speaker, patient, parent, source file) that stand in two splits."""
+    """List groups (speaker, patient, parent, source file) in more than one split."""
     named = {name: {e.group for e in examples if e.group is not None} for name, examples in splits.items()}
     if not any(named.values()):
         return Section("Groups", [["", "groups"], ["all splits", "no groups given"]]), []

@@ -1,4 +1,7 @@
-"""Attach methods to tiny networks of every architecture: python -m benchmark.capabilities [method=A] [plugins=DIR]."""
+"""Attach methods to tiny networks of every architecture.
+
+python -m benchmark.capabilities [method=A] [plugins=DIR]
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ PAGE = ROOT / "docs" / "methods.md"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the table and the page; return the exit status: 0 fine, 1 a method crashed, 2 the call was refused."""
+    """Write the table and the page.
+
+    Returns the exit status: 0 fine, 1 a method crashed, 2 the call was refused.
+    """
     try:
         words = registry.use(arguments)
         table_file, page_file, known = written()
@@ -55,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def written() -> tuple[Path, Path, list[str]]:
-    """Give the files of table and page, and the methods in them: the project's own, or those of plugins=DIR."""
+    """Name the table, the page, and their methods: the project's or the plug-ins'."""
     if not registry.plugins():
         return TABLE, PAGE, registry.names("method")
     folder = registry.plugins()[-1]

@@ -1,4 +1,7 @@
-"""Tiny random networks of every architecture, two blocks of width 32, and batches for them."""
+"""Tiny random networks of every architecture, and batches for them.
+
+Two blocks of width 32.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +134,7 @@ NETWORKS: dict[str, tuple[str, Input, tuple[Kind, ...], Maker]] = {  # name -> a
 
 @dataclass(frozen=True, kw_only=True)
 class Tiny(Backbone):
-    """A random network; weights, norms and biases are all random, so that nothing is one or zero by luck."""
+    """A random network; weights, norms and biases are all random."""
 
     name: str  # a row of NETWORKS
     kinds: ClassVar[tuple[Kind, ...]] = tuple(Kind)
@@ -189,7 +192,7 @@ HEAD_LR = {kind: 0.05 for kind in Kind if kind.new_head}
 
 
 def cell(name: str, method: Method, kind: Kind | None = None) -> Cell:
-    """Put a method on a tiny network; without a kind on the first one that the network is for."""
+    """Put a method on a tiny network, by default of the network's first kind."""
     _, reads, kinds, _ = NETWORKS[name]
     probe = Probe(reads, (kind or kinds[0],))
     return Cell(task=probe, method=method, backbone=tiny(name), budget=BUDGET, seed=0)
@@ -211,7 +214,7 @@ def bare(name: str, kind: Kind | None = None) -> nn.Module:
 
 
 def batch(name: str, kind: Kind | None = None, size: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Draw random inputs, the last row shorter than the others, and answers of which most are the same."""
+    """Draw random inputs, the last row shorter than the others, and answers."""
     kind = kind or NETWORKS[name][2][0]
     rng = torch.Generator().manual_seed(seed)
     inputs = _inputs(name, size, rng)

@@ -1,4 +1,4 @@
-"""The documentation page of the methods, made from the registry and the table of capabilities."""
+"""Page of the methods, made from the registry and the table of capabilities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ method is attached, answers otherwise than the bare one. The learning rate is th
 range that tuning draws from, before `backbone.lr_scale`. A new head learns at `backbone.head_lr` under every method
 ([how it was chosen](head_learning_rate.md)).
 """
-LEGEND = """● runs, · is refused; the reasons are in the table below. If the default sizes of a method are too large for a tiny
+LEGEND = """\
+● runs, · is refused; the reasons are in the table below. If the default sizes of a method are too large for a tiny
 network, smaller ones were tried, so the answer is that of the architecture. Whether the default sizes fit a
 checkpoint is checked when it is run: `road` and `vblora` are refused where a width is no multiple of 64.
 """

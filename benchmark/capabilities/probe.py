@@ -45,7 +45,7 @@ def method_of(name: str, changes: Mapping[str, Any] | None = None) -> Method:
 
 
 def smallest(method: Method, name: str = "") -> Method:
-    """Set every knob of the published range to its smallest value, and what TINY has for a method of that name."""
+    """Set every knob to the smallest value of its range, or to what TINY holds."""
     changes = {
         field: {**getattr(method, field), **size} if isinstance(size, dict) else size
         for field, size in TINY.get(name, {}).items()
@@ -60,7 +60,7 @@ def smallest(method: Method, name: str = "") -> Method:
 
 
 def probe(name: str, method: Method, network: str) -> Capability:
-    """Try every kind of the network, with the smallest knobs where the default ones are too large for one so tiny.
+    """Try every kind of the network, with the smallest knobs where needed.
 
     What the method does not refuse must run.
     """

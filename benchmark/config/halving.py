@@ -1,4 +1,4 @@
-"""Successive halving: which trials run to which step, the better of them going on from where they stopped."""
+"""Successive halving: which trials run to which step."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ class Rung:
 
 @functools.cache
 def rungs() -> tuple[Rung, ...]:
-    """Read the rungs; after the last one comes that of the trial beyond the edge, with the same seeds."""
+    """Read the rungs; the last one holds the trial beyond the edge."""
     config: Any = OmegaConf.to_container(OmegaConf.load(CONFIG))
     made = [Rung(rung["trials"], rung["share"], tuple(rung["seeds"])) for rung in config["rungs"]]
     return (*made, Rung(1, made[-1].share, made[-1].seeds))
 
 
 def stops(budget: Mapping[str, Any]) -> list[int]:
-    """Give the step after which each rung stops: the validation nearest to its share, of two the later one.
+    """Give each rung's last step: the validation nearest to its share.
+
+    Of two equally near ones the later.
 
     Raises InputError where a rung would end where the one below it did.
     """
@@ -62,7 +64,7 @@ def lay_out(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 def below(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """List the cells that must be recorded before it is known which trial these overrides are of."""
+    """List the cells that decide which trial these overrides are of."""
     rung = rung_of(overrides)
     if not rung:
         return []
@@ -71,7 +73,10 @@ def below(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 def rung_of(overrides: Sequence[str]) -> int | None:
-    """Give the rung that overrides name. Raises InputError where there is no such rung."""
+    """Give the rung that overrides name.
+
+    Raises InputError where there is no such rung.
+    """
     values = [override.partition("=")[2] for override in overrides if override.startswith("rung=")]
     if not values:
         return None
@@ -82,7 +87,7 @@ def rung_of(overrides: Sequence[str]) -> int | None:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is known of one method's tuning on one task and backbone, and which trials run next."""
+    """What is known of one method's tuning, and which trials run next."""
 
     method: str
     search: Mapping[str, Any]
@@ -94,7 +99,10 @@ class Tuning:
         return stops(self.budget)[rung]
 
     def trial(self, rung: int, place: int) -> int:
-        """Give the trial that runs at a place of a rung. Raises VacantPlaceError, or NoSelectionError."""
+        """Give the trial at a position of a rung.
+
+        Raises VacantPlaceError, or NoSelectionError.
+        """
         entrants = self.entrants(rung)
         if place >= len(entrants):
             raise VacantPlaceError(self._vacancy(rung, len(entrants)))
@@ -110,7 +118,10 @@ class Tuning:
         return [BEYOND + trial for trial in before[:1] if moved(self.method, self.search, trial)]
 
     def standing(self, rung: int) -> list[tuple[int, float]]:
-        """Order a rung's trials by their valid loss; one that failed has no place. Raises NoSelectionError."""
+        """Order a rung's trials by validation loss, without failed ones.
+
+        Raises NoSelectionError.
+        """
         trials, seeds, stop = self.entrants(rung), rungs()[rung].seeds, self.stop(rung)
         known = {(r.trial, r.seed): r for r in self.records if (r.config.get("until") or self.budget["steps"]) == stop}
         for trial, seed in itertools.product(trials, seeds):

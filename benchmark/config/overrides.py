@@ -53,7 +53,9 @@ def key_of(override: str) -> str:
 
 
 def portable(overrides: Sequence[str], trial: int, until: int | None) -> list[str]:
-    """Leave of overrides what makes the same cell anywhere: no run options, and a trial by its number.
+    """Reduce overrides to those that make the same cell anywhere.
+
+    Run options are dropped, and a trial is given by its number.
 
     A file or folder stands by its name, since a record names no path of this machine.
     """

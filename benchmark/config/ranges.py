@@ -44,7 +44,10 @@ OTHERS = (0, 1_000_000)  # of any other key
 
 
 def check_range(value: Any, key: str) -> None:
-    """Refuse a number outside the range of its key, also inside lists and nodes. Raises InputError."""
+    """Refuse a number outside the range of its key, also inside lists and nodes.
+
+    Raises InputError.
+    """
     if isinstance(value, Mapping):
         for name, part in value.items():
             check_range(part, f"{key}.{name}".lstrip("."))

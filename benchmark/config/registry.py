@@ -1,4 +1,7 @@
-"""The registry: a name is a YAML file in a folder of configs/. The only reader of that folder; no torch, no Hydra."""
+"""Registry of the names in configs/, of which this is the only reader.
+
+A name is a YAML file in a folder. Imports neither torch nor Hydra.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ def node(group: str, name: str) -> dict[str, Any]:
 
 
 def fact(group: str, name: str, key: str) -> str:
-    """Give a fact of a name, such as its category, paper or description; nothing where none is known."""
+    """Give a fact of a name, such as its category or paper; "" if unknown."""
     return str(node(group, name).get(key) or "")
 
 
@@ -101,7 +104,9 @@ def _read_once(file: Path) -> dict[str, Any]:
 
 
 def buildable(group: str, recorded: dict[str, Any]) -> dict[str, Any]:
-    """Turn the node of a record, of whatever age, into one that build() takes. Raises InputError.
+    """Turn the node of any record into one that build() takes.
+
+    Raises InputError.
 
     A class path of a record is looked up, never imported: it must be one that the registry has or had.
     """
@@ -120,13 +125,16 @@ def buildable(group: str, recorded: dict[str, Any]) -> dict[str, Any]:
 
 
 def named(group: str, name: str | None, class_path: str) -> dict[str, str]:
-    """Give what a record says of a node's class: its name alone, where that stands for this class."""
+    """Give what a record stores of a node's class: its name, if that suffices."""
     named_by = {} if name is None else {"name": name}
     return named_by if name and node(group, name).get(CLASS) == class_path else {**named_by, CLASS: class_path}
 
 
 def use(arguments: Sequence[str]) -> list[str]:
-    """Take plugins=DIR out of a command and add its folder to this process. Raises InputError."""
+    """Remove plugins=DIR from a command, and add its folder.
+
+    Raises InputError.
+    """
     for word in arguments:
         if word.startswith(f"{PLUGINS}="):
             add(word.partition("=")[2])
@@ -134,7 +142,10 @@ def use(arguments: Sequence[str]) -> list[str]:
 
 
 def add(folder: str | Path) -> None:
-    """Add a folder with configs/ and Python modules, all of which are imported. Raises InputError."""
+    """Add a folder with configs/ and Python modules, and import them.
+
+    Raises InputError.
+    """
     global _folders
     root = Path(folder).expanduser().resolve()
     if root / "configs" in _folders:

@@ -1,4 +1,4 @@
-"""Equal sizes: the value of a method's knob whose trainable parameters, or files, come closest to a wanted number."""
+"""Equal sizes: the knob's value that comes closest to a wanted size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class Solution:
 
 
 def solve(cell: Cell) -> Solution:
-    """Find the value of the knob `sized_by`; the network is its shapes alone. Raises InputError where there is none."""
+    """Find the value of the knob `sized_by`, on a network without weights.
+
+    Raises InputError where there is none.
+    """
     knob, name, wanted = cell.method.sized_by, cell.names.get("method"), cell.size
     if knob is None:
         raise InputError(f"size={wanted}: {name} has no knob that makes it larger; leave size out for this method")
@@ -51,7 +54,10 @@ def solve(cell: Cell) -> Solution:
 
 
 def _search(reach: Callable[[int], int | None], wanted: int) -> None:
-    """Double until the size is passed, then halve the gap; what cannot be is passed as well."""
+    """Double until the size is exceeded, then bisect.
+
+    Impossible values count as too large.
+    """
 
     def passed(value: int) -> bool:
         reached = reach(value)
@@ -84,7 +90,7 @@ def trainable(cell: Cell, method: Any) -> int:
 
 
 def weighed(cell: Cell, method: Any) -> int:
-    """Write the adapter with whatever numbers, and weigh its files; memory that nobody reads is not taken."""
+    """Write an adapter without initialised weights, and measure its files."""
     model = attached(cell, method).to_empty(device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         method.save(model, Path(folder))

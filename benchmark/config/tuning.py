@@ -1,4 +1,4 @@
-"""Which trial a cell takes, by the tuning records: the one at a place of a rung, or the one that tuning chose."""
+"""Trial of a cell by the tuning records: one of a rung, or the selected one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmark.types import TUNE
 def chosen_trial(
     cell: Cell, choices: dict[str, Any], search: Mapping[str, Any], results: Path
 ) -> dict[str, Any] | None:
-    """Give the trial that the tuning records of this cell choose, and from what; None for a pair that cannot run.
+    """Give the selected trial and its evidence; None for an incompatible pair.
 
     Raises InputError.
     """
@@ -44,7 +44,7 @@ def chosen_trial(
 def trial_of_rung(
     cell: Cell, choices: dict[str, Any], search: Mapping[str, Any], tree: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Give the trial that runs at a place of a rung, to which step, and from what that was chosen.
+    """Give the trial at a position of a rung, its last step and its evidence.
 
     Raises InputError where the rung below is not complete, VacantPlaceError where no trial is left for the place.
     """
@@ -65,6 +65,6 @@ def trial_of_rung(
 
 
 def records_of(cell: Cell, results: Path) -> list[Record]:
-    """Read the records of a cell's task and method, those of the user's own where a shipped one has the same name."""
+    """Read the records of a cell's task and method, the user's before shipped ones."""
     names = cell.names["task"], cell.names["method"]
     return list({record.run_id: record for record in (*shipped(*names), *Store(results / "runs").of(*names))}.values())

@@ -1,4 +1,4 @@
-"""Which examples are read together: a function of lengths, sizes and seed, the same for every method."""
+"""Batches as a function of lengths, sizes and seed, equal for every method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WINDOW = 20  # batches whose examples are sorted by length together
 
 
 def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
-    """Yield batches of indices for ever: shuffled passes in which a batch gathers examples of like length."""
+    """Yield batches of indices for ever, from shuffled passes, by like length."""
     if not lengths:
         raise ValueError("there are no examples to make batches of")
     rng = random.Random(seed)
@@ -26,13 +26,13 @@ def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]
 
 
 def in_order(lengths: Sequence[int], size: int, mates: Sequence[Hashable] | None = None) -> list[list[int]]:
-    """Cut all indices into batches of like length, longest first: what does not fit in memory fails at once."""
+    """Cut all indices into batches of like length, longest first."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     return parted(order, size, mates)
 
 
 def parted(chosen: Sequence[int], size: int, mates: Sequence[Hashable] | None = None) -> list[list[int]]:
-    """Cut chosen indices into batches of at most this size, all of whose examples are mates."""
+    """Cut indices into batches of at most this size that may be padded together."""
     known: dict[Hashable, list[int]] = {}
     for i in chosen:
         known.setdefault(mates[i] if mates else None, []).append(i)
@@ -40,5 +40,5 @@ def parted(chosen: Sequence[int], size: int, mates: Sequence[Hashable] | None = 
 
 
 def mates_of(task: Task, features: Sequence[Features], processor: Any) -> list[Hashable]:
-    """Ask the task what each example must have in common with those that it is padded with."""
+    """Ask the task which examples may be padded together."""
     return [task.mates(f, processor) for f in features]

@@ -1,4 +1,4 @@
-"""Stopping a run in the middle and going on later: the training state on disk, and the signals that ask for it."""
+"""Pausing and resuming a run: training state on disk, and signals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TENSORS, REST = "state.safetensors", "state.json"
 
 
 class Paused(BaseException):
-    """The run was asked to stop, and what it had done lies on disk. No Exception: it is no failure."""
+    """A run stopped on request with its state on disk. No Exception: no failure."""
 
     def __init__(self, signum: int, handler: Any, step: int | None) -> None:
         super().__init__(signum)
@@ -133,7 +133,7 @@ class Training:
 
 
 def _optimizer(optimizer: Any, tensors: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put an optimiser's state together again; which parameters a group has is known from the optimiser itself."""
+    """Restore an optimiser's state into its present parameter groups."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         index, _, inner = name.partition(".")
@@ -158,7 +158,7 @@ class Pause:
         self.training: Training | None = None
 
     def begin(self, training: Training) -> bool:
-        """Take over the state of a run that was paused, if one waits that fits; say whether it did."""
+        """Restore the state of a paused run, if one fits; return whether it did."""
         self.training = training
         from safetensors.torch import load_file
 
@@ -173,7 +173,7 @@ class Pause:
         return True
 
     def _fits(self, rest: dict[str, Any], training: Training) -> bool:
-        """Whether a state goes on to the same numbers: those of its steps, its processes, its device, its last step."""
+        """Whether a state gives the same numbers: equal steps, processes and device."""
         if "code" in rest:  # as it was written when the commit decided: "{'commit': ..., 'dirty': ...} 1 cpu"
             commit, _, where = rest["code"].rpartition("} ")
             processes, device = where.split()
@@ -188,14 +188,14 @@ class Pause:
         )
 
     def end(self) -> None:
-        """Leave the state of a tuning run whose last step is done, with the weights of that step."""
+        """Store the state of a finished tuning run, with its last weights."""
         # several processes draw from generators of their own, and the state would hold one of them alone
         if self.training is not None and self.training.cell.phase == TUNE and wanted() == 1:
             self._save(self.training, ended=True)
             self.saved_end = True
 
     def check(self, group: Group = ALONE) -> None:
-        """Where a signal came, to whichever process of the run, write the state and raise Paused."""
+        """Write the state and raise Paused if any process of the run got a signal."""
         if not sum(group.sum(self.asked is not None)):
             return
         if self.training is not None and group.first and not self.saved_end:  # by now it has the best weights
@@ -218,7 +218,10 @@ class Pause:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def ask(self, number: int, handler: Any) -> None:
-        """Take note of a signal; the first one counts. Raises Paused at once where no state could be lost."""
+        """Note the first signal.
+
+        Raises Paused at once where no state could be lost.
+        """
         if self.asked is None:
             self.asked = number, handler
             # Libraries, data and weights may take longer than a scheduler waits; several processes stop together.
@@ -226,7 +229,7 @@ class Pause:
                 raise Paused(number, handler, None)
 
     def pass_on(self) -> None:
-        """Where a signal came too late to stop a run, which is recorded by now, spare those after it."""
+        """Spare the following runs if a signal came too late to stop this one."""
         if self.asked is not None:
             leave(Paused(*self.asked, None))
 
@@ -236,7 +239,7 @@ class Pause:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Remove what a process left that was killed while it wrote; whoever holds the cell is alone with it."""
+        """Remove half-written files of a killed process; needs the cell's lease."""
         for path in self.folder.parent.glob(f"{self.folder.name}.*"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -263,7 +266,7 @@ def listening(pause: Pause) -> Iterator[None]:
 
 
 def leave(paused: Paused) -> None:
-    """Call the handler that the signal had before, which may have the job run again; then end the process."""
+    """Call the signal's previous handler, which may requeue the job; then exit."""
     if callable(paused.handler):
         with suppress(Exception):  # putting a job back in the queue ends it, and whoever asks for that with it
             paused.handler(paused.signum, None)

@@ -37,7 +37,7 @@ class Run:
 
     @cached_property
     def meter(self) -> Meter:
-        """The cost ledger, whose memory counts from its first use on: the data is read by then, the network not loaded.
+        """The cost ledger; memory counts from its first use, before loading.
 
         The first process's clock decides for all about the time limit, so that they stop together.
         """

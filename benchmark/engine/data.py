@@ -30,7 +30,7 @@ class Result:
 
 
 def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
-    """Read the data, note its fingerprint, and return what this cell uses of each split.
+    """Read the data and note its fingerprint; return what this cell uses.
 
     A part is drawn by the ids of the examples, so that every method gets the same. Tuning gets train and valid alone.
     Raises InputError where a split is empty.
@@ -73,7 +73,10 @@ def note(reading: Any, result: Result) -> None:
 
 
 def usable(cell: Cell, splits: Splits, result: Result) -> Splits:
-    """Drop and count unusable examples, if the task allows it. Raises InputError, naming the first one."""
+    """Drop and count unusable examples, if the task allows it.
+
+    Raises InputError, naming the first one.
+    """
     bad = {name: [e.source.reason for e in split if isinstance(e.source, Bad)] for name, split in splits.items()}
     reasons = [reason for split in bad.values() for reason in split]
     if not reasons:
@@ -89,7 +92,7 @@ def usable(cell: Cell, splits: Splits, result: Result) -> Splits:
 
 
 def share(cell: Cell, train: Sequence[Example]) -> Sequence[Example]:
-    """Draw the cell's share of training examples, per class; a smaller share lies within a larger one."""
+    """Draw the cell's share of training examples per class; shares are nested."""
     if cell.fraction is None:
         return train
     seed = cell.seed_of("sample")

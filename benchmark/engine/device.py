@@ -28,13 +28,16 @@ def device_of(setting: str) -> str:
 
 @functools.cache  # before this process takes memory itself
 def check_alone(device: str) -> None:
-    """Refuse a GPU on which another process holds memory: its costs would be wrong. Raises InputError."""
+    """Refuse a GPU on which another process holds memory.
+
+    Its costs would be wrong. Raises InputError.
+    """
     if device == "cuda" and (held := others()):
         raise InputError(f"device=cuda: {held[0]} is held by another process; wait for it, or mark costs: shared=true")
 
 
 def others() -> list[str]:
-    """List what other processes hold on the GPUs that this one may see, by the driver's list."""
+    """List other processes' memory on the visible GPUs, by the driver."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

@@ -1,4 +1,7 @@
-"""The processes that work on one run together: each takes its part of every batch, and gradients are summed."""
+"""Processes that share one run: each takes a part of every batch.
+
+Gradients are summed.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ class Group:
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """Take this process's part: one item in as many as there are processes, so that lengths are alike."""
+        """Take this process's part: every n-th item, so that lengths are alike."""
         return list(items[self.rank :: self.size])
 
     def sum(self, *numbers: float) -> list[float]:
@@ -54,7 +57,7 @@ class Group:
         return total.tolist()
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add gradients up over the processes, all at once; a parameter without one stays without."""
+        """Sum gradients over the processes, all at once, where there are any."""
         if self.size == 1:
             return
         import torch
@@ -83,7 +86,10 @@ class Group:
         return [json.loads(bytes(t[: int(n)].tolist())) for t, n in zip(texts, sizes, strict=True)]
 
     def agree(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Make sure that all processes hold the same values: RuntimeError where one went its own way."""
+        """Check that all processes hold equal values.
+
+        Raises RuntimeError where one differs.
+        """
         if self.size == 1:
             return
         digest = hashlib.sha256()
@@ -97,17 +103,17 @@ ALONE = Group()
 
 
 def wanted() -> int:
-    """Count the processes that a launcher started for this run, before anything is imported for them."""
+    """Count the processes that a launcher started for this run."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def speaks() -> bool:
-    """Whether this process may print: the first one of a run, also before the processes know each other."""
+    """Whether this process may print: only the first one of a run."""
     return wanted() == 1 or int(os.environ.get("RANK", 0)) == 0
 
 
 def join(device: str) -> Group:
-    """Meet the other processes that torchrun, or accelerate on several GPUs, started; alone, do nothing."""
+    """Join the other processes of torchrun or accelerate; do nothing if alone."""
     if wanted() == 1:
         return ALONE
     from accelerate import PartialState
@@ -126,7 +132,7 @@ def leave() -> None:
 
 
 def blame(reason: str, group: Group) -> str:
-    """Find the process that broke first, for the record; another than the first hands its reason over and waits."""
+    """Find the process that failed first; the others report to it and wait."""
     if group.size == 1:
         return reason
     import torch

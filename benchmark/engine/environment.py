@@ -1,4 +1,4 @@
-"""Where a run happened: code, machine and package versions; nothing that names a user, a host or a folder."""
+"""Where a run happened: code, machine, package versions; no personal data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What merging gains: the same predictions timed before and after, of a network that stays the same."""
+"""What merging gains: the same predictions timed before and after."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MERGED = 1e-3  # of the largest logit, or of 1: what rounding may move by mergin
 
 
 def time_merged(run: Run, valid: Sequence[Features]) -> None:
-    """Time merging, after all else: what it raises is why these measurements are missing, and fails no run."""
+    """Time merging last; an error becomes the reason of missing measurements."""
     cell = run.cell
     try:
         first, *_ = parted(range(len(valid)), cell.budget.eval_batch_size, mates_of(cell.task, valid, run.processor))
@@ -29,7 +29,7 @@ def time_merged(run: Run, valid: Sequence[Features]) -> None:
 
 @torch.no_grad()
 def merge(run: Run, features: Sequence[Features]) -> Iterator[Measurement]:
-    """Time the same predictions before and after merging; the network is another one afterwards.
+    """Time predictions before and after merging; the network is changed.
 
     Raises MergeError where the logits of one batch, in fp32, differ by more than MERGED of the largest.
     """

@@ -32,7 +32,7 @@ class Meter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add what happens inside to a phase; phases do not nest, so that none is counted twice."""
+        """Add what happens inside to a phase; phases do not nest."""
         self._forget_peak()
         started = self.now()
         try:
@@ -69,7 +69,7 @@ class Meter:
         return {name: getattr(self, name) for name in names}
 
     def resume(self, state: dict[str, Any], ended: bool = False) -> None:
-        """Go on from an earlier process's ledger, or that of a run that ended; loading and attaching count once."""
+        """Continue the ledger of an earlier process; loading counts once."""
         self.seconds |= state["seconds"]
         self.steps = [tuple(step) for step in state["steps"]]
         self.restarts = state["restarts"] + (not ended)
@@ -79,11 +79,11 @@ class Meter:
             self.memory[name] = {kind: max(value, known.get(kind, 0)) for kind, value in peaks.items()}
 
     def ledger(self) -> list[Any]:
-        """Give what the other processes of a run need of this one: memory by phase, tokens by step."""
+        """Give what other processes need: memory by phase, tokens by step."""
         return [self.memory, [tokens for _, tokens, _ in self.steps]]
 
     def join(self, ledgers: list[list[Any]]) -> None:
-        """Take the largest memory of all processes and the tokens of all; the clock is this one's."""
+        """Take the largest memory and all tokens of all processes, and this clock."""
         for memory, _ in ledgers:
             for name, peaks in memory.items():
                 known = self.memory.setdefault(name, {})
@@ -127,7 +127,7 @@ class Meter:
             Path("/proc/self/clear_refs").write_text("5")
 
     def _peaks(self) -> dict[str, int]:
-        """Read the peak: CUDA allocated and reserved, or growth of the resident set since before the backbone."""
+        """Read the peak: CUDA allocated and reserved, or growth of the resident set."""
         if self.device.startswith("cuda"):
             import torch
 
@@ -139,7 +139,10 @@ class Meter:
 
 
 def _resident(field: str) -> int:
-    """Read the resident set (VmRSS) or its peak (VmHWM) in bytes; where there is no /proc, the peak stands for both."""
+    """Read the resident set (VmRSS) or its peak (VmHWM) in bytes.
+
+    Without /proc the peak stands for both.
+    """
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith(field))

@@ -1,4 +1,4 @@
-"""The optimiser's groups: those of the method, and the new head with the backbone's learning rate."""
+"""The optimiser's groups: the method's, and the new head's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def in_head(name: str) -> bool:
 
 
 def by_decay(group: dict[str, Any]) -> list[dict[str, Any]]:
-    """Part a group into what decays and what does not; a part without parameters is left out."""
+    """Split a group by weight decay, without empty parts."""
     parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in group["params"]:
         parts[decays(parameter)].append(parameter)
@@ -38,7 +38,7 @@ def by_decay(group: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def decays(parameter: nn.Parameter) -> bool:
-    """Whether weight decay applies: not to vectors (biases, norms, scales, gates), nor to what begins at one.
+    """Whether weight decay applies: to no vector and nothing that begins at one.
 
     Decay draws to zero. A factor whose neutral value is one would be drawn away from the pretrained network, where
     a zero matrix added to a weight is drawn back to it. IA3 keeps such factors as matrices of one row or column.

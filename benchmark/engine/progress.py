@@ -1,4 +1,4 @@
-"""What a terminal shows while a run works; silence where the output is no terminal."""
+"""Progress of a run in a terminal; nothing is shown elsewhere."""
 
 from __future__ import annotations
 

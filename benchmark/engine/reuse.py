@@ -11,13 +11,13 @@ Value = TypeVar("Value")
 
 @dataclass
 class Reuse:
-    """Values by name, each for one key: another key replaces it, so that one dataset and one network are held."""
+    """Values by name, each for one key: another key replaces the value."""
 
     config: dict[str, Any] = field(default_factory=dict)  # choices of the cell at hand, with files by their content
     values: dict[str, tuple[Any, Any]] | None = None  # what earlier cells left; None: nothing is shared
 
     def get(self, name: str, parts: tuple[str, ...], make: Callable[[], Value], *more: Any) -> Value:
-        """Return what was made for these parts of the configuration and this much more, or make it."""
+        """Return what was made for these parts of the configuration, or make it."""
         if self.values is None:
             return make()
         key = ([self.config.get(part) for part in parts], more)

@@ -1,4 +1,4 @@
-"""measure(): load, measure the bare network, attach, train, answer, account for the costs."""
+"""Measure a cell: load, attach, train, answer, and account for the costs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from benchmark.types import TUNE, Example, Features, Head, Prediction, Splits
 
 
 def measure(run: Run, splits: Splits) -> None:
-    """Adapt and measure a cell's network; the result fills on the way, so that a failure leaves what was known."""
+    """Adapt and measure a cell's network; fill the result on the way."""
     cell, result, group = run.cell, run.result, run.group
     seed_everything(cell.seed_of("init"))
     head = cell.task.head(cell.kind, splits["train"])
@@ -72,7 +72,7 @@ def seed_everything(seed: int) -> None:
 
 
 def load(run: Run, head: Head) -> tuple[nn.Module, Any]:
-    """Load the bare network and its processor; where the network is kept for other cells, give a copy."""
+    """Load the bare network and its processor; copy a network held for others."""
     cell = run.cell
     model, processor = run.reuse.get(
         "network", ("backbone", "budget"), lambda: cell.backbone.load(cell.budget, head), head, cell.seed_of("init")
@@ -82,12 +82,15 @@ def load(run: Run, head: Head) -> tuple[nn.Module, Any]:
 
 @torch.no_grad()
 def pretraining_loss(run: Run) -> float | None:
-    """Measure the loss on held-out pretraining data; in fp32, whatever the budget says."""
+    """Measure the loss on held-out pretraining data, always in fp32."""
     return run.cell.backbone.pretraining_loss(run.model.to(run.device).eval())
 
 
 def encode(run: Run, splits: Splits) -> dict[str, list[Features | None]]:
-    """Encode every split; what was cut or empty is counted. Raises InputError where a split cannot be read."""
+    """Encode every split, counting what was cut or empty.
+
+    Raises InputError where a split cannot be read.
+    """
     task, data = run.cell.task, run.result.data
 
     def encode_all() -> tuple[dict[str, list[Features | None]], dict[str, Counter[str]]]:
@@ -111,7 +114,10 @@ def encode(run: Run, splits: Splits) -> dict[str, list[Features | None]]:
 
 
 def trainable(encoded: dict[str, list[Features | None]]) -> Encoded:
-    """Leave what training may see, without what came out empty. Raises InputError where nothing is left."""
+    """Select what training may read.
+
+    Raises InputError where nothing is left.
+    """
     examples = Encoded(*([f for f in encoded[name] if f is not None] for name in ("train", "valid")))
     for name, split in (("train", examples.train), ("valid", examples.valid)):
         if not split:
@@ -120,7 +126,7 @@ def trainable(encoded: dict[str, list[Features | None]]) -> Encoded:
 
 
 def attach(run: Run, examples: Encoded) -> None:
-    """Attach the method, calibrate it where it declares that, and give each process its own randomness."""
+    """Attach and calibrate the method; give each process its own randomness."""
     cell = run.cell
     with run.meter.phase("attach"):
         seed_everything(cell.seed_of("init"))  # what loading drew must not move a method's initialisation
@@ -137,7 +143,7 @@ def attach(run: Run, examples: Encoded) -> None:
 
 
 def calibration(run: Run, train: Sequence[Features]) -> Iterator[dict[str, Any]]:
-    """Collate training batches for ever, in an order of their own: every method that calibrates sees the same."""
+    """Collate training batches for ever, in an order equal for every method."""
     cell, processor = run.cell, run.processor
     mates, size = mates_of(cell.task, train, processor), cell.budget.batch_size
     for chosen in batches([cell.task.length(f) for f in train], size, cell.seed_of("order")):
@@ -158,7 +164,7 @@ def sizes(model: nn.Module) -> list[Measurement]:
 
 @contextmanager
 def curves(run: Run) -> Iterator[Callable[[Measurement], None]]:
-    """Take the points of training, and keep them thinned; a run that breaks keeps its curves too."""
+    """Collect the points of training, thinned; a failed run has its curves too."""
     points: dict[str, list[Measurement]] = {"train": [], "valid": [], "cost": []}
     try:
         with run.watch.count("train", run.cell.last) as count:
@@ -212,7 +218,7 @@ def score(run: Run, split: str, examples: Sequence[Example], answers: Sequence[P
 
 
 def rows(split: str, examples: Sequence[Example], answers: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Put each answer beside its target: enough to compute every score again, and to draw the groups that there are."""
+    """Put each answer beside its target and group, to compute scores again."""
     return [
         {"split": split, "id": example.id, "target": list(example.targets)}
         | ({} if example.group is None else {"group": example.group})

@@ -1,4 +1,4 @@
-"""A large backbone in pieces: each process keeps a part of every frozen block, and they gather one as it is needed."""
+"""Sharding of a large backbone: each process holds a part of every block."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def refusal(cell: Cell) -> str | None:
 
 
 def _frozen(cell: Cell) -> bool:
-    """Whether a block keeps a frozen parameter; looked up on a network without weights."""
+    """Whether a block has a frozen parameter, on a network without weights."""
     model = cell.method.attach(cell.backbone.skeleton(cell.budget, Head(cell.kind, labels=("", " "))), cell)
     blocks = [model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)]
     return any(not p.requires_grad for block in blocks for p in block.parameters())
 
 
 def shard(run: Run, pretrained: Set[nn.Parameter]) -> None:
-    """Cut the frozen pretrained parameters of every block into as many pieces as there are processes.
+    """Shard the frozen pretrained parameters of every block over the processes.
 
     What a method trains or brings along stays whole: its gradients are summed and its file is written as ever.
     """

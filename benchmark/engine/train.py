@@ -34,7 +34,7 @@ class Encoded:
 
 
 def fit(run: Run, data: Encoded) -> Iterator[Measurement]:
-    """Train; yield the loss of every step and of every validation; leave the best state by valid loss in place.
+    """Train; yield every loss; leave the state of the lowest validation loss.
 
     Last, where there are any, yield the number of parameters that were to be trained and never had a gradient. Where a
     paused run waits, go on from its step: what it had yielded is yielded again. Raises Paused, DivergedError.
@@ -108,7 +108,9 @@ def local_batch(run: Run, part: Sequence[Features]) -> tuple[dict[str, torch.Ten
 
 
 def learn(run: Run, optimizer: Any, micro: Sequence[tuple[dict[str, torch.Tensor], int]]) -> float:
-    """Take one optimiser step over micro-batches, each weighted by its share of the target items of all processes.
+    """Take one optimiser step over micro-batches.
+
+    Each is weighted by its share of the target items of all processes.
 
     So two halves give the gradient of the whole, also where the halves differ in length.
     """
@@ -130,7 +132,7 @@ def learn(run: Run, optimizer: Any, micro: Sequence[tuple[dict[str, torch.Tensor
 
 
 def rate(step: int, warmup: float, steps: int) -> float:
-    """Give the learning rate's factor: linear warm-up, then half a cosine down to zero."""
+    """Give the rate's factor: linear warm-up, then half a cosine down to zero."""
     warm = warmup * steps
     if step < warm:
         return (step + 1) / (warm + 1)
@@ -140,7 +142,7 @@ def rate(step: int, warmup: float, steps: int) -> float:
 def parts(
     examples: Sequence[Features], chosen: list[int], count: int, mates: Sequence[Hashable] | None = None
 ) -> list[list[Features]]:
-    """Cut a step's examples into so many micro-batches, or into more where some must not be padded together."""
+    """Cut a step's examples into micro-batches that may be padded together."""
     return [[examples[i] for i in part] for part in parted(chosen, math.ceil(len(chosen) / count), mates)]
 
 
@@ -176,14 +178,17 @@ def valid_loss(run: Run, valid: Sequence[Features]) -> float:
 
 
 class Best:
-    """The trained weights of the lowest valid loss so far, and nothing of the frozen rest."""
+    """The trained weights of the lowest validation loss so far."""
 
     def __init__(self, model: nn.Module, cell: Cell) -> None:
         self.model, self.buffers = model, cell.method.trains_buffers
         self.loss, self.state = math.inf, {}
 
     def keep(self, loss: float, step: int) -> Measurement:
-        """Remember the present weights if they are the best; return the measurement. Raises DivergedError."""
+        """Store the present weights if they are the best; return the measurement.
+
+        Raises DivergedError.
+        """
         if not math.isfinite(loss):
             raise DivergedError(f"the valid loss is {loss} at step {step}")
         if loss < self.loss:

@@ -1,4 +1,7 @@
-"""Results of other benchmarks become quoted ones: python -m benchmark.importer KIND DIR [results=DIR]."""
+"""Import results of other benchmarks as quoted ones.
+
+python -m benchmark.importer KIND DIR [results=DIR]
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ They go to DIR/quoted/imported/hf-method-comparison, DIR being "results" unless 
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit status: 0, 1 where nothing could be imported, 2 for a call that makes no sense."""
+    """Return the exit status.
+
+    0, 1 where nothing could be imported, 2 for a call that makes no sense.
+    """
     if set(arguments) & {"-h", "--help"}:
         print(USAGE)
         return 0

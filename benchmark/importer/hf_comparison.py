@@ -27,7 +27,10 @@ class _ForeignError(ValueError):
 
 
 def quotable(path: Path) -> Content:
-    """Turn one result file of Hugging Face PEFT into quoted results. Raises MalformedError."""
+    """Turn a result file of Hugging Face PEFT into quoted results.
+
+    Raises MalformedError.
+    """
     try:
         return _quotable(path, facts.read(path))
     except _ForeignError as error:

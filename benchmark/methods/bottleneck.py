@@ -1,4 +1,7 @@
-"""The bottleneck that adapters share: W_up f(W_down h), where it can stand, and adding it to what a module gives."""
+"""The bottleneck that adapters share: W_up f(W_down h).
+
+Where it can stand, and adding it to what a module gives.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from benchmark.methods.native import Part
 
 
 def unfit(activation: str, widths: Mapping[str, int]) -> str | None:
-    """Give the reason why these widths, by the names of their knobs, or this activation cannot be."""
+    """Give the reason why these widths or this activation are impossible.
+
+    Widths are named by their knobs.
+    """
     for knob, width in widths.items():
         if width < 1:
             return f"method.{knob}={width}: must be at least 1"
@@ -44,7 +50,7 @@ class Bottleneck(Part):
 
 
 def add_bottleneck(module: nn.Module, _: tuple, h: torch.Tensor) -> torch.Tensor:
-    """Apply the adapter that the hooked module itself carries, so that a deep copy uses its own."""
+    """Apply the adapter of the hooked module, so that a deep copy uses its own."""
     return h + module.adapter(h)
 
 
@@ -61,7 +67,10 @@ def add_to_block(block: nn.Module, _: tuple, output: torch.Tensor | tuple) -> to
 
 
 def ends(model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Give each block with the last projection back to its width. Raises InputError where there is none."""
+    """Give each block with the last projection back to its width.
+
+    Raises InputError where there is none.
+    """
     back = modules_with(model, family, ["back"])
     for block in blocks_of(model, family):
         *_, last = (module for name, module in back.items() if name.startswith(f"{block}."))
@@ -69,7 +78,9 @@ def ends(model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]
 
 
 class Side(Bottleneck):
-    """A bottleneck beside a feed-forward: it reads at one module, and s times what it gives is added at another.
+    """A bottleneck beside a feed-forward.
+
+    It reads at one module; s times its output is added at another.
 
     Initialised as LoRA (He et al. 2022, appendix; the same in AdaptFormer's and AdapterHub's code).
     """
@@ -87,7 +98,10 @@ class Side(Bottleneck):
 def add_sides(
     model: nn.Module, family: str, bottleneck: int, activation: str, scale: float | None, before_norm: bool
 ) -> None:
-    """Put a Side next to every feed-forward. Raises InputError where its two ends cannot be found."""
+    """Put a Side next to every feed-forward.
+
+    Raises InputError where its two ends cannot be found.
+    """
     up, down = (modules_with(model, family, [role]) for role in ("up", "down"))
     if len(up) != len(down):
         raise InputError(f"this {family} network has {len(up)} up- and {len(down)} down-projections: no pairs")
@@ -110,6 +124,9 @@ def keep_input(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
 
 
 def add_side(module: nn.Module, _: tuple, h: torch.Tensor) -> torch.Tensor:
-    """Add what the adapter makes of what it read; nothing is kept, or a copy of the network would hold a graph."""
+    """Add the adapter's output.
+
+    Nothing is stored on the module: a copy of the network would hold a graph.
+    """
     read, module.adapter.read = module.adapter.read, None
     return h + module.adapter(read)

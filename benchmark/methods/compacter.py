@@ -1,4 +1,6 @@
-"""Compacter (Mahabadi et al. 2021, arXiv 2106.04647): bottleneck adapters whose W = sum_i A_i kron (s_i t_i).
+"""Compacter (Mahabadi et al. 2021, arXiv 2106.04647).
+
+Bottleneck adapters whose W = sum_i A_i kron (s_i t_i).
 
 In a decoder that attends twice, an adapter follows both, where the authors leave the attention to the encoder without:
 of T5-base's parameters they train 0.073 %, we 0.085 %. Compacter++ has no adapter there, and their size.
@@ -32,7 +34,10 @@ def glorot(*shape: int) -> nn.Parameter:
 
 
 class Rule(Part):
-    """The A_i, shared by every layer of every adapter (section 3); the paper's code draws with a deviation of 0.01."""
+    """The A_i, shared by every layer of every adapter (section 3).
+
+    The paper's code draws with a deviation of 0.01.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -55,7 +60,7 @@ class Kronecker(Part):
 
 
 class Compact(Part):
-    """A bottleneck of Kronecker layers; zero s on the way up makes the start the identity."""
+    """A bottleneck of Kronecker layers, the identity at first: s is zero."""
 
     def __init__(self, width: int, bottleneck: int, activation: str, rank: int, rule: Rule) -> None:
         super().__init__()
@@ -87,7 +92,7 @@ class Compacter(Native):
         return roles.refusal(cell.backbone.family, ("back", "norm") if self.norms else ("back",))
 
     def carriers(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
-        """Give each module that an adapter follows, with the projection whose width it has."""
+        """Give each module before an adapter, with the projection of its width."""
         return ((module, module) for module in modules_with(model, family, ["back"]).values())
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:

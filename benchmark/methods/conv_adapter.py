@@ -1,4 +1,7 @@
-"""Convolutional adapters (Li et al. 2023, arXiv 2303.03267): h + SE(C3(C5(relu(C3(LN h))))) after each FFN."""
+"""Convolutional adapters (Li et al. 2023, arXiv 2303.03267).
+
+h + SE(C3(C5(relu(C3(LN h))))) after each FFN.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Convolutions(Part):
-    """Three convolutions of half as many groups as there are channels, then a gate per channel.
+    """Three convolutions in groups of two channels, and a gate per channel.
 
     The gate (squeeze and excite, Hu et al. 2018) reads the mean over all frames, padding among them.
     """

@@ -1,4 +1,6 @@
-"""DiffFit (Xie et al. 2023, arXiv 2304.06648): all bias vectors, and a gain per channel of each branch.
+"""DiffFit (Xie et al. 2023, arXiv 2304.06648).
+
+All bias vectors, and a gain per channel of each branch.
 
 The gains begin at one, on query, key, value and output of attention and on what the feed-forward layer gives. Its
 public implementations also train whatever is called norm, and the embedding of classes: here norms keep their gains.

@@ -1,4 +1,6 @@
-"""Diff pruning (Guo et al. 2021, arXiv 2012.07463): a task vector z * w whose mask z a relaxed L0 penalty makes sparse.
+"""Diff pruning (Guo et al. 2021, arXiv 2012.07463).
+
+A task vector z * w whose mask z a relaxed L0 penalty makes sparse.
 
 The paper learns both, keeps a fixed number of entries by magnitude, and trains these on. Here the first half is done
 beforehand, and only which entries it found is kept: the values begin at zero again, so that no method trains longer
@@ -27,7 +29,7 @@ LOW, HIGH, HEAT = -0.1, 1.1, 2 / 3
 
 
 class Relaxed(nn.Module):
-    """A dense task vector under a random mask between 0 and 1 that can be exactly either."""
+    """A dense task vector under a random mask that can be exactly 0 or 1."""
 
     def __init__(self, matrix: torch.Tensor) -> None:
         super().__init__()

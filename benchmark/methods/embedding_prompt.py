@@ -1,4 +1,7 @@
-"""Embedding prompts (Feng and Narayanan 2023, arXiv 2306.05350): tokens in front of each layer of a speech encoder."""
+"""Embedding prompts (Feng and Narayanan 2023, arXiv 2306.05350).
+
+Tokens in front of each layer of a speech encoder.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ def prepend(block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tupl
 
 
 def widened(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:
-    """Widen a mask of keys (batch, keys), or of pairs (batch, heads, queries, keys), true or added to the scores."""
+    """Widen a mask, boolean or added to the scores.
+
+    Shaped (batch, keys) or (batch, heads, queries, keys).
+    """
     if mask is None:
         return None
     if mask.ndim == 4:  # the prompt sees what every frame sees

@@ -1,4 +1,7 @@
-"""FISH mask (Sung et al. 2021, arXiv 2111.09839): train the entries of the largest empirical Fisher information."""
+"""FISH mask (Sung et al. 2021, arXiv 2111.09839).
+
+Train the entries of the largest empirical Fisher information.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FishMask(Sparse):
-    """Rate an entry by the mean of its squared gradient: of each batch's mean loss, where the paper takes examples."""
+    """Rate an entry by the mean of its squared gradient.
+
+    The gradient is that of a batch's mean loss; the paper takes examples.
+    """
 
     def scores(
         self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]], cell: Cell

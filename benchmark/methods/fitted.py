@@ -1,4 +1,7 @@
-"""A random head tells nothing of the network behind it: methods that look through a head look through a fitted one."""
+"""A fitted head for methods that calibrate through a head.
+
+A random head says nothing of the network behind it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gain per output channel, and what goes with it: gamma * (W x + b) is the weight gamma W and the bias gamma b.
+"""A gain per output channel: gamma * (W x + b) = (gamma W) x + gamma b.
 
 So layers of every layout are scaled alike, and merging is keeping the product.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Gain(Part):
-    """Scale what a weight gives; outputs come first in all weights but those of GPT-2's Conv1D."""
+    """Scale a weight's outputs, its first side but in GPT-2's Conv1D."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Shift(Part):
 
 
 def scale(module: nn.Module, shift: bool) -> None:
-    """Give a layer a gain of one, and with shift a zero shift; where there is no bias, there is nothing to shift."""
+    """Give a layer a gain of one, and with shift a zero shift if it has a bias."""
     gain = Gain(module)
     parametrize.register_parametrization(module, "weight", gain, unsafe=True)
     if getattr(module, "bias", None) is not None:

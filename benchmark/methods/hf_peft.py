@@ -101,7 +101,7 @@ class Peft(Method):
         return self.known.wraps is None
 
     def conflict(self, cell: Cell) -> str | None:
-        """Check every choice against the library's own configuration class, and shapes where attach() needs weights."""
+        """Check all choices against the library's class, and shapes if needed."""
         reason = self._misnamed() or roles.refusal(cell.backbone.family, self.targets)
         reason = reason or wrong_options(self.peft_type, self.rank, self.options, self.prepended)
         if reason := reason or self.misplaced(cell):
@@ -152,7 +152,7 @@ class Peft(Method):
         return None
 
     def library_options(self, cell: Cell) -> dict[str, Any]:
-        """Give the options of the library's configuration; a subclass adds what follows from its own fields."""
+        """Give the options of the library's configuration; subclasses add some."""
         return self.options
 
     def configuration(self, cell: Cell, names: list[str]) -> peft.PeftConfig:
@@ -160,7 +160,10 @@ class Peft(Method):
         return configuration(self.peft_type, self.rank, self.library_options(cell), cell, names)
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
-        """Find what is to be wrapped. Raises InputError where its shape, or a weight that it shares, forbids it."""
+        """Find what is to be wrapped.
+
+        Raises InputError where its shape, or a weight that it shares, forbids it.
+        """
         if self.untargeted:
             return {}
         find = modules_with if self.ties else unshared_modules_with
@@ -192,11 +195,17 @@ class Peft(Method):
         return None
 
     def fit(self, config: peft.PeftConfig, network: Any, blocks: int) -> None:
-        """Let a configuration know the network's shape where the library reads it wrongly. Raises InputError."""
+        """Let a configuration know the network's shape where the library reads it wrongly.
+
+        Raises InputError.
+        """
         refuse_crowded(config, network)
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Wrap exactly the resolved modules; InputError where the library refuses, or wraps others."""
+        """Wrap exactly the resolved modules.
+
+        Raises InputError where the library refuses, or wraps others.
+        """
         names, family = list(self.layers(model, cell)), cell.backbone.family
         try:
             config = self.configuration(cell, names)
@@ -211,7 +220,7 @@ class Peft(Method):
         return model
 
     def corrected(self, model: nn.Module) -> nn.Module:
-        """Give the library's network the behaviour that it lacks, after attaching and after restoring."""
+        """Correct the library's network, after attaching and after restoring."""
         return count_positions(model) if prepends(self.peft_type) else model
 
     def merge(self, model: nn.Module) -> nn.Module:
@@ -226,7 +235,7 @@ class Peft(Method):
         return super().modules(model) if self.untargeted else sorted(model.targeted_module_names)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write PEFT's own format; a local backbone is called by its folder's name, its path is nobody's business."""
+        """Write PEFT's own format; a local backbone is named without its path."""
         (config,) = model.peft_config.values()
         network = getattr(model.get_base_model(), "config", None)  # a network of timm has none
         source = config.base_model_name_or_path or getattr(network, "name_or_path", "")
@@ -243,7 +252,7 @@ class Peft(Method):
                 shutil.copyfile(file, folder / file.name)
 
     def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
-        """InputError where the folder holds no adapter of this type, or not all of its weights."""
+        """Raises InputError where the adapter is of another type or lacks weights."""
         if not (folder / "adapter_config.json").is_file():
             raise InputError(f"{folder}: no adapter_config.json; give the folder that save= wrote")
         saved = peft.PeftConfig.from_pretrained(folder).peft_type.value
@@ -260,7 +269,7 @@ class Peft(Method):
 
 
 def sides_of(layer: nn.Module) -> tuple[int, int]:
-    """Count the outputs and inputs of a layer's matrix; those of a convolution's kernel lie in a row."""
+    """Count the outputs and inputs of a layer's matrix, a kernel's flattened."""
     inputs = inputs_of(layer) // getattr(layer, "groups", 1) * math.prod(getattr(layer, "kernel_size", (1,)))
     return width_of(layer), inputs
 

@@ -1,4 +1,7 @@
-"""Bottleneck adapters (Houlsby et al. 2019, arXiv 1902.00751): h + W_up f(W_down h) after each sub-layer."""
+"""Bottleneck adapters (Houlsby et al. 2019, arXiv 1902.00751).
+
+h + W_up f(W_down h) after each sub-layer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Invertible adapters (Pfeiffer et al. 2020, arXiv 2005.00052): NICE coupling of the embeddings, undone at the head.
+"""Invertible adapters (Pfeiffer et al. 2020, arXiv 2005.00052).
+
+NICE coupling of the embeddings, undone at the head.
 
 o1 = e1 + F(e2), o2 = e2 + G(o1), where e1 and e2 are the halves of an embedding; F, G: two layers each.
 """
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class Coupling(Part):
-    """Additive coupling of two halves (Dinh et al. 2015, arXiv 1410.8516, section 3.2): exactly invertible."""
+    """Additive coupling of two halves, exactly invertible.
+
+    Dinh et al. 2015, arXiv 1410.8516, section 3.2.
+    """
 
     def __init__(self, half: int, inner: int, activation: str) -> None:
         super().__init__()
@@ -61,7 +66,7 @@ def undo(head: nn.Module, inputs: tuple) -> tuple:
 
 @dataclass(frozen=True, kw_only=True)
 class Inversion(Native):
-    """What a bottleneck method is mixed with: coupled embeddings, of an encoder-decoder the encoder's.
+    """Mix-in for bottleneck methods: coupled embeddings (of the encoder).
 
     "Embeddings" are what the first block reads, positions and all (AdapterHub). A new head has no inverse side.
     """

@@ -1,4 +1,6 @@
-"""KAdaptation (He et al. 2022, arXiv 2203.16329): W' = W + sum_i A_i (x) (u_i v_i^T), (x) the Kronecker product.
+"""KAdaptation (He et al. 2022, arXiv 2203.16329).
+
+W' = W + sum_i A_i (x) (u_i v_i^T), (x) the Kronecker product.
 
 The n matrices A_i, n x n, are shared by all layers. The v_i begin at zero, so that the start is the identity.
 

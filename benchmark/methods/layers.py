@@ -23,7 +23,10 @@ def inputs_of(module: nn.Module) -> int:
 
 
 def modules_with(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
-    """Find the modules that play these roles, by name. Raises InputError where there are none."""
+    """Find the modules that play these roles, by name.
+
+    Raises InputError where there are none.
+    """
     modules = dict(model.named_modules())
     try:
         names = roles.resolve(modules, family, wanted)
@@ -35,7 +38,9 @@ def modules_with(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[s
 
 
 def unshared_modules_with(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
-    """Find them, to change what they compute. Raises InputError also where one shares its weight with another.
+    """Find them, to change what they compute.
+
+    Raises InputError also where one shares its weight with another.
 
     The other would not change with it until both are merged, and where nobody calls the one, nothing is trained.
     """
@@ -55,7 +60,10 @@ def unshared_modules_with(model: nn.Module, family: str, wanted: Sequence[str]) 
 
 
 def train(model: nn.Module, family: str, wanted: Sequence[str]) -> None:
-    """Let the modules that play these roles be trained. Raises InputError where there are none."""
+    """Let the modules that play these roles be trained.
+
+    Raises InputError where there are none.
+    """
     for module in modules_with(model, family, wanted).values():
         module.requires_grad_(True)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Encoder(Part):
-    """The E-adapter's branch; the norm's gain begins at zero, so that nothing is added at first."""
+    """Branch of the E-adapter; its norm's gain, and so its output, begins at zero."""
 
     def __init__(self, width: int, bottleneck: int, activation: str) -> None:
         super().__init__()
@@ -77,7 +77,10 @@ def add_layers(encoder: nn.Module, _: tuple, output: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class LEAdapter(Native):
-    """E-adapters, L-adapters, or both; then the last layer, which the mixture reads at once, has no E-adapter."""
+    """E-adapters, L-adapters, or both.
+
+    With both, the last layer has no E-adapter, since the mixture reads it directly.
+    """
 
     e_bottleneck: int | None  # null: no E-adapters
     l_bottleneck: int | None  # null: no L-adapters

@@ -1,4 +1,6 @@
-"""Ladder side tuning (Sung et al. 2022, arXiv 2206.06522): a small network beside the frozen one reads its states.
+"""Ladder side tuning (Sung et al. 2022, arXiv 2206.06522).
+
+A small network beside the frozen one reads its states.
 
 Beside an encoder-decoder stand two ladders, as in the paper: the decoder's attends to what the encoder's gives, at the
 side network's width. Beside what Rung says, the paper's code differs in this: a gate is sigmoid(a / 0.1), here
@@ -67,7 +69,7 @@ class Rung(Part):
 
 
 class Ladder(Part):
-    """Climb the rungs, each gate between the state and what comes from below (section 3.2)."""
+    """Climb the rungs, with a gate between state and side state (section 3.2)."""
 
     def __init__(self, sizes: Sizes, layers: int, attends: bool = False) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class Ladder(Part):
 
 
 class Top(Part):
-    """The ladder that ends where the network does, and the way back to the network's width."""
+    """The ladder's top at the network's end, and the projection to its width."""
 
     def __init__(self, sizes: Sizes, layers: int, encoder: Ladder | None) -> None:
         super().__init__()
@@ -98,7 +100,9 @@ class Top(Part):
         return self.back(self.ladder(self.memory(rows) if self.encoder else None))
 
     def memory(self, rows: int) -> Memory:
-        """Take what the encoder's ladder gave: once where there is a graph, which no copy of a network may hold.
+        """Take the encoder ladder's output.
+
+        Once where it has a graph, which no copy of a network may hold.
 
         While text is generated the encoder has run once for all words, and once for all beams of a row.
         """
@@ -109,7 +113,7 @@ class Top(Part):
 
 
 def note(block: nn.Module, _: tuple, output: Any) -> None:
-    """Leave the block's state where its rung finds it; no gradient goes back into the block."""
+    """Store a block's state for its rung, without a gradient into the block."""
     block.rung.state = (output[0] if isinstance(output, tuple) else output).detach()
 
 
@@ -119,14 +123,17 @@ def add_ladder(end: nn.Module, _: tuple, output: Any) -> Any:
 
 
 def give(encoder: nn.Module, _: tuple, kwargs: dict[str, Any], output: Any) -> None:
-    """Climb the encoder's ladder; the encoder's own states stay as they are, so that the decoder needs no gradient."""
+    """Climb the encoder's ladder.
+
+    Its own states stay unchanged, so the decoder needs no gradient.
+    """
     mask = kwargs.get("attention_mask")
     encoder.ladder.given = Memory(encoder.ladder(), None if mask is None else mask == 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LadderSideTuning(Native):
-    """Train the side network alone: the backbone keeps no activations for a backward pass."""
+    """Train the side network alone; the backbone stores no activations."""
 
     reduction: int  # the width over that of the side network
     expansion: int  # inside a layer of the side network

@@ -1,4 +1,7 @@
-"""Mix-and-match adapter (He et al. 2022, arXiv 2110.04366, section 4.6): prefixes and parallel adapters."""
+"""Mix-and-match adapter (He et al. 2022, arXiv 2110.04366, section 4.6).
+
+Prefixes and parallel adapters.
+"""
 
 from __future__ import annotations
 

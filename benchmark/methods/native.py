@@ -1,4 +1,4 @@
-"""What methods written here share: freezing, and one safetensors file of what was trained."""
+"""Base of native methods: freezing, and one safetensors file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = "adapter.safetensors"
 
 
 class Part(nn.Module):
-    """What a method adds to a network: its parameters are trained, its buffers are saved beside them."""
+    """An addition to a network: parameters are trained, buffers are saved too."""
 
 
 def freeze(model: nn.Module) -> None:
@@ -31,7 +31,10 @@ def freeze(model: nn.Module) -> None:
 
 
 def trained(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:
-    """Collect what a method adds or changes, tied tensors under one name; with buffers also running statistics."""
+    """Collect what a method adds or changes.
+
+    Tied tensors have one name; with buffers also running statistics.
+    """
     unique, seen = {}, set()
     tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     parts = {name for name, module in model.named_modules() if isinstance(module, Part)}

@@ -1,4 +1,7 @@
-"""Parallel adapters (He et al. 2022, arXiv 2110.04366): FFN(x) + s W_up f(W_down x); AdaptFormer is one of them."""
+"""Parallel adapters (He et al. 2022, arXiv 2110.04366).
+
+FFN(x) + s W_up f(W_down x); AdaptFormer is one of them.
+"""
 
 from __future__ import annotations
 
@@ -42,4 +45,4 @@ class ParallelInv(Inversion, Parallel):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptFormer(Parallel):
-    """A small scale, and the residual stream is read before its norm, as in the paper's code."""
+    """A small scale; the stream is read before its norm, as in the paper's code."""

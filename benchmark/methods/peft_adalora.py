@@ -1,4 +1,7 @@
-"""AdaLoRA (Zhang et al. 2023, arXiv 2303.10512): W + P diag(E) Q, whose entries of E are pruned as training goes on."""
+"""AdaLoRA (Zhang et al. 2023, arXiv 2303.10512).
+
+W + P diag(E) Q, whose entries of E are pruned as training goes on.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ GATHERED = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # by the library's allocator, 
 
 
 class Regularised(peft.AdaLoraModel):
-    """A network whose loss holds the penalty on P and Q (equation 4) while it trains: a look at valid is without."""
+    """A network whose training loss includes the penalty on P and Q (equation 4).
+
+    The validation loss is without it.
+    """
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return super().forward(*args, **kwargs) if self.training else self.model(*args, **kwargs)
@@ -35,7 +41,7 @@ class AdaLora(Peft):
     settled: float  # fraction of the steps after the last one
 
     def conflict(self, cell: Cell) -> str | None:
-        """Refuse where the last pruning would have nothing to go by, or nothing to take: the library fails in it."""
+        """Refuse a schedule whose last pruning the library cannot do."""
         if reason := super().conflict(cell):
             return reason
         config = self.configuration(cell, [])
@@ -75,6 +81,9 @@ class AdaLora(Peft):
             model.peft_config["default"].rank_pattern = pattern
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write all of E: the state that is kept may be older than the last pruning, which the library would apply."""
+        """Write all of E.
+
+        The best state may be older than the last pruning, which the library would apply.
+        """
         model.peft_config["default"].rank_pattern = None
         super().save(model, folder)

@@ -1,4 +1,7 @@
-"""LLaMA-Adapter (Zhang et al. 2023, arXiv 2303.16199): a prompt in every attention, behind a gate from zero on."""
+"""LLaMA-Adapter (Zhang et al. 2023, arXiv 2303.16199).
+
+A prompt in every attention, behind a gate from zero on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""BOFT (Liu et al. 2023, arXiv 2311.06243): W' = R W, R a product of block-diagonal rotations between butterflies."""
+"""BOFT (Liu et al. 2023, arXiv 2311.06243).
+
+W' = R W, R a product of block-diagonal rotations between butterflies.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from benchmark.methods.hf_peft import Peft
 
 
 class Diagonal:
-    """Stands in for the library's compiled function, which it builds with a C++ compiler and falls back without.
+    """Python stand-in for the library's compiled C++ function.
 
     Without one the library makes every BOFT a single factor, and says so in a warning alone.
     """
 
     @staticmethod
     def apply(blocks: torch.Tensor) -> torch.Tensor:
-        """Lay blocks of shape (factors, count, size, size) along the diagonals of (factors, all, all)."""
+        """Put blocks (factors, count, size, size) on diagonals (factors, all, all)."""
         factors, count, size, _ = blocks.shape
         ones = torch.eye(count, device=blocks.device, dtype=blocks.dtype)
         return torch.einsum("fcij,cd->fcidj", blocks, ones).reshape(factors, count * size, count * size)

@@ -1,4 +1,6 @@
-"""CPT (Blau et al. 2024, arXiv 2410.17222): training examples as a prompt, whose embeddings move a little.
+"""CPT (Blau et al. 2024, arXiv 2410.17222).
+
+Training examples as a prompt, whose embeddings move a little.
 
 The answers among them stay as they are, as in the paper. Its loss on those answers is left out: it would stand in every
 valid loss, and count once per example of a batch.
@@ -27,7 +29,7 @@ LABEL, QUESTION, ANSWER = 4, 2, 0
 
 @dataclass(frozen=True, kw_only=True)
 class Cpt(Peft):
-    """Until the training batches are read, the first token of the vocabulary stands in."""
+    """Prompt of the first token until the training batches are read."""
 
     calibrates: ClassVar[bool] = True
 

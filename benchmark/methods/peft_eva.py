@@ -1,4 +1,7 @@
-"""EVA (Paischer et al. 2024, arXiv 2410.07170): in W + s B A, A begins as the principal directions of W's inputs."""
+"""EVA (Paischer et al. 2024, arXiv 2410.07170).
+
+In W + s B A, A begins as the principal directions of W's inputs.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Eva(Lora):
-    """Every layer keeps the same rank (rho = 1 in section 3.3), so that the size does not depend on the data."""
+    """Equal ranks in all layers (rho = 1, section 3.3): size is fixed by choice."""
 
     calibrates: ClassVar[bool] = True
 
@@ -42,7 +45,10 @@ class Eva(Lora):
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
-        """Set A to the right singular vectors of all inputs, found by their second moments; B is zero still."""
+        """Set A to the right singular vectors of all inputs; B stays zero.
+
+        They are computed from second moments.
+        """
         layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
         for layer in layers:
             weight = layer.lora_A["default"].weight

@@ -1,4 +1,6 @@
-"""Lily (Zhong et al. 2024, arXiv 2407.09946): W x + s sum_e p_e(A x) B_e A x; layers of one kind share all their B.
+"""Lily (Zhong et al. 2024, arXiv 2407.09946).
+
+W x + s sum_e p_e(A x) B_e A x; layers of one kind share all their B.
 
 The library averages p over the batch, padding too, so that an answer depended on the other examples of its batch; and
 what it shares follows the order of a set. Here p is a position's own, and projections of one name and shape share.
@@ -40,7 +42,10 @@ class Routed(LilyLinear):
 
 @dataclass(frozen=True, kw_only=True)
 class Lily(Peft):
-    """Neighbouring layers share A, options.stride_A of them; all share B, options.num_B experts of it."""
+    """Neighbouring layers share A, all share B.
+
+    options.stride_A layers share one A; options.num_B experts make up B.
+    """
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         model = super().attach(model, cell)

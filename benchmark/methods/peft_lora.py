@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2022, arXiv 2106.09685) and what begins its factors elsewhere: W + s B A."""
+"""LoRA (Hu et al. 2022, arXiv 2106.09685) and its other starts: W + s B A."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""LoRA-FA (Zhang et al. 2023, arXiv 2308.03303): in W + s B A, A stays as it was drawn and B alone is trained."""
+"""LoRA-FA (Zhang et al. 2023, arXiv 2308.03303).
+
+In W + s B A, A stays as it was drawn and B alone is trained.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""LoRA-GA (Wang et al. 2024, arXiv 2407.05000): A and B begin along the gradient of W, whose part they are taken off W.
+"""LoRA-GA (Wang et al. 2024, arXiv 2407.05000).
+
+A and B begin along the gradient of W, whose part they are taken off W.
 
 With G = U S V^T: A = c V_{1..r}, B = c U_{r+1..2r}, c = outputs^(1/4) / sqrt(gamma); W - s B A is frozen.
 """

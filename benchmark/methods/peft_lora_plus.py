@@ -1,4 +1,7 @@
-"""LoRA+ (Hayou et al. 2024, arXiv 2402.12354): in W + s B A, B learns faster than A by a constant ratio."""
+"""LoRA+ (Hayou et al. 2024, arXiv 2402.12354).
+
+In W + s B A, B learns faster than A by a constant ratio.
+"""
 
 from __future__ import annotations
 

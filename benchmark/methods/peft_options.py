@@ -1,4 +1,4 @@
-"""The choices of a PEFT type, checked against the library's own configuration class, and the configuration itself."""
+"""Options of a PEFT type, checked against the library's class."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def trains_heads(peft_type: str) -> bool:
 def configuration(
     peft_type: str, rank: int | None, options: dict[str, Any], cell: Cell, chosen: list[str]
 ) -> peft.PeftConfig:
-    """Make the library's configuration. Raises what the library raises: TypeError, ValueError, ImportError."""
+    """Make the library's configuration.
+
+    Raises what the library raises: TypeError, ValueError, ImportError.
+    """
     fields = {field.name for field in dataclasses.fields(CONFIGS[peft_type])}
     values = {name: cell.seed for name in SEEDS if name in fields}
     values |= {**options, "task_type": TASK_TYPES.get(cell.kind)}

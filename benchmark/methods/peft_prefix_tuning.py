@@ -1,4 +1,7 @@
-"""Prefix tuning of the library (Li and Liang 2021, arXiv 2101.00190), with slots and a shape that fit a decoder."""
+"""Prefix tuning of the library (Li and Liang 2021, arXiv 2101.00190).
+
+With slots and a shape that fit a decoder.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class OwnSlots(peft.PeftModelForSeq2SeqLM):
-    """An encoder-decoder whose decoder's layer i reads the slots 2i and 2i + 1 of a prefix.
+    """An encoder-decoder whose decoder layer i reads slots 2i and 2i + 1.
 
     The library repeats the prefix and hands out 4i and 4i + 1: at an even depth half of it was never read.
     """
@@ -41,7 +44,7 @@ class PrefixTuning(Peft):
         return super().corrected(model)
 
     def fit(self, config: peft.PeftConfig, network: Any, blocks: int) -> None:
-        """Give the prefix the shape of the decoder; the library reads the encoder's, and not T5's d_kv."""
+        """Give the prefix the decoder's shape; the library reads the encoder's."""
         super().fit(config, network, blocks)
         if config.task_type != peft.TaskType.SEQ_2_SEQ_LM:
             return

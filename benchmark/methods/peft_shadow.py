@@ -1,4 +1,7 @@
-"""ShadowPEFT (Li et al. 2026, arXiv 2604.19254): a small network's state runs beside the frozen one and corrects it."""
+"""ShadowPEFT (Li et al. 2026, arXiv 2604.19254).
+
+A small network's state runs beside the frozen one and corrects it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ UNREAD = ("shadow_update_transform", "shadow_update_gate")
 
 @dataclass(frozen=True, kw_only=True)
 class Shadow(Peft):
-    """The small network reads the frozen one's embeddings; its own are not trained, nor what nothing reads."""
+    """The small network reads the frozen embeddings; unused parts stay frozen."""
 
     shards: ClassVar[bool] = False
 

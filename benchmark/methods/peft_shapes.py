@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Shira(Peft):
-    """SHiRA (Bhardwaj et al. 2024, arXiv 2406.13175): as many entries as LoRA of that rank has."""
+    """SHiRA (Bhardwaj et al. 2024, arXiv 2406.13175), as many entries as LoRA's."""
 
     def misfit(self, outputs: int, inputs: int) -> str | None:
         if (self.rank or 0) * (outputs + inputs) > outputs * inputs:
@@ -39,7 +39,10 @@ class Osf(Peft):
 
 @dataclass(frozen=True, kw_only=True)
 class Oft(Peft):
-    """OFT (Qiu et al. 2023, arXiv 2306.07280): the library takes another block size than one that does not divide."""
+    """OFT (Qiu et al. 2023, arXiv 2306.07280).
+
+    The library replaces a block size that does not divide.
+    """
 
     def misfit(self, outputs: int, inputs: int) -> str | None:
         size = self.options.get("oft_block_size")

@@ -1,4 +1,4 @@
-"""What the library's virtual tokens need before they are right: positions, and room."""
+"""Corrections of the library's virtual tokens: positions and room."""
 
 from __future__ import annotations
 

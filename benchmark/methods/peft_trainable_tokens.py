@@ -1,4 +1,4 @@
-"""The embeddings of some tokens alone, as Hugging Face PEFT trains them for tokens new to a vocabulary.
+"""Embeddings of some tokens alone, as PEFT trains them for new tokens.
 
 Nothing here adds tokens: the tokens are those that the training batches show most often.
 """

@@ -1,4 +1,7 @@
-"""Pfeiffer adapters (Pfeiffer et al. 2021, arXiv 2005.00247): one bottleneck per block, h + W_up f(W_down h)."""
+"""Pfeiffer adapters (Pfeiffer et al. 2021, arXiv 2005.00247).
+
+One bottleneck per block, h + W_up f(W_down h).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pfeiffer(Native):
-    """An adapter behind every block: it reads the feed-forward's output with its residual, normed where a norm follows.
+    """An adapter behind every block.
+
+    It reads the feed-forward's output with its residual, normed where a norm follows.
 
     That is AdapterHub's `seq_bn` in blocks that norm first; where the norm comes last, AdapterHub norms once more.
     """

@@ -1,4 +1,7 @@
-"""Prefix-tuning (Li and Liang 2021, arXiv 2101.00190), in encoder, decoder and cross-attention: flat or from an MLP."""
+"""Prefix-tuning (Li and Liang 2021, arXiv 2101.00190).
+
+In encoder, decoder and cross-attention: flat or from an MLP.
+"""
 
 from __future__ import annotations
 

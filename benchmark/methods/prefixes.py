@@ -1,4 +1,6 @@
-"""Prefixes of every attention (Li and Liang 2021, arXiv 2101.00190): softmax(q [P_K; K]) [P_V; V].
+"""Prefixes of every attention (Li and Liang 2021, arXiv 2101.00190).
+
+softmax(q [P_K; K]) [P_V; V].
 
 They enter behind rotary embedding and cache, through the attention interface of transformers 5: so positions, caches
 and masks are as without them.
@@ -27,7 +29,7 @@ CHANGED_OUTPUT = "what is prepended is attended to from the first step on"
 
 
 class Trunk(Part):
-    """What the layers of one kind of attention share: tokens E and tanh(W E), section 4.3."""
+    """Shared part of one kind of attention: tokens E and tanh(W E), section 4.3."""
 
     def __init__(self, length: int, width: int, bottleneck: int) -> None:
         super().__init__()
@@ -39,7 +41,7 @@ class Trunk(Part):
 
 
 class Gate(Part):
-    """sigma(w h + b), a number per position (UniPELT, Mao et al. 2022, arXiv 2110.07577)."""
+    """sigma(w h + b) per position (UniPELT, Mao et al. 2022, arXiv 2110.07577)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -53,7 +55,7 @@ class Gate(Part):
 
 
 class Prefix(Part):
-    """Keys and values of one attention: free, or grown from a trunk that other layers share."""
+    """Keys and values of one attention: free, or computed from a shared trunk."""
 
     def __init__(self, length: int, width: int, trunk: Trunk | None, function: str) -> None:
         super().__init__()
@@ -64,7 +66,7 @@ class Prefix(Part):
             self.grow = nn.Linear(trunk.down.out_features, 2 * width)
 
     def forward(self, like: torch.Tensor) -> torch.Tensor:
-        """Give (keys, values), each shaped as `like`: (batch, heads, positions, width of a head)."""
+        """Give (keys, values), each shaped as `like`: (batch, heads, positions, width)."""
         states = self.states if self.trunk is None else torch.stack(self.grow(self.trunk()).chunk(2, -1))
         heads = states.to(like.dtype).unflatten(-1, (like.shape[1], like.shape[3])).transpose(1, 2)
         return heads.unsqueeze(1).expand(2, len(like), -1, -1, -1)
@@ -78,7 +80,7 @@ def attend(
     attention_mask: torch.Tensor | None,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Put the prefix that the module carries before keys and values, and leave the rest to its own function."""
+    """Put the module's prefix before keys and values; call its own function."""
     prefix, width = module.prefix, query.shape[3]
     keys, values = prefix(key)
     options |= _seen(module, query, key, keys.shape[2], attention_mask, options)
@@ -119,7 +121,9 @@ def _seen(
 
 
 def add_prefixes(model: nn.Module, family: str, length: int, bottleneck: int | None, gated: bool = False) -> None:
-    """Give every attention its prefix; with a bottleneck those of one kind (encoder's, decoder's, cross) share a trunk.
+    """Give every attention its prefix.
+
+    With a bottleneck those of one kind (encoder's, decoder's, cross) share a trunk.
 
     Raises InputError where the attention is computed in a way that nothing can be prepended to, or the prefix is longer
     than the network's context.

@@ -1,4 +1,6 @@
-"""Representation fine-tuning (Wu et al. 2024, arXiv 2404.03592): hidden states are changed, the weights are not.
+"""Representation fine-tuning (Wu et al. 2024, arXiv 2404.03592).
+
+Hidden states are changed, the weights are not.
 
 LoReFT: h + R^T (W h + b - R h), the rows of R orthonormal. NoReFT drops the orthogonality, DiReFT also the R h: so the
 paper and AdapterHub, where pyreft's class of that name keeps the rows orthonormal.
@@ -53,7 +55,10 @@ class Intervention(Part):
         return h + F.linear(h, weight, self.source.bias) @ base * self.chosen(h).unsqueeze(-1)
 
     def chosen(self, h: torch.Tensor) -> torch.Tensor:
-        """Mark the positions to change; padding is neither first nor last. Of shape (batch, positions)."""
+        """Mark the positions to change; padding is neither first nor last.
+
+        Of shape (batch, positions).
+        """
         real = h.new_ones(h.shape[:2], dtype=torch.long) if self.real is None else self.real.long()
         from_start, from_end = real.cumsum(1), real.flip(1).cumsum(1).flip(1)
         return (real * ((from_start <= self.first) | (from_end <= self.last))).to(h.dtype)
@@ -67,7 +72,7 @@ def intervene(block: nn.Module, _: tuple, output: Any) -> Any:
 
 
 def note_input(reader: nn.Module, _: tuple, given: dict[str, Any], answers: bool) -> None:
-    """Tell the parts which positions are the input: no padding, and no answer, which a decoder has yet to write."""
+    """Pass on which positions are the input: neither padding nor answer."""
     real, cache = given.get("attention_mask"), given.get("past_key_values")
     if real is not None and hasattr(reader, "frames"):  # a mask of samples, where the blocks see frames
         real = reader.frames(real, int(reader.ends(torch.tensor(real.shape[1]))))
@@ -82,7 +87,7 @@ def note_input(reader: nn.Module, _: tuple, given: dict[str, Any], answers: bool
 
 @dataclass(frozen=True, kw_only=True)
 class Reft(Native):
-    """An intervention after each block, of an encoder-decoder the encoder's: its input is what the encoder reads."""
+    """An intervention after each block, of the encoder if there is one."""
 
     rank: int
     first: int  # positions from the start of the input

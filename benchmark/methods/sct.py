@@ -1,4 +1,7 @@
-"""Salient channel tuning (Zhao et al. 2024, arXiv 2309.08513): x_I + A x_I + b after each attention, I by the data."""
+"""Salient channel tuning (Zhao et al. 2024, arXiv 2309.08513).
+
+x_I + A x_I + b after each attention, I by the data.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ NORMS_LAST = ("wav2vec2", "hubert", "wavlm")  # unless their configuration says 
 
 
 class Salient(Part):
-    """A linear map of the chosen channels of the residual state; which ones is found by calibrate()."""
+    """A linear map of chosen channels of the residual state; see calibrate()."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
@@ -43,7 +46,7 @@ class Salient(Part):
 
 
 def enter(norm: nn.Module, inputs: tuple) -> tuple:
-    """Change the state that the feed-forward reads; the residual is changed by leave(), to the same effect."""
+    """Change the state that the feed-forward reads; leave() the residual."""
     part, x = norm.salient, inputs[0]
     if part.heard:
         part.heard(x)
@@ -52,7 +55,7 @@ def enter(norm: nn.Module, inputs: tuple) -> tuple:
 
 
 def leave(block: nn.Module, _: tuple, output: Any) -> Any:
-    """Add what enter() added to the residual that went past the norm; Swin keeps its map in two dimensions here."""
+    """Add the change of enter() to the residual; Swin's map is two-dimensional."""
     added, block.salient.added = block.salient.added, None
     if isinstance(output, tuple):
         return (output[0] + added.view_as(output[0]), *output[1:])
@@ -61,7 +64,7 @@ def leave(block: nn.Module, _: tuple, output: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class SalientChannels(Native):
-    """Tune the channels that are largest on the training data, as many as the width over `share`."""
+    """Tune the largest channels on the training data, width over `share` many."""
 
     calibrates: ClassVar[bool] = True
 
@@ -77,7 +80,7 @@ class SalientChannels(Native):
         return roles.refusal(cell.backbone.family, wanted)
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Raises InputError where no state lies between attention and feed-forward's norm, or its channels are few."""
+        """Raises InputError for networks without such a state or enough channels."""
         family = cell.backbone.family
         if family in NORMS_LAST and not model.config.do_stable_layer_norm:
             raise InputError(
@@ -99,7 +102,9 @@ class SalientChannels(Native):
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
-        """Choose the channels of the largest norm, a mean over classes; answers that are no classes count as one.
+        """Choose the channels of the largest norm, averaged over classes.
+
+        Answers that are no classes count as one class.
 
         Every position counts, padding and special tokens among them; the paper leaves its class token out.
         """
@@ -118,7 +123,7 @@ class SalientChannels(Native):
 
 
 def gather(sums: dict[int, torch.Tensor], x: torch.Tensor, classes: torch.Tensor | None) -> None:
-    """Add the squares of each channel to the sum of each example's class; the halves of pairs share theirs."""
+    """Add squares of channels to each class's sum; pairs share their class."""
     square = x.double().square().flatten(1, -2).sum(1)
     labels = torch.zeros(1, dtype=torch.long) if classes is None else classes.cpu()
     for example, label in enumerate(labels.repeat(len(square) // len(labels)).tolist()):

@@ -1,4 +1,4 @@
-"""Train a chosen part of the network's own parameters: from none over the head, biases, norms and blocks to all.
+"""Train a chosen part of the network's own parameters, from none to all.
 
 Biases are those of normalisation layers too, without those of keys that have no effect. Norm tuning takes the norms of
 the whole network, where its paper takes those of attention. The last blocks of an encoder-decoder are the decoder's.

@@ -1,4 +1,4 @@
-"""What side networks share: where a network's states begin and end, so that all between runs without a gradient."""
+"""Base of side networks: where a network's states begin and end."""
 
 from __future__ import annotations
 
@@ -26,14 +26,20 @@ def refusal(cell: Cell) -> str | None:
 
 
 def end_of(model: nn.Module, cell: Cell) -> nn.Module:
-    """Find the module that gives the last state, before a head or any pooling; of an encoder-decoder the decoder."""
+    """Find the module of the last state before head and pooling.
+
+    Of an encoder-decoder it is the decoder's.
+    """
     if not cell.kind.new_head:
         return model.get_decoder()
     return model.encoder.norm if cell.backbone.reads == Input.IMAGE else model.encoder
 
 
 def blocks_before(end: nn.Module, model: nn.Module, cell: Cell) -> list[nn.Module]:
-    """List the blocks that lead to the end: an encoder feeds a decoder, which is not beside it. Raises InputError."""
+    """List the blocks that lead to the end.
+
+    An encoder feeds a decoder, which is not beside it. Raises InputError.
+    """
     blocks = [model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)]
     if not cell.kind.new_head:
         inside = set(end.modules())
@@ -54,7 +60,7 @@ def last_state(output: Any) -> torch.Tensor:
 
 
 def added(output: Any, change: torch.Tensor) -> Any:
-    """Add to the last state; a head that mixes all states itself then finds it in each."""
+    """Add to the last state, also in the states that a mixing head reads."""
     if isinstance(output, torch.Tensor):
         return output + change
     output.last_hidden_state = output.last_hidden_state + change

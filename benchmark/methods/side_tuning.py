@@ -1,4 +1,6 @@
-"""Side-tuning (Zhang et al. 2020, arXiv 1912.13503): (1 - a) B(x) + a S(x), B the frozen network, S a small copy.
+"""Side-tuning (Zhang et al. 2020, arXiv 1912.13503): (1 - a) B(x) + a S(x).
+
+B the frozen network, S a small copy.
 
 The share a is a sigmoid, as in the authors' code, and begins at one half.
 """

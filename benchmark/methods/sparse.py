@@ -1,4 +1,4 @@
-"""What methods share that train a few entries of the weights, chosen by the data: W + D, D zero but at the chosen."""
+"""Base of methods that train a few chosen entries: W + D, D sparse."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Entries(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Sparse(Rewriting):
-    """Train the entries of the highest scores over all chosen weights together; how many is fixed."""
+    """Train a fixed number of entries, those of the highest scores overall."""
 
     calibrates: ClassVar[bool] = True
 
@@ -69,7 +69,7 @@ class Sparse(Rewriting):
     def scores(
         self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]], cell: Cell
     ) -> list[torch.Tensor]:
-        """Rate every entry of each weight, in the shape of its matrix; what is higher is trained."""
+        """Rate every entry of each weight, as a matrix; the highest are trained."""
 
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
         model.eval()  # neither dropout nor running statistics may move what is chosen
@@ -97,13 +97,13 @@ class Sparse(Rewriting):
 
 
 def sparse(model: nn.Module) -> dict[str, Weight]:
-    """Find the weights that are changed in some entries, by the names of their modules."""
+    """Find the weights that are changed in some entries, by module."""
     weights = {name: module.parametrizations.weight for name, module in model.named_modules() if rewritten(module)}
     return {name: weight for name, weight in weights.items() if isinstance(weight[0].change, Entries)}
 
 
 def matrix_of(weight: Weight, tensor: torch.Tensor) -> torch.Tensor:
-    """See what has a weight's shape as outputs x inputs, which is what the entries count in."""
+    """View a weight's shape as outputs x inputs, in which entries are counted."""
     return tensor.T if weight[0].transposed else tensor.flatten(1)
 
 

@@ -1,4 +1,6 @@
-"""SSF (Lian et al. 2022, arXiv 2210.08823): y = gamma * x + beta, per channel, after every operation of the network.
+"""SSF (Lian et al. 2022, arXiv 2210.08823).
+
+y = gamma * x + beta, per channel, after every operation of the network.
 
 The paper draws gamma from N(1, 0.02) and beta from N(0, 0.02). Here they begin at one and zero, so that all methods
 start from the same network. A layer without a bias (Llama's, or before a batch norm) gets no beta: it could not be

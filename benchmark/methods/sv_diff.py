@@ -1,4 +1,6 @@
-"""SVDiff (Han et al. 2023, arXiv 2303.11305): W' = U diag(relu(S + scale * delta)) V^T, where W = U diag(S) V^T.
+"""SVDiff (Han et al. 2023, arXiv 2303.11305).
+
+W' = U diag(relu(S + scale * delta)) V^T, where W = U diag(S) V^T.
 
 delta begins at zero. What is added to W is computed, not W' itself, so that the start is W to the last bit.
 """
@@ -15,7 +17,7 @@ from benchmark.methods.weights import Rewriting
 
 
 class Factors(nn.Module):
-    """The decomposition of a frozen matrix: no part of what is saved, since that matrix gives it again."""
+    """Decomposition of a frozen matrix; not saved, since it is computed again."""
 
     def __init__(self, matrix: torch.Tensor) -> None:
         super().__init__()
@@ -38,7 +40,7 @@ class Spectrum(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class SVDiff(Rewriting):
-    """Shift the singular values of every chosen weight; a convolution's kernel is flattened."""
+    """Shift the singular values of chosen weights, kernels flattened."""
 
     scale: float
 

@@ -1,4 +1,6 @@
-"""TSA, task-specific adapters (Li et al. 2022, arXiv 2107.00358): y = f(x) + alpha x beside each 3 x 3 convolution f.
+"""TSA, task-specific adapters (Li et al. 2022, arXiv 2107.00358).
+
+y = f(x) + alpha x beside each 3 x 3 convolution f.
 
 alpha is a 1 x 1 convolution of the same stride: the same as adding it to the middle of f's kernel, which is how it is
 computed and merged. The paper starts it at 1e-4 times the identity; here it starts at zero, so that all methods start
@@ -51,7 +53,7 @@ def align(encoder: nn.Module, _: tuple, features: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class TSA(Native):
-    """Adapters of the 3 x 3 convolutions in residual blocks, and the alignment if wanted."""
+    """Adapters of 3 x 3 convolutions in residual blocks, and the alignment."""
 
     mergeable: ClassVar[bool] = True
 
@@ -66,7 +68,7 @@ class TSA(Native):
         return None
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Raises InputError where no convolution is 3 x 3, or the features of two partners are mixed."""
+        """Raises InputError without 3 x 3 convolutions, or with mixed features."""
         freeze(model)
         convolutions = modules_with(model, cell.backbone.family, ["conv"]).values()
         spatial = [module for module in convolutions if module.kernel_size == (3, 3)]

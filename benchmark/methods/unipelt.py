@@ -1,4 +1,6 @@
-"""UniPELT (Mao et al. 2022, arXiv 2110.07577): LoRA, prefixes and Pfeiffer adapters, each behind a gate sigma(w h + b).
+"""UniPELT (Mao et al. 2022, arXiv 2110.07577).
+
+LoRA, prefixes and Pfeiffer adapters, each behind a gate sigma(w h + b).
 
 The paper's code averages a gate over the sequence; here each position has its own, or a decoder would be told of the
 answer, and an example of its neighbours' padding.

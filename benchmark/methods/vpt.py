@@ -1,4 +1,6 @@
-"""Visual prompt tuning (Jia et al. 2022, arXiv 2203.12119): learnt tokens after the class token.
+"""Visual prompt tuning (Jia et al. 2022, arXiv 2203.12119).
+
+Learnt tokens after the class token.
 
 Shallow: they enter the first block and leave after the last. Deep: each block has its own, which replace those of the
 block before. They are gone before the last norm and the pooling, which read the image's own tokens: a class token,
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Prompt(Part):
-    """Tokens of a network's width, drawn as Xavier draws a layer from a patch's pixels to that width."""
+    """Tokens drawn as Xavier draws a layer from a patch's pixels to the width."""
 
     def __init__(self, tokens: int, width: int, pixels: int, after: int) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""What methods share that rewrite a frozen weight, W' = f(W): computed on each forward pass, folded in by merge()."""
+"""What methods share that rewrite a frozen weight, W' = f(W).
+
+Computed on each forward pass, folded in by merge().
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Rewrite(Part):
-    """Apply f to a weight seen as a matrix of outputs x inputs; a convolution's kernel counts as inputs."""
+    """Apply f to a weight as outputs x inputs; a kernel counts as inputs."""
 
     def __init__(self, change: nn.Module, transposed: bool) -> None:
         super().__init__()
@@ -46,7 +49,10 @@ class Rewriting(Native):
 
     @abstractmethod
     def change(self, matrix: torch.Tensor) -> Part:
-        """Make the module that turns this frozen matrix, outputs x inputs, into the adapted one. Raises InputError."""
+        """Make the module that adapts this frozen matrix, outputs x inputs.
+
+        Raises InputError.
+        """
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)

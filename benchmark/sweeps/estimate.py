@@ -1,4 +1,4 @@
-"""How long the cells that are left will take one process, by the records of cells like them."""
+"""Time that the remaining cells take in one process, by similar records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Speeds = dict[tuple[str, ...], list[float]]
 
 
 def estimate(cells: Sequence[Sequence[str]], records: Records) -> str:
-    """Write how long cells will take, given their overrides, by records of the same task and budget."""
+    """Estimate the time of cells by records of the same task and budget."""
     total, unknown, used = 0.0, 0, set()
     speeds: dict[tuple[tuple[str, str], ...], Speeds] = {}
     for overrides in cells:
@@ -37,7 +37,7 @@ COMPARED = ("task", "backbone", "budget", "phase")  # keys of overrides in which
 
 
 def alike(setting: dict[str, str], records: Records) -> Iterator[Record]:
-    """Yield what is recorded of a task and budget, shipped or the user's own, in the same phase."""
+    """Yield the records of a task and budget in the same phase, from all sources."""
     fields = {key.partition(".")[2]: value for key, value in setting.items() if key.startswith("budget.")}
     for record in records.of_task(setting["task"]):
         budget = record.config.get("budget") or {}
@@ -61,7 +61,7 @@ def by_method(records: Iterable[Record]) -> Speeds:
 
 
 def expected(task: str, method: str, speeds: Speeds) -> float | None:
-    """Average the seconds of the records that are most like a cell; None where there are none."""
+    """Average the seconds of the records most similar to a cell, or None."""
     known = next((speeds[key] for key in ((task, method), (task,), ()) if key in speeds), None)
     return None if known is None else statistics.fmean(known)
 

@@ -1,4 +1,4 @@
-"""perform(): run a cell unless it is recorded, and record how it ended, whatever happens."""
+"""Run a cell unless it is recorded, and record how it ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from benchmark.sweeps.options import RunOptions
 
 @dataclass
 class Process:
-    """What the cells of one process share; memory that one has taken shows in those after it."""
+    """What the cells of one process share, memory included."""
 
     values: dict[str, Any] = field(default_factory=dict)  # data and networks, of the cell before
     cells: int = 0  # that it has run
@@ -36,7 +36,7 @@ class Process:
 
 @functools.cache
 def process() -> Process:
-    """Give the state of this process: a launcher may hand it several jobs, and Python several calls."""
+    """Give the state of this process, which may run several jobs."""
     return Process()
 
 
@@ -60,7 +60,7 @@ class Attempt:
         return cls(cell, options, sweeping, device_of(options.device), config, Lease.of(folder, config))
 
     def recorded(self) -> Record | None:
-        """Show and return what is recorded of the cell, unless it is to be run all the same."""
+        """Show and return the record of the cell, unless it is to be run again."""
         names, options = self.cell.names, self.options
         known = options.store.find(names["task"], names["method"], run_id(self.config), self.device)
         if not known or options.repeats(known):
@@ -85,7 +85,7 @@ class Attempt:
 
 
 def perform(cell: Cell, options: RunOptions, sweeping: bool = False, wait: bool = False) -> Record:
-    """Run a cell unless it is recorded for this device type, and show what is known of it.
+    """Run a cell unless it is recorded for this device type; show the outcome.
 
     Raises IncompatibleError for a pair that cannot run (in a sweep it is recorded as skipped), RunFailedError after
     recording a run that broke, and LeaseHeldError where another process is at work on it, unless wait is set.
@@ -141,7 +141,10 @@ def give_up(attempt: Attempt, deaths: int) -> Record:
 
 
 def run_and_record(attempt: Attempt) -> Record:
-    """Read the data and run; whatever breaks becomes a failed record. Raises InputError, RunFailedError, Paused."""
+    """Read the data and run; an error becomes a failed record.
+
+    Raises InputError, RunFailedError, Paused.
+    """
     from benchmark.engine.context import Run
     from benchmark.engine.data import Result, read
     from benchmark.engine.progress import watching
@@ -182,7 +185,7 @@ def run_and_record(attempt: Attempt) -> Record:
 
 
 def machine(attempt: Attempt) -> dict[str, Any]:
-    """Describe the machine before a run: where others work on it, and what this process has run already."""
+    """Describe the machine before a run: other load, and earlier runs."""
     known = environment(attempt.device)
     known |= {"shared": True} if attempt.options.shared else {}
     known |= {"cells_before": process().cells} if process().cells else {}
@@ -190,7 +193,7 @@ def machine(attempt: Attempt) -> dict[str, Any]:
 
 
 def finish(attempt: Attempt, record: Record, path: Path | None, pause: Pause) -> Record:
-    """Show what came of a run; a signal that came too late to stop it ends the process now."""
+    """Show the result of a run; obey a signal that came too late to stop it."""
     if record.status == "failed":
         pause.pass_on()
         raise RunFailedError(f"{record.reason} (recorded in {path})")
@@ -203,7 +206,7 @@ def finish(attempt: Attempt, record: Record, path: Path | None, pause: Pause) ->
 
 
 def forget_dropped(attempt: Attempt) -> None:
-    """Remove the states of tuning runs from which nothing goes on, now that it is known which ones."""
+    """Remove the states of tuning runs that will not be continued."""
     cell, store = attempt.cell, attempt.options.store
     choices = [cell.notes[name]["dropped"] for name in ("tuning", "selected") if name in cell.notes]
     for name in (name for dropped in choices for name in dropped):

@@ -16,7 +16,7 @@ from benchmark.errors import IncompatibleError, InputError, LeaseHeldError, Newe
 
 @contextmanager
 def exit_status(overrides: Sequence[str], statuses: list[int]) -> Iterator[None]:
-    """Do what stands inside; where it cannot be done, print why in one line and add an exit status."""
+    """Print a refusal or failure inside as one line, and add an exit status."""
     try:
         yield
     except (InputError, IncompatibleError, LeaseHeldError, NewerSchemaError) as error:
@@ -34,7 +34,7 @@ def exit_status(overrides: Sequence[str], statuses: list[int]) -> Iterator[None]
 
 
 def complain(status: int, line: str) -> int:
-    """Print on standard error why nothing came of it, once for all processes of a run; give the status back."""
+    """Print the reason once for all processes of a run; return the status."""
     if distributed.speaks():
         print(line, file=sys.stderr)
     return status

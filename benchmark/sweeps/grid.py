@@ -1,4 +1,4 @@
-"""A grid of cells: expanding it, finding out what is recorded, and packing the rest into jobs."""
+"""A grid of cells: expansion, look-up of records, packing into jobs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Sweep:
         return unquoted(values[-1]) if values else default
 
     def device(self) -> str | None:
-        """Name the device type that its records are of; None, any: other machines than this one choose."""
+        """Name the device type of its records; None: any, chosen elsewhere."""
         device = self.option("device", "auto")
         if "slurm" not in self.option("hydra/launcher", "basic"):
             return device_of(device)
@@ -69,7 +69,10 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def expand(arguments: Sequence[str]) -> Sweep:
-    """Lay out the cells of a command: a named grid, and the user's overrides, which win. Raises InputError."""
+    """Expand a command into cells; the user's overrides win.
+
+    Raises InputError.
+    """
     registry.use(arguments)
     overrides = [quoted(override) for override in arguments if override not in SWEEP]
     grids = [override.partition("=")[2] for override in overrides if key_of(override) == GRID]
@@ -134,7 +137,7 @@ class Records:
         self.seen: dict[tuple[str, ...], Record] = {}  # by the overrides of a cell: each rung looks up those below it
 
     def of(self, entry: Entry) -> Record | None:
-        """Return the record that an entry names; a place of a rung that no trial takes counts as skipped."""
+        """Return the record of an entry; a vacant position of a rung is skipped."""
         if entry.vacant is not None:
             names = {"run_id": "", "task": entry.task, "method": entry.method, "backbone": "", "seed": 0, "config": {}}
             return Record(**names, status="skipped", reason=entry.vacant, created="")
@@ -162,13 +165,13 @@ class Records:
 
 
 def lookup(sweep: Sweep, cache: OverrideCache, records: Records) -> Iterator[tuple[tuple[str, ...], Record | None]]:
-    """Yield each cell's overrides with its record, where both are known; nothing is composed."""
+    """Yield each cell's overrides with its record, composing nothing."""
     for overrides in sweep.cells:
         yield overrides, recorded(overrides, cache, records)
 
 
 def recorded(overrides: Sequence[str], cache: OverrideCache, records: Records) -> Record | None:
-    """Look up a cell's record, unless its trial was chosen from other records than those there now."""
+    """Look up a cell's record, unless its trial was chosen from other records."""
     if (known := records.seen.get(tuple(overrides))) is not None:
         return known
     entry = cache.get(overrides)
@@ -180,7 +183,7 @@ def recorded(overrides: Sequence[str], cache: OverrideCache, records: Records) -
 
 
 def chosen_from(overrides: Sequence[str], entry: Entry, cache: OverrideCache, records: Records) -> str | None:
-    """Name the tuning records that choose the trial of some overrides; None where they name it themselves."""
+    """Name the tuning records that choose the trial; None if it is given."""
     if f"trial={SELECTED}" in overrides:
         return records.tuned(entry.task, entry.method)
     if not (lower := below(tuple(overrides))):
@@ -190,7 +193,7 @@ def chosen_from(overrides: Sequence[str], entry: Entry, cache: OverrideCache, re
 
 
 def waited_for(overrides: Sequence[str], cache: OverrideCache, records: Records) -> list[tuple[str, ...]]:
-    """List the cells without which it is not known yet which trial these overrides are of."""
+    """List the cells that decide which trial these overrides are of."""
     return [cell for cell in below(tuple(overrides)) if recorded(cell, cache, records) is None]
 
 
@@ -201,7 +204,7 @@ def chunks(cells: Sequence[tuple[str, ...]], size: int | None) -> list[Sequence[
 
 
 def packed(cells: Sequence[tuple[str, ...]]) -> str:
-    """Write cells as one override that no shell and no parser of overrides takes apart."""
+    """Encode cells as one override that needs no quoting."""
     return quote(json.dumps(cells, ensure_ascii=False), safe="")
 
 
@@ -213,7 +216,10 @@ def unpacked(text: str) -> list[list[str]]:
 def known_as(
     overrides: Sequence[str], results: Path, cache: OverrideCache | None = None, records: Records | None = None
 ) -> tuple[Cell | None, Entry]:
-    """Compose a cell of a sweep and remember it; None where no trial takes its place. Raises InputError."""
+    """Compose a cell of a sweep and cache it; None where no trial is left for it.
+
+    Raises InputError.
+    """
     cache, records = cache or OverrideCache(results), records or Records(results, None)
     config, names = composed([*overrides, f"results={results}"])
     cell, entry = None, Entry(names["task"], names["method"], "", "")

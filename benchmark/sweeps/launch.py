@@ -1,4 +1,4 @@
-"""Handing the cells of a sweep to Hydra's launchers, and what a job does with those it is given."""
+"""Passing the cells of a sweep to Hydra's launchers, and running a job."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Overrides = tuple[str, ...]
 
 
 def launch(arguments: list[str], statuses: list[int]) -> None:
-    """Hand jobs to the launcher; one that it lost, cancelled or killed, must not hide what the others did."""
+    """Pass jobs to the launcher; a lost job does not hide the others."""
 
     @hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:

@@ -1,4 +1,4 @@
-"""Who is at work on a cell: a lease beside its record, and how often a process died over it."""
+"""Lease of a cell beside its record, and the number of deaths on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEASE_SECONDS = 60.0  # without a heartbeat; a dead process on the same machine 
 
 
 class Lease:
-    """The files that a cell at work has beside its record; runs of one training share them."""
+    """Files of a cell in work beside its record, shared by runs of one training."""
 
     def __init__(self, folder: Path, training: str, run: str | None = None) -> None:
         self.folder, self.run = folder, run or training  # the run's name is its record's
@@ -33,7 +33,9 @@ class Lease:
 
     @contextmanager
     def hold(self, wait: bool = False, watch: bool = False) -> Iterator[None]:
-        """Hold the cell, on a shared disk as well. Raises LeaseHeldError where another process does.
+        """Hold the cell, on a shared disk as well.
+
+        Raises LeaseHeldError where another process does.
 
         wait: until the other one has ended. watch: until it shows that it lives, and take over where it does not.
         """
@@ -72,13 +74,13 @@ class Lease:
             lock.acquire(timeout=LEASE_SECONDS + 10, cancel_check=lambda: self._heartbeat() not in (before, None))
 
     def _heartbeat(self) -> float | None:
-        """Give the time of the last heartbeat, by the clock of the disk; None where nobody holds the cell."""
+        """Give the time of the last heartbeat by the disk's clock, or None."""
         with suppress(FileNotFoundError):
             return self.file.stat().st_mtime
         return None
 
     def _lives_here(self) -> bool:
-        """Whether the owner is a live process of this machine: one that died here has lost its lease already."""
+        """Whether the owner is a live process of this machine."""
         owner = self._owner()
         try:
             os.kill(int(owner.get("pid", "")), 0)
@@ -87,7 +89,7 @@ class Lease:
         return owner.get("host", "").startswith(socket.gethostname())
 
     def settle(self) -> None:
-        """Clear what a process left beside the record that was killed right after writing it."""
+        """Remove the lease of a process that was killed right after recording."""
         if not self.file.exists():
             return
         with suppress(LeaseHeldError), self.hold():
@@ -123,7 +125,7 @@ class Lease:
         self._forget(self.deaths())
 
     def _clear(self) -> None:
-        """Remove files that a killed process had half written; whoever holds the cell is alone with them."""
+        """Remove half-written files of a killed process; needs the lease."""
         for path in self.folder.glob(f".{self.run}.*.tmp"):
             path.unlink(missing_ok=True)
 

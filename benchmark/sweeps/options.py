@@ -1,4 +1,4 @@
-"""Run options: what a user decides about running, beside what is run; no choice of a cell."""
+"""Run options: what describes the execution and not the cell."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ def options_of(config: DictConfig) -> RunOptions:
 
 
 def check_folder(key: str, path: str | None) -> None:
-    """Refuse a path where no folder can be made, before anything is spent. Raises InputError."""
+    """Refuse a path where no folder can be made.
+
+    Raises InputError.
+    """
     folder = Path(path or ".").absolute()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):

@@ -37,7 +37,7 @@ class Entry:
 
 
 class OverrideCache:
-    """A file of lines that any number of workers add to; a line that is cut short is not read."""
+    """File of lines that several workers append to; cut lines are ignored."""
 
     def __init__(self, folder: Path, stores: bool = True) -> None:
         self.stores = stores
@@ -45,7 +45,7 @@ class OverrideCache:
         self._known: dict[str, Entry] | None = None
 
     def get(self, overrides: Sequence[str]) -> Entry | None:
-        """Return what these overrides compose to, if that is known and their files are unchanged."""
+        """Return what these overrides compose to, if their files are unchanged."""
         if self._known is None:
             self._known = dict(self._lines())
         entry = self._known.get(key(overrides))
@@ -82,7 +82,7 @@ def key(overrides: Sequence[str]) -> str:
 
 @functools.cache
 def stamp(plugins: tuple[Path, ...]) -> str:
-    """Hash configurations, code and shipped files: after a change, overrides may compose to another cell."""
+    """Hash configurations, code and shipped files, on which composing depends."""
     digest = hashlib.sha256()
     for folder in (*READ, *plugins):
         for path in sorted(p for p in folder.rglob("*") if p.suffix in SOURCES):

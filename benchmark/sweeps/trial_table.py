@@ -1,4 +1,4 @@
-"""How each trial of a tuning sweep ended, and what it cost: python -m benchmark.status +sweep=tune --trials."""
+"""Table of tuning trials for python -m benchmark.status +sweep=tune --trials."""
 
 from __future__ import annotations
 

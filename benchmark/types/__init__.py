@@ -43,7 +43,7 @@ class Task(ABC):
         """Read the data; the same order in every process."""
 
     def unpinned(self) -> list[str]:
-        """Name what may change under the same configuration: an id of the hub without a commit."""
+        """Name what may change under one configuration: a hub id without a commit."""
         return []
 
     def fitted(self, backbone: Callable[[], Backbone]) -> Task:
@@ -67,7 +67,7 @@ class Task(ABC):
         return Head(kind)
 
     def skips_bad(self) -> bool:
-        """Whether examples that cannot be used are dropped and counted; else the run refuses."""
+        """Whether unusable examples are dropped and counted instead of refused."""
         return False
 
     def stratum(self, example: Example) -> str | None:
@@ -76,17 +76,17 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
-        """Turn an example into features, or None where nothing is left to learn from; count both and every cut."""
+        """Turn an example into features, or None where nothing is left; count cuts."""
 
     def sum_up(self, counts: dict[str, Any]) -> None:  # noqa: B027  optional
         """Turn what encode() counted in a split into what a reader wants to know, such as shares."""
 
     def unreadable(self, counts: Mapping[str, int], number: int) -> str | None:
-        """Say why a split of so many examples cannot be used, by what encode() counted in it."""
+        """Give the reason why a split cannot be used, by the counts of encode()."""
         return None
 
     def longest(self, kind: Kind) -> int:
-        """Give the positions of the longest sequence that this task makes a network read; 0: not known before."""
+        """Give the length of the longest sequence of this task; 0: not known before."""
         return 0
 
     @abstractmethod
@@ -94,7 +94,7 @@ class Task(ABC):
         """Say how long an encoded example is: batches gather examples of like length."""
 
     def mates(self, features: Features, processor: Any) -> Hashable:
-        """Name what examples must have in common to be padded together; None: nothing, padding moves no answer."""
+        """Name what examples padded together must share; None: nothing."""
         return None
 
     @abstractmethod
@@ -107,10 +107,13 @@ class Task(ABC):
 
     @abstractmethod
     def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
-        """Count the input and target positions that are not padding; 0 where there are none to count."""
+        """Count the input and target positions without padding, or 0."""
 
     def source(self, given: Any) -> Any:
-        """Turn what a user hands over, such as a file's name, into a source. Raises InputError."""
+        """Turn a user's input, such as a file's name, into a source.
+
+        Raises InputError.
+        """
         return given
 
     def nothing(self) -> Prediction:
@@ -126,11 +129,11 @@ class Task(ABC):
         """Score answers; needs nothing but what is stored beside the record."""
 
     def headline(self, split: str, targets: Sequence[tuple[Any, ...]]) -> str:
-        """Name the score that stands for this split; another than `metric` where that cannot tell answers apart."""
+        """Name the split's headline score: `metric`, unless that is uninformative."""
         return self.metric
 
     def signatures(self, targets: Sequence[tuple[Any, ...]]) -> dict[str, str]:
-        """Name what each score was computed with against these targets, where its library gives a signature."""
+        """Name how each score was computed, where its library gives a signature."""
         return {}
 
 
@@ -188,10 +191,13 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def family(self) -> str:
-        """Name the architecture: a key of roles.FAMILIES. Raises InputError where no checkpoint can be read."""
+        """Name the architecture: a key of roles.FAMILIES.
+
+        Raises InputError where no checkpoint can be read.
+        """
 
     def unpinned(self) -> list[str]:
-        """Name what may change under the same configuration: an id of the hub without a commit."""
+        """Name what may change under one configuration: a hub id without a commit."""
         return []
 
     @property
@@ -201,7 +207,7 @@ class Backbone(ABC):
 
     @property
     def positions(self) -> int | None:
-        """Give the longest sequence that the network has positions for; None where there is no end."""
+        """Give the longest sequence that the network can read; None: no limit."""
         return None
 
     @abstractmethod
@@ -210,10 +216,10 @@ class Backbone(ABC):
 
     @abstractmethod
     def skeleton(self, budget: Budget, head: Head) -> nn.Module:
-        """Return the network without its weights, on torch's meta device: shapes and names alone."""
+        """Return the network without weights, on torch's meta device."""
 
     def pretraining_loss(self, model: nn.Module) -> float | None:
-        """Measure the pretraining loss on held-out pretraining data, where the checkpoint comes with such."""
+        """Measure the loss on held-out pretraining data, where there is any."""
         return None
 
 
@@ -246,13 +252,16 @@ class Method(ABC):
 
     @abstractmethod
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Return the network with requires_grad set on exactly what this method trains. Raises InputError."""
+        """Return the network; requires_grad is set on exactly what is trained.
+
+        Raises InputError.
+        """
 
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:  # noqa: B027  optional
-        """Set what is attached by training batches, on the network's device; for methods that declare it."""
+        """Initialise what is attached by training batches, if declared."""
 
     def merge(self, model: nn.Module) -> nn.Module:
-        """Fold what was trained into the bare network's own parameters, and return that network."""
+        """Fold what was trained into the bare network, and return that."""
         raise InputError(f"{type(self).__name__} cannot be merged")
 
     def groups(self, model: nn.Module, lr: float) -> list[dict]:
@@ -263,7 +272,7 @@ class Method(ABC):
         """Act after each optimiser step; most methods do nothing."""
 
     def progress(self, model: nn.Module) -> dict[str, torch.Tensor]:
-        """Give what after_step() has gathered beside parameters and buffers, so that a paused run can go on."""
+        """Give the state of after_step() beside parameters and buffers."""
         return {}
 
     def resume(self, model: nn.Module, progress: dict[str, torch.Tensor]) -> None:  # noqa: B027  optional

@@ -1,4 +1,4 @@
-"""What networks read and answer, and the examples that pass between a task and a network."""
+"""Kinds of inputs and answers, and the examples of a task."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
     @property
     def new_head(self) -> bool:
-        """Whether the head is the task's own, so that every method trains it; generative heads come pretrained."""
+        """Whether the head is the task's own, trained by every method."""
         return self not in (Kind.CAUSAL_LM, Kind.SEQ2SEQ)
 
 
@@ -45,7 +45,7 @@ class Category(StrEnum):
 
 @dataclass(frozen=True)
 class Head:
-    """What a head must know of the answers: read off the training examples, kept in the record."""
+    """What a head must know of the answers, read off the training examples."""
 
     kind: Kind
     labels: tuple[str, ...] = ()  # classes, or the characters of CTC
@@ -55,7 +55,7 @@ class Head:
 
 
 class Example(NamedTuple):
-    """One item of a split: what the network reads, and every answer that counts as right."""
+    """One item of a split: the input, and every correct answer."""
 
     id: str
     source: Any  # text, an array, or a tuple of such

@@ -1,4 +1,4 @@
-"""Small vision networks: from which image is a crop, and what stood in the masked part of another one?"""
+"""Small vision networks, trained to name a crop's image and fill masks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HELD_OUT_CROPS = 128
 
 
 def prepare(recipe: DictConfig) -> Pretraining:
-    """Build the network, and crops of the images' left parts; crops of the right ones are held out."""
+    """Build the network, and crops: left parts train, right parts are held out."""
     timm.layers.set_fused_attn(False)  # on a CPU its backward pass takes four times as long in bf16
     corpus = build(OmegaConf.to_container(recipe.corpus), "corpus")
     seen, held_out = corpus.parts()
@@ -43,7 +43,10 @@ def prepare(recipe: DictConfig) -> Pretraining:
 
 
 class Objective(nn.Module):
-    """One half of a batch is masked and reconstructed (Xie et al. 2022, arXiv 2111.09886), the other one classified."""
+    """Half a batch is masked and reconstructed, the other half classified.
+
+    Masks: Xie et al. 2022, arXiv 2111.09886.
+    """
 
     def __init__(self, network: VisionNetwork, size: int, masked: float, patch: int) -> None:
         super().__init__()
@@ -63,7 +66,7 @@ class Objective(nn.Module):
         return ModelOutput(loss=error + self.network(labels=labels[half:], pixels=pixels[half:]).loss)
 
     def map(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Encode into a map of shape (batch, channels, rows, columns), from tokens or from a map."""
+        """Encode into a map (batch, channels, rows, columns), from tokens or a map."""
         features = self.network.encoder.forward_features(pixels)
         if features.ndim == 4:
             return features
@@ -77,7 +80,7 @@ def encoder_channels(encoder: nn.Module) -> int:
 
 
 def batches(corpus: Textures, parts: list[np.ndarray], recipe: DictConfig) -> Iterator[Batch]:
-    """Yield batches for ever: crops turned, mirrored, and with other contrast and brightness."""
+    """Yield crops for ever: rotated, mirrored, with changed contrast."""
     rng = np.random.default_rng(recipe.seed)
     while True:
         drawn = corpus.crops(parts, recipe.batch_size, recipe.crop, rng)
@@ -85,7 +88,7 @@ def batches(corpus: Textures, parts: list[np.ndarray], recipe: DictConfig) -> It
 
 
 def altered(crop: np.ndarray, recipe: DictConfig, rng: np.random.Generator) -> np.ndarray:
-    """Turn or mirror a crop; change its contrast and brightness, in standard deviations of its image."""
+    """Rotate or mirror a crop; change contrast and brightness (in deviations)."""
     crop = np.rot90(crop, rng.integers(4))
     crop = crop[:, ::-1] if rng.integers(2) else crop
     return crop * np.exp(rng.normal(0, recipe.contrast)) + rng.normal(0, recipe.brightness)
@@ -101,7 +104,10 @@ def as_batch(crops: list[tuple[np.ndarray, int]], size: int) -> Batch:
 
 
 def save(encoder: nn.Module, recipe: DictConfig, folder: Path) -> None:
-    """Write timm's layout. An image's mean is mid-grey and two standard deviations reach black and white."""
+    """Write timm's layout.
+
+    The mean is mid-grey; two standard deviations reach black and white.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = encoder.half().state_dict()
     save_file({name: t.contiguous() for name, t in state.items()}, folder / "model.safetensors", {"format": "pt"})

@@ -1,4 +1,7 @@
-"""Pretrain an ESM-shaped encoder on masked residues of lattice proteins (Devlin et al. 2019; Lin et al. 2023)."""
+"""Pretrain an ESM-shaped encoder on masked residues of lattice proteins.
+
+Devlin et al. 2019; Lin et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def prepare(recipe: DictConfig) -> Pretraining:
 
 
 def batches(sequences: np.ndarray, recipe: DictConfig) -> Iterator[Batch]:
-    """Yield batches for ever; some are of a few sequences joined into one, since most proteins are longer than 25."""
+    """Yield batches for ever; some join sequences, to reach lengths above 25."""
     rng, generator = np.random.default_rng(recipe.seed), torch.Generator().manual_seed(recipe.seed)
     while True:
         drawn = sequences[rng.integers(len(sequences), size=recipe.batch_size)]
@@ -55,7 +58,7 @@ def batches(sequences: np.ndarray, recipe: DictConfig) -> Iterator[Batch]:
 
 
 def masked(sequences: np.ndarray, share: float, generator: torch.Generator) -> Batch:
-    """Choose residues to be told: 80 % are masked, 10 % replaced, 10 % left; the others are no labels."""
+    """Choose residues to predict: 80 % masked, 10 % replaced, 10 % unchanged."""
     labels = torch.from_numpy(sequences).long()
     shape = labels.shape
     ids = LETTERS[labels]

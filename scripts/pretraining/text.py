@@ -88,7 +88,7 @@ def fresh_model(recipe: DictConfig, tokenizer: PreTrainedTokenizerFast) -> PreTr
 
 
 def batches(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: DictConfig) -> Iterator[Batch]:
-    """Yield batches for ever: (source, target) pairs padded, or documents packed into rows of the context's length."""
+    """Yield batches for ever: padded pairs, or documents packed into rows."""
     rng = random.Random(recipe.seed)
     pairs = corpus.pairs(rng)
     while True:
@@ -112,7 +112,7 @@ def _padded(pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast
 
 
 def _packed(pairs: Iterator[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, length: int) -> list[int]:
-    """Fill a row from the start of a document on, so that the network knows how documents begin."""
+    """Fill a row from a document's start, so that the network sees beginnings."""
     row: list[int] = []
     while len(row) < length:
         row += [tokenizer.bos_token_id, *tokenizer(next(pairs)[1])["input_ids"], tokenizer.eos_token_id]

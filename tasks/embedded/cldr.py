@@ -1,4 +1,4 @@
-"""Parallel phrases from the Unicode CLDR, rendered in over a thousand locales by babel.
+"""Parallel phrases from the Unicode CLDR, in over a thousand locales.
 
 An item (a date, an amount of money ...) is rendered in English and in the target locale. The hash of the item's key,
 which names no locale, sends it to pretraining or to one split of the task, so no locale's pretraining text can carry
@@ -51,14 +51,14 @@ class Cldr(Data):
     shift: int
 
     def splits(self) -> Splits:
-        """Split the items outside the pretraining pool; both shifts are domains of their own."""
+        """Split the items outside the pretraining pool; the shifts are other domains."""
         pairs = disjoint(task_pairs(self.locale))
         sizes = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: by_hash(examples, sizes.get(name, self.shift)) for name, examples in pairs.items()}
 
 
 def task_pairs(code: str) -> dict[str, list[Example]]:
-    """Render every item that belongs to a split of the task, before strings shared by two splits are dropped."""
+    """Render every item of a split, before strings of two splits are dropped."""
     splits: dict[str, list[Example]] = {n: [] for n in ("train", "valid", "test", *(f"test/{s}" for s in SHIFTS))}
     for item, source, target in pairs_of(code):
         if (split := split_of(item)) != "pretrain":
@@ -78,7 +78,7 @@ def split_of(item: Item) -> str:
 
 
 def pairs_of(code: str) -> Iterator[tuple[Item, str, str]]:
-    """Yield every item with its English and its local text, where the locale has words of its own for it.
+    """Yield every item with English and local text, where a locale has it.
 
     Missing entries fall back to English, to codes or to the root locale; none of those is a translation.
     """
@@ -123,7 +123,7 @@ def locale(code: str) -> Locale:
 
 @lru_cache(maxsize=1)
 def items() -> tuple[Item, ...]:
-    """Build every item; the random choices come from one fixed seed, so they are the same everywhere."""
+    """Build every item; random choices come from one fixed seed."""
     rng = random.Random(2404_04212)
     makers = (_dates, _relative, _units, _money, _lists, _numbers, _names, _intervals)
     return tuple({item.key: item for make in makers for item in make(rng)}.values())
@@ -229,7 +229,7 @@ def _interval(start: datetime, end: datetime, style: str, where: Locale) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CldrCorpus(Corpus):
-    """Items of the pretraining pool: parallel text of some locales, and monolingual denoising of all of them.
+    """Pretraining items: parallel text of some locales, denoising of all.
 
     The low-resource locales are never seen beside English. Their denoising gives their symbols a trained embedding,
     which an adapter could not make up for.
@@ -246,7 +246,7 @@ class CldrCorpus(Corpus):
         return [text for pairs in self._pairs().values() for pair in pairs for text in pair]
 
     def held_out(self) -> list[tuple[str, str]]:
-        """List pairs of the parallel locales from items that belong to the task, in whatever locale."""
+        """List pairs of the parallel locales from items of the task."""
         return [
             (f"<{code}> {e.source}", e.targets[0])
             for code in self.parallel
@@ -254,7 +254,7 @@ class CldrCorpus(Corpus):
         ]
 
     def pairs(self, rng: random.Random) -> Iterator[tuple[str, str]]:
-        """Yield `<locale> source` and its target: English to translate, or masked text to restore."""
+        """Yield `<locale> source` and its target: translation, or restored text."""
         pool = self._pairs()
         while True:
             if rng.random() > self.denoising:

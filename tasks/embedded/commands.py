@@ -1,4 +1,4 @@
-"""Spoken commands and spoken words by eSpeak NG: every voice belongs to one split, or to pretraining, for ever."""
+"""Spoken commands and words by eSpeak NG; each voice has one split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.sound import Wave, clip, noisy
 
 @dataclass(frozen=True, kw_only=True)
 class Spoken(Data):
-    """Texts said by voices that no two splits share; the shifted test has other accents, and noise."""
+    """Texts by voices that splits do not share; the shift has accents and noise."""
 
     accents: list[str]  # language files of eSpeak
     shifted_accents: list[str]
@@ -64,7 +64,7 @@ class Commands(Spoken):
 
 @dataclass(frozen=True, kw_only=True)
 class Phrases(Spoken):
-    """Phrases of a few words to be written down; the shifted test says words that training never does."""
+    """Phrases to be transcribed; the shifted test has words unseen in training."""
 
     words: list[str]
     unseen: list[str]

@@ -1,4 +1,4 @@
-"""Function signatures and the first sentence of their documentation, read from installed packages with `ast`.
+"""Function signatures and documentation's first sentence, read with `ast`.
 
 Nothing is imported: a package is a folder of source text. Which files train, validate or test is decided by the hash of
 the module's name.
@@ -39,7 +39,7 @@ SENTENCE = re.compile(r"(.+?[.!?])(?:\s|$)")
 
 
 class Function(NamedTuple):
-    """A documented public function: module, qualified name, signature as source text, docstring."""
+    """A documented public function: module, name, signature, docstring."""
 
     module: str
     name: str
@@ -56,7 +56,7 @@ class Function(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Docstrings(Data):
-    """Signature -> first sentence, from some packages; the shifted test comes from another one. Sizes are bounds."""
+    """Signature -> first sentence; another package is the shift. Sizes are bounds."""
 
     packages: list[str]
     shifted_package: str
@@ -66,7 +66,7 @@ class Docstrings(Data):
     shift: int
 
     def splits(self) -> Splits:
-        """Split by the hash of the module's name; sentences that two files share stay on one side."""
+        """Split by the hash of the module; shared sentences stay on one side."""
         shifted = f"test/{self.shifted_package}"
         splits: dict[str, list[Example]] = {name: [] for name in ("train", "valid", "test", shifted)}
         for package in (*self.packages, self.shifted_package):
@@ -80,7 +80,7 @@ class Docstrings(Data):
 
 
 def as_example(function: Function) -> Example | None:
-    """Make an example, or None where the documentation opens with no English sentence of four words or more."""
+    """Make an example, or None without an English sentence of four words."""
     sentence = function.sentence
     if len(sentence.split()) < 4 or not sentence.isascii() or sentence.startswith((":", ".", ">", "-")):
         return None
@@ -109,7 +109,7 @@ def folder_of(package: str) -> Path:
 
 
 def functions(package: str) -> Iterator[Function]:
-    """Yield the documented public functions of a package, module by module in a fixed order."""
+    """Yield the documented public functions of a package in a fixed order."""
     root = folder_of(package)
     for file in sorted(root.rglob("*.py")):
         parts = file.relative_to(root).with_suffix("").parts
@@ -139,7 +139,7 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, prefix: str) -> str
 
 @dataclass(frozen=True, kw_only=True)
 class DocstringCorpus(Corpus):
-    """Whole docstrings of packages that the task never reads, less every one that quotes a task's sentence."""
+    """Docstrings of other packages, without those that quote a task's sentence."""
 
     packages: list[str]
     task_packages: list[str]

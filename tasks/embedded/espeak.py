@@ -1,4 +1,4 @@
-"""eSpeak NG through ctypes: text in a voice -> samples, and when which phoneme is spoken.
+"""eSpeak NG through ctypes: text and voice -> samples and phoneme times.
 
 The synthesiser keeps state from one utterance to the next (noise, flutter), so a list of utterances is spoken in a
 process of its own, from a fresh start: the same list gives the same samples, whatever was spoken elsewhere before.
@@ -48,7 +48,10 @@ class Spoken(NamedTuple):
 
 
 def speak(utterances: Sequence[Utterance], rate: int) -> list[Spoken]:
-    """Speak a list from a fresh start, at this sampling rate. Raises InputError without eSpeak NG."""
+    """Speak a list from a fresh start, at this sampling rate.
+
+    Raises InputError without eSpeak NG.
+    """
     data_folder()
     key = {
         "utterances": [list(u) for u in utterances],
@@ -93,7 +96,7 @@ def variants() -> tuple[str, ...]:
 
 
 def person(variant: str) -> str:
-    """Name whom a variant belongs to: steph2 is steph in another mood, but m2 is not m1."""
+    """Name the person of a variant: steph2 is steph's, but m2 is not m1's."""
     stem = re.sub(r"\d+$", "", variant.lower())
     return variant if stem in ("m", "f") else stem.removesuffix("robot")
 

@@ -1,4 +1,4 @@
-"""Lattice proteins that evolved to be stable: what the embedded protein network is pretrained on, and its task."""
+"""Lattice proteins that evolved to be stable: pretraining data, and a task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ DECIMALS = 4  # of a target, in kT
 
 
 def evolve(lattice: Lattice, folds: np.ndarray, selection: float, steps: int, rng: np.random.Generator) -> Iterator:
-    """Mutate a sequence per fold, one residue a step, and yield all of them after each step. Shape [folds, residues].
+    """Mutate a sequence per fold, one residue a step; yield all of them.
+
+    Shape [folds, residues].
 
     Metropolis steps, so that sequences come to be drawn with odds exp(selection * stability).
     """
@@ -35,7 +37,7 @@ def evolve(lattice: Lattice, folds: np.ndarray, selection: float, steps: int, rn
 
 
 def mutated(sequences: np.ndarray, most: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """Replace residues at random, from most[0] to most[1] of each sequence, each by another one."""
+    """Replace most[0] to most[1] random residues of each sequence by others."""
     mutants = sequences.copy()
     for row in mutants:
         places = rng.choice(len(row), rng.integers(most[0], most[1] + 1), replace=False)
@@ -44,7 +46,7 @@ def mutated(sequences: np.ndarray, most: Sequence[int], rng: np.random.Generator
 
 
 def identity(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Give the largest share of equal residues that each of some has with any of the others."""
+    """Give the largest share of equal residues with any of the others."""
     letters = np.eye(len(RESIDUES), dtype=np.float32)
     flat = letters[others].reshape(len(others), -1).T
     parts = np.array_split(some, max(1, len(some) // 1000))
@@ -64,7 +66,10 @@ def lattice(shape: tuple[int, ...]) -> Lattice:
 
 @dataclass(frozen=True, kw_only=True)
 class LatticeMutants(Data):
-    """Mutants of evolved parents and their stability in their parent's fold, in kT. No two splits share a parent."""
+    """Mutants of evolved parents, and their stability in the parent's fold, in kT.
+
+    No two splits share a parent.
+    """
 
     shape: list[int]  # of the grid
     folds: list[int]  # of train, valid, test and test/mutations
@@ -108,7 +113,7 @@ class LatticeMutants(Data):
 
 @dataclass(frozen=True, kw_only=True)
 class Relatives:
-    """Sequences that evolved in some folds, none of them near a sequence of any split of a task."""
+    """Sequences that evolved in some folds, not near any task's sequence."""
 
     shape: list[int]
     folds: list[int]
@@ -122,7 +127,10 @@ class Relatives:
     seed: int
 
     def sequences(self, task: Mapping[str, Sequence[Example]]) -> tuple[np.ndarray, np.ndarray]:
-        """Evolve: (sequences to train on, sequences held out). Shape [number, residues], indices of RESIDUES."""
+        """Evolve: (sequences to train on, sequences held out).
+
+        Shape [number, residues], indices of RESIDUES.
+        """
         texts = [e.source for examples in task.values() for e in examples]
         seen = np.array([[RESIDUES.index(letter) for letter in text] for text in texts])
         made = cached("relatives", {**self.__dict__, "most_identity": None}, self._make)

@@ -1,4 +1,4 @@
-"""Patches of a stained colon section (scikit-image): how much antibody is bound is told from the nuclei alone.
+"""Patches of a stained colon section (scikit-image): antibody from nuclei.
 
 Colour deconvolution parts the section into its stains (Ruifrok and Johnston 2001). The network reads the haematoxylin;
 the level of the antibody's stain (DAB) in the same patch is the label, so that it cannot be read off the colour.
@@ -41,7 +41,7 @@ class Scanner(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Histology(Data):
-    """Patches and the level of their antibody stain; the shifted test sees the test's patches by another scanner."""
+    """Patches and their antibody stain; the shift is another scanner's view."""
 
     patch: int  # side in pixels
     stride: int  # between training patches, which overlap; those of a test do not
@@ -84,14 +84,17 @@ class Histology(Data):
         return image[y : y + self.patch, x : x + self.patch]
 
     def _turned(self, image: np.ndarray, at: tuple[int, int]) -> np.ndarray:
-        """Cut in one of eight orientations: tissue has no upside, and neighbours that overlap teach more for it."""
+        """Cut in one of eight orientations, since tissue has no upside."""
         way = int(unit_hash(f"turn {at}") * 8)
         patch = np.rot90(self._cut(image, at), way % 4)
         return np.ascontiguousarray(patch[:, ::-1] if way >= 4 else patch)
 
 
 def skimage() -> ModuleType:
-    """Import the package that has the section. Raises InputError where it is not installed."""
+    """Import the package that has the section.
+
+    Raises InputError where it is not installed.
+    """
     try:
         import skimage
     except ImportError as error:
@@ -111,7 +114,7 @@ def scanner(seed: int) -> Scanner:
 
 
 def section(other: Scanner) -> dict[str, np.ndarray]:
-    """Part the section into its stains: haematoxylin as 8-bit grey, also by the other scanner, and DAB as it is."""
+    """Separate the stains: haematoxylin as 8-bit grey (two scanners), DAB raw."""
     from skimage import color, data
 
     stains = color.rgb2hed(data.immunohistochemistry())
@@ -125,7 +128,7 @@ def section(other: Scanner) -> dict[str, np.ndarray]:
 
 
 def rescan(image: np.ndarray, other: Scanner, rng: np.random.Generator) -> np.ndarray:
-    """See an image by another scanner: weaker stain, a softer lens, fewer pixels, and noise."""
+    """Simulate another scanner: weaker stain, softer lens, fewer pixels, noise."""
     from skimage import filters, transform
 
     coarse = tuple(round(side * other.resolution) for side in image.shape)

@@ -1,4 +1,4 @@
-"""Lattice proteins: chains that fill a square or a cube, solved exactly because every compact fold is enumerated.
+"""Lattice proteins, solved exactly by enumerating every compact fold.
 
 A fold is a self-avoiding walk through all sites (Shakhnovich & Gutin 1990, J. Chem. Phys. 93:5967). Residues on
 neighbouring sites that the chain does not join are in contact, with the energies of Miyazawa & Jernigan (1996, J. Mol.
@@ -21,7 +21,10 @@ UNITS = 100  # to a kT: published energies have two decimals, so that they are c
 
 @cache
 def contact_energies() -> np.ndarray:
-    """Read the energy of each pair of residues in contact. Shape [20, 20], order of RESIDUES, in kT / UNITS."""
+    """Read the energy of each pair of residues in contact.
+
+    Shape [20, 20], order of RESIDUES, in kT / UNITS.
+    """
     with open(Path(__file__).with_name("miyazawa_jernigan.csv"), newline="") as file:
         table = {row["residue"]: row for row in csv.DictReader(file)}
     whole = [[round(float(table[a][b]) * UNITS) for b in RESIDUES] for a in RESIDUES]
@@ -50,7 +53,7 @@ def symmetries(shape: Sequence[int]) -> list[list[int]]:
 
 
 def compact_folds(shape: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the site of every residue, for each directed walk through all sites, one of those alike by symmetry."""
+    """Yield each directed walk through all sites, up to symmetry, by residue."""
     beside, images = neighbours(shape), symmetries(shape)
     free = [True] * len(beside)
     walk: list[int] = []
@@ -103,7 +106,7 @@ class Lattice:
         return contact_energies()[sequences[:, self.pairs[:, 0]], sequences[:, self.pairs[:, 1]]] @ self.incidence.T
 
     def stability(self, sequences: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Free energy of the ensemble of all other folds minus that of the sequence's own fold, in kT.
+        """Free energy of all other folds minus that of the sequence's fold, in kT.
 
         stability(s, t) = -ln sum_{f != t} exp(-E(s, f)) - E(s, t): the chain is in t with odds exp(stability).
         Float64 from exact energies: processors differ by 1e-14, far below any decimal that is kept.

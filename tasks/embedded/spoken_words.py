@@ -1,4 +1,4 @@
-"""What the embedded speech network is pretrained on: phrases, and which phoneme is spoken when."""
+"""Pretraining data of the speech network: phrases, and phoneme times."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ class SpokenWords:
 
 
 def plain(name: str) -> str:
-    """Drop stress, length and variants from a phoneme's name: 'O@ is O@, t2 is t, 3: is 3; every pause is _."""
+    """Drop stress, length and variants from a phoneme; every pause is _."""
     bare = name.lstrip("',%=|")
     return "_" if name.startswith("_") or not bare else bare[0] + re.sub(r"[\d#:|\[\]-]", "", bare[1:])

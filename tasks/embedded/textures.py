@@ -1,4 +1,4 @@
-"""Natural images and textures that lie in scikit-image's wheel: what the small vision networks are pretrained on.
+"""Images and textures of scikit-image, to pretrain small vision networks.
 
 None of its medical images is among them, and nothing is fetched.
 """
@@ -20,7 +20,7 @@ HELD_OUT = 0.15  # share of each image's columns, at its right edge, that pretra
 
 @dataclass(frozen=True, kw_only=True)
 class Textures:
-    """Grey images, each standardised as a whole, so that its patches keep their place among its intensities."""
+    """Grey images, each standardised as a whole."""
 
     images: list[str]  # file names without their endings
 
@@ -29,7 +29,7 @@ class Textures:
             raise InputError(f"corpus.images: {', '.join(known)} is medical, pretraining must not see it")
 
     def parts(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Give the left part of each image, for pretraining, and the right one, held out; float32, mean 0, std 1."""
+        """Give each image's left part for pretraining, the right one held out."""
         seen, held_out = [], []
         for name in self.images:
             image = standardised(read(name))
@@ -41,7 +41,7 @@ class Textures:
     def crops(
         self, parts: Sequence[np.ndarray], number: int, sizes: tuple[int, int], rng: np.random.Generator
     ) -> list[tuple[np.ndarray, int]]:
-        """Draw squares of a side between the sizes, with the number of the image that each is from."""
+        """Draw squares of a side between the sizes, with their image's number."""
         drawn = []
         for _ in range(number):
             which = int(rng.integers(len(parts)))

@@ -1,4 +1,4 @@
-"""Who speaks: every voice of eSpeak NG belongs to one split, or to pretraining, for ever."""
+"""Speakers: every voice of eSpeak NG has one split, or pretraining."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANNERS = (120, 210), (20, 80), (20, 80)  # speed, pitch, range of the pitch
 
 
 def cast(role: str) -> dict[str, list[str]]:
-    """List the persons of a split, each with the voice variants that are this person in one mood or another."""
+    """List the persons of a split, each with the variants of its voice."""
     found: dict[str, list[str]] = {}
     for variant in variants():
         place = unit_hash(f"who {person(variant)}")

@@ -1,4 +1,4 @@
-"""Trainable parameters by hand, one file per family of methods; the new head's are left out."""
+"""Trainable parameters by hand without new heads, a file per family."""
 
 from importlib import import_module
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Adapters and their hybrids: networks 32 wide, of 2 blocks, or 2 of the encoder's and 2 of the decoder's."""
+"""Adapters and hybrids on networks 32 wide, with 2 blocks a side."""
 
 EACH = {"llama": 2, "gpt2": 2, "mbart": 4, "vision_transformer": 2, "esm": 2, "wav2vec2": 2}  # blocks
 ATTENTIONS = EACH | {"mbart": 6}  # a block of the decoder has two
@@ -31,7 +31,7 @@ STACKS = {"mbart": 3}  # encoder, decoder, cross; others: 1
 
 
 def prefix(name, length, inner):
-    """Count a trunk per kind of attention, and what each layer grows from it: keys and values."""
+    """Count a trunk per kind of attention, and each layer's keys and values."""
     trunk = length * 32 + 32 * inner + inner
     grown = inner * 2 * KEYS.get(name, 32) + 2 * KEYS.get(name, 32)
     return STACKS.get(name, 1) * trunk + ATTENTIONS[name] * grown

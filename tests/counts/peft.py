@@ -1,4 +1,4 @@
-"""Methods of Hugging Face PEFT: a formula in each layer's inputs i and outputs o, summed over the layers by hand."""
+"""Methods of Hugging Face PEFT: formulas in inputs i and outputs o."""
 
 # (inputs, outputs) of all wrapped layers of two blocks; the sides of a convolution's kernel count as inputs
 LLAMA = 2 * [*2 * [(32, 32)], *2 * [(32, 16)], *2 * [(32, 48)], (48, 32)]  # q o, k v, gate up, down
@@ -17,7 +17,7 @@ def update(rank):
 
 
 def kronecker(i, o):
-    """Each side is the product of two whole numbers near its root; the small factors and the large ones."""
+    """Factor each side into two whole numbers near its root: small, large."""
     (si, li), (so, lo) = (ROOTS[side] for side in (i, o))
     return so * si + lo * li
 
