@@ -68,6 +68,6 @@ def near(word: str, known: Iterable[str]) -> str:
 def story(error: Exception) -> str:
     """Tell an error's kind and first line, without the places of this machine."""
     first = next(iter(str(error).strip().splitlines()), "")
-    for place in (str(ROOT), str(Path.cwd()), str(Path.home())):
-        first = first.replace(place, "...") if len(place) > 1 else first
+    for prefix in (str(ROOT), str(Path.cwd()), str(Path.home())):
+        first = first.replace(prefix, "...") if len(prefix) > 1 else first
     return f"{type(error).__name__}: {first}"

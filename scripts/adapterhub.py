@@ -84,14 +84,14 @@ def theirs(folder: Path) -> None:
             model.add_adapter("a", config=made(*case.theirs))
             model.train_adapter("a")
             model.double().eval()
-            own = [n for n, p in model.named_parameters() if p.requires_grad and not n.startswith("heads")]
-            stir(model, own, 0.3, case.zero)
+            trainable = [n for n, p in model.named_parameters() if p.requires_grad and not n.startswith("heads")]
+            stir(model, trainable, 0.3, case.zero)
             with torch.no_grad():
                 logits["adapted"] = model(**inputs).logits
-                matrices = [re.sub(r"parametrizations\.(\w+)\.original", r"\1", name) for name in own]
+                matrices = [re.sub(r"parametrizations\.(\w+)\.original", r"\1", name) for name in trainable]
                 method = {name: operator.attrgetter(name)(model) for name in matrices}
             kinds = {"base": base, "input": inputs, "logits": logits, "method": method}
-            flat = {f"{kind}/{name}": t.contiguous() for kind, found in kinds.items() for name, t in found.items()}
+            flat = {f"{kind}/{name}": t.contiguous() for kind, group in kinds.items() for name, t in group.items()}
             save_file({name: t.clone() for name, t in flat.items()}, folder / f"{number}_{network}.safetensors")
     cases = [asdict(case) for case in CASES]
     about = {"adapters": adapters.__version__, "transformers": transformers.__version__, "cases": cases}
@@ -125,23 +125,23 @@ def fill(model: torch.nn.Module, tensors: Tensors, case: Case, network: str) -> 
     empty = {id(p): name for name, p in places.items() if p.requires_grad}
     behind = case.method.startswith(("pfeiffer", "compacter_pp", "unipelt"))
     rules = (BLOCK if behind else PLACES[network]) + PARTS + (GATED if case.method == "unipelt" else [])
-    kept = {name: tensor for name, tensor in tensors.items() if not re.search(case.dropped, name)}
-    for name, tensor in (pair for whole in kept.items() for pair in layers(*whole, network).items()):
+    wanted = {name: tensor for name, tensor in tensors.items() if not re.search(case.dropped, name)}
+    for name, tensor in (pair for whole in wanted.items() for pair in layers(*whole, network).items()):
         here = name
         for pattern, replacement in rules:
             here = re.sub(pattern, replacement, here, count=1)
-        found = [place for place in places if place == here or place.endswith(f".{here}")]  # a shared part has several
-        if found:
-            target = places[found[0]]
+        matches = [name for name in places if name == here or name.endswith(f".{here}")]  # a shared part has several
+        if matches:
+            target = places[matches[0]]
             if target.shape != tensor.shape:
                 raise ValueError(f"{case.method}, {network}: {name} is {tensor.shape}, {here} is {target.shape}")
             target.data.copy_(tensor)
         else:  # an orthonormal matrix is set through what it is made of
-            place, _, leaf = here.rpartition(".")
-            target = places.get(f"{place}.parametrizations.{leaf}.original")
+            path, _, leaf = here.rpartition(".")
+            target = places.get(f"{path}.parametrizations.{leaf}.original")
             if target is None:
                 raise ValueError(f"{case.method}, {network}: no place for {name} ({here})")
-            setattr(model.get_submodule(place), leaf, tensor)
+            setattr(model.get_submodule(path), leaf, tensor)
         empty.pop(id(target))
     if empty:
         raise ValueError(f"{case.method}, {network}: nothing for {', '.join(empty.values())}")
@@ -193,8 +193,8 @@ def ours(folder: Path, table: Path) -> None:
         rows.writeheader()
         for number, case in enumerate(CASES):
             for network in case.networks:
-                found = compare(case, network, load_file(folder / f"{number}_{network}.safetensors"))
-                numbers = {name: f"{value:.1e}" for name, value in found.items()}
+                differences = compare(case, network, load_file(folder / f"{number}_{network}.safetensors"))
+                numbers = {name: f"{value:.1e}" for name, value in differences.items()}
                 rows.writerow({"method": case.method, "network": network, **versions, **numbers, "remark": case.remark})
 
 

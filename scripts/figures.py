@@ -47,13 +47,13 @@ def main(arguments: list[str]) -> int:
     if (width := given.get("width", "two")) not in WIDTHS:
         return refuse(f"width={width}{near(width, WIDTHS)}")
     results = Path(given.get("results", "results"))
-    found = material(frame.load(results), results)
-    return draw(names[0], found, given, width)
+    data = material(frame.load(results), results)
+    return draw(names[0], data, given, width)
 
 
-def draw(name: str, found: Material, given: dict[str, str], width: str) -> int:
+def draw(name: str, data: Material, given: dict[str, str], width: str) -> int:
     """Write the pictures that were asked for."""
-    pictures = list(press.pictures(name, known()[name], found))
+    pictures = list(press.pictures(name, known()[name], data))
     for key in NARROWED:
         if key in given and pictures:
             if key not in pictures[0].table:
@@ -63,7 +63,7 @@ def draw(name: str, found: Material, given: dict[str, str], width: str) -> int:
                 return refuse(f"no {name} for {key}={given[key]}{near(given[key], there)}")
             pictures = [picture for picture in pictures if str(picture.table[key].iloc[0]) == given[key]]
     if not pictures:
-        print(f"nothing to draw: {found.results} has no records with what {name} shows")
+        print(f"nothing to draw: {data.results} has no records with what {name} shows")
         return 1
     for picture in pictures:
         stem = "_".join(filter(None, (name, picture.name)))

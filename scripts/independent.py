@@ -87,8 +87,8 @@ class LikeLength(Sampler[int]):
             window = order[start : start + 20 * self.size]
             window = window[np.argsort(np.take(self.lengths, window), kind="stable")]
             batches += np.split(window, range(self.size, len(window), self.size))
-        for place in self.draws.permutation(len(batches)):
-            yield from batches[place].tolist()
+        for index in self.draws.permutation(len(batches)):
+            yield from batches[index].tolist()
 
 
 class Shuffled(Trainer):
@@ -111,7 +111,7 @@ def trained(model: nn.Module, head: list[nn.Parameter], config: Row, seed: int, 
             seed=seed, report_to="none", disable_tqdm=True, remove_unused_columns=False, use_cpu=True,
             logging_strategy="no",
         )  # fmt: skip
-        rest = [p for p in model.parameters() if p.requires_grad and all(p is not own for own in head)]
+        rest = [p for p in model.parameters() if p.requires_grad and all(p is not parameter for parameter in head)]
         groups = [{"params": rest, "lr": config["method"]["lr"] * config["backbone"]["lr_scale"]}]
         groups += [{"params": head, "lr": config["backbone"]["head_lr"]["regress"]}] if head else []
         optimizer = torch.optim.AdamW(groups, weight_decay=budget["weight_decay"])
@@ -164,15 +164,15 @@ def translation(config: Row, rows: dict[str, Dataset], seed: int) -> float:
 
     trained(model, [], config, seed, rows, collate)
     model.eval()
-    said: list[str] = []
+    answers: list[str] = []
     for start in range(0, len(rows["test"]), 32):
         written = model.generate(
             **sources(rows["test"][start : start + 32]["source"]), num_beams=1, do_sample=False,
             max_new_tokens=config["task"]["max_target_tokens"],
         )  # fmt: skip
-        said += tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        answers += tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     references = [list(rows["test"]["target"])]
-    return BLEU(tokenize="13a").corpus_score([text.strip() for text in said], references).score
+    return BLEU(tokenize="13a").corpus_score([text.strip() for text in answers], references).score
 
 
 def stability(config: Row, rows: dict[str, Dataset], seed: int) -> float:
@@ -190,8 +190,8 @@ def stability(config: Row, rows: dict[str, Dataset], seed: int) -> float:
 
     trained(model, list(model.head.parameters()), config, seed, rows, collate)
     with torch.no_grad():
-        said = model.eval()(**collate(list(rows["test"])))["logits"]
-    return float(spearmanr(said, rows["test"]["target"]).statistic)
+        predictions = model.eval()(**collate(list(rows["test"])))["logits"]
+    return float(spearmanr(predictions, rows["test"]["target"]).statistic)
 
 
 def shipped(results: Path, task: str) -> list[Record]:
@@ -199,11 +199,11 @@ def shipped(results: Path, task: str) -> list[Record]:
 
     A missing comparison ends the program.
     """
-    found = (record for store in published(results).values() for record in store.of(task, "lora"))
-    kept = [r for r in found if r.status == "done" and not r.tuning]
-    if not kept:
+    records = (record for store in published(results).values() for record in store.of(task, "lora"))
+    finished = [r for r in records if r.status == "done" and not r.tuning]
+    if not finished:
         raise SystemExit(f"{results}/published holds no finished final record of lora on {task}")
-    return sorted(kept, key=lambda record: record.seed)
+    return sorted(finished, key=lambda record: record.seed)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -220,8 +220,8 @@ def main(arguments: Sequence[str]) -> None:
             ours.append(record.value("test", record.data["metric"]))
             theirs.append(run(record.config, rows, record.seed))
             print(f"{task} seed {record.seed}: record {ours[-1]:.4g}, transformers and peft {theirs[-1]:.4g}")
-        for name, found in (("record", ours), ("transformers and peft", theirs)):
-            print(f"{task} {name}: {statistics.fmean(found):.4g} ± {statistics.stdev(found):.2g}")
+        for name, scores in (("record", ours), ("transformers and peft", theirs)):
+            print(f"{task} {name}: {statistics.fmean(scores):.4g} ± {statistics.stdev(scores):.2g}")
         print(f"{task}: p = {ttest_ind(ours, theirs, equal_var=False).pvalue:.2f} (Welch's test over seeds)")
 
 

@@ -59,13 +59,13 @@ def cells(number: int) -> Iterator[tuple[str, str, float | None, str | None, int
 
 def record(task: str, method: str, fraction: float | None, phase: str | None, trial: int, seed: int) -> Record:
     """Make a run of realistic size; one in twenty is skipped or failed."""
-    place, rank = int(task[5:]), int(method[7:])
+    index, rank = int(task[5:]), int(method[7:])
     config = {
         "task": {"name": task, "_target_": "tasks.some.Task", "description": "Synthetic.", "version": 1}
         | {"data": {"_target_": "tasks.some.Data", "train": 400, "valid": 40, "test": TEST}},
         "method": {"name": method, "_target_": "benchmark.methods.some.Method", "description": "Synthetic."}
         | {"lr": 0.001 * (1 + trial), "search": {"lr": {"low": 1e-4, "high": 1e-2}}, "sized_by": "rank", "rank": rank},
-        "backbone": {"name": f"backbone_{place:02d}", "description": "Synthetic.", "weights": "pretrained"},
+        "backbone": {"name": f"backbone_{index:02d}", "description": "Synthetic.", "weights": "pretrained"},
         "budget": {"name": "reference", "steps": 120, "batch_size": 8, "precision": "fp32", "evaluations": 3},
         "seed": seed,
         "fraction": fraction,
@@ -75,7 +75,7 @@ def record(task: str, method: str, fraction: float | None, phase: str | None, tr
     chance = random.Random(f"{task} {method} {fraction} {phase} {trial} {seed}")
     status = "skipped" if rank % 25 == 24 else "failed" if chance.random() < 0.02 else "done"
     score = 0.4 + rank / 400 + (trial == 2) * 0.02 + chance.gauss(0, 0.02)
-    metric = METRICS[place % len(METRICS)]
+    metric = METRICS[index % len(METRICS)]
     sizes = {"train": round(400 * (fraction or 1)), "valid": 40, "test": TEST}
     data = {"metric": metric, "fingerprint": f"print {task}", "sample": f"{task} {fraction}", "sizes": sizes}
     if phase is None and trial:
@@ -84,7 +84,7 @@ def record(task: str, method: str, fraction: float | None, phase: str | None, tr
         run_id=run_id(config),
         task=task,
         method=method,
-        backbone=f"backbone_{place:02d}",
+        backbone=f"backbone_{index:02d}",
         seed=seed,
         status=status,
         reason=None if status == "done" else f"{method} does not fit",
@@ -141,12 +141,12 @@ def answers(made: Record) -> Iterator[dict[str, Any]]:
 def make(number: int, folder: Path, share: float) -> None:
     """Write the records below a folder, as a store lays them out."""
     for made in itertools.starmap(record, cells(number)):
-        place = folder / made.task / made.method
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{made.run_id}.json").write_text(made.to_json(), encoding="utf-8")
+        parent = folder / made.task / made.method
+        parent.mkdir(parents=True, exist_ok=True)
+        (parent / f"{made.run_id}.json").write_text(made.to_json(), encoding="utf-8")
         final = made.status == "done" and not made.config["phase"]
         if final and random.Random(f"kept {made.run_id}").random() < share:
-            (place / f"{made.run_id}.examples.jsonl.gz").write_bytes(pack(answers(made)))
+            (parent / f"{made.run_id}.examples.jsonl.gz").write_bytes(pack(answers(made)))
 
 
 def watched(spent: dict[str, list[float]], left: list[str]) -> None:
@@ -158,10 +158,10 @@ def watched(spent: dict[str, list[float]], left: list[str]) -> None:
             try:
                 return function(*args, **named)
             finally:
-                for place, (now, then) in enumerate(
+                for position, (now, then) in enumerate(
                     zip((time.perf_counter(), time.process_time()), started, strict=True)
                 ):
-                    spent.setdefault(part, [0.0, 0.0])[place] += now - then
+                    spent.setdefault(part, [0.0, 0.0])[position] += now - then
 
         return call
 
@@ -174,13 +174,13 @@ def watched(spent: dict[str, list[float]], left: list[str]) -> None:
 def main(arguments: list[str]) -> int:
     """Make, then time twice: the second time what was drawn is there."""
     number, folder = int(arguments[0]), Path(arguments[1])
-    said = dict(word.split("=", 1) for word in arguments[2:])
-    if said.get("make", "true") == "true":
-        make(number, folder / "published/reference", float(said.get("predictions", "0.2")))
-    if said.get("build", "true") != "true":
+    options = dict(word.split("=", 1) for word in arguments[2:])
+    if options.get("make", "true") == "true":
+        make(number, folder / "published/reference", float(options.get("predictions", "0.2")))
+    if options.get("build", "true") != "true":
         return 0
     spent: dict[str, list[float]] = {}
-    watched(spent, said.get("leave", "").split(","))
+    watched(spent, options.get("leave", "").split(","))
     for run in ("cold", "warm"):
         spent.clear()
         report.main([f"results={folder}"])

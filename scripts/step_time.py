@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> None:
     """Run both loops in turn and print the medians and their ratio."""
     given = dict(a.partition("=")[::2] for a in arguments)
     steps = int(given.pop("steps", 60))
-    words = {"method": "lora", "task": "nmt", **given, "budget.steps": str(steps), "budget.evaluations": "1"}
-    cell = cell_of([f"{key}={value}" for key, value in words.items()])
+    overrides = {"method": "lora", "task": "nmt", **given, "budget.steps": str(steps), "budget.evaluations": "1"}
+    cell = cell_of([f"{key}={value}" for key, value in overrides.items()])
     seed_everything(cell.seed)
     splits = cell.task.splits()
     model, processor = cell.backbone.load(cell.budget, cell.task.head(cell.kind, splits["train"]))
@@ -53,8 +53,8 @@ def main(arguments: list[str]) -> None:
             started = time.perf_counter()
             next((loop, hand)[which])
             seconds[which].append(time.perf_counter() - started)
-    mine, reference = (1000 * statistics.median(s[WARM:]) for s in seconds)
-    print(f"loop {mine:.1f} ms, by hand {reference:.1f} ms, ratio {mine / reference:.3f} ({steps - WARM} steps each)")
+    ours, reference = (1000 * statistics.median(s[WARM:]) for s in seconds)
+    print(f"loop {ours:.1f} ms, by hand {reference:.1f} ms, ratio {ours / reference:.3f} ({steps - WARM} steps each)")
 
 
 def by_hand(model: torch.nn.Module, cell, train: list, processor) -> Iterator[None]:

@@ -41,13 +41,13 @@ def main(arguments: list[str]) -> None:
         if not known:
             continue
         losses = dict(ranking({t: [r for r in records if r.trial == t] for t in {r.trial for r in records}}))
-        found = select(known, known[0].config, known[0].config["method"]["search"])
+        choice = select(known, known[0].config, known[0].config["method"]["search"])
         best = min(losses, key=lambda trial: losses[trial])
-        gap = losses.get(found.trial, found.loss) - losses[best]
+        gap = losses.get(choice.trial, choice.loss) - losses[best]
         error, examples = standard_error(next(r for r in records if r.trial == best and r.seed == 0))
         print(
-            f"{task} {method}: {found.trial} {losses.get(found.trial, found.loss):.4f}, {best} {losses[best]:.4f}, "
-            f"{gap:.4f}, {error:.4f} ({examples}), {gap / error:.2f}, {found.steps}"
+            f"{task} {method}: {choice.trial} {losses.get(choice.trial, choice.loss):.4f}, {best} {losses[best]:.4f}, "
+            f"{gap:.4f}, {error:.4f} ({examples}), {gap / error:.2f}, {choice.steps}"
         )
         print("  in full:", ", ".join(f"{trial}: {loss:.4f}" for trial, loss in losses.items()))
 
@@ -56,8 +56,8 @@ def standard_error(record: Record) -> tuple[float, int]:
     """Train a record's cell again; give its valid loss's standard error."""
     cell = cell_of(overrides(record))
     with tempfile.TemporaryDirectory() as scratch:
-        said = {"device": "cpu", "force": False, "retry": None, "shared": True, "attempts": 1}
-        perform(cell, RunOptions(results=f"{scratch}/results", save=f"{scratch}/adapter", **said), sweeping=True)
+        options = {"device": "cpu", "force": False, "retry": None, "shared": True, "attempts": 1}
+        perform(cell, RunOptions(results=f"{scratch}/results", save=f"{scratch}/adapter", **options), sweeping=True)
         adapted = load(f"{scratch}/adapter")
     alone = dataclasses.replace(cell, budget=dataclasses.replace(cell.budget, eval_batch_size=1))
     valid = [cell.task.encode(example, adapted.processor, {}) for example in read(cell, Result())["valid"]]

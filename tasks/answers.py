@@ -69,8 +69,8 @@ class Classification:
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
         """Score classes, and the probabilities behind them."""
         truth = [str(t[0]) for t in targets]
-        said = [p["prediction"] for p in predictions]
-        return by_class(truth, said) | by_probability(truth, predictions) | log_loss(truth, predictions)
+        predicted = [p["prediction"] for p in predictions]
+        return by_class(truth, predicted) | by_probability(truth, predictions) | log_loss(truth, predictions)
 
 
 class Regression:
@@ -141,10 +141,10 @@ class Tagging:
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
         """Give each read position's label, and the true labels' surprisal (nats)."""
         rows = output.logits.argmax(-1).cpu().tolist()
-        said = [[head.labels[c] for c in row[: f["length"]]] for row, f in zip(rows, features, strict=True)]
+        predicted = [[head.labels[c] for c in row[: f["length"]]] for row, f in zip(rows, features, strict=True)]
         return [
             {"prediction": labels, **self._unlikely(logits, f)}
-            for labels, logits, f in zip(said, output.logits, features, strict=True)
+            for labels, logits, f in zip(predicted, output.logits, features, strict=True)
         ]
 
     def _unlikely(self, logits: torch.Tensor, features: Features) -> Prediction:
@@ -164,13 +164,13 @@ class Tagging:
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
         """Score all counting positions as one population; cut ones are wrong."""
-        truth, said = [], []
+        truth, predicted = [], []
         for answer, (tags, *_) in zip(predictions, targets, strict=True):
             read = [*answer["prediction"], *[""] * (len(tags) - len(answer["prediction"]))]
             pairs = [(str(tag), tagged) for tag, tagged in zip(tags, read, strict=True) if tag is not None]
             truth += [tag for tag, _ in pairs]
-            said += [tagged for _, tagged in pairs]
-        return by_class(truth, said) | unlikelihood("log_loss", predictions, "positions")
+            predicted += [tagged for _, tagged in pairs]
+        return by_class(truth, predicted) | unlikelihood("log_loss", predictions, "positions")
 
 
 class Transcription:
@@ -253,8 +253,8 @@ def frames_of(label: Sequence[int]) -> int:
 
 def collapsed(classes: Sequence[int], head: Head) -> str:
     """Turn one class per frame into text."""
-    kept = [c for i, c in enumerate(classes) if c and (i == 0 or c != classes[i - 1])]
-    return "".join(head.labels[c - 1] for c in kept)
+    shown = [c for i, c in enumerate(classes) if c and (i == 0 or c != classes[i - 1])]
+    return "".join(head.labels[c - 1] for c in shown)
 
 
 def filled(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor:

@@ -84,9 +84,9 @@ def disjoint(splits: Mapping[str, Sequence[Example]]) -> dict[str, list[Example]
     priority = [*(name for name in splits if name.startswith("test")), "valid", "train"]
     sources: set = set()
     targets: set = set()
-    kept = {}
+    rest = {}
     for name in priority:
-        kept[name] = [e for e in splits[name] if e.source not in sources and not targets & set(e.targets)]
-        sources |= {e.source for e in kept[name]}
-        targets |= {t for e in kept[name] for t in e.targets}
-    return {name: kept[name] for name in splits}
+        rest[name] = [e for e in splits[name] if e.source not in sources and not targets & set(e.targets)]
+        sources |= {e.source for e in rest[name]}
+        targets |= {t for e in rest[name] for t in e.targets}
+    return {name: rest[name] for name in splits}

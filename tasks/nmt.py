@@ -62,8 +62,8 @@ class Translation(TextToText):
         """Take chrF++ for a shifted test whose references are too short for BLEU."""
         if not split.startswith("test/"):
             return self.metric
-        words = bleu(self.tokenizer).tokenizer
-        short = sum(len(words(t[0]).split()) < LONGEST for t in targets)
+        tokenised = bleu(self.tokenizer).tokenizer
+        short = sum(len(tokenised(t[0]).split()) < LONGEST for t in targets)
         return "chrf++" if short > len(targets) / 2 else self.metric
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:

@@ -14,7 +14,7 @@ LEAST = 5e-7  # of a probability, which is stored with six digits: a class that 
 BINS = 15  # of the calibration error (Guo et al. 2017, arXiv 1706.04599)
 
 
-def by_class(truth: Sequence[str], said: Sequence[str]) -> dict[str, float]:
+def by_class(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
     """Score classes; balanced accuracy is unweighted average recall."""
     from sklearn import metrics
 
@@ -22,35 +22,35 @@ def by_class(truth: Sequence[str], said: Sequence[str]) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class that is never said, or that this part lacks
         scores = {
-            "accuracy": metrics.accuracy_score(truth, said),
-            "balanced_accuracy": metrics.recall_score(truth, said, **options),
-            "macro_f1": metrics.f1_score(truth, said, **options),
-            "mcc": metrics.matthews_corrcoef(truth, said),
+            "accuracy": metrics.accuracy_score(truth, predicted),
+            "balanced_accuracy": metrics.recall_score(truth, predicted, **options),
+            "macro_f1": metrics.f1_score(truth, predicted, **options),
+            "mcc": metrics.matthews_corrcoef(truth, predicted),
         }
     return {name: float(value) for name, value in scores.items()}
 
 
-def by_value(truth: Sequence[float], said: Sequence[float]) -> dict[str, float]:
+def by_value(truth: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
     """Score numbers; a constant answer has no rank correlation: 0."""
     from scipy.stats import spearmanr
     from sklearn import metrics
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        spearman = float(spearmanr(truth, said).statistic) if len(truth) > 1 else math.nan
+        spearman = float(spearmanr(truth, predicted).statistic) if len(truth) > 1 else math.nan
     scores = {
         "spearman": 0.0 if math.isnan(spearman) else spearman,
-        "rmse": float(metrics.root_mean_squared_error(truth, said)),
-        "mse": float(metrics.mean_squared_error(truth, said)),
+        "rmse": float(metrics.root_mean_squared_error(truth, predicted)),
+        "mse": float(metrics.mean_squared_error(truth, predicted)),
     }
-    return scores | ({"r2": float(metrics.r2_score(truth, said))} if len(set(truth)) > 1 else {})
+    return scores | ({"r2": float(metrics.r2_score(truth, predicted))} if len(set(truth)) > 1 else {})
 
 
-def by_edits(truth: Sequence[str], said: Sequence[str]) -> dict[str, float]:
+def by_edits(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
     """Score texts by the characters and the words that are wrong, missing or too many."""
     import jiwer
 
-    cer, wer = float(jiwer.cer(list(truth), list(said))), float(jiwer.wer(list(truth), list(said)))
+    cer, wer = float(jiwer.cer(list(truth), list(predicted))), float(jiwer.wer(list(truth), list(predicted)))
     return {"character_accuracy": 1 - cer, "cer": cer, "wer": wer}
 
 

@@ -56,11 +56,11 @@ def noisy(samples: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarr
     return (mixed / max(1.0, np.abs(mixed).max())).astype(np.float32)
 
 
-def recording(place: Path | io.BytesIO, where: str) -> Clip | Bad:
+def recording(file: Path | io.BytesIO, where: str) -> Clip | Bad:
     """Read a recording once for its content hash; it is decoded on demand."""
-    if isinstance(place, Path) and not place.is_file():
+    if isinstance(file, Path) and not file.is_file():
         return Bad(f"{where}: no such file")
-    content = place.read_bytes() if isinstance(place, Path) else place.getvalue()
+    content = file.read_bytes() if isinstance(file, Path) else file.getvalue()
     try:
         wave = decoded(content)
     except (RuntimeError, ValueError) as error:
@@ -69,7 +69,7 @@ def recording(place: Path | io.BytesIO, where: str) -> Clip | Bad:
     if reason:
         return Bad(f"{where} {reason}")
     digest = hashlib.sha256(content).hexdigest()[:32]
-    return Clip(digest, lambda: decoded(place.read_bytes() if isinstance(place, Path) else content))
+    return Clip(digest, lambda: decoded(file.read_bytes() if isinstance(file, Path) else content))
 
 
 def decoded(content: bytes) -> Wave:

@@ -72,7 +72,7 @@ def in_parts(example: Example) -> list[str]:
 
     Raises InputError for what is none.
     """
-    attributes = [found.strip() for found in ATTRIBUTE.findall(example.source)]
+    attributes = [part.strip() for part in ATTRIBUTE.findall(example.source)]
     if ", ".join(attributes) != example.source.strip():
         raise InputError(
             f"example {example.id}: {example.source!r} is no list like 'name[The Vaults], eatType[pub]', "

@@ -43,14 +43,14 @@ def main(arguments: list[str]) -> int:
         print(usage())
         return 0
     try:
-        words, write = parted(arguments)
-        method = [] if any(word.startswith("method=") for word in words) else ["method=frozen"]  # none is used
-        name, task = task_of([*words, *method])
+        overrides, write = parted(arguments)
+        method = [] if any(word.startswith("method=") for word in overrides) else ["method=frozen"]  # none is used
+        name, task = task_of([*overrides, *method])
         card = CONFIGS / "task" / f"{name}.md"
         if write and not card.is_file():
             raise InputError(f"write=true: task {name} has no card (configs/task/{card.name})")
         made = audit(task)
-        command = f"python -m benchmark.audit {' '.join(map(quotable, words))}"
+        command = f"python -m benchmark.audit {' '.join(map(quotable, overrides))}"
         show(made, command)
         if write:
             card.write_text(inserted(card.read_text(encoding="utf-8"), markdown(made, command)), encoding="utf-8")
@@ -70,7 +70,7 @@ def parted(arguments: Sequence[str]) -> tuple[list[str], bool]:
     Raises InputError.
     """
     write = False
-    words = []
+    overrides = []
     for word in arguments:
         key, _, value = word.partition("=")
         if word in SWEEP or (key == "task" and "," in value):
@@ -78,8 +78,8 @@ def parted(arguments: Sequence[str]) -> tuple[list[str], bool]:
         if key == "write":
             write = typed(value, bool, "write")
         else:
-            words.append(word)
-    return words, write
+            overrides.append(word)
+    return overrides, write
 
 
 def quotable(word: str) -> str:

@@ -25,11 +25,11 @@ class Section(NamedTuple):
 
 def sizes(task: Task, splits: Splits, bad: Mapping[str, Sequence[str]]) -> Section:
     """Count, and measure sources and, where they are texts and no classes, targets."""
-    kept = {name: drawn(examples, MOST[0]) for name, examples in splits.items()}
+    samples = {name: drawn(examples, MOST[0]) for name, examples in splits.items()}
     unit = {Input.PROTEIN: "residues", Input.AUDIO: "seconds", Input.IMAGE: "pixels"}.get(task.reads, "characters")
     texts = all(written(task, examples) for examples in splits.values())
     table = [["split", "examples", "bad rows", f"source [{unit}]", *(["target [characters]"] if texts else [])]]
-    for name, examples in kept.items():
+    for name, examples in samples.items():
         lengths = [span([len(target) for e in examples for target in e.targets])] if texts else []
         sources = span([extent(e.source) for e in examples])
         table.append([name, f"{len(splits[name]):,}", f"{len(bad[name]):,}", sources, *lengths])
@@ -64,7 +64,7 @@ def classes(task: Task, splits: Splits) -> dict[str, Counter[str]]:
     """Count classes, of examples or of positions; empty where there are none."""
     if Kind.TAG in task.kinds:
         tags = {name: (tag for e in examples for tag in e.targets[0]) for name, examples in splits.items()}
-        return {name: Counter(str(tag) for tag in found if tag is not None) for name, found in tags.items()}
+        return {name: Counter(str(tag) for tag in labels if tag is not None) for name, labels in tags.items()}
     counted = {name: Counter(task.stratum(e) for e in examples) for name, examples in splits.items()}
     return {} if any(None in counter for counter in counted.values()) else counted
 

@@ -49,18 +49,18 @@ def alike(task: Task, splits: Splits) -> tuple[list[Section], list[str]]:
     table = [["", "compared", f"at {least:g} or more", "median of the nearest", "highest", "its ids"]]
     leaks, capped, copies = [], False, {}
     for one, other in combinations(splits, 2):
-        if one not in LEARNT or (found := nearest(splits[one], splits[other])) is None:
+        if one not in LEARNT or (matches := nearest(splits[one], splits[other])) is None:
             continue
-        capped |= found.capped
-        (here, there), rest = found.compared, found.unequal
-        share = f" ({100 * found.like / rest:.1f} % of {rest:,})" if rest else ""
-        row = [f"{there:,} x {here:,}", f"{found.like:,}{share}", near(found.middle), near(found.highest)]
-        table.append([f"{other} to {one}", *row, " ~ ".join(found.ids)])
-        if found.like:
-            of = f"{found.like:,} of {there:,} examples of {other}"
+        capped |= matches.capped
+        (here, there), rest = matches.compared, matches.unequal
+        share = f" ({100 * matches.like / rest:.1f} % of {rest:,})" if rest else ""
+        row = [f"{there:,} x {here:,}", f"{matches.like:,}{share}", near(matches.middle), near(matches.highest)]
+        table.append([f"{other} to {one}", *row, " ~ ".join(matches.ids)])
+        if matches.like:
+            of = f"{matches.like:,} of {there:,} examples of {other}"
             leaks.append(f"NEAR: {of} are at {least:g} or more to one of {one}, without being equal")
         if one == "train":
-            copies[other] = found
+            copies[other] = matches
     cap = (
         f" At most {MOST[1]:,} x {MOST[0]:,} examples are compared, drawn by hash: that applied, more may be alike."
         if capped
@@ -82,16 +82,16 @@ def measure(task: Task, examples: Sequence[Example] | None) -> str:
     return f"Similarity: {of}twice the longest common subsequence over the summed lengths. {beside}"
 
 
-def copied(task: Task, found: dict[str, Nearest]) -> Section:
+def copied(task: Task, matches: dict[str, Nearest]) -> Section:
     """Score answering with the target of the most similar training example.
 
     Empty for labels per position, which do not fit a sequence of another length.
     """
-    table = [["score", *found]]
+    table = [["score", *matches]]
     if Kind.TAG in task.kinds:
         return Section("Copying", table)
     scores = {}
-    for name, one in found.items():
+    for name, one in matches.items():
         answers = [{**task.nothing(), "prediction": task.stratum(e) or e.targets[0]} for _, e in one.pairs]
         scores[name] = task.score(answers, [example.targets for example, _ in one.pairs])
     for score in dict.fromkeys(score for of in scores.values() for score in of):
@@ -105,9 +105,9 @@ def groups(splits: Splits) -> tuple[Section, list[str]]:
     if not any(named.values()):
         return Section("Groups", [["", "groups"], ["all splits", "no groups given"]]), []
     table, leaks = [["", "groups"]], []
-    for name, found in named.items():
+    for name, members in named.items():
         without = sum(e.group is None for e in splits[name])
-        table.append([name, f"{len(found):,}" + (f" ({without:,} examples without)" if without else "")])
+        table.append([name, f"{len(members):,}" + (f" ({without:,} examples without)" if without else "")])
     for one, other in combinations(splits, 2):
         common = sorted(named[one] & named[other])
         some = ", ".join([*common[:NAMED], *(["..."] if len(common) > NAMED else [])])

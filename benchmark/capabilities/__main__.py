@@ -32,9 +32,9 @@ def main(arguments: Sequence[str]) -> int:
     Returns the exit status: 0 fine, 1 a method crashed, 2 the call was refused.
     """
     try:
-        words = registry.use(arguments)
+        rest = registry.use(arguments)
         table_file, page_file, known = written()
-        chosen = wanted(words, known)
+        chosen = wanted(rest, known)
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2

@@ -77,13 +77,13 @@ def _root_keys() -> tuple[str, ...]:
 def explain(error: Exception, overrides: Sequence[str]) -> str:
     """Put one of Hydra's refusals into one line that names the key and what would be right."""
     text = str(error)
-    if found := re.search(r"Could not (?:override|append to config)[^']*'([^']+)'", text):
-        key = found[1]
+    if match := re.search(r"Could not (?:override|append to config)[^']*'([^']+)'", text):
+        key = match[1]
         wrong, siblings = _stranger(key, overrides)
         extra = "" if "options" not in key.split(".")[:-1] else f"; a new entry is added by +{key}=..."
         return f"{key}: no such key{near(wrong, siblings)}{extra}"
-    if found := re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text):
-        return f"hydra/launcher={found[1]}: not installed here: pip install -e '.[cluster]', or no such launcher"
+    if match := re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text):
+        return f"hydra/launcher={match[1]}: not installed here: pip install -e '.[cluster]', or no such launcher"
     hint = "; a value with other signs than letters, digits and . _ - / stands in quotes twice: key='\"a,b\"'"
     return " ".join(text.split()) + hint * any(
         sign in text for sign in ("mismatched", "Lexer", "Ambiguous", "no viable")
@@ -228,5 +228,5 @@ def whole(overrides: Sequence[str]) -> DictConfig:
 
 def searched() -> list[str]:
     """Let Hydra read the folders of plug-ins as well."""
-    found = ",".join(f"'file://{folder / 'configs'}'" for folder in registry.plugins())
-    return [f"hydra.searchpath=[{found}]"] if found else []
+    folders = ",".join(f"'file://{folder / 'configs'}'" for folder in registry.plugins())
+    return [f"hydra.searchpath=[{folders}]"] if folders else []

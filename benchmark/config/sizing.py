@@ -35,18 +35,18 @@ def solve(cell: Cell) -> Solution:
         raise InputError(f"size={wanted}: {name} has no knob that makes it larger; leave size out for this method")
     if not cell.method.weightless:
         raise InputError(f"size={wanted}: {name} reads the weights, which are not loaded for that; leave size out")
-    found: dict[int, int | None] = {}
+    sizes: dict[int, int | None] = {}
 
     def reach(value: int) -> int | None:
-        if value not in found:
+        if value not in sizes:
             try:
-                found[value] = MEASURES[cell.size_of](cell, turned(cell.method, knob, value))
+                sizes[value] = MEASURES[cell.size_of](cell, turned(cell.method, knob, value))
             except InputError:  # larger than the layer
-                found[value] = None
-        return found[value]
+                sizes[value] = None
+        return sizes[value]
 
     _search(reach, wanted)
-    fitting = {value: reached for value, reached in found.items() if reached is not None}
+    fitting = {value: reached for value, reached in sizes.items() if reached is not None}
     if not fitting:
         raise InputError(f"size={wanted}: method.{knob}=1 does not fit this network")
     best = min(fitting, key=lambda value: (abs(fitting[value] - wanted), value))

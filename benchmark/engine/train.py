@@ -155,8 +155,8 @@ def training_mode(model: nn.Module, cell: Cell) -> None:
     """Switch to training; running statistics of frozen normalisation stay as they are."""
     model.train()
     for module in model.modules():
-        own = list(module.parameters(recurse=False))
-        frozen = not cell.method.trains_buffers or (own and not any(p.requires_grad for p in own))
+        direct = list(module.parameters(recurse=False))
+        frozen = not cell.method.trains_buffers or (direct and not any(p.requires_grad for p in direct))
         if getattr(module, "running_mean", None) is not None and frozen:
             module.eval()
 

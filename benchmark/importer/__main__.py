@@ -32,13 +32,13 @@ def main(arguments: list[str]) -> int:
     if set(arguments) & {"-h", "--help"}:
         print(USAGE)
         return 0
-    words = [word for word in arguments if not word.startswith("results=")]
+    positional = [word for word in arguments if not word.startswith("results=")]
     given = [word.partition("=")[2] for word in arguments if word.startswith("results=")]
-    problem = _problem(words, given)
+    problem = _problem(positional, given)
     if problem:
         print(f"{problem}; see --help", file=sys.stderr)
         return 2
-    kind, folder = words[0], Path(words[1])
+    kind, folder = positional[0], Path(positional[1])
     target = Path(given[0] if given else "results") / quoted.FOLDER / "imported" / kind
     imported, left_out = 0, 0
     for path in sorted(folder.glob("*.json")):
@@ -55,14 +55,14 @@ def main(arguments: list[str]) -> int:
     return 0 if imported else 1
 
 
-def _problem(words: list[str], given: list[str]) -> str | None:
-    if len(words) != 2 or len(given) > 1 or "" in given:
+def _problem(positional: list[str], given: list[str]) -> str | None:
+    if len(positional) != 2 or len(given) > 1 or "" in given:
         return "the importer takes a kind, a folder and results=DIR"
-    if words[0] not in KINDS:
-        return f"{words[0]}: no such kind of results (there is {', '.join(KINDS)})"
-    if not Path(words[1]).is_dir():
-        return f"{words[1]}: no such folder"
-    return None if any(Path(words[1]).glob("*.json")) else f"{words[1]}: holds no JSON file"
+    if positional[0] not in KINDS:
+        return f"{positional[0]}: no such kind of results (there is {', '.join(KINDS)})"
+    if not Path(positional[1]).is_dir():
+        return f"{positional[1]}: no such folder"
+    return None if any(Path(positional[1]).glob("*.json")) else f"{positional[1]}: holds no JSON file"
 
 
 def _written(path: Path, content: dict[str, Any]) -> str:

@@ -111,7 +111,7 @@ def _costs(train: Content, metrics: list[Content]) -> dict[str, float]:
     timed = [m for m in metrics if _number(m.get("train time")) is not None and _whole(m.get("step"))]
     spent = sum(m["train time"] for m in timed)
     size = train.get("file_size")
-    found = {
+    values = {
         "seconds_per_step": spent / max(m["step"] for m in timed) if timed else None,
         # June 2025: cuda_memory_max
         "peak_memory_bytes": train.get("accelerator_memory_max", train.get("cuda_memory_max")),
@@ -119,7 +119,7 @@ def _costs(train: Content, metrics: list[Content]) -> dict[str, float]:
         "params": train.get("num_total_params"),
         "train_and_test_seconds": train.get("train_time"),
     }
-    return {name: value for name, value in found.items() if _number(value) is not None and value >= 0}
+    return {name: value for name, value in values.items() if _number(value) is not None and value >= 0}
 
 
 def _settings(run: Content, meta: Content) -> Content:

@@ -267,9 +267,9 @@ class CldrCorpus(Corpus):
             yield f"<{code}> {source}", target
 
     def _mask(self, text: str, rng: random.Random) -> str:
-        words = text.split()
-        hidden = [rng.random() < self.masked for _ in words]
-        shown = ["<mask>" if h else w for w, h in zip(words, hidden, strict=True)]
+        tokens = text.split()
+        hidden = [rng.random() < self.masked for _ in tokens]
+        shown = ["<mask>" if h else w for w, h in zip(tokens, hidden, strict=True)]
         merged = [w for i, w in enumerate(shown) if w != "<mask>" or i == 0 or shown[i - 1] != "<mask>"]
         return " ".join(merged)
 

@@ -29,7 +29,7 @@ class Spoken(Data):
         if set(self.accents) & set(self.shifted_accents):
             raise InputError("data.shifted_accents: an accent of data.accents is no shift")
 
-    def said(self, split: str, texts: Sequence[str], targets: Sequence[Any], shifted: bool = False) -> list[Example]:
+    def _speak(self, split: str, texts: Sequence[str], targets: Sequence[Any], shifted: bool = False) -> list[Example]:
         """Speak one split; the same texts in the same order always sound the same."""
         rng = random.Random(f"{split} {len(texts)}")
         accents = self.shifted_accents if shifted else self.accents
@@ -58,7 +58,7 @@ class Commands(Spoken):
         splits = {}
         for split, size in sizes.items():
             texts = [command for command in self.commands for _ in range(size)]
-            splits[split] = self.said(split, texts, texts, shifted=split == "test/accents")
+            splits[split] = self._speak(split, texts, texts, shifted=split == "test/accents")
         return splits
 
 
@@ -79,5 +79,5 @@ class Phrases(Spoken):
         splits = {}
         for split, size in sizes.items():
             texts = phrases(self.unseen if split == "test/unseen" else self.words, size, self.longest, split)
-            splits[split] = self.said(split, texts, texts, shifted=split == "test/unseen")
+            splits[split] = self._speak(split, texts, texts, shifted=split == "test/unseen")
         return splits

@@ -50,8 +50,8 @@ class Function(NamedTuple):
     def sentence(self) -> str:
         """The first sentence of the documentation, on one line."""
         paragraph = " ".join(self.documentation.split("\n\n")[0].split())
-        found = SENTENCE.match(paragraph)
-        return found[1] if found else paragraph
+        match = SENTENCE.match(paragraph)
+        return match[1] if match else paragraph
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,8 +69,8 @@ def _heard(utterances: Sequence[Utterance], rate: int) -> dict[str, np.ndarray]:
     import soxr
 
     command = [sys.executable, "-m", __name__]
-    said = json.dumps(utterances).encode()
-    done = subprocess.run(command, input=said, capture_output=True, cwd=Path(__file__).parents[2], check=False)
+    request = json.dumps(utterances).encode()
+    done = subprocess.run(command, input=request, capture_output=True, cwd=Path(__file__).parents[2], check=False)
     if done.returncode:
         last = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise InputError(f"eSpeak NG could not speak {len(utterances)} utterances: {last}")
@@ -130,11 +130,11 @@ class _Synthesiser:
     def _hear(self, samples: Any, number: int, events: Any) -> int:
         if samples and number:
             self.pieces.append(np.ctypeslib.as_array(samples, (number,)).copy())
-        place = 0
-        while events[place].type:
-            if events[place].type == PHONEME:
-                self.phonemes.append((events[place].id.decode(errors="replace"), events[place].sample / RATE))
-            place += 1
+        i = 0
+        while events[i].type:
+            if events[i].type == PHONEME:
+                self.phonemes.append((events[i].id.decode(errors="replace"), events[i].sample / RATE))
+            i += 1
         return 0
 
     def say(self, utterance: Utterance) -> tuple[np.ndarray, list[tuple[str, float]]]:
@@ -154,13 +154,13 @@ class _Synthesiser:
 def _main() -> None:
     synthesiser = _Synthesiser()
     waves, phonemes = zip(*(synthesiser.say(Utterance(*u)) for u in json.load(sys.stdin)), strict=True)
-    said = [phoneme for one in phonemes for phoneme in one]
+    flat = [phoneme for one in phonemes for phoneme in one]
     np.savez(
         sys.stdout.buffer,
         samples=np.concatenate(waves),
         ends=np.cumsum([len(wave) for wave in waves]),
-        names=np.array([name for name, _ in said], dtype="U8"),
-        begins=np.array([begin for _, begin in said], dtype=np.float64),
+        names=np.array([name for name, _ in flat], dtype="U8"),
+        begins=np.array([begin for _, begin in flat], dtype=np.float64),
         phoneme_ends=np.cumsum([len(one) for one in phonemes]),
     )
 

@@ -30,9 +30,9 @@ def evolve(lattice: Lattice, folds: np.ndarray, selection: float, steps: int, rn
     for _ in range(steps):
         mutants = sequences.copy()
         mutants[rows, rng.integers(length, size=len(rows))] = rng.integers(len(RESIDUES), size=len(rows))
-        found = lattice.stability(mutants, folds)
-        taken = np.log(rng.random(len(rows))) < selection * (found - stability)
-        sequences[taken], stability[taken] = mutants[taken], found[taken]
+        changed = lattice.stability(mutants, folds)
+        taken = np.log(rng.random(len(rows))) < selection * (changed - stability)
+        sequences[taken], stability[taken] = mutants[taken], changed[taken]
         yield sequences
 
 

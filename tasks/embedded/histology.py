@@ -58,7 +58,7 @@ class Histology(Data):
         key = {"scanner": self.scanner, "version": skimage().__version__}
         stains = cached("histology", key, lambda: section(scanner(self.scanner)))
         places = {name: list(self._places(name)) for name in ("train", "valid", "test")}
-        amounts = {name: [self._cut(stains["dab"], at).mean() for at in found] for name, found in places.items()}
+        amounts = {name: [self._cut(stains["dab"], at).mean() for at in points] for name, points in places.items()}
         bounds = np.quantile(amounts["train"], [1 / 3, 2 / 3])
         splits = {}
         for name in (*places, "test/scanner"):

@@ -81,8 +81,8 @@ def compact_folds(shape: Sequence[int]) -> Iterator[list[int]]:
 
 def contacts(fold: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
     """List the pairs of residues on neighbouring sites that do not follow each other."""
-    place = {site: i for i, site in enumerate(fold)}
-    pairs = {(place[a], place[b]) for a, row in enumerate(neighbours(shape)) for b in row}
+    index = {site: i for i, site in enumerate(fold)}
+    pairs = {(index[a], index[b]) for a, row in enumerate(neighbours(shape)) for b in row}
     return sorted((i, j) for i, j in pairs if j - i > 1)
 
 
@@ -113,7 +113,7 @@ class Lattice:
         """
         energies = self.energies(sequences).astype(np.float64) / UNITS
         rows = np.arange(len(energies))
-        own = energies[rows, folds]
+        native = energies[rows, folds]
         energies[rows, folds] = np.inf
         lowest = energies.min(1)
-        return lowest - np.log(np.exp(lowest[:, None] - energies).sum(1)) - own
+        return lowest - np.log(np.exp(lowest[:, None] - energies).sum(1)) - native

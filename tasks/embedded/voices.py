@@ -15,12 +15,12 @@ MANNERS = (120, 210), (20, 80), (20, 80)  # speed, pitch, range of the pitch
 
 def cast(role: str) -> dict[str, list[str]]:
     """List the persons of a split, each with the variants of its voice."""
-    found: dict[str, list[str]] = {}
+    members: dict[str, list[str]] = {}
     for variant in variants():
-        place = unit_hash(f"who {person(variant)}")
-        if role == next(name for name, end in CAST.items() if place < end):
-            found.setdefault(person(variant), []).append(variant)
-    return found
+        position = unit_hash(f"who {person(variant)}")
+        if role == next(name for name, end in CAST.items() if position < end):
+            members.setdefault(person(variant), []).append(variant)
+    return members
 
 
 def utterances(texts: Sequence[str], role: str, accents: Sequence[str], rng: random.Random) -> list[Utterance]:
@@ -32,11 +32,11 @@ def utterances(texts: Sequence[str], role: str, accents: Sequence[str], rng: ran
     ]
 
 
-def phrases(words: Sequence[str], number: int, longest: int, seed: str) -> list[str]:
+def phrases(vocabulary: Sequence[str], number: int, longest: int, seed: str) -> list[str]:
     """Draw phrases in which every word comes as often as any other, give or take one."""
     rng = random.Random(f"phrases {seed}")
     lengths = [rng.randint(1, longest) for _ in range(number)]
     deck: list[str] = []
     while len(deck) < sum(lengths):
-        deck += rng.sample(list(words), len(words))
+        deck += rng.sample(list(vocabulary), len(vocabulary))
     return [" ".join(deck.pop() for _ in range(length)) for length in lengths]
