@@ -4,6 +4,7 @@ import fnmatch
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,14 @@ def test_a_program_gets_an_error_where_the_command_prints_a_line(tmp_path):
 def test_a_program_makes_the_report_that_the_command_makes(tmp_path, capsys):
     benchmark.report.build(tmp_path)
     assert "no records in" in capsys.readouterr().out
+
+
+def test_a_run_from_python_hides_the_warnings_of_libraries(monkeypatch, recwarn):
+    monkeypatch.setattr(benchmark.run, "perform", lambda *_: warnings.warn("deprecated", FutureWarning, stacklevel=1))
+    benchmark.run.execute("method=lora", "task=nmt", "budget=smoke")
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_a_list_without_trials_says_so(tmp_path, capsys):
+    assert cli.main(["status", "+sweep=tune", "task=nmt", "method=lora", f"results={tmp_path}", "--trials"]) == 1
+    assert capsys.readouterr().out.strip() == "no trial of this sweep is recorded"
