@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import InputError, story
+from benchmark.errors import InputError, refusing, story
 from benchmark.types import PHASES, SIZES, TUNE, Backbone, Budget, Head, Kind, Method, Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,11 @@ class Cell:
         """The learning rate of the new head on this backbone; None if unknown."""
         return (self.backbone.head_lr or {}).get(self.kind)
 
+    def load(self, head: Head) -> tuple[nn.Module, Any]:
+        """Load the bare network and its processor. Raises InputError, whatever a library raises."""
+        with refusing(f"backbone={self.names.get('backbone')} cannot be loaded"):
+            return self.backbone.load(self.budget, head)
+
     def conflict(self) -> str | None:
         """Give the reason why this cell cannot run, or None."""
         try:
@@ -109,9 +117,10 @@ class Cell:
 
     def _rehearsed(self) -> str | None:
         """Attach to a network without weights, to find misfits before loading any."""
+        with refusing(f"backbone={self.names.get('backbone')} cannot be built"):
+            skeleton = self.backbone.skeleton(self.budget, Head(self.kind, labels=("", " ")))
         if not self.method.weightless:
             return None
-        skeleton = self.backbone.skeleton(self.budget, Head(self.kind, labels=("", " ")))
         try:
             self.method.attach(skeleton, self)
         except InputError as error:

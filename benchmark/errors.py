@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -63,6 +64,17 @@ def near(word: str, known: Iterable[str]) -> str:
     close = get_close_matches(word, known, cutoff=0.5)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     return f"{hint} (known: {', '.join(known)})"
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Do what stands inside; whatever a library raises there is an InputError about what was given."""
+    try:
+        yield
+    except BenchmarkError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what}: {story(error)}") from error
 
 
 def story(error: Exception) -> str:

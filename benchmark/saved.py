@@ -12,7 +12,7 @@ from benchmark.cell import Cell
 from benchmark.config import registry
 from benchmark.config.build import build
 from benchmark.engine.batches import in_order, mates_of
-from benchmark.errors import InputError
+from benchmark.errors import InputError, refusing
 from benchmark.identity import content_hash
 from benchmark.records import Record
 from benchmark.types import Example, Head, Task
@@ -65,8 +65,9 @@ def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str 
     cell.task.recall(record.data.get("reading", {}))
     known = record.data.get("head", {})
     head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in known.items()})
-    model, processor = cell.backbone.load(cell.budget, head)
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # libraries talking to each other
+    model, processor = cell.load(head)
+    quiet = warnings.catch_warnings(action="ignore", category=FutureWarning)  # libraries talking to each other
+    with quiet, refusing(f"{str(folder)!r} cannot be loaded"):
         return Adapted(cell.method.restore(model, folder, cell).eval(), processor, cell)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.backbones.hub import offline, pinned
+from benchmark.backbones.weights import check_config, check_size, check_whole, count_stored
 from benchmark.errors import InputError
 from benchmark.types import Backbone, Budget, Head
 
@@ -50,11 +52,30 @@ class Stored(Backbone):
         """Whether the checkpoint is a folder here."""
         return Path(self.checkpoint).is_dir()
 
+    @cached_property
+    def stored(self) -> tuple[int, int] | None:
+        """Count the tensors and numbers of a folder's weights; None where none are read from here."""
+        return count_stored(Path(self.checkpoint)) if self.local and self.weights == "pretrained" else None
+
+    def read_config(self) -> dict[str, Any]:
+        """Read the folder's config.json. Raises InputError where it is none, or describes what cannot be built."""
+        file = Path(self.checkpoint) / "config.json"
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"backbone.checkpoint: {str(file)!r} cannot be read as JSON ({error})") from error
+        if not isinstance(content, dict):
+            raise InputError(f"backbone.checkpoint: {str(file)!r} is no JSON object")
+        check_config(file, content, self.stored and self.stored[0])
+        return content
+
     def skeleton(self, budget: Budget, head: Head) -> nn.Module:
         import torch
 
         with torch.device("meta"):
-            return replace(self, weights="random").load(budget, head)[0]
+            network = replace(self, weights="random").load(budget, head)[0]
+        check_size(self.checkpoint, network, self.stored and self.stored[1])
+        return network
 
     def unpinned(self) -> list[str]:
         return [] if self.local or pinned(self.revision) else [self.checkpoint]
@@ -101,17 +122,16 @@ class Checkpoint(Stored):
             maker = getattr(auto, "from_config", None) or auto._from_config
             return maker(config, dtype=torch.float32, **options)
         options |= {"config": config, "dtype": torch.float32, "use_safetensors": True}
-        return self._reach(auto.from_pretrained, **options)
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, by name
+        network, left = self._reach(auto.from_pretrained, **options)
+        check_whole(self.checkpoint, network, left)
+        return network
 
     def _check_folder(self) -> None:
         file = Path(self.checkpoint) / "config.json"
         if not file.is_file():
             raise InputError(self._lacking("config.json"))
-        try:
-            found = json.loads(file.read_text())
-        except ValueError as error:
-            raise InputError(f"backbone.checkpoint: {str(file)!r} is no JSON ({error})") from error
-        if not isinstance(found, dict) or "model_type" not in found:
+        if "model_type" not in self.read_config():
             raise InputError(f"backbone.checkpoint: {str(file)!r} names no model_type, as a Hugging Face one does")
         if self.weights == "pretrained" and not any(file.parent.glob("*.safetensors")):  # others may hold a program
             raise InputError(self._lacking("safetensors file"))
@@ -130,7 +150,7 @@ class Checkpoint(Stored):
         options |= {"local_files_only": self.local or offline()} | ({} if self.local else {"revision": self.revision})
         try:
             return load(self.checkpoint, trust_remote_code=False, **options)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a damaged file can end in anything
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise InputError(
                 f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first} - give a folder instead: "

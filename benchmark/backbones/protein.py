@@ -12,6 +12,7 @@ from torch import nn
 
 from benchmark.backbones.checkpoint import Checkpoint
 from benchmark.backbones.headed import Headed
+from benchmark.backbones.weights import check_tokens
 from benchmark.errors import InputError
 from benchmark.types import Budget, Head, Input, Kind
 
@@ -103,6 +104,7 @@ class ProteinEncoder(Checkpoint):
             else self.network(T5EncoderModel, config)
         )
         before, tokens, after = self._table(tokenizer)
+        check_tokens(self.checkpoint, model, (*tokens.values(), *before, *after, tokenizer.pad_token_id))
         end = getattr(config, "position_embedding_type", None) == "absolute"  # ESM-1; ESM-2 is rotary, T5 relative
         longest = config.max_position_embeddings - config.pad_token_id - 1 - len(before) - len(after) if end else None
         processor = ProteinProcessor(head, tokens, before, after, tokenizer.pad_token_id, longest)

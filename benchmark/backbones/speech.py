@@ -96,7 +96,8 @@ class Speech(Checkpoint):
         attention = "sdpa" if torch.cuda.is_available() else "eager"
         encoder = self.network(AutoModel, config, attn_implementation=attention)
         if self.family == "whisper":
-            encoder = encoder.get_encoder()
+            unread, encoder = getattr(encoder, "unread_weights", 0), encoder.get_encoder()
+            encoder.unread_weights = unread
         else:  # or it would ask for a gradient of the samples
             encoder.feature_extractor._requires_grad = False
         network = Hearing(encoder, head, self.layers == "weighted")

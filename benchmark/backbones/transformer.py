@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.backbones.checkpoint import Checkpoint
+from benchmark.backbones.weights import check_tokens
 from benchmark.errors import InputError
 from benchmark.types import Budget, Head, Kind
 
@@ -158,6 +159,7 @@ class Transformer(Checkpoint):
         auto = {Kind.CAUSAL_LM: AutoModelForCausalLM, Kind.SEQ2SEQ: AutoModelForSeq2SeqLM}[head.kind]
         tokenizer = self._reach(AutoTokenizer.from_pretrained)
         model = self.network(auto, config)
+        check_tokens(self.checkpoint, model, tokenizer.get_vocab().values())
         if tokenizer.eos_token_id is None:
             raise InputError(f"the tokenizer of {self.checkpoint!r} has no end token: answers could not end")
         if tokenizer.pad_token_id is None:

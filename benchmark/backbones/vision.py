@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,10 +17,12 @@ from benchmark.backbones import roles
 from benchmark.backbones.checkpoint import Stored
 from benchmark.backbones.headed import Headed
 from benchmark.backbones.hub import offline
+from benchmark.backbones.weights import check_whole, collect_left
 from benchmark.errors import InputError
 from benchmark.types import Budget, Head, Input, Kind
 
 NEEDED = ("config.json", "*.safetensors")  # of a hub id; a pickle may hold a program and is never fetched
+LARGEST = 4096  # pixels a side: more than any network reads
 
 
 class VisionNetwork(Headed):
@@ -97,11 +98,10 @@ class VisionEncoder(Stored):
         name = f"local-dir:{self._folder()}" if pretrained or not self._named else self._architecture
         # timm starts a ResNet with the last gain of each block at zero: were it frozen there, no adapter could act
         options = {"zero_init_last": False} if self.family == "resnet" and not pretrained else {}
-        try:
+        with collect_left() as left:
             encoder = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
-        except (OSError, RuntimeError, ValueError, TypeError) as error:
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise InputError(f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first}") from error
+        if pretrained:
+            check_whole(self.checkpoint, encoder, left[-1])
         set_dropouts(encoder, budget.dropout)
         return VisionNetwork(encoder.float(), head), self._processor(encoder, head)
 
@@ -114,13 +114,11 @@ class VisionEncoder(Stored):
         """Read the architecture's name off timm's own name, or the checkpoint's configuration."""
         if self._named:
             return self.checkpoint.removeprefix("timm/").partition(".")[0]
-        file = self._folder() / "config.json"
-        try:
-            found = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"backbone.checkpoint: {str(file)!r} cannot be read as JSON ({error})") from error
-        if not isinstance(found, dict) or "architecture" not in found:
-            raise InputError(f"backbone.checkpoint: {str(file)!r} names no architecture, as timm's layout does")
+        found = replace(self, checkpoint=str(self._folder())).read_config()
+        if not isinstance(found.get("architecture"), str):
+            raise InputError(
+                f"backbone.checkpoint={self.checkpoint!r}: config.json names no architecture, as timm's layout does"
+            )
         return found["architecture"]
 
     @property
@@ -169,6 +167,11 @@ class VisionEncoder(Stored):
                 f"{channels}: 1 or 3 wanted (pretrained_cfg.input_size, model_args.in_chans)"
             )
         mean, std = (tuple(float(value) for value in known[name]) for name in ("mean", "std"))
+        if not (1 <= height <= LARGEST and 1 <= width <= LARGEST and min(std) > 0):
+            raise InputError(
+                f"backbone.checkpoint={self.checkpoint!r}: its configuration reads images of {height} x {width} pixels "
+                f"with a deviation of {std}: 1 to {LARGEST} pixels and positive numbers wanted"
+            )
         return ImageProcessor(head, height, width, channels, mean, std, known["interpolation"])
 
 

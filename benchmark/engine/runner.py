@@ -36,6 +36,8 @@ def measure(run: Run, splits: Splits) -> None:
         result.data["head"] = {name: value for name, value in asdict(head).items() if name != "kind"}
     with run.meter.phase("load"):
         run.model, run.processor = load(run, head)
+    if unread := sum(getattr(module, "unread_weights", 0) for module in run.model.modules()):
+        result.data["unread_weights"] = unread
     result.measurements.append(Measurement("cost", "params", sum(p.numel() for p in run.model.parameters())))
     bare = None
     if cell.phase != TUNE:
@@ -75,7 +77,7 @@ def load(run: Run, head: Head) -> tuple[nn.Module, Any]:
     """Load the bare network and its processor; copy a network held for others."""
     cell = run.cell
     model, processor = run.reuse.get(
-        "network", ("backbone", "budget"), lambda: cell.backbone.load(cell.budget, head), head, cell.seed_of("init")
+        "network", ("backbone", "budget"), lambda: cell.load(head), head, cell.seed_of("init")
     )
     return (model if run.reuse.values is None else copy.deepcopy(model)), processor
 

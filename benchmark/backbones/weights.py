@@ -1,0 +1,121 @@
+"""Whether a checkpoint's weights are whole: each one read from its files, of its network's shape, a finite number."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+REPEATED = re.compile("layer|depth|block|expert")  # in the name of a number that says how often a part is built
+FEWEST, MOST = 1000, 10_000  # such parts that are built in seconds, with weights that hold fewer, and without any
+LACKING = 100_000_000  # weights, of 4 bytes, that may be missing until their names are known
+UNREAD = re.compile(r"(^|\.)masked_spec_embed$")  # of inputs masked at random, which no run does
+
+
+def count_stored(folder: Path) -> tuple[int, int]:
+    """Count the tensors and the numbers of a folder's safetensors by their headers. Raises InputError."""
+    from safetensors import safe_open
+
+    tensors = numbers = 0
+    for file in (file for file in folder.glob("*.safetensors") if file.is_file()):
+        try:
+            with safe_open(file, "np") as content:
+                shapes = [content.get_slice(name).get_shape() for name in content.keys()]  # noqa: SIM118 - no mapping
+        except Exception as error:  # the library has an error of its own
+            raise InputError(
+                f"backbone.checkpoint: {str(file)!r} cannot be read ({error}): cut or no weight file, fetch it anew"
+            ) from error
+        tensors += len(shapes)
+        numbers += sum(math.prod(shape) for shape in shapes)
+    return tensors, numbers
+
+
+def check_config(file: Path, config: Any, tensors: int | None) -> None:
+    """Refuse a number of layers that the weights cannot have, before a library builds them. Raises InputError."""
+    most = MOST if tensors is None else max(tensors, FEWEST)
+    for key, number in _numbers(config):
+        if REPEATED.search(key) and not 0 <= number <= most:
+            held = "" if tensors is None else f", and the weights are {tensors:,} tensors"
+            raise InputError(f"backbone.checkpoint: {str(file)!r} says {key}: {number}, 0 to {most:,} wanted{held}")
+
+
+def check_size(checkpoint: str, skeleton: nn.Module, numbers: int | None) -> None:
+    """Refuse a network larger than its weights, or without any, than the machine's memory. Raises InputError."""
+    size = sum(p.numel() for p in skeleton.parameters())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    held = f"this machine's memory has {memory / 1e9:,.0f} GB" if memory and 4 * size > memory else None
+    if numbers is not None and size > 2 * numbers + LACKING:
+        held = f"its files hold {numbers:,}"
+    if held:
+        raise InputError(f"backbone.checkpoint={checkpoint!r}: config.json describes {size:,} weights, {held}")
+
+
+def check_whole(checkpoint: str, network: nn.Module, left: dict[str, Collection[Any]]) -> None:
+    """Refuse a network of which not every weight was read, and note how many were not used. Raises InputError.
+
+    left names weights as `missing_keys`, `unexpected_keys` and `mismatched_keys`: (name, shape read, shape wanted).
+    """
+    missing = sorted(name for name in left["missing_keys"] if not UNREAD.search(name))
+    shapes = [f"{n} {tuple(read)}, not {tuple(wanted)}" for n, read, wanted in sorted(left.get("mismatched_keys", ()))]
+    odd = [f"{name} is not finite" for name, t in network.state_dict().items() if not t.isfinite().all()]
+    for problem, names in (("lack", missing), ("have other shapes:", shapes), ("hold what is no number:", odd)):
+        if names:
+            raise InputError(
+                f"backbone.checkpoint={checkpoint!r}: its weights {problem} {', '.join(names[:3])} ({len(names)} in "
+                "all): give the whole checkpoint, or backbone.weights=random"
+            )
+    network.unread_weights = len(left["unexpected_keys"])
+
+
+def check_tokens(checkpoint: str, network: nn.Module, ids: Iterable[int]) -> None:
+    """Refuse a tokenizer with tokens that the network has no vectors for. Raises InputError."""
+    rows, most = len(network.get_input_embeddings().weight), max(ids)
+    if most >= rows:
+        raise InputError(
+            f"backbone.checkpoint={checkpoint!r}: its tokenizer has tokens up to {most:,}, its network {rows:,} from 0 "
+            "on: vocab_size in config.json, or the tokenizer, is another network's"
+        )
+
+
+@contextmanager
+def collect_left() -> Iterator[list[dict[str, Collection[Any]]]]:
+    """Collect what load_state_dict() leaves over inside, by name as check_whole() reads it: timm tells nobody."""
+    from torch import nn
+
+    collected: list[dict[str, Collection[Any]]] = []
+    load = nn.Module.load_state_dict
+
+    def load_and_collect(network: nn.Module, tensors: dict[str, Any], *_: Any, **__: Any) -> Any:
+        wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
+        other = [(n, t.shape, wanted[n]) for n, t in tensors.items() if t.shape != wanted.get(n, t.shape)]
+        odd = {name for name, _, _ in other}
+        left = load(network, {n: t for n, t in tensors.items() if n not in odd}, strict=False)
+        collected.append(left._asdict() | {"missing_keys": set(left.missing_keys) - odd, "mismatched_keys": other})
+        return left
+
+    nn.Module.load_state_dict = load_and_collect
+    try:
+        yield collected
+    finally:
+        nn.Module.load_state_dict = load
+
+
+def _numbers(node: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Yield every number of nested JSON with the key it stands under."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _numbers(value, str(name))
+    elif isinstance(node, list):
+        for value in node:
+            yield from _numbers(value, key)
+    elif isinstance(node, int | float) and not isinstance(node, bool):
+        yield key, node
