@@ -13,7 +13,7 @@ from benchmark.config import registry
 from benchmark.config.build import build
 from benchmark.engine.batches import in_order, mates_of
 from benchmark.errors import InputError, refusing
-from benchmark.identity import content_hash
+from benchmark.identity import CLASS, content_hash
 from benchmark.records import Record
 from benchmark.types import Example, Head, Task
 
@@ -102,4 +102,14 @@ def _built(group: str, recorded: dict[str, Any]) -> Any:
     node = registry.buildable(group, recorded)
     if isinstance(data := node.get("data"), dict):
         node["data"] = registry.buildable("data", data)
+    for part in (node, node.get("data") or {}):
+        if inner := [key for key, value in part.items() if value is not node.get("data") and _names_class(value)]:
+            raise InputError(f"{group}.{inner[0]}: names a class, which no record of this project does")
     return build(node, group, lenient=True)
+
+
+def _names_class(value: Any) -> bool:
+    """Whether a value would be built, from whatever module it names."""
+    if isinstance(value, dict):
+        return CLASS in value or any(map(_names_class, value.values()))
+    return isinstance(value, list) and any(map(_names_class, value))

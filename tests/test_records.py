@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import NewerSchemaError
+from benchmark.errors import MalformedError, NewerSchemaError
 from benchmark.identity import content_hash, fingerprinted, run_id
-from benchmark.records import Measurement, Record, Store, thin
+from benchmark.records import Measurement, Record, Store, answers_digest, file_name, thin
 
 CONFIG = {"task": {"_target_": "tasks.nmt.Nmt", "locale": "si"}, "method": {"rank": 8, "lr": 0.01}, "seed": 1}
 ROWS = [{"id": "a", "prediction": "ව", "target": ["වම"]}, {"id": "b", "prediction": "", "target": ["x", "y"]}]
@@ -351,3 +351,75 @@ def test_a_newer_record_is_refused_by_name_and_stays(tmp_path: Path) -> None:
         assert list(store.records()) == []
     assert "delete" not in str(told[0].message)
     assert path.read_text() == later
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": "../../README"}, {"method": "/etc"}, {"run_id": "a/b"}, {"backbone": {"name": "x"}},
+        {"task": "\ud800"},
+        {"config": {"budget": {"name": "../x"}}}, {"data": {"metric": {}}}, {"data": {"headlines": {"test": 1}}},
+        {"environment": {"device": []}}, {"environment": {"load_average": "high"}}, {"seed": 1 << 70}, {"reason": 5},
+        *({"measurements": [{"split": "test", "name": "bleu", "value": 1, "step": None} | odd]}
+          for odd in ({"value": 1e308}, {"step": 1 << 40}, {"step": -1}, {"name": "\ud800"}, {"split": "a\nb"})),
+    ],
+)  # fmt: skip
+def test_a_record_that_would_end_a_report_is_left_out_by_name(changes: dict, tmp_path: Path) -> None:
+    path = Store(tmp_path).append(record(), None)
+    content = json.loads(path.read_text())
+    del content["digest"]
+    path.write_text(json.dumps(content | changes))
+    with pytest.warns(UserWarning, match=f"{path.name} is left out"):
+        assert not list(Store(tmp_path).records())
+
+
+@pytest.mark.parametrize("place", ["nmt/lora/copy.json", "nmt/lora2/RUN.json", "other/lora/RUN.json"])
+def test_a_copied_record_counts_once_and_is_named(place: str, tmp_path: Path) -> None:
+    path = Store(tmp_path).append(record(), None)
+    copy = tmp_path / place.replace("RUN", path.stem)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(path.read_bytes())
+    with pytest.warns(UserWarning, match=rf"{copy.name} is left out, .*copy of nmt/lora/{path.stem}"):
+        assert list(Store(tmp_path).records()) == [record()]
+    if copy.stem == path.stem:
+        with pytest.warns(UserWarning, match="copy of"):
+            assert Store(tmp_path).find(*place.split("/")[:2], path.stem, "cpu") is None
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_left_out_by_name(kind: str, tmp_path: Path) -> None:
+    path = Store(tmp_path).append(record(), None)
+    odd = path.with_name("0123456789ab.json")
+    odd.mkdir() if kind == "folder" else os.mkfifo(odd)
+    with pytest.warns(UserWarning, match=f"{odd.name} is left out, .*a folder or a pipe"):
+        assert list(Store(tmp_path).records()) == [record()]
+
+
+def bound(rows: list[dict]) -> Record:
+    return replace(record(), data=record().data | {"answers_digest": answers_digest(rows)})
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no gzip", gzip.compress(b"[1]\n"), gzip.compress(b"x" * 999)[:-12], "other"]
+)
+def test_answers_that_are_not_the_records_are_refused_by_name(content: bytes | str, tmp_path: Path) -> None:
+    store, made = Store(tmp_path), bound(ROWS)
+    path = store.append(made, ROWS)
+    assert store.examples(made) == ROWS
+    answers = path.with_suffix(".examples.jsonl.gz")
+    if content == "other":
+        content = gzip.compress(b'{"prediction": "another run\'s"}\n')
+    answers.write_bytes(content)
+    with pytest.warns(UserWarning, match=answers.name), pytest.raises(MalformedError, match=answers.name):
+        store.examples(made)
+    with pytest.raises(MalformedError, match=answers.name):
+        list(store.versions("*", "*"))
+
+
+@pytest.mark.parametrize("text", ["..", "../../README", "/etc/passwd", "a\nb", ".hidden", "x" * 300, "\ud800"])
+def test_a_files_name_stays_in_its_folder(text: str) -> None:
+    name = file_name(text)
+    assert Path(name).name == name
+    assert not name.startswith(".")
+    assert len(name) < 100
+    assert file_name(text + "x") != name

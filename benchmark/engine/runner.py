@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -232,6 +233,7 @@ def rows(split: str, examples: Sequence[Example], answers: Sequence[Prediction])
 def save(run: Run) -> int:
     """Write the adapter, for good or to weigh it, and return the bytes of its files."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = run.save if run.save and run.group.first else Path(scratch)
-        run.cell.method.save(run.model, folder)
-        return sum(f.stat().st_size for f in folder.rglob("*.safetensors"))
+        run.cell.method.save(run.model, Path(scratch))
+        if run.save and run.group.first:
+            shutil.copytree(scratch, run.save, dirs_exist_ok=True)
+        return sum(f.stat().st_size for f in Path(scratch).rglob("*.safetensors"))

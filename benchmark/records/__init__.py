@@ -2,10 +2,10 @@
 
 from benchmark.records.folders import YOURS, published, shipped, sources
 from benchmark.records.packed import PackedStore
-from benchmark.records.record import MARK, SEEDS, UNTRAINED, Measurement, Record, thin
-from benchmark.records.store import Store
+from benchmark.records.record import MARK, SEEDS, UNTRAINED, Measurement, Record, file_name, thin
+from benchmark.records.store import Store, answers_digest
 
 __all__ = [
-    "MARK", "SEEDS", "UNTRAINED", "YOURS", "Measurement", "PackedStore", "Record", "Store", "published", "shipped",
-    "sources", "thin",
+    "MARK", "SEEDS", "UNTRAINED", "YOURS", "Measurement", "PackedStore", "Record", "Store", "answers_digest",
+    "file_name", "published", "shipped", "sources", "thin",
 ]  # fmt: skip

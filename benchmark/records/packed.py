@@ -130,7 +130,10 @@ class PackedStore:
         columns, first = self._tables[1], row["start"][0]
         parts = (column[first : first + row["measurements"]] for column in columns)
         new = tuple.__new__  # as Measurement(...), in half the time
-        return Record.from_parts(row["header"], tuple([new(Measurement, m) for m in zip(*parts, strict=True)]))
+        record = Record.from_parts(row["header"], tuple([new(Measurement, m) for m in zip(*parts, strict=True)]))
+        if _cell(row) != (record.task, record.method, record.run_id):
+            raise MalformedError(f"{self.folder}: {'/'.join(_cell(row))} holds another record")
+        return record
 
     def _examples(self, row: Row) -> list[Row]:
         first, count = row["start"][1], row["answers"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from operator import itemgetter
+from types import NoneType
 from typing import Any, NamedTuple, TypeVar
 
 from benchmark.errors import NewerSchemaError
@@ -40,7 +42,17 @@ KINDS: dict[type, tuple[str, ...]] = {  # of the fields that a file may hold any
     dict: ("config", "data", "signatures", "environment"),
     list: ("modules",),
 }
+NESTED: dict[type | tuple[type, ...], tuple[str, ...]] = {  # of the fields that may be absent
+    str: ("data.metric", "data.fingerprint", "data.answers_digest", "config.phase", "environment.device",
+          "environment.commit", "config.budget.name"),
+    int: ("config.trial",),
+    dict: ("data.sizes", "data.headlines", "data.head", "data.counts"),
+    list: ("data.overrides",),
+    (int, float): ("environment.load_average", "environment.cores", "config.fraction"),
+}  # fmt: skip
 NOUNS = ("task", "method", "backbone", "budget")  # what a configuration composes
+NAME = re.compile(r"\w[\w.+=-]{0,199}")  # of a file or folder that a record gives its name to
+LARGEST = 1e150  # of a value: its square is a number too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +81,7 @@ class Record:
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
         # JSON has no NaN; a number that was not reached is absent rather than spelled in some private way.
-        known = [m for m in self.measurements if math.isfinite(m.value)]
+        known = [m for m in self.measurements if abs(m.value) < LARGEST]  # of a NaN this is false as well
         known = [m if type(m.value) is float else m._replace(value=float(m.value)) for m in known]
         object.__setattr__(self, "measurements", tuple(known))
 
@@ -135,9 +147,35 @@ class Record:
         """Refuse fields of another kind: what reads records may rely on these."""
         wrong = [f for kind, names in KINDS.items() for f in names if not isinstance(getattr(self, f), kind)]
         wrong += [f"config.{n}" for n in NOUNS if not wrong and not isinstance(self.config.get(n), dict | None)]
-        wrong += ["a step"] * (not {type(m.step) for m in self.measurements} <= {int, type(None)})
-        if wrong:
+        if wrong := wrong or [*self._odd()]:
             raise ValueError(f"{wrong[0]} is of another kind than a record has")
+
+    def _odd(self) -> Iterator[str]:
+        """Name what is of the wrong kind within fields, no name of a file, or out of range."""
+        for kind, paths in NESTED.items():
+            yield from (path for path in paths if not isinstance(self._at(path), (kind, NoneType)))
+        names = {name: getattr(self, name) for name in ("run_id", "task", "method", "backbone")}
+        names["config.budget.name"] = self.budget_name or "none"
+        yield from (key for key, name in names.items() if not isinstance(name, str) or not NAME.fullmatch(name))
+        texts = {"data.headlines": (self.data.get("headlines") or {}).values(), "data.overrides": self.overrides or ()}
+        yield from (key for key, values in texts.items() if any(not isinstance(text, str) for text in values))
+        if not isinstance(self.reason, str | None):
+            yield "reason"
+        if abs(self.seed) >= 1 << 63:
+            yield "seed"
+        splits, kinds, steps = ({*map(itemgetter(n), self.measurements)} for n in (0, 1, 3))
+        if not all(text.isprintable() for text in splits | kinds):
+            yield "the name of a measurement"
+        if any(type(step) is not int or not 0 <= step < 1 << 31 for step in steps - {None}):
+            yield "a step"
+
+    def _at(self, path: str) -> Any:
+        """Look a value up within a field; None where it is not there."""
+        first, *rest = path.split(".")
+        node = getattr(self, first)
+        for key in rest:
+            node = node.get(key) if isinstance(node, dict) else None
+        return node
 
     def to_json(self) -> str:
         """Write one key, and one measurement, per line: easy to read in a diff. The digest of all that is the last."""
@@ -153,8 +191,7 @@ class Record:
         """Read what to_json wrote. Raises ValueError for anything else, NewerSchemaError for a later schema."""
         content = _content(text)
         digest = content.pop("digest", None)  # the first records had none
-        record = cls(**content | {"measurements": _measurements(content.get("measurements", ()))})
-        record._check()
+        record = cls._of(content, _measurements(content.get("measurements", ())))
         # The digest of the text as it was read comes first, since to write a record takes longer than to read it.
         if digest is not None and digest != _digest_of(text) and digest != _digest(record._lines()):
             raise ValueError("its content is not what a run wrote: it was edited or damaged")
@@ -168,8 +205,14 @@ class Record:
     @classmethod
     def from_parts(cls, header: str, measurements: tuple[Measurement, ...]) -> Record:
         """Put a record together from its header and its measurements. Raises ValueError as from_json does."""
-        record = cls(**_content(header), measurements=measurements)
+        return cls._of(_content(header), measurements)
+
+    @classmethod
+    def _of(cls, content: dict[str, Any], measurements: tuple[Measurement, ...]) -> Record:
+        record = cls(**content | {"measurements": measurements})
         record._check()
+        if len(record.measurements) < len(measurements):
+            raise ValueError("a value is no finite number, or too large for one")
         return record
 
 
@@ -226,6 +269,12 @@ def _digest_of(text: str | bytes) -> str | None:
 def strict(value: Any) -> str:
     """Write JSON without NaN."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def file_name(text: str) -> str:
+    """Make the name of a file from texts of records: no folder, not hidden, another one for another text."""
+    slug = re.sub(r"^\.+|[^\w.=+-]+", "-", text)[:80]
+    return slug if slug == text else f"{slug}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
 
 
 _quoted = functools.lru_cache(4096, typed=True)(strict)  # 1 and true are equal, and written otherwise

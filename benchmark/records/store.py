@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,11 @@ class Store:
         folder = self.folder / record.task / record.method
         for path in _listed(folder).get(record.run_id, []):
             if _read(path) == record:
-                return _rows(path)
+                try:
+                    return _rows(path, record)
+                except MalformedError as error:
+                    warnings.warn(f"{error}: left out", stacklevel=2)
+                    raise
         raise FileNotFoundError(f"{folder} holds no record {record.run_id} created {record.created}")
 
     def versions(self, task: str, method: str) -> Iterator[tuple[Record, list[dict[str, Any]] | None]]:
@@ -98,8 +103,8 @@ class Store:
         for folder in sorted(self.folder.glob(f"{task}/{method}")):
             for path in (path for _, paths in sorted(_listed(folder).items()) for path in paths):
                 try:
-                    record = Record.from_json(path.read_bytes())
-                    yield record, _rows(path) if _beside(path).exists() else None
+                    record = _record(path)
+                    yield record, _rows(path, record) if _beside(path).exists() else None
                 except (*BROKEN, OSError, EOFError) as error:
                     raise MalformedError(f"{path}: {error}") from None
 
@@ -139,32 +144,46 @@ def _read_ahead(paths: Iterable[Path]) -> None:
         return
     for path in paths:
         with contextlib.suppress(OSError):  # gone meanwhile, or no disk: reading will tell
-            handle = os.open(path, os.O_RDONLY)
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # no pipe may keep us waiting
             try:
                 os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
             finally:
                 os.close(handle)
 
 
+def _record(path: Path) -> Record:
+    """Read the record that belongs at a path. Raises BROKEN or OSError for anything else."""
+    if path.exists() and not path.is_file():
+        raise MalformedError("a folder or a pipe")
+    record = Record.from_json(path.read_bytes())
+    name = path.parent.parent.name, path.parent.name, path.name.partition(".")[0]
+    if name != (record.task, record.method, record.run_id):
+        raise MalformedError(f"it is a copy of {record.task}/{record.method}/{record.run_id}")
+    return record
+
+
 def _read(path: Path) -> Record | None:
     try:
-        return Record.from_json(path.read_bytes())
+        return _record(path)
     except FileNotFoundError:  # another process has just set it aside
         return None
     except NewerSchemaError as error:  # it is a valid result: the message must not ask to delete it
         warnings.warn(f"{path} is left out and kept, a newer version wrote it ({error})", stacklevel=2)
         return None
-    except BROKEN as error:
-        warnings.warn(f"{path} is left out, it is no record ({error}): delete it, then run it again", stacklevel=2)
+    except (*BROKEN, OSError) as error:
+        reason = " ".join(str(error).split())
+        warnings.warn(f"{path} is left out, it is no record ({reason}): delete it, then run it again", stacklevel=2)
         return None
 
 
 def _refuse_newer(path: Path) -> None:
     try:
-        Record.from_json(path.read_bytes())
+        _record(path)
     except NewerSchemaError as error:
         raise NewerSchemaError(f"{path}: {error}; or give another results folder") from None
-    except BROKEN:  # whoever reads the record warns of it
+    except FileNotFoundError:
+        raise
+    except (*BROKEN, OSError):  # whoever reads the record warns of it
         return
 
 
@@ -172,10 +191,33 @@ def _beside(path: Path) -> Path:
     return path.with_suffix(EXAMPLES)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Read the rows beside a record's file."""
-    with gzip.open(_beside(path), "rb") as rows:
-        return [json.loads(row) for row in rows]
+def _rows(path: Path, record: Record) -> list[dict[str, Any]]:
+    """Read the rows beside a record's file. Raises MalformedError where they are damaged or another record's."""
+    file, digest = _beside(path), record.data.get("answers_digest")
+    try:
+        if not file.is_file() and file.exists():
+            raise MalformedError("a folder or a pipe")
+        with gzip.open(file, "rb") as packed:
+            content = packed.read()
+        rows = [json.loads(row) for row in content.splitlines()]
+    except FileNotFoundError:
+        raise
+    except (*BROKEN, OSError, EOFError, zlib.error) as error:
+        raise MalformedError(f"{file}: the answers cannot be read ({error})") from error
+    if digest is not None and digest != _digest(content):
+        raise MalformedError(f"{file}: these answers are not those of the record, but another run's or edited")
+    if not all(isinstance(row, dict) for row in rows):
+        raise MalformedError(f"{file}: a row is no answer")
+    return rows
+
+
+def answers_digest(rows: Iterable[dict[str, Any]]) -> str:
+    """Name the answers that are stored beside a record."""
+    return _digest(_lines(rows))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _finite(value: Any) -> Any:
@@ -187,9 +229,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _lines(examples: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(strict(_finite(row)) + "\n" for row in examples).encode("utf-8", "surrogatepass")
+
+
 def _pack(examples: Iterable[dict[str, Any]]) -> bytes:
-    lines = "".join(strict(_finite(row)) + "\n" for row in examples)
-    return gzip.compress(lines.encode("utf-8", "surrogatepass"), mtime=0)  # no time: same rows, same bytes
+    return gzip.compress(_lines(examples), mtime=0)  # no time: same rows, same bytes
 
 
 def _set_aside(path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmark.command import end
 from benchmark.config import registry
-from benchmark.errors import InputError
+from benchmark.errors import InputError, MalformedError
+from benchmark.records import file_name
 from benchmark.records.folders import PUBLISHED, RUNS
 from benchmark.report import frame, views
 from benchmark.report.comparisons import Tables
@@ -75,11 +76,14 @@ def build(runs: list[Run], results: Path) -> None:
     task_tables = [TaskTable(*key, table_of(made, key), made.tables[key], key[1] != views.MEASURING) for key in keys]
     overviews, judged = [table for budget in budgets for table in over_tasks(made, budget)], None
     if (results / claims.FILE).exists():
-        judged = verdicts.table(claims.load(results), verdicts.Judge(made.tables, made.evidence))
+        try:
+            judged = verdicts.table(claims.load(results), verdicts.Judge(made.tables, made.evidence))
+        except MalformedError as error:
+            print(f"warning: claims are left out: {error}", file=sys.stderr)
     written = [*(one.table for one in task_tables), *overviews, *filter(None, [judged])]
     for table in written:
         for ending, write in markup.KINDS.items():
-            (results / "tables" / f"{table.name}.{ending}").write_text(write(table), encoding="utf-8")
+            (results / "tables" / f"{file_name(table.name)}.{ending}").write_text(write(table), encoding="utf-8")
     pictures = press.every(made)
     drawn = press.publish(pictures, results)
     page = site.write(results, Report(runs, task_tables, overviews, judged, drawn))

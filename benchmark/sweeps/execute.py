@@ -19,7 +19,7 @@ from benchmark.engine.environment import code, environment
 from benchmark.engine.reuse import Reuse
 from benchmark.errors import IncompatibleError, InputError, RunFailedError, story
 from benchmark.identity import run_id
-from benchmark.records import Record
+from benchmark.records import Record, answers_digest
 from benchmark.saved import CELL
 from benchmark.sweeps import screen
 from benchmark.sweeps.lease import Lease
@@ -77,6 +77,8 @@ class Attempt:
         """Make the record, and store it; of several processes the first one does."""
         names = {noun: self.cell.names[noun] for noun in NOUNS if noun != "budget"}
         fields = {"environment": environment(self.device)} | fields
+        if examples is not None:
+            fields["data"] = fields.get("data", {}) | {"answers_digest": answers_digest(examples)}
         identity = {"run_id": run_id(self.config), "seed": self.cell.seed, "config": self.config}
         record = Record(**identity, **names, status=status, reason=reason, **fields)
         if not distributed.speaks():

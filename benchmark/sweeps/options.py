@@ -33,6 +33,8 @@ class RunOptions:
             raise InputError(f"retry: {self.retry!r} given, failed wanted, or null")
         for key in ("results", "save"):
             check_folder(key, getattr(self, key))
+        if self.save and Path(self.save).is_dir() and any(Path(self.save).iterdir()):
+            raise InputError(f"save={self.save}: the folder is not empty: give another one")
 
     @property
     def store(self) -> Store:
@@ -60,6 +62,8 @@ def check_folder(key: str, path: str | None) -> None:
 
     Raises InputError.
     """
+    if path == "":
+        raise InputError(f"{key}=: no folder is named")
     folder = Path(path or ".").absolute()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):

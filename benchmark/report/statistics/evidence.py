@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
+import warnings
+import zlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +23,16 @@ from benchmark.report.statistics import bootstrap, estimates, samples, scales, s
 from benchmark.report.statistics.samples import Sample, moderate
 from benchmark.report.statistics.scales import scale
 
-DAMAGED = (ValueError, KeyError, OSError, EOFError, BadZipFile)  # or not there
+DAMAGED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    BadZipFile,
+    zlib.error,
+)  # or not there
 Name = TypeVar("Name", bound=Hashable)
 Examples = tuple[str, int, int]  # of a split: which they are, how many, in how many groups
 
@@ -91,7 +102,11 @@ class Evidence:
             np.load(io.BytesIO(cache.read(path) or b"")) as file,
         ):
             return (str(file["examples"]), int(file["size"]), int(file["groups"])), file["draws"]
-        (examples, size, groups), draws = self._draw(record, _rows(store, record, split), metric)
+        try:
+            (examples, size, groups), draws = self._draw(record, _rows(store, record, split), metric)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # an older record's
+            warnings.warn(f"{record.run_id}: its answers are left out, they are no answers ({error})", stacklevel=2)
+            return ("", 0, 0), np.zeros(0)
         np.savez(file := io.BytesIO(), examples=examples, size=size, groups=groups, draws=draws)
         cache.write(path, file.getvalue())
         return (examples, size, groups), draws

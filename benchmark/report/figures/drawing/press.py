@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
-import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import matplotlib
 import pandas as pd
 from fontTools.subset import Options  # with which matplotlib takes the letters of a PDF out of a font
 
+from benchmark.records import file_name
 from benchmark.report import cache as files
 from benchmark.report.figures import known
 from benchmark.report.figures.drawing.style import RC, marks, within
@@ -28,6 +28,7 @@ from benchmark.report.material import Material
 KINDS = ("pdf", "png")  # what is published
 PAGE, MARKS = "svg", "json"  # what the page shows, and where its rows are drawn
 MARK = "CrossPEFT benchmark.report"  # within each file: what bears it may be deleted
+DAMAGED = (TypeError, ValueError, KeyError, EOFError, NotImplementedError, BadZipFile, zlib.error)  # an archive
 FEW = 24  # pictures that are not worth other processes
 METADATA = {"pdf": {"Creator": MARK, "CreationDate": None}, "png": {"Software": MARK}, PAGE: {"Date": None}}
 Files = dict[str, bytes]  # by ending
@@ -58,12 +59,7 @@ def pictures(name: str, module: ModuleType, material: Material) -> Iterator[Pict
         yield Picture(name, "", table)
         return
     for values, part in table.groupby(list(module.BY), sort=True):
-        yield Picture(name, _file_name("_".join(str(v) for v in values if str(v))), part.reset_index(drop=True))
-
-
-def _file_name(text: str) -> str:
-    slug = re.sub(r"[^\w.=+-]+", "-", text)[:80]
-    return slug if slug == text else f"{slug}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
+        yield Picture(name, file_name("_".join(str(v) for v in values if str(v))), part.reset_index(drop=True))
 
 
 def render(picture: Picture, width: str = "two") -> Files:
@@ -119,7 +115,10 @@ def _archive(folder: Path, picture: Picture) -> Path:
 
 def _read(path: Path) -> Files | None:
     """Return what was drawn; None if nothing was, or if it is damaged."""
-    with suppress(TypeError, BadZipFile, KeyError), ZipFile(io.BytesIO(files.read(path))) as archive:
+    with (
+        suppress(TypeError, ValueError, EOFError, BadZipFile, KeyError, zlib.error, NotImplementedError),
+        ZipFile(io.BytesIO(files.read(path))) as archive,
+    ):
         return {kind: archive.read(kind) for kind in (*METADATA, MARKS)}
     return None
 
