@@ -104,6 +104,18 @@ def test_a_class_that_the_registry_never_had_is_refused_and_not_imported(noun, t
     assert "stranger" not in sys.modules
 
 
+@pytest.mark.parametrize(("noun", "key"), [("task", "description"), ("method", "lr"), ("backbone", "tag")])
+def test_a_class_inside_a_value_is_refused_and_not_imported(noun, key, tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    inner = {"_target_": "stranger.Class"}
+    for number, value in enumerate((inner, {"deep": [inner]})):
+        folder = foreign(tmp_path / str(number), {(noun, key): value})
+        with pytest.raises(InputError, match=f"{noun}.{key}: names a class"):
+            saved.load(folder)
+    assert "stranger" not in sys.modules
+
+
 def test_a_name_of_another_version_is_refused(tmp_path):
     folder = foreign(tmp_path, {("method", "name"): "newer", ("method", "_target_"): None})
     with pytest.raises(InputError, match="method 'newer' is unknown here"):

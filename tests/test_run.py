@@ -286,6 +286,8 @@ REFUSED = {  # words -> what the line must hold
     "task.metrics=[accuracy]": ["task.metrics", "accuracy", "allow_metric_code"],
     "results=FILE": ["results", "no folder"],
     "save=FILE/deep": ["save", "no folder"],
+    "save=EMPTY": ["save", "not empty"],
+    "save=": ["save", "no folder is named"],
     "method=bitfit": ["llama", "bias"],
 }
 

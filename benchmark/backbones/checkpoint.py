@@ -63,7 +63,7 @@ class Stored(Backbone):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"backbone.checkpoint: {str(file)!r} cannot be read as JSON ({error})") from error
+            raise InputError(f"backbone.checkpoint: {str(file)!r} is no JSON that can be read ({error})") from error
         if not isinstance(content, dict):
             raise InputError(f"backbone.checkpoint: {str(file)!r} is no JSON object")
         check_config(file, content, self.stored and self.stored[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -65,13 +66,14 @@ class OverrideCache:
     def _lines(self) -> Iterable[tuple[str, Entry]]:
         try:
             text = self.path.read_text(encoding="utf-8", errors="surrogateescape")
-        except FileNotFoundError:
+        except OSError:
             return
         for line in text.splitlines():
             try:
                 name, entry = json.loads(line)
-                yield name, Entry(**entry)
-            except (ValueError, TypeError):
+                if isinstance(name, str) and all(map(isinstance, entry["files"], itertools.repeat(str))):
+                    yield name, Entry(**entry)
+            except (ValueError, TypeError, LookupError):
                 continue
 
 

@@ -1,0 +1,95 @@
+"""Records that are not what they say, made at random: what reads them leaves them out, and never ends."""
+
+import copy
+import io
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from benchmark import compare
+from benchmark.records import Store
+from benchmark.report import __main__ as report
+from benchmark.report import frame
+from benchmark.report.figures.drawing import press
+from benchmark.report.material import material
+
+MADE = Path(__file__).parent / "made_before" / "lora" / "cell.json"
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))  # 1500 take about a minute
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.integers(-5, 5), st.floats(), st.text(max_size=5),
+    st.sampled_from([1e308, -1e308, 10**400, 2**63, "../../README", "/", "..", "\ud800", "a\x00b", "done", "x" * 300]),
+)  # fmt: skip
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner))
+
+
+def paths(node, path=()):
+    """List where a value stands in a record; of its many measurements the first two."""
+    yield path
+    inner = node.items() if isinstance(node, dict) else enumerate(node[:2]) if isinstance(node, list) else ()
+    for key, value in inner:
+        yield from paths(value, (*path, key))
+
+
+WHOLE = {k: v for k, v in json.loads(MADE.read_text()).items() if k != "digest"}
+WHERE = st.sampled_from([path for path in paths(WHOLE) if path])
+
+
+def changed(path, value):
+    """Put a value in a record's place; nothing where it is deleted."""
+    content = copy.deepcopy(WHOLE)
+    node = content
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    return content
+
+
+def read_all(results):
+    """Do what the report and a comparison do with records, short of drawing."""
+    runs = frame.load(results)
+    if runs:
+        table = frame.tidy(runs)
+        frame.write(table, results / "runs.csv")
+        frame.measurements(runs, table).to_parquet(results / "measurements.parquet", index=False)
+        made = material(runs, results)
+        for key in made.tables:
+            report.table_of(made, key)
+        press.every(made)
+    compare.main(["lora", "bitfit", f"results={results}"])
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(path=WHERE, value=VALUES, name=st.sampled_from([f"{WHOLE['run_id']}.json", "other.json"]))
+@example(path=("measurements", 0, "value"), value=1e308, name=f"{WHOLE['run_id']}.json")
+@example(path=("config", "seed"), value=float("inf"), name=f"{WHOLE['run_id']}.json")
+@example(path=("task",), value="../../README", name=f"{WHOLE['run_id']}.json")
+def test_no_record_ends_what_reads_it(path, value, name):
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "results" / "runs" / "protein" / "lora"
+        folder.mkdir(parents=True)
+        (folder / name).write_text(json.dumps(changed(path, value)), encoding="utf-8")
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            read_all(folder.parents[2])
+        assert [file.name for file in Path(scratch).iterdir()] == ["results"]
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(content=st.binary(max_size=40) | st.text(max_size=40).map(lambda text: json.dumps([text]).encode()))
+def test_no_bytes_end_what_reads_records(content):
+    scratch = tempfile.mkdtemp()
+    path = Path(scratch) / "protein" / "lora" / "0123456789ab.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert list(Store(scratch).records()) == []
+    assert path.name in str(caught[0].message)
+    shutil.rmtree(scratch)
