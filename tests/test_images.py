@@ -324,7 +324,7 @@ def test_a_folder_that_timm_cannot_use_is_refused(tiny, tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(InputError, match="no safetensors file"):
         backbone(tmp_path).backbone.family  # noqa: B018
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    save_file({}, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="names no architecture"):
         backbone(tmp_path).backbone.family  # noqa: B018
     (tmp_path / "config.json").write_text('{"architecture": "efficientnet_b0"}')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -71,7 +70,7 @@ class OverrideCache:
         for line in text.splitlines():
             try:
                 name, entry = json.loads(line)
-                if isinstance(name, str) and all(map(isinstance, entry["files"], itertools.repeat(str))):
+                if isinstance(name, str) and isinstance(entry["files"], dict):
                     yield name, Entry(**entry)
             except (ValueError, TypeError, LookupError):
                 continue
