@@ -114,18 +114,21 @@ class VisionEncoder(Stored):
         """Read the architecture's name off timm's own name, or the checkpoint's configuration."""
         if self._named:
             return self.checkpoint.removeprefix("timm/").partition(".")[0]
-        found = replace(self, checkpoint=str(self._folder())).read_config()
+        found = self._read()
         if not isinstance(found.get("architecture"), str):
             raise InputError(
                 f"backbone.checkpoint={self.checkpoint!r}: config.json names no architecture, as timm's layout does"
             )
         return found["architecture"]
 
+    def _read(self) -> dict[str, Any]:
+        return replace(self, checkpoint=str(self._folder())).read_config()
+
     @property
     def side(self) -> int:
         from timm.models import get_pretrained_cfg
 
-        known = None if self._named else json.loads((self._folder() / "config.json").read_text())
+        known = None if self._named else self._read()
         size = (known or {}).get("pretrained_cfg", {}).get("input_size")
         name = self.checkpoint.removeprefix("timm/") if self._named else self._architecture
         return max((size or get_pretrained_cfg(name).input_size)[1:])
