@@ -324,7 +324,7 @@ def test_a_card_with_half_a_mark_is_left_alone():
         (["task=nmt,e2e_nlg"], "an audit is of one task"),
         (["task=nmt", "-m"], "an audit is of one task"),
         (
-            ["task=nmt", "data=files", "data.train=no.csv", "data.valid=no.csv", "data.test=no.csv"],
+            ["task=nmt", "data=files", "data.train=no.csv", "data.valid=none.csv", "data.test=never.csv"],
             "no file 'no.csv'",
         ),
     ],

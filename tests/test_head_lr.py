@@ -97,9 +97,9 @@ def protein(tmp_path):
     """Build a cell of protein regression on the embedded network and five sequences."""
 
     def make(method, *words):
-        file = tmp_path / "rows.csv"
-        file.write_text("\n".join(["sequence,target", *(f"{s},{t}" for s, t in ROWS)]))
-        files = [f"data.files.{name}={file}" for name in ("train", "valid", "test")]
+        files = [f"data.files.{name}={tmp_path / name}.csv" for name in ("train", "valid", "test")]
+        for name in ("train", "valid", "test"):
+            (tmp_path / f"{name}.csv").write_text("\n".join(["sequence,target", *(f"{s},{t}" for s, t in ROWS)]))
         chosen = ["task=protein_regression", "data=protein_splits", f"method={method}", "budget=smoke", *files]
         return cell_of([*chosen, "backbone.lr_scale=0.5", "backbone.head_lr.regress=0.003", *words])
 

@@ -48,7 +48,7 @@ def test_a_range_is_that_of_its_own_key_then_of_the_node_around_it():
     [
         "seed=-1", "seed=4294967296", "seed_order=-3", "fraction=1.5", "trial=-1", "until=0", "size=0",
         "method.lr=nan", "method.lr=-1e-3", "method.lr=1e308", "method.rank=1000000", "method.rank=0",
-        "backbone.lr_scale=0", "backbone.lr_scale=inf", "budget.clip=0", "budget.weight_decay=-0.1",
+        "backbone.lr_scale=0", "backbone.lr_scale=inf", "budget.clip=-1", "budget.weight_decay=-0.1",
         "budget.weight_decay=2", "budget.steps=0", "budget.steps=100000000000", "budget.batch_size=1000000000",
         "budget.max_test=0", "budget.max_seconds=0", "task.max_source_tokens=0", "task.max_target_tokens=9999999",
         "data.train=0.5", "data.test=-4", "method.options.lora_dropout=nan", "attempts=0", "cells_per_job=0",

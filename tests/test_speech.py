@@ -172,7 +172,7 @@ def test_clips_are_padded_together_only_where_padding_moves_no_answer(name, apar
     assert all(len(set(batch)) == 1 for batch in widths) == apart  # training, looks at valid, and predicting
     assert max(map(len, widths)) > 3  # equal ones do stand together
     record = Record(
-        run_id="", seed=0, config=choices_of(cell), task="speech", method="full", backbone="speech_encoder",
+        run_id="0", seed=0, config=choices_of(cell), task="speech", method="full", backbone="speech_encoder",
         status="done", data=result.data,
     )  # fmt: skip
     (tmp_path / "kept" / CELL).write_text(record.to_json())

@@ -118,7 +118,7 @@ def test_what_nobody_chose_leaves_a_cells_name_alone():
     ("word", "reason"),
     [
         ("phase=tuning", "phase: 'tuning' given, tune or final wanted"),
-        ("trial=-1", "trial: -1 given, 0 .* or more wanted, or selected"),
+        ("trial=-1", "trial: -1 given, at least 0 and at most"),
         ("trial=best", "trial: 'best' given, int wanted"),
         ("trial=selected", "no tuning record .*run phase=tune first"),
     ],

@@ -182,6 +182,9 @@ class Probe:
     def longest(self, kind: Kind) -> int:
         return 0
 
+    def fitted(self, _: object) -> Probe:
+        return self
+
 
 BUDGET = Budget(
     description="", steps=20, batch_size=4, micro_batches=1, warmup=0.0, weight_decay=0.0, clip=1.0, dropout=0.0,

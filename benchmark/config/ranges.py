@@ -32,7 +32,7 @@ RANGES: dict[str, tuple[float, float]] = {  # by the key's last part; or by its 
     "steps": (1, 10_000_000),
     "until": (1, 10_000_000),
     "evaluations": (1, 10_000),
-    "clip": (LEAST, 1e6),
+    "clip": (0, 1e6),  # 0: gradients are not clipped
     "size": (1, 10**12),
     "attempts": (1, 1000),
     "cells_per_job": (1, 1_000_000),

@@ -51,7 +51,7 @@ NESTED: dict[type | tuple[type, ...], tuple[str, ...]] = {  # of the fields that
     (int, float): ("environment.load_average", "environment.cores", "config.fraction"),
 }  # fmt: skip
 NOUNS = ("task", "method", "backbone", "budget")  # what a configuration composes
-NAME = re.compile(r"\w[\w.+=-]{0,199}")  # of a file or folder that a record gives its name to
+NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")  # one part of a path, and not a hidden one
 LARGEST = 1e150  # of a value: its square is a number too
 
 
