@@ -44,7 +44,9 @@ def test_a_reader_that_leaves_is_no_error(module):
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
 
 
-@pytest.mark.parametrize("output", ["ascii", "cp1252", "closed", "full"])
+@pytest.mark.parametrize(
+    "output", ["ascii", "full", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cp1252", "closed"))]
+)
 def test_a_run_is_recorded_whatever_becomes_of_its_output(output, tmp_path, tiny_causal):
     overrides = ["method=lora", "task=text_generation", "data=toy", "backbone=causal_lm", "budget=smoke", "device=cpu"]
     overrides += [f"backbone.checkpoint={tiny_causal}", "budget.steps=2", "budget.evaluations=1"]
