@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from benchmark.command import end
 from benchmark.config.build import typed
 from benchmark.config.compose import assemble, composed, whole
+from benchmark.config.halving import stops
 from benchmark.config.usage import usage
 from benchmark.engine import distributed
 from benchmark.errors import IncompatibleError, InputError
@@ -77,6 +78,8 @@ def sweep(arguments: list[str], statuses: list[int]) -> None:
     grid = expand(arguments)
     config = whole([*grid.cells[0], *grid.options])
     check_launcher(config.hydra.launcher["_target_"])
+    if config.rung is not None:
+        stops(config.budget)  # refused once here, not by each cell
     options = options_of(config)
     check_writable(Path(options.results))
     if options.save and len(grid.cells) > 1:

@@ -430,6 +430,13 @@ def test_a_trial_that_fails_loses_and_the_others_go_on(halving, tmp_path, monkey
     assert final.config["trial"] in (1, 5, 1001, 1005)
 
 
+def test_a_budget_with_too_few_validations_to_halve_is_refused_once(halving, capsys):
+    assert run.main(["+sweep=tune", *(word for word in halving if word != EVALUATIONS)]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("\n") == told.err.count("refused: budget.evaluations: ") == 1
+    assert "cells" not in told.out
+
+
 def test_a_pair_that_cannot_run_is_skipped_in_every_rung(halving, capsys):
     words = ["+sweep=tune", *halving[:-1], "method=vpt_deep"]
     assert run.main(words) == 2
