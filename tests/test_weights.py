@@ -178,7 +178,8 @@ def test_a_command_refuses_such_weights_and_records_nothing(name, folder, tmp_pa
     words += [f"task={task}", *(["data=toy", "method=lora"] if name in TEXT else ["method=head"])]
     rewrite(folder, lambda weights: {k: v for k, v in weights.items() if k != inside(name, weights)})
     assert run.main(words) == 2
-    line = capfd.readouterr().err.strip().splitlines()[-1]
+    line = capfd.readouterr().err
     assert line.startswith("refused: backbone.checkpoint=")
+    assert line.count("\n") == 1  # no report of a library beside it
     assert deep in line
     assert not list(tmp_path.glob("results/runs/**/*.json"))

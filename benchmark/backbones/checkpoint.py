@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -123,7 +124,11 @@ class Checkpoint(Stored):
             return maker(config, dtype=torch.float32, **options)
         options |= {"config": config, "dtype": torch.float32, "use_safetensors": True}
         options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, by name
-        network, left = self._reach(auto.from_pretrained, **options)
+        logging.disable(logging.WARNING)  # a report of the same weights, of many lines
+        try:
+            network, left = self._reach(auto.from_pretrained, **options)
+        finally:
+            logging.disable(logging.NOTSET)
         check_whole(self.checkpoint, network, left)
         return network
 
