@@ -5,10 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from benchmark import run, status
 from benchmark.config.compose import composed
 from benchmark.config.overrides import quoted, unquoted
+from benchmark.errors import InputError
 
 ODD = ["a b", "a,b", "a=b", "(a)", "a[0]", "{a}", "o'clock", 'say "hi"', "ümläut", "a;b&c#d", "$HOME ${x}", "end\\"]
 
@@ -54,3 +56,34 @@ def test_runs_sweeps_and_status_use_the_same_odd_folder(name, tmp_path, tiny_cau
 def test_a_value_that_the_grammar_refuses_says_how_to_quote(capsys):
     assert run.main(["method=lora", "task=nmt", "task.template=a(b"]) == 2
     assert """stands in quotes twice: key='"a,b"'""" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "expected"),
+    [
+        ("data.splits_of.valid={set: held}", "splits_of.valid", {"set": "held"}),  # not the words of the file as well
+        (
+            "data.splits_of={train: {part: a}, test: {part: b}}",
+            "splits_of",
+            {"train": {"part": "a"}, "test": {"part": "b"}},
+        ),
+        ("data.splits_of={}", "splits_of", {}),
+        ("+data.shifts.far={set: far}", "shifts", {"far": {"set": "far"}}),
+        (
+            "data.files={sequence: 'a b.fasta', labels: l.fasta}",
+            "files",
+            {"sequence": "a b.fasta", "labels": "l.fasta"},
+        ),
+        ("data.files.mask=null", "files.mask", None),
+    ],
+)
+def test_a_node_replaces_the_one_at_its_key(override, key, expected):
+    files = ["data.files.sequence=s.fasta", "data.files.labels=l.fasta"]
+    config, _ = composed(["task=protein_residues", "method=lora", "data=protein_fasta_labels", *files, override])
+    assert OmegaConf.select(config.data, key) == expected
+
+
+def test_a_node_at_an_unknown_key_is_refused():
+    for override, wrong in (("data.split_of={train: a}", "data.split_of"), ("dta.files={a: b}", "dta.files")):
+        with pytest.raises(InputError, match=rf"{wrong}: no such key"):
+            composed(["task=protein_regression", "method=lora", override])

@@ -11,6 +11,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -219,11 +221,26 @@ def whole(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = compose("config", [*map(quoted, overrides), *searched()], return_hydra_config=True)
+            nodes = [o for o in overrides if o.partition("=")[2].startswith("{")]
+            rest = [quoted(o) for o in overrides if o not in nodes]
+            config = compose("config", [*rest, *searched()], return_hydra_config=True)
+            for override in OverridesParser.create().parse_overrides(nodes):
+                replace_node(config, override, rest)
     except HydraException as error:
         raise InputError(explain(error, overrides)) from error
     check_range({key: config[key] for key in _root_keys() if not OmegaConf.is_missing(config, key)}, "")
     return config
+
+
+def replace_node(config: DictConfig, override: Override, overrides: Sequence[str]) -> None:
+    """Put a node in the place of the one at its key, where Hydra would merge them. Raises InputError."""
+    key = override.get_key_element().lstrip("+")
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    if not override.is_add() and (not isinstance(node, DictConfig) or leaf not in node):
+        wrong, siblings = _stranger(key, overrides)
+        raise InputError(f"{key}: no such key{near(wrong, siblings)}")
+    OmegaConf.update(config, key, override.value(), merge=False, force_add=True)
 
 
 def searched() -> list[str]:
