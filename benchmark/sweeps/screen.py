@@ -112,9 +112,7 @@ def show(record: Record, store: Store, path: Path | None = None) -> None:
 def beside_shipped(record: Record, known: Iterable[Configuration]) -> str | None:
     """Write how a run differs from the shipped ones: other data, or the arithmetic of another processor."""
     others = [one for one in rivals(record, known, (*ANY_SOURCE, FINGERPRINT)) if one.source != YOURS]
-    if not others:
-        return None
-    if record.data.get("fingerprint") not in {one.settings.get(FINGERPRINT) for one in others}:
+    if others and record.data.get("fingerprint") not in {one.settings.get(FINGERPRINT) for one in others}:
         return (
             "This data differs from that of the shipped results (other package versions?): they are not compared. "
             "pip install with -c constraints.txt gives the same data."
