@@ -129,6 +129,7 @@ def test_the_words_of_a_record_compose_its_setting(said: str):
     chosen = choices_of(cell)
     named = {noun: chosen[noun]["name"] for noun in ("task", "method", "backbone")}
     again = setting(Record(run_id="0", seed=0, status="done", config=chosen, data=dict(cell.notes), **named))
+    assert [word for word in again if "head_lr" in word] == [word for word in shlex.split(said) if "head_lr" in word]
     assert run_id(choices_of(cell_of(again))) == run_id(chosen)
 
 
@@ -297,6 +298,9 @@ def test_names_in_records_do_not_steer_the_terminal(tmp_path, capsys):
         tmp_path, capsys, runs=[made("ia3", right=70), (Record(**record.__dict__ | {"method": hostile}), rows)]
     )
     assert "'method=[red]x$(touch y)'" in text
+    assert "\x1b" not in asked(
+        tmp_path / "signs", capsys, runs=[made("ia3"), (Record(**record.__dict__ | {"method": "x\x1b[31my"}), rows)]
+    )
     assert max(map(len, text.splitlines())) <= 101
 
 

@@ -285,7 +285,7 @@ CLAIMS = {  # in the order in which they are asked -> the methods of which each 
     # last: it takes the method out of the model
     merged_is_the_same_network: lambda name: method(name).mergeable,
 }
-COSTLY = {compiles: lambda name: method(name).compiles}  # three seconds for each pair
+COSTLY = {compiles: lambda name: method(name).compiles}  # three seconds for each pair: not in the ordinary tests
 
 
 def ordinary(name):
@@ -296,9 +296,8 @@ def ordinary(name):
 
 def asked(name, network, families):
     """List the claims that a run with these families checks of a pair."""
-    usual = network in ordinary(name)
-    chosen = {} if families == "others" and usual else CLAIMS
-    chosen = COSTLY | chosen if families != "ordinary" and usual else chosen
+    chosen = {} if families == "others" and network in ordinary(name) else CLAIMS
+    chosen = chosen if families == "ordinary" else COSTLY | chosen
     return [claim for claim, of in chosen.items() if of(name)]
 
 

@@ -69,6 +69,11 @@ def test_a_shipped_record_of_every_task_and_every_method_is_named_as_today():
     assert [r.run_id for r in chosen.values() if run_id(composed_again(r)) != r.run_id] == []
 
 
+@pytest.mark.slow
+def test_every_shipped_record_is_named_as_today():
+    assert [r.run_id for r in shipped("*", "*") if run_id(composed_again(r)) != r.run_id] == []
+
+
 def test_every_shipped_trial_is_drawn_today():
     for r in shipped("*", "*"):
         for knob, value in draw(r.method, node("method", r.method)["search"], r.trial).items():

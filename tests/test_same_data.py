@@ -20,7 +20,9 @@ pytest.importorskip("espeakng_loader", reason='the embedded data needs pip insta
 NO_VECTORS = "AVX2 FMA3 AVX512F AVX512_SKX AVX512_ICL X86_V3 X86_V4"  # NumPy's names, of two of its generations
 SETTINGS = [  # OPENBLAS_CORETYPE, threads, ATEN_CPU_CAPABILITY, NPY_DISABLE_CPU_FEATURES
     ("Haswell", 2, "avx2", ""),
-    ("Sandybridge", 1, "default", NO_VECTORS),
+    ("Sandybridge", 1, "default", ""),
+    ("Haswell", 1, "default", NO_VECTORS),
+    ("Katmai", 2, "default", NO_VECTORS),  # OpenBLAS has one set of kernels for this and Prescott
     (None, 1, None, ""),  # the machine's own
 ]
 NAMES = ("OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES")
