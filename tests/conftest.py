@@ -53,6 +53,11 @@ def pytest_xdist_make_scheduler(config, log):
     return WorkStealingScheduling(config, log)
 
 
+def pytest_make_parametrize_id(val):
+    """Name bytes by their length: packed ones hold the time of packing, so that workers would collect unlike names."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(config, items):
     chosen = config.getoption("-m")
     left_out = [item for item in items if any(item.get_closest_marker(m) and m not in chosen for m in ASKED_FOR)]
