@@ -20,7 +20,7 @@ from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
 from benchmark.report import frame
 from benchmark.report.costs import Cost, front, unsteady
-from benchmark.report.figures import best_of, curves, data_size, known, learning_rate
+from benchmark.report.figures import best_of, curves, data_size, known, learning_rate, ranks
 from benchmark.report.figures.drawing import lines, names, press, style
 from benchmark.report.figures.drawing.trials import trials
 from benchmark.report.material import Material, material
@@ -163,7 +163,7 @@ def test_a_line_says_where_more_than_the_learning_rate_was_drawn() -> None:
         with matplotlib.rc_context(style.RC):
             sheet = learning_rate.draw(learning_rate.data(of(*alone, *along)), width)
         assert {axes.get_title("left") or axes.get_title() for axes in sheet.axes} == {"ia3", "lora*"}
-        assert any("drawn along; 3 to 4 trials each" in text.get_text() for text in sheet.texts)
+        assert any("other settings too; 3 to 4 trials each" in text.get_text() for text in sheet.texts)
 
 
 def test_an_open_plateau_without_a_width_has_no_number() -> None:
@@ -281,7 +281,7 @@ def test_a_shifted_test_is_drawn_by_its_own_headline() -> None:
     (picture,) = pictures(found, "shift")
     axes = known()["shift"].draw(picture.table, "two").axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == (
-        "test spearman (mean over seeds)",
+        "test Spearman (mean over seeds)",
         "test/fold rmse (mean over seeds)",
     )
 
@@ -300,6 +300,29 @@ def test_ranks_are_by_task_with_the_mean_first() -> None:
     assert dict(zip(full["task"], full["rank"], strict=True)) == {"nmt": 1.5, "protein": 1, "speech": 1}
     assert set(table["method"]) == {"full", "lora"}
     assert table["mean_rank"].is_monotonic_increasing
+
+
+def test_marks_of_one_method_and_rank_stand_apart_within_their_row() -> None:
+    table = pd.DataFrame({"method": ["a", "a", "a", "a", "b"], "rank": [1.0, 1.0, 1.0, 2.0, 1.0]})
+    first, second, third, *alone = ranks.offsets(table)
+    assert alone == [0, 0]
+    assert -0.5 < first < second < third < 0.5
+    assert second - first == pytest.approx(third - second)
+
+
+@pytest.mark.parametrize("figure", sorted(known()))
+def test_a_title_holds_no_name_of_a_file(figure: str, shipped: Path) -> None:
+    for picture in pictures(material(frame.load(shipped), shipped), figure)[:2]:
+        with matplotlib.rc_context(style.RC):
+            drawn = known()[figure].draw(picture.table, "two")
+        texts = [text.get_text() for part in (drawn, *drawn.axes) for text in part.texts]
+        texts += [axes.get_title(side) for axes in drawn.axes for side in ("left", "center")]
+        assert known()[figure].TITLE in texts
+        assert not [text for text in texts if "_tuned" in text or "until=" in text]
+
+
+def test_without_a_known_cost_there_is_nothing_to_draw_against() -> None:
+    assert pictures(of(run("frozen", trained=0.0, memory=math.nan)), "memory") == []
 
 
 # how it is drawn

@@ -11,6 +11,7 @@ from benchmark.records import Record
 from benchmark.records.configurations import WRITE, Run
 
 DEFAULTS, TUNED, SIZED, CHOSEN = "", "tuned", "sized", "trials"  # the last: a trial that somebody named
+IN_WORDS = {TUNED: "tuned settings", SIZED: "equal size", CHOSEN: "named trials"}
 MEASURING = "cost"  # the budget whose runs are made to measure costs: their scores mean nothing, nor do views
 
 
@@ -45,6 +46,16 @@ def views(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def budget(record: Record) -> str:
     """Name the budget of a run."""
     return str((record.config.get("budget") or {}).get("name") or "")
+
+
+def budget_text(name: str) -> str:
+    """Write a budget with its view in words: "budget reference, tuned settings"."""
+    budget, _, view = name.rpartition("_") if "_" in name else ("", "", name)
+    if name == MEASURING:
+        return "budget cost"
+    if view not in IN_WORDS:
+        return f"budget {name}, default settings" if name else "default settings"
+    return ", ".join(filter(None, (f"budget {budget}" * bool(budget), IN_WORDS[view])))
 
 
 def _grid(record: Record) -> tuple[str, str]:

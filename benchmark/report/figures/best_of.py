@@ -14,7 +14,8 @@ from benchmark.report.figures.drawing.trials import trials
 from benchmark.report.material import Material
 
 BY = ("task", "budget", "board")
-TAB = "tuning"  # what it is called beside others
+TAB = "tuning"
+TITLE = "Expected best score of k tuning trials"
 
 
 def data(material: Material) -> pd.DataFrame:
@@ -53,8 +54,8 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     style.mark(axes, table["k"], table["expected"])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("tuning trials (number)")
-    axes.set_ylabel(f"expected best valid {style.shown(first['metric'])}")
+    axes.set_ylabel(f"expected best validation {style.metric(first)}")
     left_out = lines.name(axes, curves, looks)
     beside = "the default is one of the trials" + (f"; {left_out} not named" if left_out else "")
-    style.title(axes, style.board(first), beside)
+    style.title(axes, TITLE, style.conditions(first, trials=True), beside)
     return figure

@@ -15,10 +15,11 @@ from benchmark.report.figures.drawing import style
 from benchmark.report.material import Material
 
 BY = ()
-TAB = "capability"  # what it is called beside others
+TAB = "capability"
+TITLE = "Which method runs on which network"
 FILE = "capabilities.csv"  # of the results
 COLUMNS = ["method", "network", "status", "merges", "reason"]
-CELL = 0.142  # inches
+CELL, KEY = 0.135, 0.48  # inches: of a square, and of title and key
 SHADES = {"merges": "#0072B2", "runs": "#8fc3e8", "refused": "#dedede"}
 
 
@@ -43,13 +44,13 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     across = min(int((wide - left - 0.1) / CELL), len(methods))
     bands = math.ceil(len(methods) / across)
     across = math.ceil(len(methods) / bands)
-    high = CELL * len(networks) + 0.85
-    figure = style.sheet(width, bands * high + 0.3)
+    high = CELL * len(networks) + 0.97
+    figure = style.sheet(width, bands * high + KEY)
     height = figure.get_size_inches()[1]
     kinds = {(r.method, r.network): "merges" if r.merges == "yes" else r.status for r in table.itertuples()}
     for band in range(bands):
         band_methods = methods[band * across : (band + 1) * across]
-        bottom = height - 0.3 - (band + 1) * high + 0.05
+        bottom = height - KEY - (band + 1) * high + 0.05
         box = (
             left / wide,
             bottom / height,
@@ -70,17 +71,18 @@ def _band(axes: Axes, methods: list[str], networks: list[str], kinds: dict[tuple
     axes.pcolormesh(shades, cmap=ListedColormap(list(SHADES.values())), vmin=0, vmax=2, edgecolors="white", lw=1)
     axes.invert_yaxis()
     axes.xaxis.tick_top()
-    axes.set_xticks(np.arange(len(methods)) + 0.5, [style.shown(m, 16) for m in methods], rotation=90)
+    axes.set_xticks(np.arange(len(methods)) + 0.5, [style.shown(m, 19) for m in methods], rotation=90)
     axes.set_yticks(np.arange(len(networks)) + 0.5, [style.shown(n, 20) for n in networks])
     axes.tick_params(length=0, pad=1, labelsize=6)
     axes.spines[:].set_visible(False)
 
 
 def _key(figure: Figure, left: float) -> None:
-    """Name the three shades above the first band; what was not probed is empty."""
+    """Write the title and name the three shades; what was not probed is empty."""
     wide, high = figure.get_size_inches()
+    figure.text((left - 0.95) / wide, 1 - 0.16 / high, TITLE, size=8.5, va="center")
     labels = {"merges": "runs, can be merged", "runs": "runs", "refused": "refused"}
     for at, (kind, text) in zip((0, 1.15, 1.6), labels.items(), strict=True):
-        x, y = (left - 0.95 + at) / wide, 1 - 0.16 / high
+        x, y = (left - 0.95 + at) / wide, 1 - 0.34 / high
         figure.text(x, y, "■", color=SHADES[kind], size=8, va="center")
         figure.text(x + 0.12 / wide, y, text, size=style.TEXT, va="center")

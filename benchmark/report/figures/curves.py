@@ -14,9 +14,11 @@ from benchmark.report.figures.drawing import lines, style
 from benchmark.report.material import Material, whole
 
 BY = ("task", "budget", "board")
-TAB = "training curves"  # what it is called beside others
+TAB = "training curves"
+TITLE = "Loss during training"
 POINTS = 12  # of a curve: losses of single batches jump
 SERIES = ("train", "valid")
+DATA = {"train": "training", "valid": "validation"}
 
 
 def data(material: Material) -> pd.DataFrame:
@@ -58,7 +60,7 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     shape = (len(shown), 1) if stacked else (1, len(shown))
     grid = list(figure.subplots(*shape, sharex=stacked, sharey=True, squeeze=False).flat)
     wide, high = figure.get_size_inches()
-    figure.subplots_adjust(0.56 / wide, 0.42 / high, 1 - 1.2 / wide, 1 - 0.42 / high, 0.1, 0.18)
+    figure.subplots_adjust(0.56 / wide, 0.42 / high, 1 - 1.2 / wide, 1 - 0.56 / high, 0.1, 0.18)
     ends = table.drop_duplicates("label").set_index("label")
     looks = lines.highlighted(ends["score"], dict(ends["method"]))
     left_out = 0
@@ -73,9 +75,9 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
         axes.set_xlabel("training step (number)")
     for axes in grid if stacked else grid[:1]:
         axes.set_ylabel("loss (log scale)" if axes.get_yscale() == "log" else "loss")
-    title = style.shown(style.board(table.iloc[0]), 46)
-    beside = f"   ({left_out} not named)" if left_out and not stacked else ""
-    figure.text(0.56 / wide, 1 - 0.18 / high, title + beside, size=8.5)
+    line = style.subtitle(style.conditions(table.iloc[0]), f"{left_out} not named" * bool(left_out), width)
+    figure.text(0.56 / wide, 1 - 0.18 / high, TITLE, size=8.5)
+    figure.text(0.56 / wide, 1 - 0.31 / high, line, size=style.TEXT, color=style.DIM)
     return figure
 
 
@@ -86,4 +88,4 @@ def _panel(axes: Axes, curves: dict[str, np.ndarray], looks: dict[str, lines.Loo
         axes.set_yscale("log")
         style.logarithmic(axes.yaxis)
     axes.grid(axis="y", color=style.PALE, lw=0.5)
-    axes.set_title(series)
+    axes.set_title(f"{DATA[series]} data", size=style.TEXT + 1)

@@ -15,7 +15,8 @@ from benchmark.report.material import Material
 from benchmark.report.statistics.standings import Standing
 
 BY = ("task", "budget", "board")
-TAB = "data size"  # what it is called beside others
+TAB = "data size"
+TITLE = "Score against the number of training examples"
 REFERENCE = "full"
 COLUMNS = [*BY, "method", "label", "metric", "train", "score", "low", "high", "crossover", "clear"]
 
@@ -81,8 +82,8 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     figure = style.sheet(width, 2.9 if width == "one" else 4.1)
     axes = style.plain(figure, right=1.25)
     parts = {name: part.sort_values("train") for name, part in table.groupby("label")}
-    curves = {_told(name, part): part[["train", "score"]].to_numpy() for name, part in parts.items()}
-    methods = {_told(name, part): part["method"].iloc[0] for name, part in parts.items()}
+    curves = {_name(name, part): part[["train", "score"]].to_numpy() for name, part in parts.items()}
+    methods = {_name(name, part): part["method"].iloc[0] for name, part in parts.items()}
     looks = lines.highlighted(pd.Series({name: curve[-1, 1] for name, curve in curves.items()}), methods)
     for name, part in zip(curves, parts.values(), strict=True):
         if name in looks:
@@ -98,16 +99,16 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     axes.set_xscale("log")
     style.logarithmic(axes.xaxis, engineering=True, few=table["train"].max() < 100 * table["train"].min())
     axes.set_xlabel("training examples (number, log scale)")
-    axes.set_ylabel(f"test {style.shown(first['metric'])} (mean, 95 % interval)")
+    axes.set_ylabel(f"test {style.metric(first)} (mean, 95 % interval)")
     left_out = lines.name(axes, curves, looks)
     crossed = table[table["crossover"].notna()]
     rough = "" if crossed["clear"].all() else ", grey or ~: no test says so"
     beside = [f"✕: from here on {REFERENCE} is ahead{rough}" if len(crossed) else ""]
     beside += [f"{left_out} not named" if left_out else ""]
-    style.title(axes, style.board(first), "; ".join(filter(None, beside)))
+    style.title(axes, TITLE, style.conditions(first), "; ".join(filter(None, beside)))
     return figure
 
 
-def _told(name: str, part: pd.DataFrame) -> str:
+def _name(name: str, part: pd.DataFrame) -> str:
     at = part["crossover"].iloc[0]
     return f"{name} ✕ {'' if part['clear'].iloc[0] else '~'}{at:,.0f}" if at > 0 else name

@@ -18,10 +18,11 @@ from benchmark.report.figures.drawing.trials import trials
 from benchmark.report.material import Material
 
 BY = ("task", "budget", "board")
-TAB = "learning rate"  # what it is called beside others
+TAB = "learning rate"
+TITLE = "Score against the learning rate of trials"
 SHARE = 0.95  # of the best score: what still counts as the plateau
 RATE = "method.lr"
-DRAWN = "*: other settings were drawn along"  # such a line does not show the learning rate alone
+DRAWN = "*: trials differ in other settings too"  # such a line does not show the learning rate alone
 ABREAST = {"one": 3, "two": 6}
 LONGEST = {"one": 10, "two": 14}  # letters of a method's name, beside the number
 BAND, LINE, POINT = "#cfe3f1", "#0072B2", "#D55E00"
@@ -84,11 +85,11 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     methods = list(table.groupby("method")["decades"].first().sort_values(ascending=False, kind="stable").index)
     across = min(ABREAST[width], len(methods))
     down = math.ceil(len(methods) / across)
-    height = 0.78 * down + 0.85
+    height = 0.78 * down + 0.97
     figure = style.sheet(width, height)
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     wide = style.WIDTHS[width]
-    figure.subplots_adjust(left=0.52 / wide, right=1 - 0.1 / wide, bottom=0.42 / height, top=1 - 0.5 / height,
+    figure.subplots_adjust(left=0.52 / wide, right=1 - 0.1 / wide, bottom=0.42 / height, top=1 - 0.62 / height,
                            hspace=0.55, wspace=0.12)  # fmt: skip
     grid[0, 0].set_xscale("log")
     for axes, method in zip(grid.flat, methods, strict=False):
@@ -101,7 +102,7 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     grid[0, 0].xaxis.set_minor_locator(NullLocator())
     grid[0, 0].xaxis.set_major_formatter(lambda rate, _: f"{rate:.0e}".replace("e-0", "e-"))
     grid[0, 0].yaxis.set_major_locator(MaxNLocator(3))
-    _words(figure, table, height)
+    _texts(figure, table, height)
     return figure
 
 
@@ -124,16 +125,18 @@ def _width(first: pd.Series) -> str:
     return decades if not first["open"] else f"≥ {decades}" if float(decades) else ""
 
 
-def _words(figure: Figure, table: pd.DataFrame, height: float) -> None:
+def _texts(figure: Figure, table: pd.DataFrame, height: float) -> None:
     """Write what all panels share."""
-    first, wide = table.iloc[0], figure.get_size_inches()[0]
+    first, wide, width = table.iloc[0], figure.get_size_inches()[0], style.width_of(figure)
     texts = _conditions(table)
-    if wide > style.WIDTHS["one"]:
+    if width == "two":
         texts += [f"band: within {100 * SHARE:.0f} % of the best", "number: its width in decades"]
-    figure.text(0.52 / wide, 1 - 0.16 / height, style.shown(style.board(first), 46), size=8.5)
-    figure.text(0.52 / wide, 1 - 0.3 / height, "; ".join(texts), size=style.TEXT, color="#595959")
-    figure.text(0.5, 0.09 / height, "learning rate (method.lr, log scale)", ha="center", size=8)
-    figure.text(0.06 / wide, 0.5, f"valid {style.shown(first['metric'])}", rotation=90, va="center", size=8)
+    lines = style.subtitle(style.conditions(first, trials=True), "", width), "; ".join(texts)
+    figure.text(0.52 / wide, 1 - 0.16 / height, TITLE, size=8.5)
+    for number, line in enumerate(lines):
+        figure.text(0.52 / wide, 1 - (0.3 + 0.12 * number) / height, line, size=style.TEXT, color=style.DIM)
+    figure.text(0.5, 0.09 / height, "learning rate (log scale)", ha="center", size=8)
+    figure.text(0.06 / wide, 0.5, f"validation {style.metric(first)}", rotation=90, va="center", size=8)
 
 
 def _conditions(table: pd.DataFrame) -> list[str]:

@@ -9,7 +9,8 @@ from benchmark.report.figures.drawing import against
 from benchmark.report.material import Material
 
 BY = ("task", "budget")
-TAB = "peak memory"  # what it is called beside others
+TAB = "peak memory"
+TITLE = "Score against peak memory"
 
 
 def data(material: Material) -> pd.DataFrame:
@@ -19,4 +20,4 @@ def data(material: Material) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, width: str) -> Figure:
     """Draw one task and budget."""
-    return against.draw(table, width, "peak memory (MB)")
+    return against.draw(table, width, TITLE, "peak memory (MB)")

@@ -9,7 +9,8 @@ from benchmark.report.figures.drawing import against
 from benchmark.report.material import Material
 
 BY = ("task", "budget")
-TAB = "trainable parameters"  # what it is called beside others
+TAB = "trainable parameters"
+TITLE = "Score against trainable parameters"
 LEADS = True  # shown before them
 
 
@@ -20,4 +21,4 @@ def data(material: Material) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, width: str) -> Figure:
     """Draw one task and budget."""
-    return against.draw(table, width, "trainable parameters (number)", engineering=True)
+    return against.draw(table, width, TITLE, "trainable parameters (number)", engineering=True)

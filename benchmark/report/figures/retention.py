@@ -11,7 +11,8 @@ from benchmark.report.figures.drawing import cloud, style
 from benchmark.report.material import SETTING, Material, whole
 
 BY = ("task", "budget")
-TAB = "forgetting"  # what it is called beside others
+TAB = "forgetting"
+TITLE = "Score against forgetting"
 
 
 def data(material: Material) -> pd.DataFrame:
@@ -27,7 +28,7 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     figure, axes, looks = cloud.start(table, width)
     axes.axvline(0, color=style.GREY, ls=style.LINES[2], lw=0.9, zorder=1)
     cloud.marks(axes, table, ("retention", "score"), looks)
-    axes.set_xlabel("loss on pretraining data, after less before (nats; 0: nothing forgotten)")
-    axes.set_ylabel(f"test {style.shown(table['metric'].iloc[0])} (mean, 95 % interval)")
-    cloud.finish(axes, table, ("retention", "score"), looks)
+    axes.set_xlabel("increase of the loss on pretraining data (nats; 0: nothing forgotten)")
+    axes.set_ylabel(f"test {style.metric(table.iloc[0])} (mean, 95 % interval)")
+    cloud.finish(axes, table, ("retention", "score"), looks, TITLE)
     return figure

@@ -12,7 +12,8 @@ from benchmark.report.figures.drawing import cloud, style
 from benchmark.report.material import SETTING, Material, whole
 
 BY = ("task", "budget", "shift")
-TAB = "shift"  # what it is called beside others
+TAB = "shift"
+TITLE = "Score on shifted test data"
 
 
 def data(material: Material) -> pd.DataFrame:
@@ -38,8 +39,8 @@ def draw(table: pd.DataFrame, width: str) -> Figure:
     crossed = ends[0] < ends[1] and first["metric"] == first["measured"]
     if crossed:
         axes.plot(ends, ends, color=style.GREY, ls=style.LINES[2], lw=0.9, zorder=1, scalex=False, scaley=False)
-    axes.set_xlabel(f"test {style.shown(first['metric'])} (mean over seeds)")
-    axes.set_ylabel(f"test/{style.shown(first['shift'])} {style.shown(first['measured'])} (mean over seeds)")
-    beside, line = ("dotted: nothing is lost", [np.array([ends, ends]).T]) if crossed else ("", [])
-    cloud.finish(axes, table, ("score", "shifted"), looks, beside, line)
+    axes.set_xlabel(f"test {style.metric(first)} (mean over seeds)")
+    axes.set_ylabel(f"test/{style.shown(first['shift'])} {style.metric(first, 'measured')} (mean over seeds)")
+    beside, line = ("dotted: both scores are equal", [np.array([ends, ends]).T]) if crossed else ("", [])
+    cloud.finish(axes, table, ("score", "shifted"), looks, TITLE, beside, line)
     return figure

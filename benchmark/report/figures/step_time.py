@@ -9,7 +9,8 @@ from benchmark.report.figures.drawing import against
 from benchmark.report.material import Material
 
 BY = ("task", "budget")
-TAB = "time of a step"  # what it is called beside others
+TAB = "time of a step"
+TITLE = "Score against the time of a training step"
 
 
 def data(material: Material) -> pd.DataFrame:
@@ -19,4 +20,4 @@ def data(material: Material) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, width: str) -> Figure:
     """Draw one task and budget."""
-    return against.draw(table, width, "training step (ms)")
+    return against.draw(table, width, TITLE, "training step (ms)")

@@ -32,34 +32,34 @@ def table(material: Material, cost: str, unit: float = 1.0) -> pd.DataFrame:
     for (*_, weights, _), part in settings.groupby(["task", "budget", "backbone", "weights", "place"], sort=False):
         on = front(known[part.index], part["score"])
         settings.loc[part.index, "front"] = weights != CONTROL and np.array(on)
+    # without a cost that is known there is nothing to draw against
+    settings = settings[settings.groupby(["task", "budget"])["cost"].transform("max") > 0]
     return settings[[*SETTING, "cost", "least", "most", "measured", "front"]].reset_index(drop=True)
 
 
-def draw(table: pd.DataFrame, width: str, cost_label: str, engineering: bool = False) -> Figure:
+def draw(table: pd.DataFrame, width: str, title: str, cost_label: str, engineering: bool = False) -> Figure:
     """Draw the settings of one task and budget; words name the cost and its unit."""
     figure, axes, looks = cloud.start(table, width)
     for board, part in table.groupby(["backbone", "weights"]):
         _marks(axes, part, looks[board])
     priced = table[table["cost"] > 0]
-    style.scaled(axes, list(priced["cost"]) or [1.0], engineering=engineering)
+    style.scaled(axes, [*priced["least"], *priced["most"]] or [1.0], engineering=engineering)
     axes.margins(y=0.1)
     ends = axes.get_xlim()
     middle = math.sqrt(ends[0] * ends[1]) if axes.get_xscale() == "log" else sum(ends) / 2
     style.mark(axes, table["cost"].where(table["cost"] > 0, middle), table["score"])
     first = table.iloc[0]
-    axes.set_ylabel(f"test {style.shown(first['metric'])} (mean, 95 % interval)")
+    axes.set_ylabel(f"test {style.metric(first)} (mean, 95 % interval)")
     scale = "log scale" if axes.get_xscale() == "log" else ""
     rough = f"measured {BESIDE}" if BESIDE in set(priced["measured"]) else ""
     axes.set_xlabel(f"{cost_label[:-1]}{''.join(f', {more}' for more in (scale, rough) if more)})")
     left_out = _name(axes, table, looks)
-    beside = ["filled: on the Pareto front", *["across: least to most measured"] * measured_again(table)]
-    style.title(axes, style.board(first), "; ".join(beside + [f"{left_out} not named"] * (left_out > 0)), looks)
+    beside = ["filled: on the Pareto front"]
+    beside += ["horizontal line: least to most measured"] * bool((table["least"] < table["most"]).any())
+    beside += [f"{left_out} not named"] * (left_out > 0)
+    style.title(axes, title, style.conditions(first), "; ".join(beside), len(looks))
+    style.named_looks(axes, looks)
     return figure
-
-
-def measured_again(table: pd.DataFrame) -> bool:
-    """Whether measurements of one setting differ."""
-    return bool((table["least"] < table["most"]).any())
 
 
 def _marks(axes: Axes, part: pd.DataFrame, look: tuple[str, str]) -> None:
@@ -99,7 +99,7 @@ def _name(axes: Axes, table: pd.DataFrame, looks: dict) -> int:
         for r in wanted.itertuples()
     ]
     obstacles = [np.array([[r.cost, r.score]] * 2) for r in rest.itertuples() if r.cost]
-    bars = [np.array([[r.cost, r.low], [r.cost, r.high]]) for r in wanted.itertuples() if r.front and r.cost]
+    bars = [np.array([[r.cost, r.low], [r.cost, r.high]]) for r in wanted.itertuples() if r.cost]
     bars += [np.array([[r.least, r.score], [r.most, r.score]]) for r in table.itertuples() if r.least < r.most]
     bars = [bar for bar in bars if np.isfinite(bar).all()]
     return names.place(axes, labels, [*_fronts(table), *bars, *obstacles]) + len(rest)

@@ -18,7 +18,7 @@ def start(table: pd.DataFrame, width: str) -> tuple[Figure, Axes, style.Looks]:
     """Return an empty figure, its axes, and how each backbone's marks look."""
     looks = style.looks(table)
     figure = style.sheet(width, 2.9 if width == "one" else 4.1)
-    return figure, style.plain(figure, top=style.headroom(looks, width)), looks
+    return figure, style.plain(figure, top=style.headroom(len(looks), width)), looks
 
 
 def marks(axes: Axes, table: pd.DataFrame, columns: tuple[str, str], looks: style.Looks) -> None:
@@ -38,6 +38,7 @@ def finish(
     table: pd.DataFrame,
     columns: tuple[str, str],
     looks: style.Looks,
+    title: str,
     beside: str = "",
     lines: Sequence[np.ndarray] = (),
 ) -> None:
@@ -52,10 +53,13 @@ def finish(
         for _, row in wanted.iterrows()
     ]
     obstacles = [*lines, *(np.array([point] * 2) for point in rest[[x, y]].to_numpy())]
+    if y == "score":
+        bars = [np.array([[row[x], row["low"]], [row[x], row["high"]]]) for _, row in wanted.iterrows()]
+        obstacles += [bar for bar in bars if np.isfinite(bar).all()]
     left_out = names.place(axes, labels, obstacles) + len(rest)
     shown = "; ".join(filter(None, (beside, f"{left_out} not named" if left_out else "")))
-    first = table.iloc[0]
-    style.title(axes, style.board(first), shown, looks)
+    style.title(axes, title, style.conditions(table.iloc[0]), shown, len(looks))
+    style.named_looks(axes, looks)
 
 
 def worth_naming(table: pd.DataFrame) -> pd.Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocat
 from matplotlib.transforms import Affine2D, Transform
 
 from benchmark.records.configurations import CONTROL
+from benchmark.report.views import budget_text
 
 WIDTHS = {"one": 3.3, "two": 6.9}  # inches
 DPI = 160
@@ -24,9 +26,11 @@ DPI = 160
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "osDvP*X"
 LINES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
-GREY, PALE, TEXT = "#8c8c8c", "#dddddd", 6.5
+GREY, DIM, PALE, TEXT = "#8c8c8c", "#595959", "#dddddd", 6.5
 KNOWN = ("lora", "full", "head", "frozen")  # methods that a reader looks for first
 COLUMNS = {"one": 2, "two": 3}  # of the key to the marks
+LETTERS = {"one": 54, "two": 136}  # of a line of small text
+METRICS = {"bleu": "BLEU", "chrf++": "chrF++", "macro_f1": "macro-F1", "spearman": "Spearman"}
 Looks = dict[tuple[str, str], tuple[str, str]]  # backbone, weights: colour, mark
 LONGEST = 26  # letters of a name
 EDGE = 2  # dots that stay free around a sheet
@@ -84,6 +88,11 @@ def sheet(width: str, height: float) -> Sheet:
     return Sheet(WIDTHS[width], height)
 
 
+def width_of(figure: Figure) -> str:
+    """Return whether a figure is one or two columns wide."""
+    return "two" if figure.get_size_inches()[0] > WIDTHS["one"] else "one"
+
+
 def dots(axes: Axes) -> Transform:
     """Place by the dots of the sheet as it is now: a PDF has dots of another size."""
     figure = axes.get_figure()
@@ -123,7 +132,7 @@ def _inward(first: float, last: float, most: float) -> float:
     return max(EDGE - first, 0) - max(last - most, 0)
 
 
-def plain(figure: Figure, right: float = 0.1, left: float = 0.52, top: float = 0.28, bottom: float = 0.42) -> Axes:
+def plain(figure: Figure, right: float = 0.15, left: float = 0.6, top: float = 0.42, bottom: float = 0.42) -> Axes:
     """Add the only axes, with margins in inches: nothing needs to be laid out, and pictures align."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height))
@@ -138,9 +147,16 @@ def shown(name: object, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1 - half]}…{text[-half:]}"
 
 
-def board(row: pd.Series) -> str:
-    """Name what a picture compares within: task, budget and view, and what else sets it apart."""
-    return ", ".join(filter(None, (row["task"], row["budget"], row.get("board", ""))))
+def conditions(row: pd.Series, trials: bool = False) -> str:
+    """Write what all marks of a picture share: task, budget, view and more."""
+    budget = f"budget {row['budget']}" if trials and row["budget"] else budget_text(row["budget"])
+    board = re.sub(r"\buntil=(\d+)", r"stopped after \1 steps", row.get("board", ""))
+    return ", ".join(filter(None, (row.get("task", ""), budget, board)))
+
+
+def metric(row: pd.Series, column: str = "metric") -> str:
+    """Write the name of a score as papers do."""
+    return shown(METRICS.get(row[column], str(row[column]).replace("_", " ")))
 
 
 def looks(table: pd.DataFrame) -> Looks:
@@ -151,22 +167,30 @@ def looks(table: pd.DataFrame) -> Looks:
     return {(b, w): (chosen[b][0], "^" if w == CONTROL else chosen[b][1]) for b, w in boards}
 
 
-def headroom(looks: Looks, width: str) -> float:
-    """Measure in inches what a title and the key to the marks need above the axes."""
-    return 0.28 + (0.13 * math.ceil(len(looks) / COLUMNS[width]) if len(looks) > 1 else 0)
+def headroom(keys: int, width: str) -> float:
+    """Return the inches that title, conditions and a key of so many marks need."""
+    return 0.42 + (0.13 * math.ceil(keys / COLUMNS[width]) if keys > 1 else 0)
 
 
-def title(axes: Axes, text: str, beside: str = "", looks: Looks | None = None) -> None:
-    """Say what is compared, in grey what else a reader must know, and below the key to the marks."""
-    width = "two" if axes.get_figure().get_size_inches()[0] > WIDTHS["one"] else "one"
-    pad = 5 + 72 * (headroom(looks or {}, width) - 0.28)
-    written = axes.set_title(shown(text, 70 if width == "two" else 46), pad=pad)
-    if beside and width == "two":
-        x = axes.transAxes.inverted().transform((written.get_window_extent().x1, 0))[0]
-        axes.text(
-            x + 0.02, written.get_position()[1], beside, transform=written.get_transform(), size=TEXT, color="#595959"
-        )
-    if not looks or len(looks) == 1:
+def title(axes: Axes, text: str, below: str, beside: str = "", keys: int = 0) -> None:
+    """Write a title, below it the conditions, and in two columns also a remark."""
+    width = width_of(axes.get_figure())
+    pad = 4 + 72 * (headroom(keys, width) - headroom(0, width))
+    axes.set_title(text, pad=pad + 10)
+    line = subtitle(below, beside, width)
+    axes.annotate(line, (0, 1), (0, pad), "axes fraction", "offset points", size=TEXT, color=DIM)
+
+
+def subtitle(below: str, beside: str, width: str) -> str:
+    """Join conditions and a remark to one line; long conditions lose their middle."""
+    beside = f"; {beside}" if beside and width == "two" else ""
+    return shown(below, LETTERS[width] - len(beside)) + beside
+
+
+def named_looks(axes: Axes, looks: Looks) -> None:
+    """Write above the axes which backbone has which mark, if there are several."""
+    width = width_of(axes.get_figure())
+    if len(looks) == 1:
         return
     for (backbone, weights), (colour, marker) in looks.items():
         label = shown(", ".join(filter(None, (backbone, weights))), 34)
@@ -175,7 +199,7 @@ def title(axes: Axes, text: str, beside: str = "", looks: Looks | None = None) -
 
 
 def key(axes: Axes, width: str) -> None:
-    """Say above the axes what the labelled marks are."""
+    """Write above the axes what the labelled marks are."""
     axes.legend(
         frameon=False, fontsize=TEXT, loc="lower left", bbox_to_anchor=(0, 1), ncols=COLUMNS[width],
         handletextpad=0.1, borderpad=0, borderaxespad=0.2, labelspacing=0.2, columnspacing=1,
