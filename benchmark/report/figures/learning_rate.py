@@ -120,9 +120,11 @@ def _panel(axes: Axes, name: str, part: pd.DataFrame) -> None:
 
 
 def _width(first: pd.Series) -> str:
-    """Write how wide a plateau is; of one that is open and has no width yet nothing is known."""
+    """Write how wide a plateau is; nothing for an open one without a width."""
     decades = f"{first['decades']:.1f}"
-    return decades if not first["open"] else f"≥ {decades}" if float(decades) else ""
+    if first["open"]:
+        return f"≥ {decades}" if float(decades) else ""
+    return decades if float(decades) else "< 0.1"
 
 
 def _texts(figure: Figure, table: pd.DataFrame, height: float) -> None:

@@ -17,7 +17,7 @@ TITLE = "Rank of each method on each task"
 COLUMNS = ["budget", "method", "task", "rank", "low", "high", "mean_rank"]
 ROW, HIGHEST = 0.135, 0.32  # inches of a row: of many methods, and of few
 MANY = 15  # methods, of which not each rank is written
-SPREAD = 0.7  # of a row, which marks of one rank share
+SPREAD = 0.5  # of a row, which marks of one rank share
 
 
 def data(material: Material) -> pd.DataFrame:

@@ -47,7 +47,8 @@ def place(axes: Axes, names: Sequence[Name], lines: Sequence[np.ndarray] = ()) -
         extent = text.get_window_extent()
         spots, linked = _spots(axes, name, centres[index], (extent.width, extent.height))
         rivals = [marks[i] for i in range(len(names)) if i != index and names[i].x is not None]
-        free = _free(axes, spots, np.array(taken)) & (linked | _clear(spots, marks[index], rivals))
+        clear = np.where(linked, _passes(spots, centres[index], rivals), _clear(spots, marks[index], rivals))
+        free = _free(axes, spots, np.array(taken)) & clear
         if not free.any():
             text.remove()
             left_out += 1
@@ -107,6 +108,14 @@ def _clear(spots: np.ndarray, mark: np.ndarray, rivals: Sequence[np.ndarray]) ->
     if not rivals:
         return np.ones(len(spots), bool)
     return _gap(spots, mark[None])[:, 0] <= _gap(spots, np.array(rivals)).min(1)
+
+
+def _passes(spots: np.ndarray, centre: np.ndarray, rivals: Sequence[np.ndarray]) -> np.ndarray:
+    """Say from which boxes a line to their mark crosses no other mark."""
+    ends = np.clip(centre, spots[:, :2], spots[:, 2:])
+    points = centre + np.linspace(0, 1, 12)[:, None, None] * (ends - centre)
+    crossed = [((points > rival[:2]) & (points < rival[2:])).all(2).any(0) for rival in rivals]
+    return ~np.any(crossed, axis=0) if crossed else np.ones(len(spots), bool)
 
 
 def _gap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
