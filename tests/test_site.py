@@ -178,6 +178,24 @@ def test_two_records_of_one_id_are_two_runs(tmp_path: Path) -> None:
     rows = json.loads(block((tmp_path / "site" / "index.html").read_text(), "index"))["rows"]
     same = record().run_id
     assert [(row[0], row[11], row[15]) for row in rows] == [(same, 1, "shipped"), (f"{same}-2", 2, "yours")]
+    badges = {(e["class"]) for _, e in Reader((tmp_path / "site" / "index.html").read_text()).elements if "class" in e}
+    assert {"badge shipped", "badge yours"} <= badges
+
+
+def test_a_badge_says_whose_runs_a_table_holds(page: str, tmp_path: Path) -> None:
+    Store(tmp_path / "runs").append(record(), None)
+    assert report.main([f"results={tmp_path}"]) == 0
+    for text, kind in ((page, "shipped"), ((tmp_path / "site" / "index.html").read_text(encoding="utf-8"), "yours")):
+        task = text.partition('data-route="task/nmt"')[2].partition("</template>")[0]
+        headings = re.findall(r"<h2>.*?</h2>", task)
+        assert headings
+        assert [re.findall(r'"badge (shipped|yours)"', heading) for heading in headings[:1]] == [[kind]]
+
+
+def test_every_wide_table_can_be_reached_and_is_named(page: str) -> None:
+    boxes = [attrs for _, attrs in Reader(page).elements if (attrs.get("class") or "").split()[:1] == ["scroll"]]
+    assert boxes
+    assert all((box["role"], box["tabindex"]) == ("region", "0") and box["aria-label"] for box in boxes)
 
 
 def test_the_rows_of_a_task_are_those_of_its_table(results: Path, page: str) -> None:
@@ -197,7 +215,7 @@ def test_failed_skipped_and_missing_look_different_and_say_why(page: str) -> Non
     named = [("dora", "pretrained"), ("bitfit", "pretrained"), ("lora", "small"), ("lora", "pretrained")]
     assert [looks[key] for key in named] == ["failed", "skipped", "missing", "done"]
     titles = {attrs.get("title") for tag, attrs in reader.elements if tag == "tr"}
-    assert {f"failed: loss is nan {CLOSING}", "skipped: no biases", "nobody has run this"} <= titles
+    assert {f"failed: loss is nan {CLOSING}", "skipped: no biases", "not run"} <= titles
 
 
 def test_an_untrained_run_says_so_in_its_row_and_in_the_list_of_runs(tmp_path: Path) -> None:
@@ -318,11 +336,11 @@ def test_every_figure_is_on_the_page_and_leads_to_its_runs(figures: Path) -> Non
     drawn, settings = json.loads(packed(page, "figures")), json.loads(block(page, "index"))["settings"]
     assert {name.partition("/")[0] for name in drawn} == {"protein_b", "speech_b", "nmt_b", "ranking_b", "capability"}
     costs = {"trainable parameters", "peak memory", "time of a step"}
-    more = {"forgetting", "shift fold", "training curves", "learning rate", "tuning"}
+    more = {"forgetting", "shift, fold", "training curves", "learning rate", "tuning"}
     assert {tab for name, _, tab in (key.partition("/") for key in drawn) if name == "protein_b"} == costs | more
     assert "nmt_b/data size" in drawn
     assert all(one["drawing"].startswith("<?xml") and "<svg" in one["drawing"] for one in drawn.values())
-    for tab in ("forgetting", "shift fold"):
+    for tab in ("forgetting", "shift, fold"):
         routes = [route for *_, route in drawn[f"protein_b/{tab}"]["marks"]]
         assert len(routes) == 4
         assert {route.partition("/")[2] for route in routes} <= settings.keys()
@@ -446,6 +464,22 @@ def test_a_column_sorts_by_number_and_what_is_none_comes_last(visit: Visit) -> N
         assert len(numbers) == 9
         assert numbers == sorted(numbers, reverse=sign < 0)
         assert all(not cell[:1].isdigit() for cell in cells[9:])
+
+
+@pytest.mark.browser
+def test_the_box_that_scrolls_shows_its_edges_and_takes_the_keyboard(browser: Any, results: Path) -> None:
+    visit = Visit(browser, results, viewport={"width": 500, "height": 800})
+    visit.go("task/nmt")
+    box = visit.page.locator(".scroll:has(table.board)").first
+    width, seen = box.evaluate("box => [box.scrollWidth, box.clientWidth]")
+    assert width > seen
+    assert "gradient" in box.evaluate("box => getComputedStyle(box).backgroundImage")
+    box.focus()
+    visit.page.keyboard.press("ArrowRight")
+    visit.page.wait_for_timeout(500)
+    assert visit.page.evaluate("document.activeElement.scrollLeft") > 0
+    assert visit.wrong == []
+    visit.page.context.close()
 
 
 @pytest.mark.browser

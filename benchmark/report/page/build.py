@@ -20,6 +20,7 @@ from markupsafe import Markup
 from benchmark.report.page import contents, gallery, registry
 from benchmark.report.page.shelf import COLUMNS, Shelf
 from benchmark.report.published import quoted
+from benchmark.report.views import budget_text
 
 HERE = Path(__file__).parent
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
@@ -49,8 +50,9 @@ def page(results: Path, report: contents.Report) -> str:
         tasks={task: registry.card(task) for task in sorted({record.task for _, record in report.runs})},
         methods=[registry.method(name, capability) for name in names],
         summaries={name: contents.summary(name, report.tables, shown) for name in names},
+        origins=contents.origins(report.runs),
         beside=contents.BESIDE,
-        overviews=[(table, contents.across(table, report.tables, shown)) for table in report.overviews],
+        overviews=[contents.over_tasks(table, report.tables, shown) for table in report.overviews],
         quotes=others,
         quote_table=contents.quotes(others),
         claims=report.claims,
@@ -74,6 +76,7 @@ def environment() -> Environment:
     )
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     made.filters |= {"route": route, "markdown": lambda text: Markup(MARKDOWN.render(text)), "order": order}
+    made.filters |= {"budget": budget_text, "heading": contents.heading}
     return made
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.records import UNTRAINED
 from benchmark.records.configurations import CONTROL, Configuration
 from benchmark.report.figures.drawing.press import Files, Picture
-from benchmark.report.page.shelf import Shelf
+from benchmark.report.page.shelf import Shelf, origin
 from benchmark.report.published.quoted import Quoted
 from benchmark.report.tables.table import ABSENT, Table, reasons
-from benchmark.report.views import Run
+from benchmark.report.views import Run, budget_text
 
 SUMMARY = ("95 %", "tied", "less lora", "less full", "seeds", "trainable %", "step (ms)", "memory (MB)")
+OVER_TASKS = {"ranking": "Ranks over tasks", "certainty": "What explains the scores", "methods": "Methods by task"}
 BESIDE = Table("methods", ["table", "weights", "setting", "score", "headline", *SUMMARY])
 
 
@@ -26,6 +28,11 @@ class TaskTable:
     table: Table
     members: Sequence[Configuration]
     scored: bool = True  # or there to measure costs
+
+    @property
+    def origins(self) -> list[str]:
+        """Whether its runs are "yours", "shipped", or both."""
+        return sorted({origin(one.source) for one in self.members if one.records})
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,21 @@ class Line:
     why: str = ""
 
 
+def heading(name: str) -> str:
+    """Write in words what a table over tasks shows."""
+    kind, _, budget = name.partition("_")
+    return f"{OVER_TASKS.get(kind, kind)}: {budget_text(budget)}"
+
+
+def origins(runs: Iterable[Run]) -> dict[tuple[str, str], list[str]]:
+    """Say for ("task", name) and ("method", name) where the runs come from."""
+    known: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for source, record in runs:
+        known["task", record.task].add(origin(source))
+        known["method", record.method].add(origin(source))
+    return {key: sorted(words) for key, words in known.items()}
+
+
 def lines(shown: TaskTable, shelf: Shelf) -> list[Line]:
     """Set the rows of a table."""
     return [
@@ -71,7 +93,7 @@ def state(one: Configuration) -> str:
 def why(one: Configuration) -> str:
     """Return the reasons of those that did not end well."""
     if not one.records:
-        return "nobody has run this"
+        return "not run"
     return "; ".join([*reasons(one), *[UNTRAINED] * bool(one.untrained)])
 
 
@@ -91,6 +113,15 @@ def summary(method: str, tables: Sequence[TaskTable], shown: Mapping[str, Sequen
 
 def _cell(line: Line, column: int | None) -> str:
     return line.cells[column] if column is not None and column < len(line.cells) else ABSENT
+
+
+def over_tasks(
+    table: Table, tables: Sequence[TaskTable], shown: Mapping[str, Sequence[Line]]
+) -> tuple[Table, list[list[str]], list[str]]:
+    """Return a table over tasks, the configurations behind its cells, and its origins."""
+    budget = table.name.partition("_")[2]
+    kinds = sorted({kind for one in tables if one.budget == budget for kind in one.origins})
+    return table, across(table, tables, shown), kinds
 
 
 def across(table: Table, tables: Sequence[TaskTable], shown: Mapping[str, Sequence[Line]]) -> list[list[str]]:

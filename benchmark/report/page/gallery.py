@@ -12,6 +12,7 @@ import pandas as pd
 from benchmark.records.configurations import label
 from benchmark.report.figures import known
 from benchmark.report.figures.drawing.press import MARKS, PAGE, Picture
+from benchmark.report.figures.drawing.style import board_text
 from benchmark.report.page.contents import Line, Report
 
 PLACE = ("task", "budget", "backbone", "weights", "label")  # what a row of a figure shares with a row of a table
@@ -55,7 +56,8 @@ def _above(picture: Picture, module: ModuleType, tables: Mapping[tuple[str, str]
 
 def _tab(picture: Picture, module: ModuleType) -> str:
     first = picture.table.iloc[0]
-    return " ".join([module.TAB, *(str(first[by]) for by in module.BY if by not in ("task", "budget") and first[by])])
+    others = [board_text(str(first[by])) for by in module.BY if by not in ("task", "budget") and first[by]]
+    return ", ".join([module.TAB, *others])
 
 
 def _text(row: Mapping[str, Any], module: ModuleType) -> str:

@@ -20,6 +20,9 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+SHIPPED = "shipped"
+
+
 class Shelf:
     """Names every run by its id, which a second one of the same id (of another device or folder) gets a number to."""
 
@@ -79,7 +82,7 @@ def _row(source: str, record: Record) -> list[Any]:
         rounded(trained, 12),
         rounded(step and step * 1e3, 4),
         rounded(memory and memory / 1e6, 4),
-        source if source == YOURS else "shipped",
+        origin(source),
         record.reason or UNTRAINED * record.untrained,
     ]
 
@@ -106,6 +109,11 @@ def _detail(source: str, record: Record) -> dict[str, Any]:
         "final": final,
         "curves": curves,
     }
+
+
+def origin(source: str) -> str:
+    """Name where a record comes from: "yours" or "shipped"."""
+    return source if source == YOURS else SHIPPED
 
 
 def _file(source: str, record: Record) -> str:

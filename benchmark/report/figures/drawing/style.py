@@ -150,8 +150,12 @@ def shown(name: object, longest: int = LONGEST) -> str:
 def conditions(row: pd.Series, trials: bool = False) -> str:
     """Write what all marks of a picture share: task, budget, view and more."""
     budget = f"budget {row['budget']}" if trials and row["budget"] else budget_text(row["budget"])
-    board = re.sub(r"\buntil=(\d+)", r"stopped after \1 steps", row.get("board", ""))
-    return ", ".join(filter(None, (row.get("task", ""), budget, board)))
+    return ", ".join(filter(None, (row.get("task", ""), budget, board_text(row.get("board", "")))))
+
+
+def board_text(board: str) -> str:
+    """Write what sets a board apart: "until=30" is "stopped after 30 steps"."""
+    return re.sub(r"\buntil=(\d+)", r"stopped after \1 steps", board)
 
 
 def metric(row: pd.Series, column: str = "metric") -> str:

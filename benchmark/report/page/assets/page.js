@@ -40,13 +40,14 @@ function make(tag, content, attributes = {}) {
 
 const link = (text, ...parts) => make("a", text, { href: "#" + parts.map(encodeURIComponent).join("/") });
 const badge = (kind) => make("span", kind, { class: "badge " + kind });
+const badges = (rows) => [...new Set(rows.map((row) => row[column.records]))].sort().flatMap((kind) => [badge(kind), " "]);
 const number = (value, digits) => (typeof value === "number" ? value.toLocaleString("en", Number.isInteger(value) ? {} : { maximumSignificantDigits: digits }) : value ?? "");
 
 function facts(pairs) {
   return make("dl", pairs.flatMap(([key, value]) => [make("dt", key), make("dd", value instanceof Node ? [value] : String(value))]), { class: "facts" });
 }
 
-function grid(header, rows, numbers, digits = 6) {
+function grid(label, header, rows, numbers, digits = 6) {
   const kind = (name) => (numbers.has(name) ? { class: "number" } : {});
   const body = rows.map(({ cells, state, title }) => make("tr", cells.map((cell, i) => {
     const td = make("td", cell instanceof Node ? [cell] : number(cell, digits), kind(header[i]));
@@ -56,7 +57,7 @@ function grid(header, rows, numbers, digits = 6) {
     return td;
   }), { class: state, ...(title && { title }) }));
   const table = make("table", [make("thead", [make("tr", header.map((name) => make("th", name, kind(name))))]), make("tbody", body)], { class: "data" });
-  return make("div", [table], { class: "scroll" });
+  return make("div", [table], { class: "scroll", role: "region", tabindex: "0", "aria-label": "table: " + label });
 }
 
 // --- tables that sort and filter
@@ -72,7 +73,16 @@ async function dress(root) {
       layout: { topStart: rows > 5 ? "search" : null, topEnd: null, bottomStart: rows > 150 ? "info" : null, bottomEnd: rows > 150 ? "paging" : null },
       language: { search: "", searchPlaceholder: "filter", zeroRecords: "nothing matches", emptyTable: "nothing here" },
     });
+    scrolls(table);
   }
+}
+
+function scrolls(table) {
+  // a sorted table scrolls in a box of its own: what was said of the outer box belongs to that one
+  const [outer, inner] = [table.closest(".scroll"), table.parentElement];
+  for (const name of ["role", "tabindex", "aria-label"]) { inner.setAttribute(name, outer.getAttribute(name)); outer.removeAttribute(name); }
+  outer.classList.remove("scroll");
+  inner.classList.add("scroll");
 }
 
 function sorts(DataTable) {
@@ -153,14 +163,14 @@ const SHORT = ["run", "task", "method", "seed", "status", "score", "metric", "bu
 function listing(rows, left = []) {
   const header = SHORT.filter((name) => !left.includes(name));
   const cell = (row, name) => (name === "run" ? link(row[column.run], "run", row[column.run]) : name === "method" ? link(row[column.method], "method", row[column.method]) : row[column[name]]);
-  return grid(header, rows.map((row) => ({ cells: header.map((name) => cell(row, name)), state: row[column.status], title: row[column.reason] })), NUMBERS);
+  return grid("runs", header, rows.map((row) => ({ cells: header.map((name) => cell(row, name)), state: row[column.status], title: row[column.reason] })), NUMBERS);
 }
 
 function fill(root) {
   for (const box of root.querySelectorAll(".runs")) {
     const { column: name, value } = box.dataset;
     const rows = name ? index.rows.filter((row) => row[column[name]] === value) : index.rows;
-    box.append(rows.length ? listing(rows, name ? [name] : []) : make("p", "Nobody has run it."));
+    box.append(rows.length ? listing(rows, name ? [name] : []) : make("p", "No run is recorded."));
   }
 }
 
@@ -174,17 +184,17 @@ const start = (row) => row[column.backbone] + (row[column.weights] ? ", " + row[
 const absent = (what) => [make("h1", "Nothing here"), make("p", what), make("p", [link("back to the start", "")])];
 
 function setting(name) {
-  const found = index.settings[name];
-  if (!found) return absent("These runs are not on this page: it was made from other records.");
-  const rows = index.rows.filter((row) => found.runs.includes(row[column.run])).sort((a, b) => a[column.seed] - b[column.seed]);
+  const known = index.settings[name];
+  if (!known) return absent("These runs are not on this page: it was made from other records.");
+  const rows = index.rows.filter((row) => known.runs.includes(row[column.run])).sort((a, b) => a[column.seed] - b[column.seed]);
   const [first] = rows;
   return [
-    make("h1", [found.label + " on " + first[column.task] + " ", badge("ours")]),
+    make("h1", [known.label + " on " + first[column.task] + " ", ...badges(rows)]),
     facts([
       ["task", link(first[column.task], "task", first[column.task])], ["method", link(first[column.method], "method", first[column.method])],
-      ["backbone", start(first)], ["stands in", found.places.join(", ")],
+      ["backbone", start(first)], ["tables", known.places.join(", ")],
     ]),
-    make("p", "The runs behind the row; they differ in their seed alone. Each id leads to the whole record."),
+    make("p", "These runs differ only in their seed. Click an id for the whole record."),
     listing(rows, ["task", "method", "weights"]),
   ];
 }
@@ -192,24 +202,24 @@ function setting(name) {
 async function run(name) {
   const row = index.rows.find((one) => one[column.run] === name);
   if (!row) return absent("This run is not on this page: it was made from other records.");
-  const found = (await records())[name];
+  const record = (await records())[name];
   const settings = (title, content) => make("details", [make("summary", title), facts(flat(content))]);
   const text = [
-    make("h1", [row[column.method] + " on " + row[column.task] + ", seed " + row[column.seed] + " ", badge("ours")]),
+    make("h1", [row[column.method] + " on " + row[column.task] + ", seed " + row[column.seed] + " ", badge(row[column.records])]),
     facts([
       ["run", name], ["status", row[column.status] + (row[column.reason] ? ": " + row[column.reason] : "")],
       ["task", link(row[column.task], "task", row[column.task])], ["method", link(row[column.method], "method", row[column.method])], ["backbone", start(row)],
-      ["records", row[column.records]], ["record", found.file], ["created", found.created],
+      ["records", row[column.records]], ["record", record.file], ["created", record.created],
     ]),
-    make("h2", "Run it again"), make("pre", found.command),
+    make("h2", "Repeat this run"), make("pre", record.command),
   ];
-  if (found.files.length) text.push(make("p", "Put in where these files lie, which a record does not hold: " + found.files.join(", "), { class: "legend" }));
-  if (found.final.length) text.push(make("h2", "Measurements"), grid(["split", "measurement", "value"], found.final.map((cells) => ({ cells })), new Set(["value"]), 12));
-  text.push(...Object.entries(found.curves).map(([title, points]) => curve(title, points)));
-  const opened = settings("settings", found.config);
+  if (record.files.length) text.push(make("p", "A record does not hold the paths of files. Insert those of: " + record.files.join(", "), { class: "legend" }));
+  if (record.final.length) text.push(make("h2", "Measurements"), grid("measurements", ["split", "measurement", "value"], record.final.map((cells) => ({ cells })), new Set(["value"]), 12));
+  text.push(...Object.entries(record.curves).map(([title, points]) => curve(title, points)));
+  const opened = settings("settings", record.config);
   opened.open = true;
-  text.push(make("h2", "Settings"), opened, settings("data", found.data), settings("environment", found.environment), settings("signatures of scores", found.signatures),
-    make("details", [make("summary", "modules that were changed (" + found.modules.length + ")"), make("pre", found.modules.join("\n"))]));
+  text.push(make("h2", "Settings"), opened, settings("data", record.data), settings("environment", record.environment), settings("signatures of scores", record.signatures),
+    make("details", [make("summary", "modules that the method changed (" + record.modules.length + ")"), make("pre", record.modules.join("\n"))]));
   return text;
 }
 
@@ -217,7 +227,7 @@ async function run(name) {
 let shown = 0;
 
 async function show() {
-  const mine = ++shown;
+  const current = ++shown;
   const route = location.hash.slice(1);
   const [kind, name] = route.split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
   const template = [...document.querySelectorAll("template[data-route]")].find((one) => one.dataset.route === route);
@@ -226,7 +236,7 @@ async function show() {
   else if (kind === "setting") content = setting(name);
   else if (kind === "run") content = await run(name);
   else content = absent("There is no such page.");
-  if (mine !== shown) return;
+  if (current !== shown) return;
   hint.remove();
   page.replaceChildren(...content);
   page.dataset.route = route;
@@ -235,7 +245,7 @@ async function show() {
   fill(page);
   tabs(page);
   await dress(page);
-  if (mine === shown) page.dataset.ready = route;
+  if (current === shown) page.dataset.ready = route;
 }
 
 page.addEventListener("click", (event) => {
