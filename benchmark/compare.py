@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import sys
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,11 +30,14 @@ from benchmark.report.views import MEASURING, Run
 
 USAGE = """usage: python -m benchmark.compare A B [task=T] [unit=example] [results=DIR]
 
-Shows for every task, budget and backbone on which both methods were recorded how far A is from B: headline score,
-paired by seed and by test example, with its 95 % interval; and how A's parameters, time and memory relate to B's.
-unit is what the bootstrap draws: group (speakers, patients, parents, tiles, where answers name them; the default, since
-examples of one group are alike) or example, which takes each for independent."""
+Compares method A with method B for every task, budget and backbone on which both were recorded. Shows the difference
+of their headline scores with its 95 % interval, paired by seed and test example, and the ratio of their parameters,
+step time and memory.
+  unit=group    draw groups in the bootstrap: speakers, patients, parents, tiles (the default; examples of a group are
+                alike)
+  unit=example  draw single examples, as if they were independent"""
 PROPER = ", proper score"
+WIDTH = 100  # letters of a caption's line
 OUTCOMES = ("win", "tie", "loss", "open")
 UNITS = ("group", "example")
 KEYS = ("task", "unit", "results")
@@ -85,7 +89,9 @@ def main(arguments: list[str]) -> int:
     evidence = Evidence(results, by_group=given.get("unit", "group") == "group")
     paired = distinct(pairs(runs, evidence, methods[0], methods[1], given.get("task")))
     if not paired:
-        print(f"{methods[0]} and {methods[1]} were never recorded under the same settings: run both, then ask again")
+        print(
+            f"{methods[0]} and {methods[1]} have no runs that may be compared: run both with one budget on one data set"
+        )
         return 1
     show(paired, Costs(runs), *methods)
     return 0
@@ -190,16 +196,21 @@ def show(paired: Sequence[Pair], costs: Costs, first: str, second: str) -> None:
         shown = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
         many = f"{len(members)} comparison{'s' * (len(members) > 1)}"
         print(f"{family}: {shown} in {many} of {first} with {second}")
-    print("tie: not told apart, p corrected (Holm) for the comparisons of its line; open: no test without predictions,")
-    print(f"or where test examples come in fewer than {FEWEST} groups")
+    print("\n".join(textwrap.fill(text, WIDTH) for text in captions(paired, first, second)))
+
+
+def captions(paired: Sequence[Pair], first: str, second: str) -> Iterator[str]:
+    """Explain the words and marks of the table that is shown."""
+    yield "tie: no clear difference; p is corrected (Holm) for the comparisons of one line above."
+    yield f"open: no test, because answers are not stored or test examples form fewer than {FEWEST} groups."
     if any(one.better < 0 for one in paired):
-        print("proper score: of the same answers, lower is better; a win is the lower one")
-    print(METHOD)
-    print(f"costs: {first} over {second}, ~ where others were at work, or measurements overlap")
+        yield "proper score: computed from the same answers. Lower is better, so a win is the lower score."
+    yield METHOD
+    yield f"Costs: {first} divided by {second}. ~: measured beside other work, or measurements overlap."
     if any(one.one.untrained or one.other.untrained for one in paired):
-        print(f"{MARK}: at least one seed is {UNTRAINED}")
+        yield f"{MARK}: at least one seed is {UNTRAINED}"
     if any(one.difference.seeds == 1 for one in paired):
-        print("with one seed an interval tells what other test examples would do, not what another seed would")
+        yield "With one seed, the interval covers other test examples, not other seeds."
 
 
 def row(paired: Pair, p: float | None, outcome: str) -> list[str]:

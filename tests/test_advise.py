@@ -235,7 +235,7 @@ def test_a_time_among_others_is_a_bound_and_memory_after_others_is_none(tmp_path
     ]
     text = asked(tmp_path, capsys, runs=cost)
     assert [row[8:12] for name in ("lora", "ia3") for row in lines(text, name)] == [["700", "MB", "10.0", "ms"]] * 2
-    assert "Measured by themselves (+sweep=cost, its own examples a step): memory, step." in text
+    assert "Measured in separate runs (+sweep=cost, another number of examples a step): memory, step." in joined(text)
 
 
 def test_evidence_on_as_many_examples_is_preferred_and_its_distance_told(tmp_path, capsys):
@@ -243,12 +243,10 @@ def test_evidence_on_as_many_examples_is_preferred_and_its_distance_told(tmp_pat
     runs = [*THREE, made("ia3", 0, 60, words=("budget=quick", "fraction=0.1"), data=small)]
     text = asked(tmp_path, capsys, "examples=50", runs=runs)
     assert lines(text, "ia3")[0][1] == "0.600"
-    assert "Nothing is recorded on about" not in text
+    assert "No run has about" not in text
     text = asked(tmp_path, capsys, "examples=4000")
     assert lines(text, "lora")[0][1] == "0.810"
-    assert "Nothing is recorded on about 4,000 examples: the nearest evidence has 400, 10 times as few." in " ".join(
-        text.split()
-    )
+    assert "No run has about 4,000 training examples. The nearest has 400, 10 times fewer:" in " ".join(text.split())
 
 
 def test_a_view_is_chosen_by_its_name(tmp_path, capsys):
@@ -258,9 +256,8 @@ def test_a_view_is_chosen_by_its_name(tmp_path, capsys):
     assert "Also recorded: quick trials (1 method, 3 seeds, 400 examples)" in " ".join(text.split())
     assert lines(asked(tmp_path, capsys, "view=trials"), "lora")[0][1] == "0.950"
     text = asked(tmp_path, capsys, "view=tuned", status=1)
-    assert (
-        "nothing is recorded there under that budget and view, but quick (3 methods, 3 seeds, 400 examples)"
-        in " ".join(text.split())
+    assert "no run has that budget and view. Recorded are quick (3 methods, 3 seeds, 400 examples)" in " ".join(
+        text.split()
     )
     assert advise.main(["task=protein", f"results={tmp_path}", "view=tunned"]) == 2
     assert "view=tunned: no such view; did you mean tuned" in capsys.readouterr().err
@@ -270,11 +267,12 @@ def test_thin_evidence_is_said_to_be_thin(tmp_path, capsys):
     text = " ".join(asked(tmp_path, capsys, runs=[made("lora", rows=False), made("ia3", right=79, rows=False)]).split())
     assert "Thin: 2 of 2 have fewer than 3 seeds" in text
     assert (
-        "More seeds of those above: python -m benchmark.run -m method=lora task=protein budget=quick seed=0,1,2" in text
+        "To run more seeds of those above: python -m benchmark.run -m method=lora task=protein budget=quick seed=0,1,2"
+        in text
     )
-    assert "Thin: 2 of 2 have no stored predictions, so no interval and no test." in text
-    assert "Thin: no test tells any of the 2 from the best" in text
-    assert re.search(r"\d+ methods can run, not recorded under this setting \(\d+ under none\): adalora", text)
+    assert "Thin: 2 of 2 have no stored answers, so no interval and no test." in text
+    assert "Thin: none of the 2 is clearly worse than the best" in text
+    assert re.search(r"\d+ methods can run but are not recorded here \(\d+ nowhere\): adalora", text)
 
 
 def test_without_records_it_names_the_nearest_task_and_how_to_make_some(tmp_path, capsys):
@@ -288,6 +286,7 @@ def test_without_records_it_names_the_nearest_task_and_how_to_make_some(tmp_path
     assert "protein is recorded on esm_lattice" in asked(tmp_path, capsys, "backbone=esm2_8m", status=1)
     text = asked(tmp_path / "none", capsys, status=1)
     assert "To make records" in text
+    assert "there is no finished run of protein on esm_lattice with a test score" in joined(text)
     assert f"No records in {tmp_path / 'none'}: there is no such folder." in joined(text)
 
 

@@ -55,7 +55,7 @@ def test_a_legend_says_of_which_columns_runs_were_made_for_it(tmp_path: Path) ->
     shipped(tmp_path, record(environment=BUSY), other, measuring())
     found = {name: row[-3:-1] for name, [row] in rows(tmp_path).items()}
     assert found == {"lora": ["≤123", "200"], "ia3": ["≤123", "–"]}
-    assert ". Memory: of runs made to measure it (" in (tmp_path / "tables" / "nmt.md").read_text()
+    assert " Memory: from separate runs that measure costs (" in (tmp_path / "tables" / "nmt.md").read_text()
 
 
 def test_of_another_size_machine_or_precision_nothing_is_taken(tmp_path: Path) -> None:

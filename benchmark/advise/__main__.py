@@ -1,4 +1,4 @@
-"""Which method for me: python -m benchmark.advise task=T [limits] [backbone=B] [budget=P] [results=DIR]."""
+"""Advise on a method from the records: python -m benchmark.advise task=T."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ from benchmark.report.views import Run
 USAGE = """usage: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true] [examples=500]
                                   [backbone=B] [budget=P] [view=V] [results=DIR] [plugins=DIR]
 
-Which method for me? From the records of a task, the methods that run on the backbone (the task's unless given) and
-keep within the limits: what to try, what ties with it, what is clearly worse; those that no other beats in score and
-parameters, memory or time, with the command to run each. Prefers evidence on about so many training examples.
-  max_memory_gb  peak memory of a run, in 1e9 bytes     max_params  trainable parameters, a new head among them
-  mergeable      into the bare network's weights        budget      one of those recorded, else the best recorded
-  view           defaults, tuned, sized or trials: how the methods of a budget got their settings"""
+Which method for me? Answers from the records of a task: which method to try, which tie with it, which are clearly
+worse. Shows the methods that no other beats in score and parameters, memory or time, and the command to run each.
+  max_memory_gb  most peak memory of a run, in 1e9 bytes
+  max_params     most trainable parameters, with those of a new head
+  mergeable      true: only methods that merge into the weights of the network
+  examples       prefer runs with about so many training examples
+  backbone       the pretrained network; that of the task unless given
+  budget         one that is recorded; the one with most evidence unless given
+  view           how methods got their settings: defaults, tuned, sized or trials"""
 LIMITS = {  # key -> the cost it limits, and the unit of the key in that of the cost
     "max_memory_gb": ("peak_memory_bytes", 1e9),
     "max_params": ("trainable_params", 1.0),
@@ -57,7 +60,10 @@ class Request:
 
 
 def main(arguments: list[str]) -> int:
-    """Print advice; the exit status is 2 for a call that makes no sense, 1 where there is nothing to advise from."""
+    """Print advice.
+
+    Returns 2 for a call that is refused, 1 where no record can give advice.
+    """
     if set(arguments) & {"-h", "--help"}:
         print(USAGE)
         return 0
@@ -137,7 +143,7 @@ def answer(request: Request, runs: list[Run]) -> Iterator[Line]:
     chosen = best(wanted, request.examples)[0]
     every = candidates(chosen, Evidence(request.results), able, Costs(here))
     fitting = judged([pair for pair in every if all(limit.fits(pair[0]) for limit in request.limits)])
-    yield sentences.headline(fitting) if fitting else "Nothing that is recorded keeps within the limits."
+    yield sentences.headline(fitting) if fitting else "No recorded method keeps within the limits."
     yield title
     others = [one for one in best(known) if one is not chosen]
     yield from sentences.grounds(chosen, len(every), request.examples, others)
@@ -145,7 +151,7 @@ def answer(request: Request, runs: list[Run]) -> Iterator[Line]:
     if fitting:
         shown = list(filter(sentences.shown, fitting))
         yield shown
-        yield "Least for size, memory or step: all that fits and scores higher takes clearly more of it."
+        yield "least for: every setting that fits and scores higher needs clearly more of it."
         yield "To run them:"
         yield from (setting(one.configuration.done[0]) for one in shown)
         yield from sentences.thin(chosen, fitting, known)

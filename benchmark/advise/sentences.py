@@ -1,4 +1,4 @@
-"""Advice in sentences: what to try, from which records, what fits, and what is too thin to rest on."""
+"""The sentences of an advice."""
 
 from __future__ import annotations
 
@@ -49,11 +49,12 @@ def grounds(chosen: Comparison, number: int, examples: int | None, others: Seque
         f"{', '.join(machines)}."
     )
     if others:
-        yield f"Also recorded: {'; '.join(map(brief, others))} (choose by budget=, view=, examples=)."
+        yield f"Also recorded: {'; '.join(map(brief, others))} (choose with budget=, view=, examples=)."
     if examples and (far := distance(chosen, examples)) > LIKE:
         yield (
-            f"Nothing is recorded on about {examples:,} examples: the nearest evidence has {chosen.examples:,}, "
-            f"{significant(far, 2)} times as {'many' if chosen.examples > examples else 'few'}. Another may lead there."
+            f"No run has about {examples:,} training examples. The nearest has {chosen.examples:,}, "
+            f"{significant(far, 2)} times {'more' if chosen.examples > examples else 'fewer'}: "
+            "another method may lead there."
         )
 
 
@@ -70,8 +71,8 @@ def limited(limits: Sequence[Limit], every: Sequence[Candidate], fitting: Sequen
         yield f"{line}."
         if limit.cost and (unknown := [one for one in every if limit.cost not in one.costs]):
             yield (
-                f"The {SHORT[limit.cost]} of {len(unknown)} of {len(every)} is not known, since their runs shared a "
-                "process with earlier ones. They are not excluded; +sweep=cost measures it."
+                f"The {SHORT[limit.cost]} of {len(unknown)} of {len(every)} is not known: their runs shared a process "
+                "with earlier ones. They are not excluded. +sweep=cost measures it."
             )
 
 
@@ -79,46 +80,48 @@ def thin(chosen: Comparison, judged: Sequence[Candidate], known: Sequence[Compar
     """Say what these records do not show."""
     if few := [one for one in judged if one.estimate.seeds < ENOUGH]:
         yield (
-            f"Thin: {len(few)} of {len(judged)} have fewer than {ENOUGH} seeds; with one, an interval tells what other "
-            "test examples would do, not what another seed would. More seeds of those above:"
+            f"Thin: {len(few)} of {len(judged)} have fewer than {ENOUGH} seeds. With one seed, the interval covers "
+            "other test examples, not other seeds. To run more seeds of those above:"
         )
         yield from to_record(sorted({one.configuration.method for one in judged if shown(one)}), chosen)
     if blind := [one for one in judged if not one.estimate.examples]:
-        yield f"Thin: {len(blind)} of {len(judged)} have no stored predictions, so no interval and no test."
+        yield f"Thin: {len(blind)} of {len(judged)} have no stored answers, so no interval and no test."
     if untrained := [one.name for one in judged if one.configuration.untrained]:
         yield f"Thin ({MARK}): {listed(untrained)}: at least one seed is {UNTRAINED}."
     if len(judged) > 1 and all(one.verdict != "worse" for one in judged):
-        yield f"Thin: no test tells any of the {len(judged)} from the best; choose by cost."
+        yield f"Thin: none of the {len(judged)} is clearly worse than the best; choose by cost."
     if len({one.budget for one in known}) == 1:
-        yield "Thin: one budget is recorded; with more steps another may lead."
+        yield "Thin: one budget is recorded; with more steps another method may lead."
     costs = [(SHORT[name], cost) for one in judged for name, cost in one.costs.items() if name in UNITS]
     spreads = {name: unsteady((c.low, c.high) for n, c in costs if n == name) for name in SHORT.values()}
     if spread := [f"{100 * statistics.median(shares):.0f} % in {name}" for name, shares in spreads.items() if shares]:
-        yield f"Measurements of one setting differ by {' and '.join(spread)} (median): less than that tells nothing."
+        yield f"Measurements of one setting differ by {' and '.join(spread)} (median): ignore smaller differences."
     if any(cost.shared for _, cost in costs):
-        yield "≤: measured while others were at work on the machine, an upper bound."
+        yield "≤: an upper bound, measured beside other work on the machine."
     if apart := sorted({name for name, cost in costs if cost.apart}):
-        yield f"Measured by themselves (+sweep=cost, its own examples a step): {', '.join(apart)}."
+        yield f"Measured in separate runs (+sweep=cost, another number of examples a step): {', '.join(apart)}."
     if lost := sorted({f"{g.method} ({r.reason})" for g in chosen.lost for r in g.records if r.status == "failed"}):
         yield f"Failed there: {'; '.join(lost)}."
 
 
 def unrecorded(chosen: Comparison, running: Sequence[str], known: Sequence[Comparison]) -> Iterator[str | list[str]]:
-    """Name the methods that can run and are not in the comparison, and the commands that record them."""
+    """Name the methods that can run but are not recorded, with commands."""
     here = {one.method for one in (*chosen.members, *chosen.lost)}
     if not (missing := [method for method in running if method not in here]):
         return
     never = set(missing) - {method for other in known for method in other.methods}
     yield ""
     yield (
-        f"{count(len(missing), 'method')} can run, not recorded under this setting ({len(never)} under none): "
-        f"{listed(missing)}."
+        f"{count(len(missing), 'method')} can run but are not recorded here ({len(never)} nowhere): {listed(missing)}."
     )
     yield from to_record(missing, chosen, ("tune", "final"))
 
 
 def to_record(methods: Sequence[str], chosen: Comparison, steps: Sequence[str] = ("final",)) -> Iterator[list[str]]:
-    """Yield the overrides that record methods with three seeds as the comparison has its own; of many, all."""
+    """Yield the overrides that record methods as the comparison was recorded.
+
+    With three seeds each; of more than LISTED methods, those of the whole sweep.
+    """
     shared = [o for o in setting(chosen.records[0]) if key_of(o).partition(".")[0] not in METHODS]
     names = [f"method={','.join(methods)}"] if len(methods) <= LISTED else []
     if chosen.view == TUNED:
@@ -135,15 +138,18 @@ def shown(one: Candidate) -> bool:
 def nothing(task: str, backbone: str, runs: Sequence[Run], known: Sequence[Comparison]) -> Iterator[str | list[str]]:
     """Say that there is no record to go by, what is nearest, and how to make some."""
     if known:
-        yield f"No evidence: nothing is recorded there under that budget and view, but {'; '.join(map(brief, known))}."
+        yield f"No evidence: no run has that budget and view. Recorded are {'; '.join(map(brief, known))}."
         return
-    yield "No evidence: no final run that tells of a score is recorded there."
+    yield (
+        f"No evidence: there is no finished run of {task} on {backbone} with a test score. Tuning trials and the "
+        "budgets cost and smoke do not count."
+    )
     finals = [record for _, record in runs if record.status == "done" and not record.config.get("phase")]
     if elsewhere := sorted({r.backbone for r in finals if r.task == task and r.backbone != backbone}):
         yield f"{task} is recorded on {', '.join(elsewhere)}: ask with backbone={elsewhere[0]}."
     if near := runnable.alike(task, {record.task for record in finals}):
         there = count(Counter(record.task for record in finals)[near[0]], "run")
-        yield f"The nearest task is {near[0]}, {there}; what leads there need not lead here: ask with task={near[0]}."
+        yield f"The nearest task is {near[0]}, {there}; to see what leads there, ask with task={near[0]}."
     hub = not (runnable.STORED / runnable.described("backbone", backbone)["checkpoint"]).is_dir()
     shared = [f"task={task}", f"backbone={backbone}", *(["budget=long"] if hub else [])]
     yield "To make records: tune on validation, then run the best trials with three seeds each:"

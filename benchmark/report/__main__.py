@@ -1,4 +1,4 @@
-"""Rebuild the table of runs, the tables and the figures from the records of a results folder."""
+"""Make tables, figures and the page: python -m benchmark.report."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def build(runs: list[Run], results: Path) -> None:
 
 
 def table_of(made: Material, key: tuple[str, str]) -> Table:
-    """Make the table of one task and budget; runs that measured costs have one of their own."""
+    """Make the table of one task and budget, by scores or by costs."""
     name, members = "_".join(filter(None, key)), made.tables[key]
     if key[1] == views.MEASURING:
         return costs.costs(name, members)
@@ -100,7 +100,7 @@ def table_of(made: Material, key: tuple[str, str]) -> Table:
 
 
 def order(tables: Tables) -> list[str]:
-    """Sort budgets and views: what was tuned first, then that of most runs; costs come last."""
+    """Sort budgets and views: tuned ones first, then by runs, costs last."""
     runs: Counter[str] = Counter()
     for (_, budget), members in tables.items():
         runs[budget] += sum(len(one.records) for one in members)

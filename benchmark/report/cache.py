@@ -28,7 +28,7 @@ def read(path: Path) -> bytes | None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; a folder that cannot be written to holds nothing."""
+    """Write a file whole or not at all; ignore a folder that is not writable."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f"{path.stem}.{os.getpid()}{path.suffix}")

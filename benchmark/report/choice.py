@@ -1,4 +1,4 @@
-"""Choosing among configurations: which comparison to rest on, what fits, what ties with the best, what costs least."""
+"""Choose among the configurations of a comparison, by score and by cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ ENOUGH = 3  # seeds
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration with all that a choice rests on; verdict: best, tied, worse, or open without a test."""
+    """A configuration with its score, costs and verdict.
+
+    The verdict is best, tied, worse, or open where no test is possible.
+    """
 
     configuration: Configuration
     estimate: Estimate
@@ -53,7 +56,7 @@ class Limit:
         return f"{self.key}={self.most:g}" if self.cost else f"{self.key}=true"
 
     def excess(self, candidate: Candidate) -> float:
-        """Return how many times too much a candidate takes: at most 1 fits; what was not measured fits."""
+        """Return cost over limit: at most 1 fits, and so does an unknown cost."""
         if not self.cost:
             return 1.0 if candidate.merges else math.inf
         known = candidate.costs.get(self.cost)
@@ -65,7 +68,7 @@ class Limit:
 
 
 def options(runs: Sequence[Run], backbone: str) -> list[Comparison]:
-    """List the comparisons of one task on a pretrained backbone whose scores mean something."""
+    """List the comparisons of one task and backbone that have real scores."""
     members = [one for table in tables(runs).values() for one in table if one.backbone == backbone and not one.control]
     by_view = {view: [one for one in members if one.view == view] for view in {one.view for one in members}}
     every = [comparison for view in by_view.values() for comparison in comparisons(view)]
@@ -73,7 +76,10 @@ def options(runs: Sequence[Run], backbone: str) -> list[Comparison]:
 
 
 def best(known: Sequence[Comparison], examples: int | None = None) -> list[Comparison]:
-    """Sort comparisons: a like number of examples first, then most methods and seeds, then most steps."""
+    """Sort comparisons by evidence, the best first.
+
+    Those with a similar number of examples come first, then by methods and seeds, then by steps.
+    """
 
     def order(one: Comparison) -> tuple:
         far = distance(one, examples)
@@ -84,14 +90,14 @@ def best(known: Sequence[Comparison], examples: int | None = None) -> list[Compa
 
 
 def distance(one: Comparison, examples: int | None) -> float:
-    """Return how many times as many examples are wanted, or as few; 1 where that does not matter."""
+    """Return the ratio of recorded and wanted examples, at least 1."""
     if examples is None or not one.examples:
         return 1.0
     return max(one.examples / examples, examples / one.examples)
 
 
 def _weight(one: Comparison) -> int:
-    """Weigh the evidence: a second seed of a method counts more than another method's first."""
+    """Weigh the evidence: a second seed counts more than another method."""
     seeds = {m: max(len(member.done) for member in one.members if member.method == m) for m in one.methods}
     return sum(min(count, ENOUGH) ** 2 for count in seeds.values())
 
@@ -111,7 +117,10 @@ def candidates(
 
 
 def judged(fitting_samples: Sequence[tuple[Candidate, Sample]]) -> list[Candidate]:
-    """Compare each with the first by a paired test, corrected for their number, and find the fronts of costs."""
+    """Test each candidate against the first, and find the Pareto fronts.
+
+    The tests are paired and corrected for their number (Holm).
+    """
     if not fitting_samples:
         return []
     differences = against(0, dict(enumerate(sample for _, sample in fitting_samples)))
@@ -131,7 +140,10 @@ def judged(fitting_samples: Sequence[tuple[Candidate, Sample]]) -> list[Candidat
 
 
 def front_of(fitting: Sequence[Candidate], name: str) -> list[Candidate]:
-    """Return the Pareto front of a cost, if it is known of all; what does not train has no step."""
+    """Return the Pareto front of a cost; empty where the cost is not known.
+
+    A method that trains nothing has no step time, so that cost may be missing for some.
+    """
     known = [one for one in fitting if name in one.costs]
     if not known or (len(known) < len(fitting) and name != STEP):
         return []

@@ -1,4 +1,4 @@
-"""Which runs may be compared: the one answer that tables, figures, advice, compare and claims use.
+"""Decide which runs may be compared, for all tables, figures and commands.
 
 Their conditions (records/configurations.py) are what the screen of a run asks too.
 
@@ -67,7 +67,10 @@ class Comparison:
 
 
 def tables(runs: Sequence[Run]) -> dict[tuple[str, str], list[Configuration]]:
-    """Sort final runs into tables, with the squares that nobody has run; unlike data never share one."""
+    """Sort final runs into tables, one per task, budget, view and data.
+
+    Pairs of backbone and method that were not run are added without records.
+    """
     grids: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
     for view, members in views(runs).items():
         for run in members:
@@ -81,7 +84,7 @@ def tables(runs: Sequence[Run]) -> dict[tuple[str, str], list[Configuration]]:
 
 
 def trials(runs: Sequence[Run]) -> dict[tuple[str, str], list[Configuration]]:
-    """Sort tuning runs by task and budget; what a trial drew are settings of its method."""
+    """Sort tuning runs by task and budget."""
     grids: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for source, record in runs:
         if record.config.get("phase"):
@@ -102,7 +105,10 @@ def comparisons(members: Iterable[Configuration]) -> list[Comparison]:
 
 
 def default_configuration(members: Sequence[Configuration]) -> Configuration | None:
-    """Choose the configuration nearest to the method's file, of two the shipped; None where two are as near."""
+    """Choose the configuration nearest to the method's defaults.
+
+    Of equally near ones the shipped; None where two remain.
+    """
     if len(members) < 2:
         return next(iter(members), None)
     ranked = sorted((_distance(one), number) for number, one in enumerate(members))
@@ -110,7 +116,7 @@ def default_configuration(members: Sequence[Configuration]) -> Configuration | N
 
 
 def _distance(one: Configuration) -> tuple[int, int]:
-    """Count the fields that differ from the method's file; shipped runs come before others."""
+    """Count the changed fields of a method; shipped runs sort first."""
     changed = [override for override in setting(one.done[0]) if override.lstrip("+~").startswith("method.")]
     return len(changed), one.source == YOURS
 
@@ -118,7 +124,10 @@ def _distance(one: Configuration) -> tuple[int, int]:
 def name_comparisons(
     members: Sequence[Configuration], ignored: tuple[str, ...] = ("backbone.", "fraction", *FREE)
 ) -> list[str]:
-    """Name for each configuration the settings that set its comparison apart from others of its backbone."""
+    """Name the settings that distinguish the comparisons of one backbone.
+
+    Returns a text per configuration.
+    """
     values: dict[tuple[str, str], dict[str, set[str | None]]] = {}
     for start in {(one.backbone, one.weights) for one in members}:
         rivals = [one.settings for one in members if (one.backbone, one.weights) == start and one.done]
@@ -135,7 +144,10 @@ def name_comparisons(
 
 
 def _by_data(members: Sequence[Configuration]) -> dict[str, list[Configuration]]:
-    """Part configurations by their data; the shipped data, else those of most runs, go without a name."""
+    """Group configurations by their data.
+
+    The shipped data, else those of most runs, have an empty name.
+    """
     count: Counter[str] = Counter()
     for one in members:
         if FINGERPRINT in one.settings:

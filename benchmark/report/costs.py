@@ -38,7 +38,7 @@ class Costs:
                 self.apart[_conditions(record)].append(record)
 
     def of(self, members: Sequence[Configuration], name: str) -> list[Cost | None]:
-        """Return the cost of each configuration, of all in one way, since they are compared.
+        """Return the cost of each configuration, all from one kind of runs.
 
         That of runs made for it, unless the configurations' own runs know it of more of them. It depends on the
         network and on what is trained of it, not on seed, weights or learning rate.
@@ -53,7 +53,10 @@ class Costs:
 
 
 def _conditions(record: Record) -> tuple[Any, ...]:
-    """Return what two runs must share to cost the same, but for the number of examples a step."""
+    """Return what two runs must share to have equal costs.
+
+    The number of examples in a step is not part of it.
+    """
     sizes = (record.value("cost", name) for name in ("params", "trainable_params"))
     precision = (record.config.get("budget") or {}).get("precision")
     return record.task, record.backbone, record.method, record.device, precision, *sizes
@@ -71,12 +74,12 @@ def _median(runs: Sequence[Record], name: str, apart: bool = False) -> Cost | No
 
 
 def unsteady(settings: Iterable[Sequence[float]]) -> list[float]:
-    """Say by what share the measurements of one setting differ, of each that was measured more than once."""
+    """Return by what share repeated measurements of each setting differ."""
     return [max(values) / min(values) - 1 for values in settings if values and max(values) > min(values) > 0]
 
 
 def front(costs: Sequence[Cost], scores: Sequence[float]) -> list[bool]:
-    """Say which are on the Pareto front: nothing else scores higher for no more, or as high for less.
+    """Mark the Pareto front: no other scores higher for no more cost.
 
     More and less are what the measurements of a cost do not contradict: one lies above or below all of the other's.
     """
@@ -90,7 +93,9 @@ def _beats(one: tuple[Cost, float], other: tuple[Cost, float]) -> bool:
 
 
 def alone(record: Record) -> bool:
-    """Whether its memory is its own: on a CPU it is what the process grew by, and earlier runs leave it grown.
+    """Whether the recorded memory is that of this run alone.
+
+    On a CPU it is the growth of the process, and earlier runs leave the process grown.
 
     A process that grew by less than the bare network's weights in fp32 had that room from before.
     """

@@ -1,4 +1,4 @@
-"""Files that people write: read as data, held against a dataclass, refused by name."""
+"""Read files that people write, and check them against a dataclass."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def rows(path: Path, content: Mapping[str, Any], key: str) -> list[dict[str, Any
 
 
 def make(cls: type[Made], content: Mapping[str, Any], where: str) -> Made:
-    """Build a dataclass from a mapping whose every key and type it knows. Raises MalformedError."""
+    """Build a dataclass from a mapping with known keys and types.
+
+    Raises MalformedError.
+    """
     hints = get_type_hints(cls)
     needed = [f.name for f in fields(cls) if (f.default, f.default_factory) == (MISSING, MISSING)]  # type: ignore
     if unknown := [key for key in content if key not in hints]:

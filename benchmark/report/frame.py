@@ -23,7 +23,7 @@ ORIGIN = ["fingerprint", "device", "commit", "run_id"]
 
 
 def load(results: Path) -> list[Run]:
-    """Read every current record, published ones first; one that stands in several sources is taken from the first."""
+    """Read every current record once, published ones first."""
     runs: list[Run] = []
     known: dict[tuple[str | None, ...], Record] = {}
     with keeping():
@@ -59,14 +59,14 @@ def keeping() -> Iterator[None]:
 
 
 def tidy(runs: list[Run]) -> pd.DataFrame:
-    """Put runs into rows, in an order that depends on nothing but their content; the index is a run's place."""
+    """Put runs into rows, ordered by content; the index is that of the run."""
     table = pd.DataFrame([_row(*run) for run in runs])
     measured = sorted(set(table.columns) - {*COLUMNS, *ORIGIN})
     return table[[*COLUMNS, *measured, *ORIGIN]].sort_values(KEYS, na_position="first")
 
 
 def measurements(runs: list[Run], table: pd.DataFrame) -> pd.DataFrame:
-    """Put every measurement of the tidy runs into a row, as they were recorded; one without a step is final."""
+    """Put every measurement into a row; a final one has no step."""
     origins = table[[*KEYS, "phase", "trial"]]
     measured = [runs[index][1].measurements for index in table.index]
     lengths = [len(rows) for rows in measured]
@@ -84,14 +84,17 @@ def measurements(runs: list[Run], table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _coded(texts: list[str]) -> pd.Categorical:
-    """Make a column of few texts, many times each: by themselves pandas would compare every one."""
+    """Make a categorical column of a few texts that repeat.
+
+    Given codes, pandas does not compare every text.
+    """
     known = sorted(set(texts))
     codes = {text: number for number, text in enumerate(known)}
     return pd.Categorical.from_codes(np.fromiter(map(codes.__getitem__, texts), int, len(texts)), known)
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
-    """Write comma-separated values: counts exactly, other numbers with six significant digits."""
+    """Write CSV: exact counts, other numbers with six significant digits."""
     shown = table.copy()
     for column in table.columns.difference([*COLUMNS, *ORIGIN]):
         shown[column] = [_shown(value) for value in table[column].tolist()]

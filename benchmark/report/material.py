@@ -1,4 +1,4 @@
-"""What tables, figures and the page are made from: runs, their configurations, standings and ranks."""
+"""Runs, configurations, standings and ranks for all tables and figures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Material:
 
     @cached_property
     def settings(self) -> pd.DataFrame:
-        """One row per configuration with a test score: its interval where there is one, and where it stands."""
+        """One row per configuration with a test score."""
         rows = [row for key in self.tables if key[1] != MEASURING for row in self._rows(key)]
         table = pd.DataFrame(rows, columns=[*SETTING, "trained", "train", "configuration", "standing"])
         return table.astype(dict.fromkeys(("score", "low", "high", "trained", "train"), float))
@@ -101,6 +101,6 @@ def size(one: Configuration) -> float | None:
 
 
 def whole(settings: pd.DataFrame) -> pd.DataFrame:
-    """Select the configurations on most data of their backbone: fewer examples are another comparison."""
+    """Select the configurations with most training examples per backbone."""
     most = settings.groupby(["task", "budget", "backbone", "weights"])["train"].transform("max")
     return settings[settings["train"].isna() | (settings["train"] == most)]

@@ -12,7 +12,7 @@ SEEDS = ("seed=", "seed_")
 
 
 def command(record: Record) -> str:
-    """Write the command; files of the user's own stand in it by name, since a record does not say where they lay."""
+    """Write the command of a record; it names files without their folders."""
     return shlex.join(["python", "-m", "benchmark.run", *overrides(record)])
 
 
@@ -27,7 +27,10 @@ def overrides(record: Record) -> list[str]:
 
 
 def _first_overrides(record: Record) -> list[str]:
-    """List them for the published set: it was made before records kept them, and chose names and scalars alone."""
+    """Derive the overrides of records made before records stored them.
+
+    These chose names and scalars alone.
+    """
     values = {
         "backbone": (record.backbone, defaults(record.task)["backbone"]),
         "budget": (record.budget_name or "standard", "standard"),

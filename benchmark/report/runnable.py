@@ -1,4 +1,4 @@
-"""Which methods can run where: the probed table of capabilities, and which of its networks a backbone is."""
+"""Which methods can run on which backbone, by the table of capabilities."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def names(noun: str) -> list[str]:
 
 @cache
 def described(noun: str, name: str) -> Mapping[str, Any]:
-    """Read the configuration of a task or backbone; of a task, its own backbone stands under that key."""
+    """Read the configuration of a task or backbone.
+
+    The default backbone of a task stands under "backbone".
+    """
     node = registry.node(noun, name)
     return node | {"backbone": registry.defaults(name)["backbone"]} if noun == "task" else node
 
@@ -71,7 +74,10 @@ def table() -> dict[str, dict[str, dict[str, str]]]:
 
 
 def networks(backbone: str) -> list[str]:
-    """Name the table's networks that a backbone may be: one, or several where the checkpoint is yours to give."""
+    """Name the probed networks that a backbone may be.
+
+    Several where the user chooses the checkpoint.
+    """
     node = described("backbone", backbone)
     answers = ANSWERS[".".join(node["_target_"].split(".")[-2:])]
     known = [name for name, rows in table().items() if answers in {row["kinds"] for row in rows.values()}]
@@ -80,7 +86,10 @@ def networks(backbone: str) -> list[str]:
 
 
 def capable(backbone: str) -> dict[str, Capable]:
-    """Say of every probed method whether it runs on a backbone: on each network that this may be."""
+    """Return what each method can do on a backbone.
+
+    It runs if it runs on every network that the backbone may be.
+    """
     tables = [table()[network] for network in networks(backbone)]
     answers = {}
     for method in sorted({method for by_method in tables for method in by_method}):

@@ -1,4 +1,4 @@
-"""Three views that no column may mix: the author's defaults, equal tuning, equal size."""
+"""The views of results, which never mix: defaults, tuned, equal size."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _views(record: Record, tuning: Sequence[Record], known: dict[str, int | None
 
 
 def _selected(record: Record, tuning: Sequence[Record], known: dict[str, int | None]) -> int | None:
-    """Return the trial that the tuning records select; computed once for what differs in seed and trial alone."""
+    """Return the trial that the tuning records select; cached in known."""
     config = record.config
     search = config["method"].get("search") or {}
     fixed = {key: value for key, value in config["method"].items() if key not in search}

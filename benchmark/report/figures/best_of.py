@@ -1,4 +1,4 @@
-"""Expected best score on valid of k tuning trials: what tuning is worth, and when it stops paying."""
+"""Expected best validation score of k tuning trials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ TITLE = "Expected best score of k tuning trials"
 
 
 def data(material: Material) -> pd.DataFrame:
-    """Give a method's expected best for each number of trials; one that failed counts as the board's worst."""
+    """Return the expected best score of each method and number of trials.
+
+    A failed trial counts as the worst score of its comparison.
+    """
     rows = []
     for board, part in trials(material).groupby(list(BY), sort=True):
         worst = part["score"].min()
@@ -33,7 +36,7 @@ def data(material: Material) -> pd.DataFrame:
 
 
 def expected_best(scores: Sequence[float]) -> list[float]:
-    """Return the mean best of k different trials, over all choices of k, for k = 1 ... n.
+    """Return the mean best of k different trials, for k = 1 ... n.
 
     Dodge et al. (2019, arXiv 1909.03004) draw with replacement, which is too low; this is the form without (Tang et al.
     2020, arXiv 2004.13705): the i-th lowest score is the best of comb(i - 1, k - 1) choices.

@@ -22,7 +22,10 @@ DATA = {"train": "training", "valid": "validation"}
 
 
 def data(material: Material) -> pd.DataFrame:
-    """Give the mean curves over seeds of every setting on pretrained weights; a step that a seed lacks is left out."""
+    """Return the loss curves of every setting on pretrained weights.
+
+    Means over seeds; a step that one seed lacks is left out.
+    """
     settings = whole(material.settings)
     settings = settings[settings["weights"] != CONTROL]
     rows = []
@@ -41,7 +44,7 @@ def data(material: Material) -> pd.DataFrame:
 
 
 def averaged(curves: list[dict[int, float]], most: int = POINTS) -> list[tuple[float, float]]:
-    """Average curves over seeds where all have a value, then over so many stretches of steps."""
+    """Average curves over seeds, then over at most so many stretches of steps."""
     seen = defaultdict(list)
     for curve in curves:
         for step, value in curve.items():

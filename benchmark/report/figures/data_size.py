@@ -1,4 +1,4 @@
-"""Score against the number of training examples, and where full fine-tuning overtakes."""
+"""Score against the number of training examples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = [*BY, "method", "label", "metric", "train", "score", "low", "high", "c
 
 
 def data(material: Material) -> pd.DataFrame:
-    """Give the settings that were trained on several sizes, and the size from which on the reference is ahead.
+    """Return the settings with several data sizes, and where full is ahead.
 
     That is clear where a paired test finds it ahead at every size from there on.
     """
@@ -50,7 +50,7 @@ def data(material: Material) -> pd.DataFrame:
 
 
 def _named(drawn: pd.DataFrame) -> pd.DataFrame:
-    """Label each line by what tells it from the others that are drawn; further ones of a table are not seen here."""
+    """Label each line by what distinguishes it from the other lines."""
     drawn = drawn.copy()
     for _, part in drawn.groupby([*BY, "method"]):
         shared = set.intersection(*(set(one.differences) for one in part["configuration"]))
@@ -64,7 +64,10 @@ def _behind(standing: Standing | None) -> bool:
 
 
 def crossover(scores: Mapping[float, float], reference: Mapping[float, float]) -> float:
-    """Return the size from which on the reference is ahead to the end, on straight lines over log size; NaN if none."""
+    """Return the size from which on the reference stays ahead; NaN if none.
+
+    Between sizes, scores are interpolated over log size.
+    """
     sizes = sorted(scores.keys() & reference.keys())
     leads = [reference[size] - scores[size] for size in sizes]
     for i in reversed(range(1, len(sizes))):

@@ -1,4 +1,4 @@
-"""Score on valid against the learning rate of tuning trials, and how wide the plateau around the best is."""
+"""Validation score against the learning rate of tuning trials."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ BAND, LINE, POINT = "#cfe3f1", "#0072B2", "#D55E00"
 
 
 class Plateau(NamedTuple):
-    """Where a straight line from trial to trial stays near the best; open if an end is that of what was tried."""
+    """The learning rates that score near the best.
+
+    Open if an end is the lowest or highest rate tried.
+    """
 
     low: float
     high: float
@@ -38,7 +41,7 @@ class Plateau(NamedTuple):
 
 
 def data(material: Material) -> pd.DataFrame:
-    """Give every trial with a learning rate and a score, its method's plateau, and what else its trials drew."""
+    """Return every trial with its learning rate, score and plateau."""
     drawn, others = trials(material).dropna(subset=["lr", "score"]), _others(material)
     drawn["others"] = [others[square] for square in zip(drawn["task"], drawn["budget"], drawn["method"], strict=True)]
     drawn["trials"] = drawn.groupby([*BY, "method"])["trial"].transform("size")
@@ -62,7 +65,7 @@ def _others(material: Material) -> dict[tuple[str, str, str], str]:
 
 
 def plateau(rates: Sequence[float], scores: Sequence[float]) -> Plateau:
-    """Find the stretch of learning rates around the best trial whose score is at least SHARE of its."""
+    """Find the learning rates around the best that score SHARE of it."""
     points = sorted((math.log10(rate), score) for rate, score in zip(rates, scores, strict=True))
     x, y = np.array(points).T
     best = int(y.argmax())
@@ -81,7 +84,7 @@ def _reach(x: np.ndarray, y: np.ndarray, level: float) -> float:
 
 
 def draw(table: pd.DataFrame, width: str) -> Figure:
-    """Draw a small panel per method of one board, the widest plateau first; all have the same scales."""
+    """Draw a small panel per method, the widest plateau first."""
     methods = list(table.groupby("method")["decades"].first().sort_values(ascending=False, kind="stable").index)
     across = min(ABREAST[width], len(methods))
     down = math.ceil(len(methods) / across)
@@ -142,7 +145,7 @@ def _texts(figure: Figure, table: pd.DataFrame, height: float) -> None:
 
 
 def _conditions(table: pd.DataFrame) -> list[str]:
-    """Say how many trials a line has, and where it does not show the learning rate alone."""
+    """Write the number of trials, and what else they varied."""
     fewest, most = table["trials"].min(), table["trials"].max()
     many = f"{fewest if fewest == most else f'{fewest} to {most}'} trials each"
     return [DRAWN, many] if any(table["others"]) else [many]

@@ -21,7 +21,7 @@ SPREAD = 0.5  # of a row, which marks of one rank share
 
 
 def data(material: Material) -> pd.DataFrame:
-    """Give the methods that have a score on every task of a budget: rank by task, mean rank with its interval."""
+    """Return rank by task and mean rank of methods with a score on all tasks."""
     rows = [
         [budget, method, task, position, rank.low, rank.high, rank.mean]
         for budget, by_method in material.ranks.items()

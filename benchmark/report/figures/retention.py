@@ -1,4 +1,4 @@
-"""Score against what is forgotten: the loss on held-out pretraining data, after adaptation less before."""
+"""Score against forgetting: the increase of the loss on pretraining data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TITLE = "Score against forgetting"
 
 
 def data(material: Material) -> pd.DataFrame:
-    """Give every setting with a score its retention, the mean over seeds; 0 where nothing is forgotten."""
+    """Return the retention of every setting; 0 where nothing is forgotten."""
     settings = whole(material.settings)
     values = [one.values("pretraining", "retention") for one in settings["configuration"]]
     table = settings[SETTING].assign(retention=[statistics.fmean(v) if v else None for v in values])

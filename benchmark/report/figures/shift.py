@@ -30,7 +30,7 @@ def data(material: Material) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, width: str) -> Figure:
-    """Draw the settings of one shifted test; on the dotted line, where both have one score, it would cost nothing."""
+    """Draw one shifted test; on the dotted line both scores are equal."""
     figure, axes, looks = cloud.start(table, width)
     cloud.marks(axes, table, ("score", "shifted"), looks)
     limits = axes.get_xlim(), axes.get_ylim()

@@ -1,4 +1,7 @@
-"""Write the page: pages as inert templates, data as JSON, libraries and records packed, one file that loads nothing."""
+"""Write the page: one HTML file that loads nothing.
+
+Pages are inert templates, data are JSON, libraries and records are packed.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ def page(results: Path, report: contents.Report) -> str:
 
 
 def environment() -> Environment:
-    """Make the environment of the templates: all is escaped, and a name that is not there is an error."""
+    """Make the Jinja environment: escaped, with errors for unknown names."""
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -86,13 +89,13 @@ def route(*parts: str) -> str:
 
 
 def order(cell: str) -> str:
-    """Give what a cell is sorted by: its first number, or its words; what is absent comes last."""
+    """Return the number that a cell is sorted by; empty where it has none."""
     number = re.match(r"≤?([+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?)", cell)
     return number[1].replace(",", "").lstrip("+") if number else ""
 
 
 def _packs(shelf: Shelf, figures: Mapping[str, gallery.Tabs]) -> dict[str, str]:
-    """Pack what is big and not wanted at once: the browser unpacks it when a page asks for it."""
+    """Pack records, drawings and libraries, which the browser unpacks later."""
     drawings = {f"{name}/{tab}": drawn for name, tabs in figures.items() for tab, drawn in tabs.items()}
     content = {"records": shelf.details(), "figures": drawings}
     texts = {name: json.dumps(part, separators=(",", ":"), allow_nan=False) for name, part in content.items()}
@@ -123,7 +126,7 @@ def _asset(name: str) -> str:
 
 
 def _policy(script: str) -> str:
-    """Forbid the page all loading, and every script but its own and the libraries that it unpacks."""
+    """Return the policy that forbids loading, and scripts from elsewhere."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = {
         "default-src": "'none'",

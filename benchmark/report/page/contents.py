@@ -1,4 +1,4 @@
-"""What stands on the page: tables of runs, methods, tasks, and apart from them the numbers of others."""
+"""The tables of the page, and apart from them the numbers of others."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Line:
-    """A row as it is shown: its state decides how it looks, its setting where its numbers lead."""
+    """A row of the page: state gives its look, setting the target of links."""
 
     cells: Sequence[str]
     state: str
@@ -98,7 +98,7 @@ def why(one: Configuration) -> str:
 
 
 def summary(method: str, tables: Sequence[TaskTable], shown: Mapping[str, Sequence[Line]]) -> list[Line]:
-    """Collect a method's rows of all tables, cell by cell as they stand there; columns are BESIDE."""
+    """Collect the rows of a method from all tables; columns are BESIDE."""
     collected = []
     for one in tables:
         columns = {name: i for i, name in enumerate(one.table.header)}
@@ -125,7 +125,7 @@ def over_tasks(
 
 
 def across(table: Table, tables: Sequence[TaskTable], shown: Mapping[str, Sequence[Line]]) -> list[list[str]]:
-    """Find the configuration behind each cell of a table over all tasks; empty where it is not certain."""
+    """Return the configuration behind each cell; empty where not certain."""
     budget = table.name.partition("_")[2]
     lines = [(one.task, line) for one in tables if one.budget == budget for line in shown[one.table.name]]
     return [
@@ -145,7 +145,7 @@ def _columns(table: Table) -> list[str]:
 
 
 def _stands(task: str, line: Line, column: str) -> bool:
-    """Whether a row stands under the heading of a task, or of a task and a backbone; never one of random weights."""
+    """Whether a row belongs to the column of a task, or of task and backbone."""
     named, *rest = column.split()
     return named == task and line.cells[1] != CONTROL and (len(rest) < 2 or rest[0] == line.cells[0])
 

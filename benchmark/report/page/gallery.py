@@ -1,4 +1,4 @@
-"""The report's figures as the page shows them: the drawing, and what each of its marks says and leads to."""
+"""The figures of the page: drawings, with a hint and a link per mark."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def gallery(report: Report, shown: Mapping[str, Sequence[Line]]) -> dict[str, Ta
 
 
 def _above(picture: Picture, module: ModuleType, tables: Mapping[tuple[str, str], str]) -> str:
-    """Name the table that a picture belongs to; of tuning there need be none of its budget, but of its task.
+    """Name the table above which a picture is shown.
+
+    Of tuning runs there may be no table with their budget; then another of the task.
 
     What is drawn over the tasks of a budget belongs to their ranking.
     """

@@ -1,4 +1,4 @@
-"""What is known of a method and a task without running anything: read as text, since importing them needs torch."""
+"""Facts of methods and tasks, read as text, since imports need torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIBRARY = "benchmark.methods.hf_peft."  # its docstring speaks of every type
 
 @dataclass(frozen=True)
 class Method:
-    """What a method is, from its configuration, its docstring and the table of capabilities."""
+    """A method: its configuration, docstring and capabilities."""
 
     name: str
     what: str = ""
@@ -37,7 +37,7 @@ class Method:
 
 
 def method(name: str, capability: list[dict[str, str]]) -> Method:
-    """Collect what is known of a method; of one that is not configured any more, its name."""
+    """Collect the facts of a method; of a removed one only its name."""
     content = entry("method", name)
     paper = str(content.get("paper", ""))
     arxiv = match[1] if (match := ARXIV.search(paper)) else ""
@@ -61,7 +61,10 @@ def methods() -> list[str]:
 
 
 def remarks(target: str) -> tuple[str, ...]:
-    """Give the paragraphs of a module's and its class's docstring; of a class for everything in the library, none."""
+    """Return the paragraphs of the docstrings of a module and its class.
+
+    None for the class of all PEFT types, whose docstring is about no single one.
+    """
     module, _, name = target.rpartition(".")
     path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
     if not module.startswith("benchmark.methods.") or target.startswith(LIBRARY) or not path.is_file():

@@ -1,4 +1,4 @@
-"""What the page keeps of records: a row per run, the runs behind each row of a table, and all that was recorded."""
+"""Runs as the page stores them: rows, groups and details."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ SHIPPED = "shipped"
 
 
 class Shelf:
-    """Names every run by its id, which a second one of the same id (of another device or folder) gets a number to."""
+    """Names every run by its id.
+
+    A second run with the same id, of another device or folder, gets a number.
+    """
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = sorted(runs, key=_place)
@@ -37,7 +40,7 @@ class Shelf:
             self.names[id(record)] = record.run_id if number == 1 else f"{record.run_id}-{number}"
 
     def setting(self, one: Configuration, label: str, table: str) -> str:
-        """Give the name under which a row's runs are found; the same runs have one name in all tables."""
+        """Name a group of runs; the same runs have one name in all tables."""
         runs = [self.names[id(record)] for record in one.records]
         if not runs:
             return ""
@@ -51,7 +54,7 @@ class Shelf:
         return [[self.names[id(record)], *_row(source, record)] for source, record in self.runs]
 
     def details(self) -> dict[str, dict[str, Any]]:
-        """Give everything that was recorded of each run, and the command that runs it again."""
+        """Return everything recorded of each run, and the command to repeat it."""
         return {self.names[id(record)]: _detail(source, record) for source, record in self.runs}
 
 
@@ -88,7 +91,7 @@ def _row(source: str, record: Record) -> list[Any]:
 
 
 def _detail(source: str, record: Record) -> dict[str, Any]:
-    """Sort measurements into final ones and curves; a point of a curve is rounded to six digits."""
+    """Return everything recorded of a run; curves have six digits."""
     final, curves = [], {}
     for m in record.measurements:
         if m.step is None:

@@ -17,7 +17,10 @@ INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 
 
 class Measured(NamedTuple):
-    """A difference with its 95 % interval, and p of a two-sided test whether it is minus the requirement's margin."""
+    """A difference with its 95 % interval.
+
+    p is that of a two-sided test against minus the margin of the requirement.
+    """
 
     value: float
     low: float
@@ -27,7 +30,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """What is run: a method on a task and backbone, and the fields that are not left at their default."""
+    """A method on a task and backbone, with the fields that are changed."""
 
     task: str
     backbone: str
@@ -45,7 +48,7 @@ def _value(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Requirement:
-    """One setting must be better than the other, or at most so much worse in headline score."""
+    """One setting must score higher than the other, less a margin."""
 
     one: Setting
     other: Setting
@@ -81,7 +84,10 @@ class Claim:
             raise ValueError(f"check {kind} does not take {given!r}") from None
 
     def settings(self, named: Any) -> list[Setting]:
-        """Read a list of methods, or of mappings that name a method and fields of its cell. Raises ValueError."""
+        """Read a list of methods, or of mappings with a method and fields.
+
+        Raises ValueError.
+        """
         if not isinstance(named, list) or not named:
             raise ValueError(f"{named!r} is no list of methods")
         return [self._setting({"method": one} if isinstance(one, str) else one) for one in named]
@@ -95,7 +101,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The word, and each requirement with its numbers; None where a setting was not run."""
+    """A verdict, and each requirement with its numbers; None if not run."""
 
     word: str
     rests_on: tuple[tuple[Requirement, Measured | None], ...]
@@ -113,7 +119,9 @@ def load(results: Path) -> list[Claim]:
 
 
 def verdict(claim: Claim, difference: Callable[[Requirement], Measured | None]) -> Verdict:
-    """Judge a claim by differences in headline score, one minus other; None where one of them was not run.
+    """Judge a claim by differences in headline score.
+
+    A difference is one minus other; None where one of them was not run.
 
     That all hold needs no correction for their number; that any of them fails does.
     """
@@ -174,7 +182,7 @@ def _rest(among: Iterable[Setting], ahead: list[Setting]) -> list[Setting]:
 
 
 def _with(named: Any, fields: dict[str, Any]) -> Any:
-    """Add fields to each named setting; what is none is refused where settings are read."""
+    """Add fields to each named setting; settings() refuses anything else."""
     whole = [{"method": one} if isinstance(one, str) else one for one in named] if isinstance(named, list) else named
     return [one | fields if isinstance(one, dict) else one for one in whole] if isinstance(whole, list) else whole
 

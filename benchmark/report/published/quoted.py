@@ -1,4 +1,4 @@
-"""Quoted results: the numbers of others, each with its source; they never mix with records."""
+"""Numbers of others, each with its source; never mixed with records."""
 
 from __future__ import annotations
 

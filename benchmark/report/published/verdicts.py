@@ -27,13 +27,13 @@ from benchmark.report.tables.table import Table
 from benchmark.report.views import MEASURING, TUNED
 
 LEGEND = (
-    "What studies claim (results/claims.yaml) and what our records say of it, on small networks and data that stand in "
-    "for theirs. confirmed: every needed difference is above zero, or above minus the margin, with its whole 95 % "
-    "interval; not confirmed: one is clearly below (paired test, Holm's correction over the claim's comparisons); "
-    "inconclusive: neither; not tested: a setting was not run, or nothing here can test it. Differences are of "
-    "headline scores, paired by seed and test example, from the budget with most seeds; of several, the one whose "
-    "interval ends lowest is shown, of a claim that is not confirmed the one that is below most clearly. Of one seed, "
-    "an interval tells what other test examples would do, not what another seed would. " + METHOD
+    "Claims of studies (results/claims.yaml), checked on the records here. Networks and data here are small and "
+    "differ from those of the studies. confirmed: the whole 95 % interval of every needed difference lies above zero, "
+    "or above minus the margin. not confirmed: one difference is clearly below it (paired test, Holm's correction "
+    "over the comparisons of the claim). inconclusive: neither. not tested: a setting was not run, or no run here can "
+    "test it. Differences are of headline scores, paired by seed and test example, under the budget with most seeds. "
+    "Of several differences, the one whose interval ends lowest is shown; for a claim that is not confirmed, the one "
+    "that is most clearly below. With one seed, the interval covers other test examples, not other seeds. " + METHOD
 )
 
 
@@ -46,7 +46,10 @@ class Judge:
         self.measured: dict[str, str] = {}  # at which budget and with how many seeds
 
     def difference(self, need: Requirement) -> Measured | None:
-        """Take the budget with most seeds, tuned before default; None where no pair of the two has an interval."""
+        """Return the difference under the budget with most seeds.
+
+        Tuned before default settings; None where no pair has an interval.
+        """
         known = [
             (len(both.scores), budget.endswith(TUNED), budget, both)
             for task, budget in self.tables
@@ -62,7 +65,7 @@ class Judge:
         return Measured(difference.value, difference.low, difference.high, estimate(both.plus(need.margin)).p)  # type: ignore[arg-type]
 
     def _pairs(self, key: tuple[str, str], one: Setting, other: Setting) -> Iterator[Sample]:
-        """Pair configurations that are alike in all but the method and the fields that the claim names."""
+        """Pair configurations that differ only in what the claim names."""
         named = one.changes.keys() | other.changes.keys() | {*ANY_SOURCE}
         for first in _matching(self.tables[key], one):
             for second in _matching(self.tables[key], other):
@@ -73,7 +76,7 @@ class Judge:
 
 
 def _matching(members: Sequence[Configuration], setting: Setting) -> list[Configuration]:
-    """Find the configurations of a setting; none where it could be any of several under the same conditions."""
+    """Return the configurations of a setting; ambiguous ones are left out."""
     wanted = {key: _text(value) for key, value in setting.changes.items()}
     matching = [
         one

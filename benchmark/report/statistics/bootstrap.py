@@ -1,4 +1,6 @@
-"""Headline scores of test sets drawn with replacement: such a set is a count for each stored example.
+"""Headline scores of test sets drawn with replacement (bootstrap).
+
+A drawn set is a count for each stored example.
 
 A score is prepared once from the rows of a record, and then computed for many draws at a time from sums over examples.
 It is the score that the task computes of the same rows, each repeated as often as it is counted.
@@ -20,7 +22,9 @@ Score = Callable[[np.ndarray], np.ndarray]  # counts [draws, examples] -> scores
 
 
 def counts(ids: Sequence[str], draws: int = DRAWS, groups: Sequence[str] | None = None) -> np.ndarray:
-    """Draw test sets, [draws, examples]; the same for the same examples, so that differences are paired.
+    """Draw counts of examples, [draws, examples].
+
+    The same examples give the same draws, so that differences are paired.
 
     Where examples come in groups, whole groups are drawn: those of one speaker are no independent evidence.
     """
@@ -32,7 +36,10 @@ def counts(ids: Sequence[str], draws: int = DRAWS, groups: Sequence[str] | None 
 
 
 def groups_of(rows: Sequence[Row]) -> list[str] | None:
-    """Name the group of each row, one of its own where none is told; None where none is told of any."""
+    """Name the group of each row; None where no row has a group.
+
+    A row without a group is a group by itself.
+    """
     groups = [row.get("group") for row in rows]
     if not any(group is not None for group in groups):
         return None
@@ -40,7 +47,10 @@ def groups_of(rows: Sequence[Row]) -> list[str] | None:
 
 
 def prepare(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) -> Score | None:
-    """Prepare a headline score; None for one that is no sum over examples, or whose rows lack what it needs."""
+    """Prepare a headline score for drawn sets.
+
+    None for a score that is no sum over examples, or where rows lack a field.
+    """
     if metric not in SCORES or not rows:
         return None
     try:
@@ -99,7 +109,7 @@ def _character_accuracy(rows: Sequence[Row], _: str) -> Score:
 
 
 def _by_class(measure: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Callable[..., Score]:
-    """Average a measure of (hits, true, answered) over the classes that a drawn test set holds."""
+    """Average a measure of (hits, true, answered) over the drawn classes."""
 
     def prepare(rows: Sequence[Row], _: str) -> Score:
         truth, answers = [str(row["target"][0]) for row in rows], [row["prediction"] for row in rows]
@@ -162,7 +172,10 @@ def _bits_per_byte(rows: Sequence[Row], _: str) -> Score:
 
 
 def _log_loss(rows: Sequence[Row], _: str) -> Score:
-    """Of residues their likelihood is stored, of classes their probabilities; who does not answer holds all equal."""
+    """Prepare log loss, from stored likelihoods or class probabilities.
+
+    Without an answer, all classes count as equally likely.
+    """
     if "positions" in rows[0]:
         return _ratio([row["nll"] for row in rows], [row["positions"] for row in rows])
     classes = next(list(row["probabilities"]) for row in rows if row["probabilities"])

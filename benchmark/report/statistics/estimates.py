@@ -1,4 +1,4 @@
-"""What scores say beyond their means: intervals, paired differences, ties, and what a seed is worth."""
+"""Intervals, paired differences, ties, and shares of the variance."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Estimate:
 
 
 def estimate(sample: Sample) -> Estimate:
-    """Average over seeds, and say how sure that is (tails.py), between the ends of the score's scale.
+    """Return the mean over seeds with its interval, within the score's scale.
 
     Cutting an interval off there costs nothing: the truth lies between them. There is none without predictions, since
     seeds agree by chance, above all where a score has few values.
@@ -68,7 +68,10 @@ class Difference:
 
 
 def against(reference: Any, samples: Samples) -> dict[Any, Difference]:
-    """Compare every setting with one of them, corrected for their number; what shares no seed with it is left out."""
+    """Compare every setting with a reference, corrected for their number.
+
+    A setting without a common seed is left out.
+    """
     others = {name: sample.paired(samples[reference]) for name, sample in samples.items() if name != reference}
     estimates = {name: estimate(pair) for name, pair in others.items() if pair}
     adjusted = holm({name: e.p for name, e in estimates.items()})
@@ -76,13 +79,13 @@ def against(reference: Any, samples: Samples) -> dict[Any, Difference]:
 
 
 def undecidable(samples: Samples, tests: int) -> bool:
-    """Whether so many tests of these settings can tell nothing apart, as few as their groups are."""
+    """Whether too few groups were drawn for so many tests to be clear."""
     drawn = [sample.drawn for sample in samples.values() if sample.drawn]
     return bool(drawn) and (min(drawn) < FEWEST or tests * 2 ** (1 - min(drawn)) >= 1 - LEVEL)
 
 
 def holm(values: Mapping[Any, float | None]) -> dict[Any, float]:
-    """Correct p values for their number, step by step from the smallest (Holm 1979); None takes no part."""
+    """Correct p values for their number (Holm 1979); None takes no part."""
     ordered = sorted((p, number) for number, p in enumerate(values.values()) if p is not None)
     raised = [p * (len(ordered) - step) for step, (p, _) in enumerate(ordered)]
     names = list(values)
@@ -92,7 +95,9 @@ def holm(values: Mapping[Any, float | None]) -> dict[Any, float]:
 
 
 def ties(samples: Samples) -> dict[Any, str]:
-    """Letter the settings so that those share a letter which no test tells apart (Piepho 2004), best first.
+    """Give a common letter to settings without a clear difference.
+
+    The best setting has the first letter (Piepho 2004).
 
     What can be paired with no other has none.
     """
@@ -127,7 +132,9 @@ def _letter(index: int) -> str:
 
 
 def split(samples: Samples) -> dict[str, float] | None:
-    """Share the variance of scores out to method, seed and the rest, over the seeds that all have.
+    """Split the variance of scores into method, seed and rest.
+
+    Over the seeds that all settings have.
 
     Components of a two-way analysis of variance from its expected mean squares, none below 0 (Searle, Casella and
     McCulloch 1992): plain sums of squares would give a third of the variance to 25 methods that are all the same.
@@ -155,7 +162,9 @@ class Needed:
 
 
 def needed(samples: Samples, gap: float, power: float = 0.8, most: int = 1000) -> Needed | None:
-    """Count the seeds, and the test examples, for two settings that vary as these do on average; None if unknown.
+    """Count the seeds and test examples that find a difference.
+
+    For two settings that vary as these do on average; None if unknown.
 
     The variance of a difference is that between seeds over their number, plus what the examples do to all seeds.
     """

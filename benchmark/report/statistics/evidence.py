@@ -1,4 +1,4 @@
-"""The headline scores of a configuration's seeds, with those of drawn test sets; what was computed once is cached."""
+"""Scores of configurations by seed and drawn test set, cached."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Evidence:
         return letters
 
     def samples(self, members: Iterable[Configuration], proper: bool = False) -> dict[Configuration, Sample]:
-        """Collect the seeds of configurations; how seeds vary is learnt from all of a comparison."""
+        """Collect the seeds of configurations, moderated per comparison."""
         collected = {}
         for comparison in comparisons(members):
             known = {one: sample for one in comparison.members if (sample := self.sample(one, proper=proper))}
@@ -68,7 +68,10 @@ class Evidence:
         return collected
 
     def sample(self, one: Configuration, split: str = "test", proper: bool = False) -> Sample | None:
-        """Collect the seeds of a configuration; None without a score. Draws need all seeds on the same examples."""
+        """Collect the seeds of a configuration; None without a score.
+
+        Draws need all seeds on the same examples.
+        """
         metric = (one.proper() if proper else one.metric()) or ""
         # a cell has a record on each type of device, under the same run_id
         where = (one.source, one.settings.get("device", ""))

@@ -1,4 +1,4 @@
-"""Methods across tasks: ranks, outcomes against a reference and gains, none of which averages unlike metrics."""
+"""Methods across tasks: ranks, outcomes against a reference, gains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TaskScores:
 
 @dataclass(frozen=True)
 class Rank:
-    """A method's mean rank over all tasks, 1 for the best, with its 95 % interval and its ranks by task."""
+    """The mean rank of a method with its 95 % interval, 1 for the best."""
 
     mean: float
     low: float
@@ -47,7 +47,7 @@ class Rank:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """On how many tasks a method is clearly above a reference, not distinguished from it, clearly below."""
+    """On how many tasks a method is clearly better, tied, clearly worse."""
 
     win: int
     tie: int
@@ -55,7 +55,10 @@ class Outcomes:
 
 
 def task_scores(tables: Mapping[str, Sequence[Configuration]], evidence: Evidence) -> list[TaskScores]:
-    """Return for each task the comparison in which most methods have a score, on pretrained weights and all data."""
+    """Return for each task the comparison with most scored methods.
+
+    On pretrained weights and all data.
+    """
     chosen = []
     for task, members in tables.items():
         whole = [one for one in members if not one.control and one.part == WHOLE]
@@ -80,7 +83,7 @@ def _task_scores(task: str, comparison: Comparison, evidence: Evidence) -> TaskS
 
 
 def ranks(scores: Sequence[TaskScores], draws: int = 1000) -> dict[str, Rank]:
-    """Rank the methods that have a score on every task; the interval is over seeds and test examples of these tasks.
+    """Rank the methods that have a score on every task.
 
     It is the hull of the percentile and the basic bootstrap's. Noise pulls ranks to the middle, so the first misses the
     ends of the order; the second misses methods that are equal. What other tasks would say it cannot tell.
@@ -106,7 +109,7 @@ def ranks(scores: Sequence[TaskScores], draws: int = 1000) -> dict[str, Rank]:
 
 
 def _drawn(scores: TaskScores, methods: Sequence[str], draws: int, random: np.random.Generator) -> np.ndarray:
-    """Draw mean scores, [methods, draws]: of drawn test sets and, as Student's t has it, of other seeds.
+    """Draw mean scores, [methods, draws], over test sets and seeds.
 
     Both are the same for all methods, whose scores go up and down together. Three seeds taken with replacement would
     vary too little: intervals then hold the truth in 77 of 100 tries. What both do together counts twice.
@@ -132,7 +135,10 @@ def _means(sample: Sample, seeds: Sequence[int], weights: np.ndarray, picked: np
 
 
 def outcomes(scores: Sequence[TaskScores], reference: str) -> dict[str, Outcomes]:
-    """Count for each method the tasks it wins, ties and loses against a reference (Holm's correction within each)."""
+    """Count wins, ties and losses of each method against a reference.
+
+    With Holm's correction within each task.
+    """
     by_method: dict[str, list[Difference]] = defaultdict(list)
     for task in scores:
         if reference in task.samples:
@@ -148,12 +154,15 @@ def _count(differences: Sequence[Difference]) -> Outcomes:
 
 
 def floor(scores: TaskScores) -> str | None:
-    """Name what 0 means on a task: the linear probe, or where the head is not new the untouched network."""
+    """Name the method that is 0 on a task: the head alone, or frozen."""
     return next((method for method in FLOORS if method in scores.samples), None)
 
 
 def gains(scores: TaskScores) -> dict[str, float]:
-    """Place each method between the floor (0) and full fine-tuning (1); empty where full is not clearly above it."""
+    """Scale scores from the floor (0) to full fine-tuning (1).
+
+    Empty where full is not clearly above the floor.
+    """
     bottom = floor(scores)
     span = scores.samples[CEILING].paired(scores.samples[bottom]) if bottom and CEILING in scores.samples else None
     between = estimate(span) if span else None

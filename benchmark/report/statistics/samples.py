@@ -1,4 +1,4 @@
-"""The scores of a setting by seed and by drawn test set, and what they say of how their mean varies.
+"""Scores by seed and by drawn test set, and how their mean varies.
 
 A score varies with the seed and with the examples that happen to be in the test set. Every seed meets the same
 examples, so the two are crossed: the variance of a mean over S seeds is that between the seeds over S, plus what other
@@ -43,7 +43,10 @@ class Sample:
         return self.groups or self.size
 
     def paired(self, other: Sample) -> Sample | None:
-        """Subtract another setting seed by seed, draw by draw; None without a common seed, or of other examples."""
+        """Subtract another setting, seed by seed and draw by draw.
+
+        None without a common seed, or with other examples.
+        """
         seeds = [seed for seed in self.scores if seed in other.scores]
         if not seeds or (self.examples and other.examples and self.examples != other.examples):
             return None
@@ -76,7 +79,7 @@ class Sample:
         return float(np.var(list(self.scores.values()), ddof=1)) if len(self.scores) > 1 else 0.0
 
     def error(self) -> Error | None:
-        """Say how the mean varies; None without predictions, or where too few groups were drawn to know."""
+        """Return how the mean varies; None without answers or enough groups."""
         seeds = len(self.scores)
         if len(self.draws) < seeds or self.drawn < FEWEST:
             return None
@@ -87,7 +90,9 @@ class Sample:
 
 
 def moderate(samples: Mapping[Any, Sample]) -> dict[Any, Sample]:
-    """Say of each setting of a comparison how its seeds vary, as all of them tell: a variance and its freedom.
+    """Estimate how the seeds of each setting vary, from all settings.
+
+    Each sample gets a variance and its degrees of freedom.
 
     Fewer than four settings say it of their own.
     """
@@ -105,7 +110,10 @@ def moderate(samples: Mapping[Any, Sample]) -> dict[Any, Sample]:
 
 
 def of_examples(sample: Sample) -> tuple[float, float]:
-    """Say how single seeds, and how their mean, vary with the examples: the first without what all seeds share."""
+    """Return the variance over examples: of single seeds, and of their mean.
+
+    The first without what all seeds share.
+    """
     drawn = np.array(list(sample.draws.values()))
     correction = sample.drawn / max(sample.drawn - 1, 1)  # drawn with replacement, groups vary less by one of them
     pairs = itertools.combinations(drawn, 2)

@@ -1,4 +1,4 @@
-"""Within which ends a score lies, and which of them is the better one: said here alone."""
+"""The range of each score, and whether higher or lower is better."""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ STEPS = 50  # of Newton's method, which stops long before
 
 
 def moderated(variances: Sequence[float], freedom: Sequence[float]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Give each method's variance, and with how many degrees of freedom it is known; None for too few methods.
+    """Return each method's moderated variance and its degrees of freedom.
+
+    None for too few methods.
 
     Two departures from limma, which expects thousands of variances. A few that are unlike by nature look alike by
     chance: without CAUTION a method with five times the spread of the others is told apart from its equals 40 to 70
@@ -50,7 +52,7 @@ def fitted(variances: np.ndarray, freedom: np.ndarray, caution: float = 0.0) -> 
 
 
 def inverse_trigamma(value: float) -> float:
-    """Find where the trigamma function has a value, by Newton's method (Smyth 2004, appendix)."""
+    """Invert the trigamma function by Newton's method (Smyth 2004)."""
     at = 0.5 + 1 / value
     for _ in range(STEPS):
         trigamma = float(polygamma(1, at))

@@ -1,4 +1,4 @@
-"""Where each configuration of a table stands: its interval, its ties, and how far it is from LoRA and from full."""
+"""Interval, ties and differences of each configuration of a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test behind every verdict: a difference whose variance is known in part by few seeds, in part by many examples.
+"""The test of a difference that varies with few seeds and many examples.
 
 What is known of the variance between a method's seeds is a scaled inverse chi-square distribution. The p value is that
 of Student's test with the variance, averaged over it (Behrens and Fisher's problem, as Jeffreys 1940 solved it).
@@ -36,7 +36,10 @@ class Error:
         return max(sum(variance for variance, _ in self.seeds) + self.shared, self.alone)
 
     def half_width(self, level: float) -> float:
-        """Find the distance whose p value is 1 - level; more groups are needed than the sign test needs for that."""
+        """Return the distance whose p value is 1 - level.
+
+        There must be more groups than the sign test needs for that level.
+        """
         wanted, scale = 1 - level, float(np.sqrt(self.variance()))
         if not scale:
             return 0.0

@@ -16,21 +16,21 @@ from benchmark.report.tables.table import ABSENT, Table, significant
 POINTS = {"bleu": 1.0}  # one point on a metric's scale; on the others, that end at 1, a hundredth
 
 RANKING = (
-    "mean rank: over the tasks, 1 is best, among the methods that have a score on every one of them; 95 %: over seeds "
-    "and test examples of these tasks, not over other tasks. Against lora and full: tasks where a method is clearly "
-    "above / not told apart / clearly below (paired as in the tasks' tables, Holm's correction within a task). gain: "
-    "0 is the head alone, or the frozen network where no head is new, 1 is full fine-tuning; beyond 1 it is better "
-    f"than that. {ABSENT}: no score, or, of a gain, full fine-tuning is not clearly above 0. No mean over unlike "
-    "metrics is shown."
+    "mean rank: over all tasks, among the methods that have a score on each of them; 1 is best. 95 %: confidence "
+    "interval over seeds and test examples of these tasks; it does not cover other tasks. against lora, against full: "
+    "number of tasks on which the method is clearly better / without a clear difference / clearly worse (paired test, "
+    "Holm's correction within a task). gain: 0 is the head alone, or the frozen network where no head is new; 1 is "
+    f"full fine-tuning; above 1 is better than that. {ABSENT}: no score, or full fine-tuning is not clearly above 0. "
+    "Unlike metrics are never averaged."
 )
 CERTAINTY = (
-    "What the order of methods rests on. share of method, seed, rest: of the variance of scores (components of a "
-    "two-way analysis of variance over the seeds that every method has; 0 % where chance alone does as much). half "
-    "width: median over methods of half the 95 % interval. told apart: pairs that a paired test tells apart (Holm's "
-    "correction over all pairs). seeds for a point: with which a paired test finds a difference of 1 BLEU, or of 0.01 "
-    "in other metrics, in four of five tries on this test set, between two methods that vary as here do on average; "
-    "none: with any number of seeds these test examples are too few. examples for a point: as many would be needed "
-    "with any number of seeds."
+    "What explains the differences between scores. method, seed, rest: shares of the variance (two-way analysis of "
+    "variance over the seeds that every method has; 0 % where chance alone explains as much). half width: half the "
+    "95 % interval, median over methods. told apart: pairs of methods with a clear difference (paired test, Holm's "
+    "correction over all pairs). seeds for a point: seeds with which a paired test on these test examples finds a "
+    "difference of 1 BLEU, or of 0.01 in other metrics, in four of five tries; none: these examples are too few, with "
+    "any number of seeds. examples for a point: examples that would be needed with any number of seeds. Both hold for "
+    "two methods that vary as the methods here do on average."
 )
 
 
@@ -50,9 +50,9 @@ def ranking(budget: str, scores: Sequence[TaskScores], ranks: Mapping[str, Rank]
         table.rows.append(cells)
     for task in scores:
         if task.unclear:
-            table.note(f"left out on {task.task}, since they have several settings there: {', '.join(task.unclear)}")
+            table.note(f"left out on {task.task}, because they have several settings there: {', '.join(task.unclear)}")
         if task.several:
-            chosen = "the setting as it is shipped stands for methods with several"
+            chosen = "the setting nearest to the defaults stands for each method with several"
             table.note(f"on {task.task} {chosen}: {', '.join(task.several)}")
     return table
 

@@ -1,4 +1,4 @@
-"""Tables of the runs that were made to measure costs: what a step, an answer and memory take; no scores."""
+"""Tables of runs that measure costs; they have no scores."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ COLUMNS = {  # heading -> measurement, what it is multiplied by
     "checkpoint (MB)": ("checkpoint_bytes", 1e-6),
 }
 LEGEND = (
-    "What training and answering cost, median over seeds, of runs made to measure it; a note says of which others were "
-    "at work on the machine, as far as their records know. step: of training, forward to optimizer; step, full = 1: in "
-    "shares of full fine-tuning's. answer: of one example, in batches; a longer text takes longer. merged: with the "
-    "adapter merged into the network. Memory on a CPU is what the process grew by, the network among it; 1 MB is a "
-    f"million bytes. Scores of so few steps mean nothing and are not shown. {ABSENT}: not recorded."
+    "Costs of training and answering, from runs that measure them (median over seeds). A note marks runs beside other "
+    "work on the machine, as far as their records know. step: one training step, forward pass to optimizer; step, "
+    "full = 1: relative to full fine-tuning. answer: one example, in batches; a longer text takes longer. merged: with "
+    "the adapter merged into the network. Memory on a CPU is the growth of the process, network included; 1 MB is a "
+    f"million bytes. So few steps give no meaningful scores; none are shown. {ABSENT}: not recorded."
 )
 OVERVIEW = (
-    "What training takes, median over seeds, of runs made to measure it; the table of each task says beside what. "
-    "step, full = 1: of training, forward to optimizer, in shares of full fine-tuning's. memory: the "
-    "peak of a whole run; on a CPU what the process grew by, the network among it; 1 MB is a million bytes. "
+    "Costs of training, from runs that measure them (median over seeds). The table of each task names other work on "
+    "the machine. step, full = 1: one training step, forward pass to optimizer, relative to full fine-tuning. memory: "
+    "the peak of a whole run; on a CPU the growth of the process, network included; 1 MB is a million bytes. "
     f"{ABSENT}: not recorded."
 )
 
@@ -61,7 +61,7 @@ def costs(name: str, members: Sequence[Configuration]) -> Table:
 
 
 def overview(name: str, tasks: Mapping[str, Sequence[Configuration]]) -> Table:
-    """Cross methods with tasks: how long a step takes in shares of full fine-tuning's, and peak memory."""
+    """Cross methods with tasks: relative step time and peak memory."""
     table = Table(name, ["method"], legend=OVERVIEW, names=1)
     columns: list[dict[str, list[str]]] = []
     measured: dict[str, Sequence[Sequence[float]]] = {}
@@ -82,7 +82,7 @@ def overview(name: str, tasks: Mapping[str, Sequence[Configuration]]) -> Table:
 
 
 def _add_spread(table: Table, columns: Mapping[str, Sequence[Sequence[float]]]) -> None:
-    """Add to the legend by how much the seeds of one configuration differ: no cell has room for it."""
+    """Add to the legend by how much the seeds of a configuration differ."""
     spreads = []
     for heading, values in columns.items():
         if shares := unsteady(values):

@@ -1,4 +1,4 @@
-"""One table over all tasks: a row per method, its headline scores and trainable parameters."""
+"""One table over all tasks: scores and trainable parameters by method."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from benchmark.report.tables.scores import UNLEARNT
 from benchmark.report.tables.table import ABSENT, Table, label, significant, states
 
 LEGEND = (
-    "Headline score on the test split (mean over seeds) and trainable parameters, the new head's among them where "
-    f"there is one. {ABSENT}: not recorded. skipped: the method does not fit; the task's own table says why."
+    "Headline score on the test split (mean over seeds), and trainable parameters with those of a new head. "
+    f"{ABSENT}: not recorded. skipped: the method does not fit; the table of the task gives the reason."
 )
 
 
 def overview(budget: str, tasks: Mapping[str, Sequence[Configuration]]) -> Table | None:
-    """Cross methods with the tasks that were run under one budget, on pretrained weights; None for a single task."""
+    """Cross methods with the tasks of one budget; None for a single task.
+
+    On pretrained weights and all data.
+    """
     table = Table(f"methods_{budget}", ["method"], legend=LEGEND, names=1)
     columns: dict[tuple[str, str], dict[str, Configuration]] = defaultdict(dict)
     for task, members in tasks.items():

@@ -1,4 +1,4 @@
-"""A table per task and budget: what each setting scored, how sure that is, and what it cost."""
+"""The table of a task and budget: scores, intervals and costs."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ COSTS = [
 ]  # fmt: skip
 BESIDE = (("test", "perplexity"), ("pretraining", "retention"))  # what stands beside the headline score
 METHOD = (
-    "Intervals and tests: Student's t, averaged over what is not known of the variance between seeds, which is "
-    "moderated over the methods of a comparison (empirical Bayes as in limma, Smyth 2004, cautiously; of fewer than "
-    "four methods each pair's own), and with the variance over test examples from a paired bootstrap (1,000 draws) of "
-    "their groups (speakers, patients, parents, tiles) where they have such."
+    "Intervals and tests use Student's t. The variance between seeds is estimated from all methods of a comparison "
+    "(empirical Bayes after limma, Smyth 2004); with fewer than four methods, each pair has its own. The test averages "
+    "over the uncertainty of that variance. The variance over test examples comes from a paired bootstrap (1,000 "
+    "draws) of groups (speakers, patients, parents, tiles), or of examples without groups."
 )
 PROPER = (
-    " {}: a proper score of the same answers, lower is better; its interval, ties and differences as those of the "
-    "headline."
+    " {}: a proper score of the same answers; lower is better. It has an interval, ties and differences as the "
+    "headline score has."
 )
 LEGEND = (
-    "Scores on the test splits: mean ± sample standard deviation over seeds, higher is better except for perplexity "
-    "and where it says so. "
-    "95 %: the interval in which the mean over all seeds and test examples lies; of one seed, over examples alone "
-    f"unless other methods show what seeds do; {ABSENT} †: none, since predictions are not stored; {ABSENT} ‡: none, "
-    f"since the test examples come in fewer than {FEWEST} groups. "
-    "tied: settings that differ in their method alone and share a letter are not told apart by a paired test over "
-    "seeds and examples (Holm's correction over all pairs). less lora, less full: mean difference from the method as "
-    "it is shipped under the same conditions, * where it is clear after Holm's correction over the settings compared. "
-    "These are fewer than all pairs: it may be clear where a letter is shared. " + METHOD + " "
-    "Retention: loss on held-out pretraining data after adaptation minus before, 0 where nothing is forgotten. "
-    "trainable %: of the bare network's parameters, a new head included, which without head leaves out; stored %: the "
-    "adapter's file, in fp32 parameters. Costs: median over seeds; 1 MB is a million bytes. Memory of a run that "
-    f"shared a process with earlier ones is not known. {ABSENT}: not recorded."
+    "Scores are those of the test splits: mean ± sample standard deviation over seeds. Higher is better, except for "
+    "perplexity and where stated. "
+    "95 %: confidence interval of the mean over seeds and test examples. With one seed it covers examples alone, "
+    f"unless other methods show how seeds vary. {ABSENT} †: no interval, because answers are not stored. "
+    f"{ABSENT} ‡: no interval, because the test examples form fewer than {FEWEST} groups. "
+    "tied: settings that share a letter show no clear difference in a paired test over seeds and examples (Holm's "
+    "correction over all pairs); they differ in their method alone. less lora, less full: mean difference from that "
+    "method under the same conditions (of several settings, the one nearest to its defaults); * marks a clear "
+    "difference after Holm's correction over the settings compared. These are fewer than all pairs, so a difference "
+    "may be clear where a letter is shared. " + METHOD + " "
+    "retention: loss on held-out pretraining data after training minus before; 0 means that nothing is forgotten. "
+    "trainable %: share of the network's parameters, with a new head; without head %: the same without it. stored %: "
+    "size of the adapter's file, counted in fp32 parameters. Costs are medians over seeds; 1 MB is a million bytes. "
+    f"Memory is not known for runs that shared a process with earlier ones. {ABSENT}: not recorded."
 )
 APART = (
-    " {}: of runs made to measure it (budget=cost, with its own number of examples a step); all else: of the runs that "
-    "gave the scores."
+    " {}: from separate runs that measure costs (budget=cost, which has another number of examples a step). All other "
+    "columns: from the runs that gave the scores."
 )
 UNLEARNT = f" {MARK} at least one seed is {UNTRAINED}."
-SHARED = " ≤: measured while others were at work on the machine, an upper bound."
+SHARED = " ≤: an upper bound, measured beside other work on the machine."
 
 
 def table(
@@ -57,7 +58,7 @@ def table(
     costs: Costs | None = None,
     proper: Standings | None = None,
 ) -> Table:
-    """Lay out a row per configuration, with its standing by headline score and by proper score."""
+    """Lay out a row per configuration, with headline and proper score."""
     standing, proper, costs = standing or {}, proper or {}, costs or Costs()
     splits = sorted({split for g in groups for r in g.done for split, _ in r.finals if split.startswith("test")})
     others = [column for column in BESIDE if any(g.values(*column) for g in groups)]
@@ -118,7 +119,7 @@ def _outcome(group: Configuration, scores: list[str], costs: Sequence[Cost | Non
 
 @dataclass(frozen=True)
 class _Stands:
-    """The columns that say how sure a score is; of a proper score, its own before them."""
+    """The columns of interval, ties and differences of one score."""
 
     name: str  # of a proper score
     standing: Standings
@@ -173,7 +174,7 @@ def _spread(values: list[float], decimals: int) -> str:
 
 
 def _shares(group: Configuration) -> list[str]:
-    """Give what is trained, with and without a new head, and what is stored, in percent of the bare network."""
+    """Return percentages of the network: trained, without head, stored."""
     trained, head, stored, total = (
         statistics.median(values) if (values := group.values("cost", name)) else None
         for name in ("trainable_params", "head_params", "checkpoint_bytes", "params")

@@ -1,1 +1,1 @@
-"""What figures share: what they are made from, how they look, where names go, and what keeps them."""
+"""What the figures share: style, names of marks, cache."""

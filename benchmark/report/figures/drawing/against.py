@@ -1,4 +1,4 @@
-"""Score against a cost: one mark per setting, and the front that no cheaper setting beats."""
+"""Score against a cost, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BESIDE = "beside other runs"
 
 
 def table(material: Material, cost: str, unit: float = 1.0) -> pd.DataFrame:
-    """Give every setting its cost, how that was measured, and whether it is on the front of its place."""
+    """Return every setting with its cost and whether it is on the front."""
     settings = whole(material.settings)
     known = pd.Series(index=settings.index, dtype=object)
     for _, part in settings.groupby(["task", "budget"], sort=False):

@@ -42,7 +42,10 @@ def finish(
     beside: str = "",
     lines: Sequence[np.ndarray] = (),
 ) -> None:
-    """Name the marks, off the given lines, and write the title; nothing may move afterwards."""
+    """Name the marks and write the title; nothing may move afterwards.
+
+    Names keep off the given lines.
+    """
     x, y = columns
     wanted = table[worth_naming(table)]
     rest = table.drop(wanted.index)

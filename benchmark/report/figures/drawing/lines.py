@@ -1,4 +1,4 @@
-"""Many lines in one picture: a few in colour, the others grey, each named at its end where there is room."""
+"""Many lines in one picture: a few in colour, the others grey."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Look = tuple[str, object, str]  # colour, line, mark
 
 
 def highlighted(scores: pd.Series, methods: Mapping[str, str]) -> dict[str, Look]:
-    """Choose the labels to colour, from their final scores: all if few, else what everybody knows and the best."""
+    """Choose the labels to colour: all if few, else known methods and the best."""
     ranked = list(scores.sort_values(ascending=False, kind="stable").index)
     chosen = [label for known in KNOWN for label in ranked if methods[label] == known][: MOST - 1]
     chosen = [*chosen, *(label for label in ranked[:1] if label not in chosen)]
@@ -42,7 +42,7 @@ def draw(axes: Axes, lines: Mapping[str, np.ndarray], looks: Mapping[str, Look],
 
 
 def name(axes: Axes, lines: Mapping[str, np.ndarray], looks: Mapping[str, Look]) -> int:
-    """Write each line's name right of the axes, at the height of its end; count those that found no room.
+    """Write the names of lines right of the axes; count those without room.
 
     Where not all fit, those in colour are named alone. Nothing of the axes may move afterwards.
     """
@@ -64,7 +64,7 @@ def name(axes: Axes, lines: Mapping[str, np.ndarray], looks: Mapping[str, Look])
 
 
 def spread(heights: Sequence[float], pitch: float, axes: Axes) -> np.ndarray:
-    """Move sorted heights as little as can be, so that they are a pitch apart and within the axes."""
+    """Move sorted heights apart by a pitch, as little as possible."""
     if not len(heights):
         return np.zeros(0)
     steps = pitch * np.arange(len(heights))

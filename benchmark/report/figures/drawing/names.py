@@ -20,7 +20,7 @@ NEAR = 24  # points that an ordinary name may stand away
 
 @dataclass(frozen=True)
 class Name:
-    """A name and its mark, in data coordinates; a level has no x, its name lies on the line."""
+    """A name and its mark, in data coordinates; a horizontal line has no x."""
 
     text: str
     x: float | None
@@ -30,7 +30,7 @@ class Name:
 
 
 def place(axes: Axes, names: Sequence[Name], lines: Sequence[np.ndarray] = ()) -> int:
-    """Write names so that none covers a mark, a line or another name; count those that found no room.
+    """Write names that cover nothing; count those without room.
 
     Lines are vertices in data coordinates, [points, 2]. Nothing of the axes may move afterwards.
     """

@@ -1,4 +1,4 @@
-"""Pictures of a table: which there are, how they are made, and the cache of those that were drawn."""
+"""Draw, cache and write the pictures of each figure."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def pictures(name: str, module: ModuleType, material: Material) -> Iterator[Pict
 
 
 def render(picture: Picture, width: str = "two") -> Files:
-    """Draw a picture in every format; the same bytes for the same table and matplotlib."""
+    """Draw a picture in every format, with reproducible bytes."""
     with matplotlib.rc_context(RC):
         figure = known()[picture.figure].draw(picture.table, width)
         within(figure)

@@ -1,4 +1,4 @@
-"""How a figure looks: sizes of a journal's columns, colours that everybody tells apart, text that is never markup."""
+"""The look of all figures: sizes, colours, texts and scales."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class Sheet(Figure):
 
 
 def mark(axes: Axes, x: pd.Series, y: pd.Series) -> None:
-    """Note where rows are drawn, by the index of the table, so that the page can say what they are."""
+    """Note where the rows of a table are drawn, for the hints of the page."""
     rows = zip(x.index.tolist(), x.tolist(), y.tolist(), strict=True)
     axes.figure.rows += [(axes, float(one), float(other), row) for row, one, other in rows]
 
 
 def marks(figure: Sheet) -> list[list[float]]:
-    """Return where each row is drawn: shares of the width, and of the height from the top, and the row."""
+    """Return x, y and row of each mark, x and y as shares from the top left."""
     drawn = []
     for axes, x, y, row in figure.rows:
         across, up = figure.transFigure.inverted().transform(axes.transData.transform((x, y)))
@@ -100,7 +100,7 @@ def dots(axes: Axes) -> Transform:
 
 
 def within(figure: Figure) -> None:
-    """Keep the labels of axes and the keys to marks on the sheet: set smaller or moved in, where they would be cut."""
+    """Shrink or move labels and keys that the edge of the sheet would cut."""
     figure.draw_without_rendering()
     for axes in figure.axes:
         _within(axes, figure, figure.bbox.width - EDGE, figure.bbox.height - EDGE)
@@ -119,7 +119,10 @@ def _within(axes: Axes, figure: Figure, wide: float, high: float) -> None:
 
 
 def _shrink(texts: list[Text], fits: Callable[[], bool], figure: Figure | None = None) -> None:
-    """Set texts smaller step by step: letters have whole dots, so that their width does not follow their size."""
+    """Shrink texts step by step until they fit.
+
+    Letters have whole dots, so their width is not proportional to their size.
+    """
     while not fits() and texts[0].get_size() > LEAST:
         for text in texts:
             text.set_size(text.get_size() - 0.25)
@@ -128,12 +131,12 @@ def _shrink(texts: list[Text], fits: Callable[[], bool], figure: Figure | None =
 
 
 def _inward(first: float, last: float, most: float) -> float:
-    """Say how far what reaches from first to last must move to lie between the edge and the most."""
+    """Return how far a span must move to lie within the sheet."""
     return max(EDGE - first, 0) - max(last - most, 0)
 
 
 def plain(figure: Figure, right: float = 0.15, left: float = 0.6, top: float = 0.42, bottom: float = 0.42) -> Axes:
-    """Add the only axes, with margins in inches: nothing needs to be laid out, and pictures align."""
+    """Add the only axes, with margins in inches."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height))
     axes.grid(axis="y", color=PALE, lw=0.5)
@@ -141,7 +144,7 @@ def plain(figure: Figure, right: float = 0.15, left: float = 0.6, top: float = 0
 
 
 def shown(name: object, longest: int = LONGEST) -> str:
-    """Make a name fit to be drawn: one line, letters that a font has, the middle of a long one left out."""
+    """Make a name fit to be drawn: one line, printable, shortened in the middle."""
     text = " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in str(name)).split())
     half = (longest - 1) // 2
     return text if len(text) <= longest else f"{text[: longest - 1 - half]}…{text[-half:]}"
@@ -211,7 +214,7 @@ def key(axes: Axes, width: str) -> None:
 
 
 def scaled(axes: Axes, values: list[float], room: tuple[float, float] = (1.6, 2.2), engineering: bool = False) -> None:
-    """Make x logarithmic where the values span more than a factor of four, with room for names at both ends."""
+    """Make x logarithmic where values span more than a factor of four."""
     low, high = min(values), max(values)
     if high <= 4 * low and not engineering:
         axes.margins(x=0.12)
@@ -222,7 +225,7 @@ def scaled(axes: Axes, values: list[float], room: tuple[float, float] = (1.6, 2.
 
 
 def logarithmic(axis: Axis, few: bool = True, engineering: bool = False) -> None:
-    """Write plain numbers (or 10k) along a logarithmic axis; few: it has hardly a decade, 2 and 5 are written too."""
+    """Write plain numbers along a logarithmic axis; of few also 2 and 5."""
     if few:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_minor_locator(NullLocator())

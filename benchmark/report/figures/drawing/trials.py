@@ -15,7 +15,7 @@ TRIAL = ["task", "budget", "board", "method", "trial", "lr", "metric", "score"]
 
 
 def trials(material: Material) -> pd.DataFrame:
-    """Return a row per trial, averaged over its seeds; the score of one that failed is NaN.
+    """Return a row per trial, the mean of its seeds; NaN if it failed.
 
     A board names what sets trials apart beside the method, so that those of one board may be compared. Where trials
     went on by halves, each stands as it was when all of them were there.
