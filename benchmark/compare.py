@@ -46,7 +46,7 @@ COSTS = {"trainable_params": "parameters", STEP: "step time", MEMORY: "memory"}
 
 @dataclass(frozen=True)
 class Pair:
-    """The two methods where everything else is the same."""
+    """Configurations of two methods that differ in nothing else."""
 
     where: str  # task, budget and view, and what distinguishes it from others
     family: str  # of those that are counted, and corrected, together
@@ -62,7 +62,7 @@ class Pair:
         return self.one.source != self.other.source
 
     def outcome(self, p: float | None) -> str:
-        """Say who won, from the first method's side, by a corrected p value."""
+        """Return win, tie, loss or open for the first method."""
         if p is None:
             return "open"
         win, tie, loss, _ = OUTCOMES
@@ -174,7 +174,7 @@ def _names(paired: Pair, one: Sequence[str], other: Sequence[str]) -> Iterable[s
 
 
 def show(paired: Sequence[Pair], costs: Costs, first: str, second: str) -> None:
-    """Print a row per pair, and who won how often."""
+    """Print a row per pair, counts of outcomes, and captions."""
     table = Table(title=f"{first} less {second}", title_justify="left", box=None, pad_edge=False)
     for column in ("task", "backbone", "metric"):
         table.add_column(column, overflow="fold", min_width=len("reference_tuned") if column == "task" else None)

@@ -473,7 +473,7 @@ def test_a_name_without_room_is_left_out_and_counted() -> None:
     figure = style.sheet("one", 1.0)
     axes = style.plain(figure)
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    assert names.place(axes, [names.Name(f"name {i}", 0.5, 0.5, "#000000") for i in range(9)]) > 0
+    assert names.write(axes, [names.Name(f"name {i}", 0.5, 0.5, "#000000") for i in range(9)]) > 0
     assert len(axes.texts) < 9
 
 

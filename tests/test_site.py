@@ -485,7 +485,7 @@ def test_the_box_that_scrolls_shows_its_edges_and_takes_the_keyboard(browser: An
 @pytest.mark.browser
 def test_a_filter_leaves_what_matches(visit: Visit) -> None:
     visit.go("task/nmt")
-    field = visit.page.locator("section[data-place=nmt_quick] .dt-search input")
+    field = visit.page.locator("section[data-section=nmt_quick] .dt-search input")
     field.fill("bitfit")
     assert visit.shows(3, {"bitfit"})
     field.fill("<script>")

@@ -1,1 +1,1 @@
-"""Which method for me: the evidence of the records, in words."""
+"""Advice on methods from the records."""

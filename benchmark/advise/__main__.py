@@ -48,7 +48,7 @@ Line = str | list[str] | list[Candidate]  # a sentence, the overrides of a comma
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked."""
+    """The arguments of a call."""
 
     task: str
     backbone: str
@@ -121,7 +121,7 @@ def number(key: str, text: str) -> float:
 
 
 def answer(request: Request, runs: list[Run]) -> Iterator[Line]:
-    """Say what the records tell about a request, line by line."""
+    """Yield the lines of an answer to a request."""
     here = [run for run in runs if run[1].task == request.task]
     able = runnable.capable(request.backbone)
     refused, ran = (
@@ -188,7 +188,7 @@ def table(rows: Sequence[Candidate]) -> Table:
 
 
 def command(overrides: Sequence[str]) -> str:
-    """Write a command as one types it, in lines that a shell takes for one."""
+    """Write a command in lines that end with a backslash."""
     lines = ["  python -m benchmark.run"]
     for override in (shlex.quote(clean(override)) for override in overrides):
         if len(lines[-1]) + len(override) + 3 > WIDTH:
@@ -199,7 +199,7 @@ def command(overrides: Sequence[str]) -> str:
 
 
 def clean(text: str) -> str:
-    """Replace what a terminal obeys: text of records must not steer it."""
+    """Replace control characters, so that no record steers the terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

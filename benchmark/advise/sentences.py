@@ -38,7 +38,7 @@ def headline(judged: Sequence[Candidate]) -> str:
 
 
 def grounds(chosen: Comparison, number: int, examples: int | None, others: Sequence[Comparison]) -> Iterator[str]:
-    """Say on which records the advice rests, and which others there are."""
+    """Name the records behind the advice, and other comparisons."""
     budget = chosen.records[0].config.get("budget") or {}
     spent = f" ({budget['steps']} steps of {budget['batch_size']} examples)" if "steps" in budget else ""
     machines = sorted({str(record.environment.get("device_name")) for record in chosen.records})
@@ -59,7 +59,7 @@ def grounds(chosen: Comparison, number: int, examples: int | None, others: Seque
 
 
 def limited(limits: Sequence[Limit], every: Sequence[Candidate], fitting: Sequence[Candidate]) -> Iterator[str]:
-    """Say what each limit excluded; where nothing is left, what came nearest."""
+    """Write what each limit excludes, and the nearest miss if none is left."""
     for limit in limits:
         out = [one for one in every if not limit.fits(one)]
         line = f"{limit} excludes {len(out)} of {len(every)}"
@@ -77,7 +77,7 @@ def limited(limits: Sequence[Limit], every: Sequence[Candidate], fitting: Sequen
 
 
 def thin(chosen: Comparison, judged: Sequence[Candidate], known: Sequence[Comparison]) -> Iterator[str]:
-    """Say what these records do not show."""
+    """Write what is missing in the evidence."""
     if few := [one for one in judged if one.estimate.seeds < ENOUGH]:
         yield (
             f"Thin: {len(few)} of {len(judged)} have fewer than {ENOUGH} seeds. With one seed, the interval covers "
@@ -136,7 +136,7 @@ def shown(one: Candidate) -> bool:
 
 
 def nothing(task: str, backbone: str, runs: Sequence[Run], known: Sequence[Comparison]) -> Iterator[str | list[str]]:
-    """Say that there is no record to go by, what is nearest, and how to make some."""
+    """Write that there is no record, what is nearest, and how to make some."""
     if known:
         yield f"No evidence: no run has that budget and view. Recorded are {'; '.join(map(brief, known))}."
         return
@@ -163,29 +163,29 @@ def brief(one: Comparison) -> str:
 
 
 def seeds(one: Comparison) -> str:
-    """Say how many seeds the members of a comparison have."""
+    """Write how many seeds the members of a comparison have."""
     least, most = (pick(len(member.done) for member in one.members) for pick in (min, max))
     return count(most, "seed") if least == most else f"{least} to {most} seeds"
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number of things."""
+    """Write a number with its noun."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(names: Sequence[str]) -> str:
-    """List names, the first of many."""
+    """Join at most LISTED names."""
     more = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f", and {more} more" if more > 0 else "")
 
 
 def score(value: float, largest: float | None = None) -> str:
-    """Write a headline score, with as many decimals as the largest beside it has."""
+    """Write a headline score with the decimals of the largest beside it."""
     return f"{value:.2f}" if abs(largest or value) >= 10 else f"{value:.3f}"
 
 
 def amount(cost: Cost | None, name: str) -> str:
-    """Write a cost with its unit; a time that others lengthened is an upper bound."""
+    """Write a cost with its unit; ≤ marks an upper bound."""
     if cost is None:
         return ABSENT
     if name not in UNITS:

@@ -37,7 +37,7 @@ DIR is "results" unless given."""
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit status: 0, or 2 for a call that makes no sense."""
+    """Return the exit status: 0, or 2 for a call that is refused."""
     if set(arguments) & {"-h", "--help"}:
         print(USAGE)
         return 0

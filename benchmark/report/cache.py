@@ -1,4 +1,4 @@
-"""What was computed once: files under a name made of what went in and of the code."""
+"""A cache of files, named by the hash of input and code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def digest(*parts: bytes, length: int = 24) -> str:
 
 
 def code(modules: Iterable[ModuleType]) -> str:
-    """Name the code of modules: other code computes other values."""
+    """Hash the code of modules."""
     return digest(*(Path(str(module.__file__)).read_bytes() for module in modules), length=16)
 
 

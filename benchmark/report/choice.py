@@ -45,7 +45,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Limit:
-    """The most that a method may cost; without a cost, that it must merge."""
+    """An upper limit of a cost; without a cost, the method must merge."""
 
     key: str
     cost: str = ""
@@ -63,7 +63,7 @@ class Limit:
         return known.value / (self.most * self.unit) if known else 1.0
 
     def fits(self, candidate: Candidate) -> bool:
-        """Whether a candidate keeps within it, as far as that is known."""
+        """Whether a candidate keeps the limit, as far as its cost is known."""
         return self.excess(candidate) <= 1
 
 

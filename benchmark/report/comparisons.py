@@ -161,7 +161,7 @@ def _by_data(members: Sequence[Configuration]) -> dict[str, list[Configuration]]
 
 
 def _complete(members: Sequence[Configuration]) -> Iterator[Configuration]:
-    """Add the squares that nobody has run; of controls a few are enough."""
+    """Add pairs of backbone and method that were not run, without controls."""
     yield from members
     known = {(one.backbone, one.weights, one.method) for one in members}
     starts = {(one.backbone, one.weights) for one in members if not one.control}

@@ -1,4 +1,4 @@
-"""What a setting costs, from the runs that measured it best."""
+"""Costs of a setting, from the runs that measured them best."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FP32 = 4  # bytes
 
 @dataclass(frozen=True)
 class Cost:
-    """A median over seeds, and between what values it was measured."""
+    """A cost: the median over seeds, the lowest and the highest value."""
 
     value: float
     low: float
@@ -29,7 +29,7 @@ class Cost:
 
 
 class Costs:
-    """Finds what configurations cost; knows the runs that were made to measure it."""
+    """Finds the costs of configurations, also in runs that measure costs."""
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         self.apart: dict[tuple[Any, ...], list[Record]] = defaultdict(list)

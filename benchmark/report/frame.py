@@ -48,7 +48,7 @@ def load_and_warn(results: Path) -> list[Run]:
 
 @contextlib.contextmanager
 def keeping() -> Iterator[None]:
-    """Look for no garbage: among much that stays, that takes longer than to make it."""
+    """Switch the garbage collector off while many lasting objects are made."""
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -21,13 +21,13 @@ from benchmark.report.statistics.standings import Standings, standings
 from benchmark.report.views import MEASURING, Run
 
 SHOWN = ("backbone.", "fraction", "source", *FREE)  # settings that figures show by themselves
-SETTING = ["task", "budget", "backbone", "weights", "method", "label", "place", "metric", "score", "low", "high"]
+SETTING = ["task", "budget", "backbone", "weights", "method", "label", "comparison", "metric", "score", "low", "high"]
 SETTING += ["seeds"]
 
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that a table or figure may use; each takes what it needs."""
+    """Everything that tables and figures are made from."""
 
     results: Path
     runs: Sequence[Run]
@@ -85,7 +85,7 @@ class Material:
 
 
 def material(runs: Sequence[Run], results: Path) -> Material:
-    """Sort the runs into tables and say where each configuration stands."""
+    """Sort the runs into tables, with the standing of each configuration."""
     tables, evidence = comparisons.tables(runs), Evidence(results)
     scored = {key: members for key, members in tables.items() if key[1] != MEASURING}
     standing, proper = (

@@ -23,7 +23,7 @@ ANSWERS = {  # class of a backbone -> the kinds of answer by which the table kno
 
 @dataclass(frozen=True)
 class Capable:
-    """What the table says of a method on the networks that a backbone may be."""
+    """What a method can do on the networks that a backbone may be."""
 
     runs: bool
     merges: bool
@@ -31,7 +31,7 @@ class Capable:
 
 
 def names(noun: str) -> list[str]:
-    """List what a folder of configurations offers."""
+    """List the names in a folder of configurations."""
     return registry.names(noun)
 
 
@@ -46,7 +46,7 @@ def described(noun: str, name: str) -> Mapping[str, Any]:
 
 
 def domain(backbone: str) -> str:
-    """Name the module that backbones which read the same share."""
+    """Name the kind of input that a backbone reads."""
     return described("backbone", backbone)["_target_"].split(".")[-2]
 
 

@@ -1,4 +1,4 @@
-"""The figures: one module each, found by being here.
+"""The figures, one module each.
 
 A module has `BY`, the columns whose values make a picture each; `data(material)`, everything that is drawn, as a table
 of plain columns; `draw(table, width)`, one picture: rows that share BY; width is "one" or "two" columns; and `TAB`, its

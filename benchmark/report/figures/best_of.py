@@ -46,7 +46,7 @@ def expected_best(scores: Sequence[float]) -> list[float]:
 
 
 def draw(table: pd.DataFrame, width: str) -> Figure:
-    """Draw one board: a line per method."""
+    """Draw one comparison: a line per method."""
     first = table.iloc[0]
     figure = style.sheet(width, 2.7 if width == "one" else 4.1)
     axes = style.plain(figure, right=1.25)

@@ -1,4 +1,4 @@
-"""Which method runs on which network, and which of them can be merged into it."""
+"""Which method runs on which network, and which can be merged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHADES = {"merges": "#0072B2", "runs": "#8fc3e8", "refused": "#dedede"}
 
 
 def data(material: Material) -> pd.DataFrame:
-    """Give every probed pair of method and network: runs or refused, and why."""
+    """Return every probed pair of method and network, with its status."""
     path = material.results / FILE
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)

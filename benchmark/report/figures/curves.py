@@ -1,4 +1,4 @@
-"""Loss during training: on train, averaged over stretches, and on valid."""
+"""Loss during training, on training and validation data."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def averaged(curves: list[dict[int, float]], most: int = POINTS) -> list[tuple[f
 
 
 def draw(table: pd.DataFrame, width: str) -> Figure:
-    """Draw train beside valid, or below it in one column."""
+    """Draw both losses side by side, or one below the other in one column."""
     shown = [series for series in SERIES if (table["series"] == series).any()]
     stacked = width == "one"
     figure = style.sheet(width, 0.5 + 2.1 * len(shown) if stacked else 4.1)

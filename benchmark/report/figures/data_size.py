@@ -31,7 +31,7 @@ def data(material: Material) -> pd.DataFrame:
     several = settings.groupby(["task", "budget"])["backbone"].transform("nunique") > 1
     boards = [
         ", ".join(filter(None, (backbone if many else "", conditions)))
-        for backbone, conditions, many in zip(settings["backbone"], settings["place"], several, strict=True)
+        for backbone, conditions, many in zip(settings["backbone"], settings["comparison"], several, strict=True)
     ]
     settings = settings.assign(board=boards, label=[label(one, "fraction=") for one in settings["configuration"]])
     sizes = settings.groupby([*BY, "label"])["train"].transform("nunique")
@@ -80,7 +80,7 @@ def crossover(scores: Mapping[float, float], reference: Mapping[float, float]) -
 
 
 def draw(table: pd.DataFrame, width: str) -> Figure:
-    """Draw one board: a line per setting, a cross where the reference overtakes it."""
+    """Draw a line per setting, and a cross where full overtakes it."""
     first = table.iloc[0]
     figure = style.sheet(width, 2.9 if width == "one" else 4.1)
     axes = style.plain(figure, right=1.25)

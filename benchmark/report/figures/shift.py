@@ -17,7 +17,7 @@ TITLE = "Score on shifted test data"
 
 
 def data(material: Material) -> pd.DataFrame:
-    """Give every setting its score on each shifted test set, beside that on its own."""
+    """Return the scores of every setting on the test and each shifted test."""
     rows = []
     for row in whole(material.settings).itertuples():
         measured = {m.split for record in row.configuration.done for m in record.measurements}

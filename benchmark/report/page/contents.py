@@ -37,7 +37,7 @@ class TaskTable:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is shown."""
+    """Everything that the page shows."""
 
     runs: Sequence[Run]
     tables: Sequence[TaskTable]
@@ -64,16 +64,16 @@ def heading(name: str) -> str:
 
 
 def origins(runs: Iterable[Run]) -> dict[tuple[str, str], list[str]]:
-    """Say for ("task", name) and ("method", name) where the runs come from."""
+    """Return the origins of runs, by ("task", name) and ("method", name)."""
     known: dict[tuple[str, str], set[str]] = defaultdict(set)
     for source, record in runs:
         known["task", record.task].add(origin(source))
         known["method", record.method].add(origin(source))
-    return {key: sorted(words) for key, words in known.items()}
+    return {key: sorted(kinds) for key, kinds in known.items()}
 
 
 def lines(shown: TaskTable, shelf: Shelf) -> list[Line]:
-    """Set the rows of a table."""
+    """Return the rows of a table as lines of the page."""
     return [
         Line(row, state(one), shelf.setting(one, row[2], shown.table.name), one.method, why(one))
         for row, one in zip(shown.table.rows, shown.members, strict=True)
@@ -81,7 +81,7 @@ def lines(shown: TaskTable, shelf: Shelf) -> list[Line]:
 
 
 def state(one: Configuration) -> str:
-    """Say in one word how the runs of a configuration ended."""
+    """Return done, partly, failed, skipped or missing."""
     ends = {record.status for record in one.records}
     if not ends:
         return "missing"
@@ -91,7 +91,7 @@ def state(one: Configuration) -> str:
 
 
 def why(one: Configuration) -> str:
-    """Return the reasons of those that did not end well."""
+    """Return why runs gave no number."""
     if not one.records:
         return "not run"
     return "; ".join([*reasons(one), *[UNTRAINED] * bool(one.untrained)])
@@ -140,7 +140,7 @@ def across(table: Table, tables: Sequence[TaskTable], shown: Mapping[str, Sequen
 
 
 def _columns(table: Table) -> list[str]:
-    """Name the column of scores that each column belongs to."""
+    """Return for each column the column of scores that it belongs to."""
     return [name if name != "trained" else table.header[number - 1] for number, name in enumerate(table.header)]
 
 
@@ -156,7 +156,7 @@ def _only(names: Iterable[str]) -> str:
 
 
 def quotes(rows: Sequence[Quoted]) -> Table:
-    """Lay out the numbers of others, which stand in no table of ours."""
+    """Lay out the numbers of others."""
     header = ["study", "task", "backbone", "method", "metric", "value", "unit", "trainable", "provenance", "where"]
     table = Table("quoted", header, legend="", names=5)
     for one in rows:

@@ -15,14 +15,14 @@ from benchmark.report.figures.drawing.press import MARKS, PAGE, Picture
 from benchmark.report.figures.drawing.style import board_text
 from benchmark.report.page.contents import Line, Report
 
-PLACE = ("task", "budget", "backbone", "weights", "label")  # what a row of a figure shares with a row of a table
-SHOWN_ABOVE = {*PLACE, "method", "board", "place", "decades", "open", "front"}  # or no number of its own
-Links = Mapping[tuple[str, ...], str]  # by PLACE: the route of a configuration
+SHARED = ("task", "budget", "backbone", "weights", "label")  # what a row of a figure shares with a row of a table
+SHOWN_ABOVE = {*SHARED, "method", "board", "comparison", "decades", "open", "front"}
+Links = Mapping[tuple[str, ...], str]  # by SHARED: the route of a configuration
 Tabs = dict[str, dict[str, Any]]  # by the name of a tab: a drawing and its marks
 
 
 def gallery(report: Report, shown: Mapping[str, Sequence[Line]]) -> dict[str, Tabs]:
-    """Collect every figure by the name of the table it stands above, else by its own."""
+    """Collect the figures by the table they stand above, else by figure."""
     links = {
         (one.task, one.budget, member.backbone, member.weights, label(member)): f"setting/{line.setting}"
         for one in report.tables
@@ -63,7 +63,7 @@ def _tab(picture: Picture, module: ModuleType) -> str:
 
 
 def _text(row: Mapping[str, Any], module: ModuleType) -> str:
-    """Say what a mark is: its name, its start, and its numbers."""
+    """Write the hint of a mark: name, backbone and numbers."""
     start = [", ".join(str(row[key]) for key in ("backbone", "weights"))] if "backbone" in row else []
     values = {module.TAB if key == "cost" else key: value for key, value in row.items() if key not in SHOWN_ABOVE}
     numbers = [f"{key}: {_number(value)}" for key, value in values.items() if not pd.isna(value) and value != ""]
@@ -77,4 +77,4 @@ def _number(value: Any) -> str:
 
 
 def _link(row: Mapping[str, Any], links: Links) -> str:
-    return links.get(tuple(row[key] for key in PLACE), "") if set(PLACE) <= row.keys() else ""
+    return links.get(tuple(row[key] for key in SHARED), "") if set(SHARED) <= row.keys() else ""

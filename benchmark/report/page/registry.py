@@ -32,7 +32,7 @@ class Method:
     capability: tuple[dict[str, str], ...] = ()
 
     def runs_on(self) -> list[str]:
-        """List the architectures on which the probe saw it run."""
+        """List the architectures on which it runs."""
         return [row["network"] for row in self.capability if row.get("status") == "runs"]
 
 
@@ -76,7 +76,7 @@ def remarks(target: str) -> tuple[str, ...]:
 
 
 def capabilities(results: Path) -> list[dict[str, str]]:
-    """Read what the probe saw; nothing where there is no such table."""
+    """Read the tables of capabilities, if there are any."""
     tables = [results / "capabilities.csv", *(folder / "capabilities.csv" for folder in plugins())]
     return [row for table in tables if table.is_file() for row in csv.DictReader(table.read_text("utf-8").splitlines())]
 

@@ -30,7 +30,7 @@ class Shelf:
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        self.runs = sorted(runs, key=_place)
+        self.runs = sorted(runs, key=_order)
         self.names: dict[int, str] = {}
         self.settings: dict[str, dict[str, Any]] = {}
         count: Counter[str] = Counter()
@@ -45,12 +45,12 @@ class Shelf:
         if not runs:
             return ""
         name = hashlib.sha256(json.dumps(sorted(runs)).encode("utf-8", "surrogatepass")).hexdigest()[:10]
-        known = self.settings.setdefault(name, {"label": label, "places": [], "runs": runs})
-        known["places"].append(table)
+        known = self.settings.setdefault(name, {"label": label, "tables": [], "runs": runs})
+        known["tables"].append(table)
         return name
 
     def rows(self) -> list[list[Any]]:
-        """Sum up each run; columns are COLUMNS."""
+        """Return a row per run; columns are COLUMNS."""
         return [[self.names[id(record)], *_row(source, record)] for source, record in self.runs]
 
     def details(self) -> dict[str, dict[str, Any]]:
@@ -58,7 +58,7 @@ class Shelf:
         return {self.names[id(record)]: _detail(source, record) for source, record in self.runs}
 
 
-def _place(run: Run) -> tuple[str, ...]:
+def _order(run: Run) -> tuple[str, ...]:
     source, record = run
     return record.task, record.method, record.run_id, source, str(record.device)
 

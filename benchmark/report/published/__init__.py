@@ -1,1 +1,1 @@
-"""What others published: numbers, claims, and what our records say of them."""
+"""Numbers and claims of others, and verdicts on them by the records."""

@@ -1,4 +1,4 @@
-"""Claims of studies, in a form that our runs can confirm or not."""
+"""Claims of studies, in a form that records can confirm."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Requirement:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a study says, and the check of it: one kind with its arguments, see CHECKS."""
+    """A claim of a study and its check: one of CHECKS with arguments."""
 
     id: str
     study: str
@@ -152,7 +152,7 @@ def _keeps_up(claim: Claim, better: Any, worse: Any, margin: float, among: Any =
 
 
 def _crosses(claim: Claim, better: Any, worse: Any, few: Any, many: Any) -> list[Requirement]:
-    """With few data the one is ahead, with many the other."""
+    """Require that one leads with few data, and the other with many."""
     for fields in (few, many):
         if not isinstance(fields, dict) or few == many:
             raise ValueError(f"few={few!r} and many={many!r} are not two mappings of fields")

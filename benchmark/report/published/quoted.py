@@ -16,7 +16,7 @@ MERGED = ("costs", "settings")  # a row adds to those that its file shares
 
 @dataclass(frozen=True, kw_only=True)
 class Quoted:
-    """One number of somebody else; costs have the names and units of our measurements."""
+    """One number of others; costs have the names and units of measurements."""
 
     study: str
     source: str  # paper or repository, with its version
@@ -63,7 +63,7 @@ def read(path: Path) -> list[Quoted]:
 
 
 def quote(path: Path, content: dict[str, Any]) -> list[Quoted]:
-    """Read the content of one file, likewise."""
+    """Read the content of one file. Raises MalformedError."""
     rows = facts.rows(path, content, "rows")
     shared = {key: value for key, value in content.items() if key != "rows"}
     return [facts.make(Quoted, _merged(shared, row), f"{path}, row {n}") for n, row in enumerate(rows, 1)]

@@ -1,4 +1,4 @@
-"""What becomes of the claims of others on our records, with the numbers."""
+"""The table of claims: verdicts with their numbers."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def table(claims: Iterable[Claim], judge: Judge) -> Table:
 
 
 def _lacking(rests_on: Sequence[tuple[Requirement, Measured | None]]) -> str:
-    """Name what stands in each comparison that was not made, or in none that was."""
+    """Name the settings that keep a claim from being tested."""
     made = {str(s) for need, measured in rests_on if measured for s in (need.one, need.other)}
     open_ = dict.fromkeys(str(s) for need, measured in rests_on if not measured for s in (need.one, need.other))
     names = ", ".join(s for s in open_ if s not in made) or ", ".join(open_)

@@ -30,9 +30,9 @@ def counts(ids: Sequence[str], draws: int = DRAWS, groups: Sequence[str] | None 
     """
     seed = int.from_bytes(hashlib.sha256("\n".join(ids).encode("utf-8", "surrogatepass")).digest()[:8])
     drawn_groups = range(len(ids)) if groups is None else groups
-    places = {group: number for number, group in enumerate(dict.fromkeys(drawn_groups))}
-    drawn = np.random.default_rng(seed).multinomial(len(places), np.full(len(places), 1 / len(places)), size=draws)
-    return drawn[:, [places[group] for group in drawn_groups]]
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(drawn_groups))}
+    drawn = np.random.default_rng(seed).multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), size=draws)
+    return drawn[:, [numbers[group] for group in drawn_groups]]
 
 
 def groups_of(rows: Sequence[Row]) -> list[str] | None:

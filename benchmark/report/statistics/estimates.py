@@ -20,7 +20,7 @@ Samples = Mapping[Any, Sample]  # by configuration, or by a name of it
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % interval; without one where nothing says how it varies."""
+    """A mean with its 95 % interval, where its variance is known."""
 
     value: float
     low: float | None
@@ -33,7 +33,7 @@ class Estimate:
 
     @property
     def few(self) -> bool:
-        """Whether there is no interval since too few groups were drawn."""
+        """Whether too few groups were drawn for an interval."""
         return 0 < (self.groups or self.examples) < FEWEST
 
 
@@ -116,7 +116,7 @@ def ties(samples: Samples) -> dict[Any, str]:
 
 
 def _tested(pairs: Mapping[tuple[Any, Any], Sample]) -> dict[tuple[Any, Any], float]:
-    """Give the p value of each pair that has one, as estimate() does, all at once."""
+    """Return the p values of all pairs at once, as estimate() does."""
     known = {pair: error for pair, both in pairs.items() if (error := both.error())}
     p = p_values([pairs[pair].mean() for pair in known], list(known.values()))
     return dict(zip(known, p.tolist(), strict=True))
@@ -182,7 +182,7 @@ def needed(samples: Samples, gap: float, power: float = 0.8, most: int = 1000) -
 
 
 def _power(gap: float, by_seeds: float, seeds: int, shared: float, size: int) -> float:
-    """Say how often the test of estimate() finds a gap, upwards."""
+    """Return how often the test of estimate() finds a positive gap."""
     variance = by_seeds + shared
     if not variance:
         return 1.0

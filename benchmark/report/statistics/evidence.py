@@ -38,7 +38,7 @@ Examples = tuple[str, int, int]  # of a split: which they are, how many, in how 
 
 
 class Evidence:
-    """Reads predictions beside records; results/.cache holds what it computes of them."""
+    """Reads stored answers; results/.cache holds what it computes of them."""
 
     def __init__(self, results: Path, by_group: bool = True) -> None:
         self.stores, self.by_group = sources(results), by_group
@@ -48,7 +48,7 @@ class Evidence:
         self.known: dict[tuple[str, ...], Sample | None] = {}
 
     def ties(self, samples: Mapping[Name, Sample]) -> dict[Name, str]:
-        """Letter configurations as estimates.ties does, which compares each with each."""
+        """Return estimates.ties of configurations, cached."""
         content = {name: _content(sample) for name, sample in samples.items()}
         ordered = sorted(samples, key=content.__getitem__)
         path = self.letters / f"{cache.digest(*(content[name].encode() for name in ordered))}.json"

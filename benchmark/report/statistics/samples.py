@@ -75,7 +75,7 @@ class Sample:
         return float(np.mean(list(self.scores.values())))
 
     def variance(self) -> float:
-        """Give the variance of these scores; of one seed, 0."""
+        """Return the variance between seeds; 0 for one seed."""
         return float(np.var(list(self.scores.values()), ddof=1)) if len(self.scores) > 1 else 0.0
 
     def error(self) -> Error | None:

@@ -15,7 +15,7 @@ class Scale:
     better: int = 1  # -1: lower is better
 
     def difference(self) -> Scale:
-        """Give the scale of one such score less another."""
+        """Return the scale of a difference of two such scores."""
         return Scale(self.low - self.high, self.high - self.low, self.better)
 
     def moved(self, amount: float) -> Scale:
@@ -23,7 +23,7 @@ class Scale:
         return Scale(self.low + amount, self.high + amount, self.better)
 
     def within(self, value: float) -> float:
-        """Cut a value off at the ends."""
+        """Clip a value to the ends."""
         return min(max(value, self.low), self.high)
 
 
@@ -49,5 +49,5 @@ SCALES = {
 
 
 def scale(metric: str) -> Scale:
-    """Give a score's scale; one that is not known has no ends, and higher is better."""
+    """Return the scale of a score; without ends if unknown."""
     return SCALES.get(metric, UNKNOWN)

@@ -1,4 +1,4 @@
-"""What a seed does to a method's score, learnt from all methods of a comparison.
+"""The variance between seeds, estimated from all methods of a comparison.
 
 Three seeds of a method say little of how far seeds lie apart; those of all methods together say more. As in limma
 (Smyth 2004, doi 10.2202/1544-6115.1027), the methods' variances are taken to be drawn from a scaled inverse chi-square

@@ -17,7 +17,7 @@ REFERENCES = ("lora", "full")  # what everybody knows, and what PEFT wants to re
 
 @dataclass(frozen=True)
 class Standing:
-    """What a table says of one configuration beside its mean."""
+    """Interval, ties and differences of one configuration."""
 
     estimate: Estimate
     tied: str  # no test distinguishes configurations that share a letter
@@ -29,7 +29,7 @@ Standings = Mapping[Configuration, Standing]
 
 
 def standings(members: Sequence[Configuration], evidence: Evidence, proper: bool = False) -> Standings:
-    """Say where the configurations of a table stand within their comparisons."""
+    """Return the standing of each configuration within its comparison."""
     samples = evidence.samples(members, proper)
     standing: dict[Configuration, Standing] = {}
     for comparison in comparisons(members):
@@ -45,7 +45,7 @@ def standings(members: Sequence[Configuration], evidence: Evidence, proper: bool
 
 
 def _undecided(samples: Mapping[Configuration, Sample]) -> str:
-    """Say why no pair can be distinguished, where there are pairs."""
+    """Write why no pair can be clear; empty where one can."""
     pairs = math.comb(len(samples), 2)
     if not pairs or not undecidable(samples, pairs):
         return ""

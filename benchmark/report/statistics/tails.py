@@ -32,7 +32,7 @@ class Error:
     groups: int  # of examples: these are drawn
 
     def variance(self) -> float:
-        """Give the variance as it was seen."""
+        """Return the observed variance."""
         return max(sum(variance for variance, _ in self.seeds) + self.shared, self.alone)
 
     def half_width(self, level: float) -> float:
@@ -50,7 +50,7 @@ class Error:
 
 
 def p_values(distances: Sequence[float], errors: Sequence[Error]) -> np.ndarray:
-    """Test of each mean, on both sides, whether one at this distance is zero.
+    """Return two-sided p values of means against zero.
 
     No p value is below that of groups which all agree (the sign test's 2 ** (1 - groups)): of few groups nobody knows
     that they follow the normal distribution as far out as that.
@@ -75,7 +75,7 @@ def _p_values(distances: np.ndarray, errors: Sequence[Error]) -> np.ndarray:
 
 
 def _inverse(freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Spread nodes over freedom / chi-square, and give the weight of each."""
+    """Return nodes over freedom / chi-square, and their weights."""
     spread = 8 * np.sqrt(2 / freedom)
     low, high = -spread - 44 / freedom, np.log1p(spread + 44 / freedom)
     logs = low + (high - low) * np.linspace(0, 1, NODES)  # of chi-square over its degrees of freedom

@@ -1,4 +1,4 @@
-"""Tables over all tasks of a budget: who ranks where, and how sure that is."""
+"""Tables over all tasks of a budget: ranks, and their certainty."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _outcomes(outcomes: Outcomes | None) -> str:
 
 
 def certainty(budget: str, scores: Sequence[TaskScores], evidence: Evidence) -> Table:
-    """Lay out a row per task: what the seed does beside the method."""
+    """Lay out a row per task: the share of the seed in the variance."""
     header = ["task", "backbone", "metric", "methods", "method", "seed", "rest", "half width", "told apart"]
     header += ["seeds for a point", "test examples", "examples for a point"]
     table = Table(_name("certainty", budget), header, legend=CERTAINTY)

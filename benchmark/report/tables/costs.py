@@ -116,7 +116,7 @@ def _cell(one: Configuration, name: str, unit: float) -> str:
 
 
 def _machine(one: Configuration) -> str:
-    """Say what a step was, and on what machine."""
+    """Write the size of a step, and the machine."""
     record = one.done[0]
     budget, machine = record.config.get("budget") or {}, record.environment
     threads = f"{machine['threads']} threads" if "threads" in machine else None

@@ -93,7 +93,7 @@ def _headline(groups: Sequence[Configuration], split: str) -> str:
 
 
 def _apart(priced: Sequence[Sequence[Cost | None]]) -> str:
-    """Say which costs were measured for themselves: each column was found by itself."""
+    """Write which costs come from runs that measure costs."""
     columns = zip(("step", "memory"), zip(*priced, strict=True), strict=False)
     names = " and ".join(name for name, costs in columns if any(cost and cost.apart for cost in costs))
     return APART.format(names.capitalize()) if names else ""
@@ -127,7 +127,7 @@ class _Stands:
     scores: Sequence[str] = ()  # a proper score's cells
 
     def compared(self) -> list[str]:
-        """Name the methods that others are held against."""
+        """Name the methods that others are compared with."""
         return [m for m in REFERENCES if any(m in s.versus for s in self.standing.values())]
 
     def header(self) -> list[str]:
@@ -136,7 +136,7 @@ class _Stands:
         return [f"test {self.name}", *(f"{self.name} {column}" for column in columns)] if self.name else columns
 
     def cells(self, row: int, group: Configuration, result: Table) -> list[str]:
-        """Write a configuration's interval, its ties and its distances."""
+        """Write interval, ties and differences of a configuration."""
         score, standing = list(self.scores[row : row + 1]), self.standing.get(group)
         if standing is None:
             return score + [ABSENT] * (2 + len(self.compared()))
@@ -157,7 +157,7 @@ def _proper(groups: Sequence[Configuration], standing: Standings) -> list[_Stand
 
 
 def _aligned(column: list[list[float]]) -> list[str]:
-    """Give every mean of a column the same number of decimals."""
+    """Write the means of a column with equal decimals."""
     decimals = _decimals(column)
     return [_spread(values, decimals) for values in column]
 

@@ -1,4 +1,4 @@
-"""A table as text; markup comes last."""
+"""A table of texts, before any markup."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Table:
 
 
 def mark(index: int) -> str:
-    """Count a, b, ... z, aa, ab, ..."""
+    """Return the mark of a note: a, b, ... z, aa, ab, ..."""
     return (mark(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
 
 
@@ -48,12 +48,12 @@ def label(one: Configuration, table: Table) -> str:
 
 
 def states(one: Configuration) -> str:
-    """Say how the runs of a configuration ended."""
+    """Write how the runs of a configuration ended."""
     return " or ".join(sorted({record.status for record in one.records}))
 
 
 def reasons(one: Configuration) -> list[str]:
-    """Say why runs gave no number, each reason once."""
+    """List why runs gave no number, each reason once."""
     return list(
         dict.fromkeys(f"{r.status}: {r.reason or 'no reason given'}" for r in one.records if r.status != "done")
     )

@@ -29,7 +29,7 @@ def table(material: Material, cost: str, unit: float = 1.0) -> pd.DataFrame:
     settings = settings.assign(cost=[one.value * unit for one in known], front=False)
     settings = settings.assign(least=[one.low * unit for one in known], most=[one.high * unit for one in known])
     settings["measured"] = [BESIDE if one.shared else "alone" for one in known]
-    for (*_, weights, _), part in settings.groupby(["task", "budget", "backbone", "weights", "place"], sort=False):
+    for (*_, weights, _), part in settings.groupby(["task", "budget", "backbone", "weights", "comparison"], sort=False):
         on = front(known[part.index], part["score"])
         settings.loc[part.index, "front"] = weights != CONTROL and np.array(on)
     # without a cost that is known there is nothing to draw against
@@ -38,7 +38,7 @@ def table(material: Material, cost: str, unit: float = 1.0) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, width: str, title: str, cost_label: str, engineering: bool = False) -> Figure:
-    """Draw the settings of one task and budget; words name the cost and its unit."""
+    """Draw the settings of one task and budget."""
     figure, axes, looks = cloud.start(table, width)
     for board, part in table.groupby(["backbone", "weights"]):
         _marks(axes, part, looks[board])
@@ -80,9 +80,9 @@ def _marks(axes: Axes, part: pd.DataFrame, look: tuple[str, str]) -> None:
 
 
 def _fronts(part: pd.DataFrame) -> list[np.ndarray]:
-    """Give the vertices of each front: a score is to be had from its cost on."""
+    """Return the vertices of each front, as steps."""
     lines = []
-    for _, some in part[part["front"] & (part["cost"] > 0)].groupby(["backbone", "weights", "place"]):
+    for _, some in part[part["front"] & (part["cost"] > 0)].groupby(["backbone", "weights", "comparison"]):
         points = some.sort_values(["cost", "score"])[["cost", "score"]].to_numpy()
         corners = [[later[0], earlier[1]] for earlier, later in itertools.pairwise(points)]
         lines.append(np.array([p for pair in itertools.zip_longest(points, corners) for p in pair if p is not None]))
@@ -102,4 +102,4 @@ def _name(axes: Axes, table: pd.DataFrame, looks: dict) -> int:
     bars = [np.array([[r.cost, r.low], [r.cost, r.high]]) for r in wanted.itertuples() if r.cost]
     bars += [np.array([[r.least, r.score], [r.most, r.score]]) for r in table.itertuples() if r.least < r.most]
     bars = [bar for bar in bars if np.isfinite(bar).all()]
-    return names.place(axes, labels, [*_fronts(table), *bars, *obstacles]) + len(rest)
+    return names.write(axes, labels, [*_fronts(table), *bars, *obstacles]) + len(rest)

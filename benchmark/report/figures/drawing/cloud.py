@@ -1,4 +1,4 @@
-"""Two measurements of every setting against each other, each mark named."""
+"""A named mark per setting, for two measurements."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CROWD, BEST = 45, 10  # of more marks, the best ten and what everybody knows are
 
 
 def start(table: pd.DataFrame, width: str) -> tuple[Figure, Axes, style.Looks]:
-    """Return an empty figure, its axes, and how each backbone's marks look."""
+    """Return an empty figure, its axes, and the looks of backbones."""
     looks = style.looks(table)
     figure = style.sheet(width, 2.9 if width == "one" else 4.1)
     return figure, style.plain(figure, top=style.headroom(len(looks), width)), looks
 
 
 def marks(axes: Axes, table: pd.DataFrame, columns: tuple[str, str], looks: style.Looks) -> None:
-    """Draw a mark per setting, and the interval of the score where it is the height."""
+    """Draw a mark per setting, with an interval where y is the score."""
     x, y = columns
     for board, part in table.groupby(["backbone", "weights"]):
         colour, marker = looks[board]
@@ -59,13 +59,13 @@ def finish(
     if y == "score":
         bars = [np.array([[row[x], row["low"]], [row[x], row["high"]]]) for _, row in wanted.iterrows()]
         obstacles += [bar for bar in bars if np.isfinite(bar).all()]
-    left_out = names.place(axes, labels, obstacles) + len(rest)
+    left_out = names.write(axes, labels, obstacles) + len(rest)
     shown = "; ".join(filter(None, (beside, f"{left_out} not named" if left_out else "")))
     style.title(axes, title, style.conditions(table.iloc[0]), shown, len(looks))
     style.named_looks(axes, looks)
 
 
 def worth_naming(table: pd.DataFrame) -> pd.Series:
-    """Choose whom to name: all, or of a crowd the best and what everybody knows."""
+    """Choose marks to name: all, or of a crowd the best and known methods."""
     best = table["score"].rank(ascending=False) <= BEST
     return table["method"].isin(style.KNOWN) | best | (len(table) <= CROWD)

@@ -1,4 +1,4 @@
-"""Names beside their marks: each where nothing else is, or nowhere."""
+"""Names beside their marks, where there is room."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Name:
     first: bool = False  # placed before the others, and further away if it must be
 
 
-def place(axes: Axes, names: Sequence[Name], lines: Sequence[np.ndarray] = ()) -> int:
+def write(axes: Axes, names: Sequence[Name], lines: Sequence[np.ndarray] = ()) -> int:
     """Write names that cover nothing; count those without room.
 
     Lines are vertices in data coordinates, [points, 2]. Nothing of the axes may move afterwards.
@@ -96,7 +96,7 @@ def _spots(axes: Axes, name: Name, centre: np.ndarray, size: tuple[float, float]
 
 
 def _free(axes: Axes, spots: np.ndarray, taken: np.ndarray) -> np.ndarray:
-    """Say which boxes lie within the axes and touch nothing."""
+    """Mark the boxes that lie within the axes and touch nothing."""
     box = axes.bbox
     inside = (spots[:, 0] >= box.x0) & (spots[:, 1] >= box.y0) & (spots[:, 2] <= box.x1) & (spots[:, 3] <= box.y1)
     apart = (spots[:, None, :2] >= taken[None, :, 2:]) | (spots[:, None, 2:] <= taken[None, :, :2])
@@ -104,14 +104,14 @@ def _free(axes: Axes, spots: np.ndarray, taken: np.ndarray) -> np.ndarray:
 
 
 def _clear(spots: np.ndarray, mark: np.ndarray, rivals: Sequence[np.ndarray]) -> np.ndarray:
-    """Say which boxes are nearer to their own mark than to any other."""
+    """Mark the boxes that are nearest to the mark they name."""
     if not rivals:
         return np.ones(len(spots), bool)
     return _gap(spots, mark[None])[:, 0] <= _gap(spots, np.array(rivals)).min(1)
 
 
 def _passes(spots: np.ndarray, centre: np.ndarray, rivals: Sequence[np.ndarray]) -> np.ndarray:
-    """Say from which boxes a line to their mark crosses no other mark."""
+    """Mark the boxes whose line to their mark crosses no other mark."""
     ends = np.clip(centre, spots[:, :2], spots[:, 2:])
     points = centre + np.linspace(0, 1, 12)[:, None, None] * (ends - centre)
     crossed = [((points > rival[:2]) & (points < rival[2:])).all(2).any(0) for rival in rivals]

@@ -80,7 +80,7 @@ def every(material: Material) -> list[Picture]:
 
 
 def publish(wanted: Sequence[Picture], results: Path) -> list[tuple[Picture, Files]]:
-    """Write figures, drawing only what is not cached; delete those of before."""
+    """Write all figures, draw those not cached, delete old ones."""
     folder, cached = results / "figures", results / ".cache" / "figures"
     archives = {picture.path: _archive(cached, picture) for picture in wanted}
     drawn = {picture.path: _read(archives[picture.path]) for picture in wanted}
@@ -131,7 +131,7 @@ def _code(figure: str) -> bytes:
 
 
 def _clear(folder: Path, current: Iterable[Path]) -> None:
-    """Delete figures of before; never a file that was not made here."""
+    """Delete old figures, and no file that was not made here."""
     for path in sorted({*folder.rglob("*")} - {*current}):
         if path.suffix[1:] in KINDS and MARK.encode() in path.read_bytes():
             path.unlink()

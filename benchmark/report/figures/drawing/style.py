@@ -60,7 +60,7 @@ RC: dict[str, Any] = {
 
 
 class Sheet(Figure):
-    """A figure that knows where the rows of its table are drawn."""
+    """A figure that notes where the rows of its table are drawn."""
 
     def __init__(self, width: float, height: float) -> None:
         super().__init__(figsize=(width, height), dpi=DPI)
@@ -94,7 +94,10 @@ def width_of(figure: Figure) -> str:
 
 
 def dots(axes: Axes) -> Transform:
-    """Place by the dots of the sheet as it is now: a PDF has dots of another size."""
+    """Return a transform from the present dots of the sheet.
+
+    A PDF has dots of another size.
+    """
     figure = axes.get_figure()
     return Affine2D().scale(1 / figure.dpi) + figure.dpi_scale_trans
 
@@ -157,7 +160,7 @@ def conditions(row: pd.Series, trials: bool = False) -> str:
 
 
 def board_text(board: str) -> str:
-    """Write what sets a board apart: "until=30" is "stopped after 30 steps"."""
+    """Write a board in words: "until=30" is "stopped after 30 steps"."""
     return re.sub(r"\buntil=(\d+)", r"stopped after \1 steps", board)
 
 

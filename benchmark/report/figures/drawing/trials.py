@@ -45,7 +45,7 @@ def _method(one: Configuration) -> tuple[str, ...]:
 
 
 def _stop(one: Configuration) -> float:
-    """Return the step after which it stopped for now; infinity for the whole budget."""
+    """Return the step after which a trial stopped, or infinity."""
     return float(one.settings.get("until", "inf"))
 
 

@@ -51,7 +51,7 @@ function grid(label, header, rows, numbers, digits = 6) {
   const kind = (name) => (numbers.has(name) ? { class: "number" } : {});
   const body = rows.map(({ cells, state, title }) => make("tr", cells.map((cell, i) => {
     const td = make("td", cell instanceof Node ? [cell] : number(cell, digits), kind(header[i]));
-    if (td.textContent.length > LONG) td.classList.add("words");
+    if (td.textContent.length > LONG) td.classList.add("text");
     if (numbers.has(header[i])) td.dataset.order = typeof cell === "number" ? cell : "";
     if (header[i] === "status") td.classList.add("state");
     return td;
@@ -119,19 +119,19 @@ function mark(x, y, text, route) {
   return circle;
 }
 
-function draw(place, { drawing, marks }) {
+function draw(box, { drawing, marks }) {
   const svg = document.importNode(new DOMParser().parseFromString(drawing, "image/svg+xml").documentElement, true);
   const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
   svg.append(...marks.map(([x, y, text, route]) => mark(x * width, y * height, text, route)));
-  place.replaceChildren(svg);
+  box.replaceChildren(svg);
 }
 
 function curve(title, points) {
   const [left, right, top, bottom] = [70, 620, 30, 190];
   const ends = (values) => [Math.min(...values), Math.max(...values)];
   const [xs, ys] = [points.map((p) => p[0]), points.map((p) => p[1])];
-  const place = (value, [low, high], first, last) => first + (last - first) * (high > low ? (value - low) / (high - low) : 0.5);
-  const spots = points.map(([x, y]) => [place(x, ends(xs), left, right), place(y, ends(ys), bottom, top)]);
+  const scaled = (value, [low, high], first, last) => first + (last - first) * (high > low ? (value - low) / (high - low) : 0.5);
+  const spots = points.map(([x, y]) => [scaled(x, ends(xs), left, right), scaled(y, ends(ys), bottom, top)]);
   const label = (text, x, y, anchor) => shape("text", { x, y, "text-anchor": anchor }, text);
   const svg = shape("svg", { viewBox: "0 0 640 215", class: "curve" });
   svg.append(label(title, left, 16, "start"), shape("polyline", { points: spots.map((spot) => spot.join(",")).join(" ") }),
@@ -192,7 +192,7 @@ function setting(name) {
     make("h1", [known.label + " on " + first[column.task] + " ", ...badges(rows)]),
     facts([
       ["task", link(first[column.task], "task", first[column.task])], ["method", link(first[column.method], "method", first[column.method])],
-      ["backbone", start(first)], ["tables", known.places.join(", ")],
+      ["backbone", start(first)], ["tables", known.tables.join(", ")],
     ]),
     make("p", "These runs differ only in their seed. Click an id for the whole record."),
     listing(rows, ["task", "method", "weights"]),
@@ -250,7 +250,7 @@ async function show() {
 
 page.addEventListener("click", (event) => {
   const jump = event.target.closest("[data-jump]");
-  if (jump) [...page.querySelectorAll("[data-place]")].find((one) => one.dataset.place === jump.dataset.jump)?.scrollIntoView();
+  if (jump) [...page.querySelectorAll("[data-section]")].find((one) => one.dataset.section === jump.dataset.jump)?.scrollIntoView();
 });
 
 // --- light and dark
