@@ -1,7 +1,9 @@
 """Mutants: every change listed in mutants/ breaks the test it names."""
 
+import compileall
 import multiprocessing
 import os
+import py_compile
 import shutil
 import sys
 import tempfile
@@ -37,6 +39,8 @@ def tree(tmp_path_factory):
         else:
             (copy / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
+    # byte code is taken by the hash of its source: by time and size, a mutant of the same size would not be seen
+    compileall.compile_dir(copy, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
     return copy
 
 
@@ -59,7 +63,6 @@ def within(tree, tests):
     sys.path[:] = [str(tree), *(place for place in sys.path if place not in ("", str(ROOT), str(ROOT / "tests")))]
     for name in [name for name in os.environ if name.startswith(OURS)]:
         del os.environ[name]
-    # byte code is known by size and second of its source: a mutant of the same size would not be seen
     sys.dont_write_bytecode = True
     tempfile.tempdir = str(tree / "scratch")
     os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": tempfile.tempdir}
