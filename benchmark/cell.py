@@ -15,85 +15,86 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What is to be run."""
+    """Choices that define one run."""
 
     task: Task
     method: Method
     backbone: Backbone
     budget: Budget
     seed: int
-    fraction: float | None = None  # share of the training examples; the smaller ones are contained in the larger
-    seed_sample: int | None = None  # draws that share; without it the seed does
-    seed_init: int | None = None  # draws what is new in the network; likewise
-    seed_order: int | None = None  # draws the order of the examples; likewise
-    phase: str = "final"  # or tune: the test splits are not read
-    trial: int = 0  # which draw from the method's search range; 0: its defaults
-    until: int | None = None  # the step after which tuning stops for now; the schedule is that of the whole budget
-    size: int | None = None  # that a knob was solved for
-    size_of: str = "params"  # trainable parameters, or bytes of the adapter's files
+    fraction: float | None = None  # share of the training examples; larger shares contain smaller ones
+    seed_sample: int | None = None  # draws that share; None: `seed` does
+    seed_init: int | None = None  # draws the new parameters; None: `seed` does
+    seed_order: int | None = None  # draws the order of the examples; None: `seed` does
+    phase: str = "final"  # or tune, which does not read the test splits
+    trial: int = 0  # number of the draw from the method's search ranges; 0: its defaults
+    until: int | None = None  # step after which tuning stops for now; the schedule is that of the whole budget
+    size: int | None = None  # wanted size, for which the method's knob was solved
+    size_of: str = "params"  # unit of size: trainable parameters, or bytes of the adapter's files
     names: Mapping[str, str] = field(default_factory=dict)  # option chosen per group: {"task": "nmt", ...}
-    notes: Mapping[str, Any] = field(default_factory=dict)  # how its choices came about: recorded, but no choices
+    notes: Mapping[str, Any] = field(default_factory=dict)  # how the choices were made; recorded, not in the identity
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", self.task.fitted(lambda: self.backbone))
         if self.fraction == 1:
-            object.__setattr__(self, "fraction", None)  # one name for the whole
+            object.__setattr__(self, "fraction", None)  # so that equal cells have one id
         if self.phase not in PHASES:
             raise InputError(f"phase: {self.phase!r} given, {' or '.join(PHASES)} wanted")
         if self.size_of not in SIZES:
             raise InputError(f"size_of: {self.size_of!r} given, {' or '.join(SIZES)} wanted")
         if self.until == self.budget.steps:
-            object.__setattr__(self, "until", None)  # one name for the whole
+            object.__setattr__(self, "until", None)  # so that equal cells have one id
         if self.until is not None and self.phase != TUNE:
             raise InputError(f"until: {self.until} given, but only tuning stops before its last step: phase=tune")
-        if self.until is not None and self.until not in self.budget.looks:
-            looks = ", ".join(map(str, self.budget.looks))
-            raise InputError(
-                f"until: {self.until} given, but validation comes after steps {looks}: stop at one of them"
-            )
+        if self.until is not None and self.until not in self.budget.validation_steps:
+            steps = ", ".join(map(str, self.budget.validation_steps))
+            raise InputError(f"until: {self.until} given, but validations are after steps {steps}: give one of these")
 
     @property
     def last(self) -> int:
-        """The step after which its training ends, or stops for now."""
+        """Step after which training ends, or stops for now."""
         return self.until or self.budget.steps
 
     @property
     def kind(self) -> Kind:
-        """The shape of answer that both task and backbone know."""
+        """Kind of answer that both task and backbone support."""
         return next(kind for kind in self.task.kinds if kind in self.backbone.kinds)
 
     def seed_of(self, part: str) -> int:
-        """Give the seed of one source of chance: sample, init or order."""
+        """Give the seed of one source of randomness: sample, init or order."""
         seed = getattr(self, f"seed_{part}")
         return self.seed if seed is None else seed
 
     @property
     def lr(self) -> float:
-        """The method's learning rate on this backbone."""
+        """Method's learning rate on this backbone."""
         return self.method.lr * self.backbone.lr_scale
 
     @property
     def head_lr(self) -> float | None:
-        """The learning rate of the new head on this backbone; None if unknown."""
+        """Learning rate of the new head on this backbone; None if unknown."""
         return (self.backbone.head_lr or {}).get(self.kind)
 
     def load(self, head: Head) -> tuple[nn.Module, Any]:
-        """Load the bare network and its processor. Raises InputError, whatever a library raises."""
+        """Load the bare network and its processor.
+
+        Raises InputError, also for errors of libraries.
+        """
         with refusing(f"backbone={self.names.get('backbone')} cannot be loaded"):
             return self.backbone.load(self.budget, head)
 
     def conflict(self) -> str | None:
-        """Give the reason why this cell cannot run, or None."""
+        """Give the reason why this cell cannot run."""
         try:
             return self.rehearse()
-        except (InputError, OSError):  # of a file, not of the pair
+        except (InputError, OSError):  # about a file, not about the pair
             raise
         except Exception as error:
             method = self.names.get("method", type(self.method).__name__)
             return f"{method} cannot be attached to this {self.backbone.family} network: {story(error)}"
 
     def rehearse(self) -> str | None:
-        """Give the same reason, or None; raise what a library raises."""
+        """Give the same reason, but let errors of libraries through."""
         task, backbone = self.names.get("task"), self.names.get("backbone")
         if self.backbone.reads != self.task.reads:
             return f"task {task} reads {self.task.reads}, backbone {backbone} reads {self.backbone.reads}"
@@ -105,7 +106,7 @@ class Cell:
         return self.method.conflict(self) or self._crowded() or self._rehearsed()
 
     def _crowded(self) -> str | None:
-        """Say where the longest sequence has more positions than the network."""
+        """Give a reason where the longest sequence exceeds the network's positions."""
         read, virtual, most = self.task.longest(self.kind), self.method.prepended, self.backbone.positions
         if not read or most is None or read + virtual <= most:
             return None
@@ -116,7 +117,7 @@ class Cell:
         )
 
     def _rehearsed(self) -> str | None:
-        """Attach to a network without weights, to find misfits before loading any."""
+        """Attach to a network without weights, to find errors before weights are loaded."""
         with refusing(f"backbone={self.names.get('backbone')} cannot be built"):
             skeleton = self.backbone.skeleton(self.budget, Head(self.kind, labels=("", " ")))
         if not self.method.weightless:

@@ -1,4 +1,4 @@
-"""The command crosspeft: each verb is the same as python -m benchmark.VERB."""
+"""Command crosspeft: each verb is the same as python -m benchmark.VERB."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def entry() -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Pass the arguments behind a verb to its module, which is imported only now.
+    """Import the module of a verb, and pass it the arguments.
 
     Returns the module's exit status, 2 for an unknown verb.
     """

@@ -1,4 +1,4 @@
-"""The errors of this project, and the sentences that explain them to a user."""
+"""Errors of this project, and the sentences that explain them to a user."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ class BenchmarkError(Exception):
 
 
 class InputError(BenchmarkError):
-    """Unusable input (file, checkpoint, configuration, call): what, where, remedy."""
+    """Unusable input: a file, checkpoint, configuration or call. Names the remedy."""
 
 
 class IncompatibleError(BenchmarkError):
-    """A cell that cannot run, for a reason known before anything is loaded."""
+    """Cell that cannot run, for a reason known before anything is loaded."""
 
 
 class VacantPlaceError(IncompatibleError):
-    """A place of tuning that no trial takes; why."""
+    """Position in a tuning rung for which no trial is left; the message says why."""
 
 
 class NoSelectionError(BenchmarkError, ValueError):
-    """The tuning records choose no trial; why."""
+    """Tuning records that select no trial; the message says why."""
 
 
 class LeaseHeldError(BenchmarkError):
-    """Another process is at work on the cell."""
+    """Cell that another process is running."""
 
 
 class RunFailedError(BenchmarkError):
-    """A run that broke; its record says why."""
+    """Run that failed; its record says why."""
 
 
 class DivergedError(BenchmarkError):
-    """The loss is no number any more."""
+    """Training whose loss is not finite."""
 
 
 class TimeLimitError(BenchmarkError):
-    """A run took longer than its budget allows."""
+    """Run that took longer than its budget allows."""
 
 
 class MergeError(BenchmarkError):
-    """The merged network computes something else than the one that was trained."""
+    """Merged network whose outputs differ from those of the trained one."""
 
 
 class NewerSchemaError(BenchmarkError, ValueError):
-    """A record of a schema that this version does not know."""
+    """Record of a schema that this version does not know."""
 
 
 class MalformedError(BenchmarkError, ValueError):
-    """A file that is not what it should be; which, where and why."""
+    """File of the wrong format; the message names file, position and reason."""
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """Continue a refusal of an unknown word: near matches, and what is known."""
+    """End the message about an unknown word with near matches and the known words."""
     known = sorted({str(k) for k in known} - {"_target_"})
     close = get_close_matches(word, known, cutoff=0.5)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
@@ -68,7 +68,7 @@ def near(word: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
-    """Do what stands inside; whatever a library raises there is an InputError about what was given."""
+    """Turn errors that libraries raise in the block into an InputError about `what`."""
     try:
         yield
     except BenchmarkError:
@@ -78,7 +78,7 @@ def refusing(what: str) -> Iterator[None]:
 
 
 def story(error: Exception) -> str:
-    """Tell an error's kind and first line, without the places of this machine."""
+    """Give an error's class and first line, without paths of this machine."""
     first = next(iter(str(error).strip().splitlines()), "")
     for prefix in (str(ROOT), str(Path.cwd()), str(Path.home())):
         first = first.replace(prefix, "...") if len(prefix) > 1 else first

@@ -1,4 +1,4 @@
-"""Identity of a cell: its choices, with local files known by content."""
+"""Identity of a cell: a hash of its choices, with local files by their content."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# Descriptions, facts, ranges for a tuner, the knob of a solver, what was measured of a task: none changes what a cell
-# computes.
+# Keys that do not change what a cell computes: descriptions, facts, ranges for a tuner, the knob of a solver.
 FACTS = frozenset({"category", "paper", "formula", "architecture", "natural_size"})
 NO_CHOICE = frozenset({"description", "search", "sized_by", "across_processors", "facts", *FACTS})
 CLASS = "_target_"
-CONTENTS = "contents"  # of the files of data that no setting names: images of a table, clips of a folder
-NAMED = ("task", "method", "backbone", "budget")  # nodes of a configuration that the registry has under a name
+CONTENTS = "contents"  # hash of the data files that no setting names, such as the images of a table
+NAMED = ("task", "method", "backbone", "budget")  # nodes of a configuration that have a name in the registry
 RECORDED = Path(__file__).with_name("recorded_classes.json")
 
 
 def run_id(config: dict[str, Any], paths: Collection[str] = ()) -> str:
-    """Name a cell by its choices alone, equal on any machine and in any folder."""
+    """Name a cell by its choices alone: the id is equal on any machine."""
     text = json.dumps(choices(fingerprinted(config, paths)), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def training_id(config: dict[str, Any]) -> str:
-    """Name a run's training, whatever step it stops at; a final run's own name."""
+    """Name a training, at whatever step it stops; of a final run this is its run_id."""
     return run_id(config | {"phase": None, "until": None})
 
 
 def choices(config: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what changes no number, and what is null.
+    """Leave out keys that change no number, and nulls.
 
-    The result has the form in which the first records were written, so that the same cell keeps its name.
+    The result has the form of the first records, so that the same cell keeps its id.
     """
     nodes = {noun: _first_form(noun, node) for noun in NAMED if isinstance(node := config.get(noun), dict)}
     if isinstance(data := nodes.get("task", {}).get("data"), dict):
@@ -84,7 +83,10 @@ def fingerprinted(config: Any, paths: Collection[str] = (), key: str = "") -> An
 
 
 def contents(files: Mapping[str, Path], config: Any, paths: Collection[str] = ()) -> str | None:
-    """Hash the files, by name and content, that fingerprinted() does not hash; None where it hashes all of them."""
+    """Hash names and contents of the files that fingerprinted() does not hash.
+
+    None where it hashes all of them.
+    """
     hashed = [*_paths(config, paths)]
     more = [(name, file) for name, file in sorted(files.items()) if not any(_hashed(file, path) for path in hashed)]
     lines = [f"{name}\0{content_hash(Path(os.path.abspath(file)))}\n" for name, file in more if file.is_file()]
@@ -92,7 +94,7 @@ def contents(files: Mapping[str, Path], config: Any, paths: Collection[str] = ()
 
 
 def _hashed(file: Path, path: Path) -> bool:
-    """Whether a file is one that content_hash(path) reads: no hidden one, and in no folder that is a link."""
+    """Say whether content_hash(path) reads a file: not if hidden, or behind a link."""
     file = Path(os.path.abspath(file))
     if file == path:
         return True
@@ -114,9 +116,12 @@ def _paths(config: Any, paths: Collection[str], key: str = "") -> Iterator[Path]
 
 
 def _fingerprinted_path(value: str | os.PathLike[str], certain: bool) -> str | dict[str, str]:
-    # A column, a locale or a hub id is a word too, and a folder of that name may lie around. A bare word is therefore
-    # only taken for a path if it is a file with a suffix ("data.csv"); with a separator it is enough that it exists
-    # (loaders prefer a local folder to the hub id of that name as well). A Path, or a key in paths, is one anyway.
+    """Replace a text by name and hash if it is a path.
+
+    A column or a hub id may have the name of a folder that exists by chance. A bare word is therefore a path only if it
+    is a file with a suffix ("data.csv"); a word with a separator is one if it exists, since loaders prefer a local
+    folder to a hub id. A Path, or a key in `paths`, always is one.
+    """
     text = os.fspath(value)
     path = Path(os.path.abspath(os.path.expanduser(text)))
     certain = certain or isinstance(value, os.PathLike)
@@ -132,13 +137,13 @@ def content_hash(path: Path) -> str:
         stat = path.stat()
         return _file_hash(path, stat.st_size, stat.st_mtime_ns)
     inside = sorted((p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file())
-    # Hidden files are notes of other programs, such as the download times that the hub client keeps.
+    # Hidden files belong to other programs, such as the download times that the hub client stores.
     lines = [f"{name}\0{content_hash(p)}\n" for name, p in inside if not re.search(r"(^|/)\.", name)]
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @functools.cache
 def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
-    """Hash a file once per process, keyed by its size and time as well."""
+    """Hash a file once per process; a changed size or time hashes it again."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

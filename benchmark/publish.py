@@ -32,22 +32,22 @@ USAGE = """usage: python -m benchmark.publish NAME [results=DIR] [task=T,...] [m
 
 Packs the records in DIR/runs, with their answers, into the read-only set DIR/published/NAME. The runs stay.
   task=, method=   pack those alone
-  overrides=       what the runs were made by, such as "+sweep=final device=cpu"; may be given several times
+  overrides=       the overrides that made the runs, such as "+sweep=final device=cpu"; may be given several times
   force=true       replace a set of that name
-  --derive         make the tables and figures that lie in a set's folder again, from the records of the set alone
-  --check          say whether sets are whole, and their tables and figures those of their records
+  --derive         replace the tables and figures in a set's folder by new ones from its records
+  --check          check that sets are complete, and that their tables and figures are those of their records
 DIR is "results" unless given."""
 KEYS = ("results", "task", "method", "overrides", "force")
 FLAGS = ("--check", "--derive")
 NAME = re.compile(r"\w[\w.-]*")
 MACHINE = ("python", "platform", "cpu", "cores", "threads", "device", "device_name", "versions")
-BESIDE = ("quoted", "claims.yaml", "capabilities.csv")  # what a report reads beside records
+INPUTS = ("quoted", "claims.yaml", "capabilities.csv")  # that a report reads in addition to records
 DERIVED = ("tables", "figures")
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a command asks for."""
+    """Parsed arguments of the command."""
 
     names: Sequence[str]
     given: dict[str, list[str]]
@@ -55,17 +55,17 @@ class Call:
 
     @property
     def results(self) -> Path:
-        """The results folder."""
+        """Results folder."""
         return Path(self.given.get("results", ["results"])[-1])
 
     @property
     def force(self) -> bool:
-        """Whether a set of the same name is replaced."""
+        """True to replace a set of the same name."""
         return self.given.get("force", ["false"])[-1].lower() == "true"
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit status: 0, 1 where a check fails, 2 for a call that is refused."""
+    """Run the command; return 0, 1 where a check fails, 2 for a refused call."""
     if set(arguments) & {"-h", "--help"} or not arguments:
         print(USAGE)
         return 0 if arguments else 2
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 
 def parse(arguments: Sequence[str]) -> Call:
-    """Read a call. Raises InputError."""
+    """Parse the arguments. Raises InputError."""
     given: dict[str, list[str]] = {}
     for key, _, value in (word.partition("=") for word in arguments if "=" in word):
         if key not in KEYS:
@@ -92,17 +92,17 @@ def parse(arguments: Sequence[str]) -> Call:
         if not value:
             raise InputError(f"{key}= has no value")
         given.setdefault(key, []).append(value)
-    rest = [word for word in arguments if "=" not in word]
-    if unknown := [word for word in rest if word.startswith("-") and word not in FLAGS]:
-        raise InputError(f"{unknown[0]}: unknown{near(unknown[0], FLAGS)}")
-    names = [word for word in rest if word not in FLAGS]
-    if len(names) > 1 or not (names or rest):
+    words = [word for word in arguments if "=" not in word]
+    if unknown := [word for word in words if word.startswith("-") and word not in FLAGS]:
+        raise InputError(f"{unknown[0]}: no such flag{near(unknown[0], FLAGS)}")
+    names = [word for word in words if word not in FLAGS]
+    if len(names) > 1 or not (names or words):
         raise InputError(f"one name is wanted, {len(names)} given: python -m benchmark.publish NAME")
-    return Call(names, given, frozenset(rest) & set(FLAGS))
+    return Call(names, given, frozenset(words) & set(FLAGS))
 
 
 def publish(call: Call) -> None:
-    """Pack runs into a new folder, which is then given its name.
+    """Pack runs into a hidden folder, then rename it to the set's name.
 
     Raises InputError, MalformedError.
     """
@@ -119,7 +119,7 @@ def publish(call: Call) -> None:
     try:
         pack(scratch, versions, about(name, [record for record, _ in versions], call.given.get("overrides", [])))
         if [record for record, _ in PackedStore(scratch).versions()] != [record for record, _ in versions]:
-            raise MalformedError(f"{name}: what was packed is not what was read")
+            raise MalformedError(f"{name}: the packed records differ from those that were read; nothing was published")
         replace(target, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -175,7 +175,7 @@ def replace(target: Path, scratch: Path) -> None:
 
 
 def chosen(call: Call) -> list[Path]:
-    """List the sets that a check is of. Raises InputError."""
+    """List the folders of the sets that are named, or of all. Raises InputError."""
     known = published(call.results)
     if unknown := [name for name in call.names if name not in known]:
         raise InputError(f"{call.results / PUBLISHED / unknown[0]}: no such set{near(unknown[0], known)}")
@@ -185,9 +185,9 @@ def chosen(call: Call) -> list[Path]:
 
 
 def rebuilt(folder: Path, scratch: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield the derived files of a set's folder, each with its right content.
+    """Yield each derived file of a set, with the same file made anew from its records.
 
-    Raises MalformedError where the set is not whole.
+    Raises MalformedError where a part of the set is missing or damaged.
     """
     results = folder.parents[1]
     with warnings.catch_warnings():
@@ -196,7 +196,7 @@ def rebuilt(folder: Path, scratch: Path) -> Iterator[tuple[Path, Path]]:
             count = sum(1 for _ in PackedStore(folder).versions())
         except UserWarning as error:
             raise MalformedError(str(error)) from None
-    for part in (*BESIDE, f"{PUBLISHED}/{folder.name}"):
+    for part in (*INPUTS, f"{PUBLISHED}/{folder.name}"):
         if (results / part).is_dir():
             shutil.copytree(results / part, scratch / part, ignore=shutil.ignore_patterns(*DERIVED))
         elif (results / part).exists():
@@ -210,9 +210,9 @@ def rebuilt(folder: Path, scratch: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def derive(folder: Path) -> int:
-    """Make the tables and figures of a set's folder again.
+    """Replace the tables and figures of a set by new ones from its records.
 
-    Raises MalformedError where the records give none such.
+    Raises MalformedError for a file that the records do not give.
     """
     with tempfile.TemporaryDirectory() as scratch:
         for path, fresh in rebuilt(folder, Path(scratch)):
@@ -224,7 +224,7 @@ def derive(folder: Path) -> int:
 
 
 def check(folder: Path) -> int:
-    """Compare tables and figures of a set with its records; 1 where one differs."""
+    """Compare a set's tables and figures with new ones; return 1 where one differs."""
     with tempfile.TemporaryDirectory() as scratch:
         stale = [path for path, fresh in rebuilt(folder, Path(scratch)) if not same(path, fresh)]
     for path in stale:
@@ -233,7 +233,7 @@ def check(folder: Path) -> int:
 
 
 def same(path: Path, fresh: Path) -> bool:
-    """Whether two files show the same, up to the version of the font renderer."""
+    """Compare two files; of images, up to the version of the font renderer."""
     if path.suffix != ".png" or not fresh.exists():
         return fresh.exists() and path.read_bytes() == fresh.read_bytes()
     from matplotlib.testing.compare import compare_images

@@ -35,14 +35,11 @@ SHARE = 4  # cells per job of several workers: neighbours share data and network
 
 
 def main(arguments: list[str]) -> int:
-    """Run; return the exit status.
-
-    0 fine, 1 a run failed or is missing, 2 the call was refused.
-    """
+    """Run the command; return 0, 1 where a run failed or is missing, 2 for a refused call."""
     if {"--help", "-h"} & set(arguments):
         print(usage())
         return 0
-    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries talking to each other
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about each other
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors are caught here and printed in one line
     if not distributed.speaks():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  as long as the process
@@ -63,17 +60,17 @@ def main(arguments: list[str]) -> int:
 def execute(*overrides: str) -> Record:
     """Run one cell from Python, unless it is recorded, and return its record.
 
-    Example: execute("method=lora", "task=nmt").
+    Example: run.execute("method=lora", "task=nmt").
 
     Raises InputError, IncompatibleError, LeaseHeldError, RunFailedError.
     """
     config, names = composed(overrides)
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # libraries talking to each other
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of libraries about each other
         return perform(assemble(config, names, overrides), options_of(config))
 
 
 def sweep(arguments: list[str], statuses: list[int]) -> None:
-    """Run what is not recorded of a grid, in as many jobs as the launcher is given."""
+    """Run the cells of a grid that are not recorded, packed into jobs."""
     distributed.alone_only("a sweep")
     grid = expand(arguments)
     config = whole([*grid.cells[0], *grid.options])
@@ -100,11 +97,11 @@ def sweep(arguments: list[str], statuses: list[int]) -> None:
 
 
 def start_jobs(grid: Sweep, left: list[Overrides], config: DictConfig, statuses: list[int]) -> None:
-    """Pack cells into jobs, and run each in a process of its own or by the launcher."""
+    """Pack cells into jobs, and run each in a new process or by the launcher."""
     size, overrides = typed(config.cells_per_job, int | None, "cells_per_job"), [*grid.options, *grid.cells[0]]
     if not config.hydra.launcher["_target_"].endswith("BasicLauncher"):
         size = size or SHARE
-    if config.hydra.launcher.get("n_jobs", 1) != 1:  # workers beside each other on this machine
+    if config.hydra.launcher.get("n_jobs", 1) != 1:  # several workers on this machine
         overrides.append("shared=true")
     jobs = [packed(chunk) for chunk in chunks(left, size)]
     if typed(config.fresh, bool, "fresh"):
@@ -115,7 +112,7 @@ def start_jobs(grid: Sweep, left: list[Overrides], config: DictConfig, statuses:
 
 
 def recorded(grid: Sweep, options: RunOptions) -> list[tuple[Overrides, Any]]:
-    """Look every cell up among the records."""
+    """Look up the record of every cell."""
     results = Path(options.results)
     cells = list(lookup(grid, OverrideCache(results), Records(results, grid.device())))
     for record in filter(None, (record for _, record in cells)):
@@ -124,7 +121,7 @@ def recorded(grid: Sweep, options: RunOptions) -> list[tuple[Overrides, Any]]:
 
 
 def check_writable(results: Path) -> None:
-    """Write a test file: a mount may refuse what its permissions allow.
+    """Write a test file, since a read-only mount may have writable permissions.
 
     Raises InputError.
     """

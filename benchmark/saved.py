@@ -1,4 +1,4 @@
-"""Load what save=DIR wrote, to answer new inputs."""
+"""Saved adapters: loading what save=DIR wrote, to answer new inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EMBEDDED = Path(__file__).parent / "backbones" / "embedded"
 
 @dataclass(frozen=True)
 class Adapted:
-    """An adapted network, ready to answer."""
+    """Network with a trained adapter, ready to answer."""
 
     model: Any
     processor: Any
@@ -48,7 +48,7 @@ class Adapted:
 
 
 def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str | Path | None = None) -> Adapted:
-    """Load a saved adapter onto its backbone, which a folder may name.
+    """Load a saved adapter and its backbone, by default from where it was trained.
 
     Only classes that the registry names are imported; plugins names a folder with more. Raises InputError.
     """
@@ -63,10 +63,10 @@ def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str 
     parts = {noun: _built(noun, config[noun]) for noun in ("task", "method", "backbone", "budget")}
     cell = Cell(**parts, seed=config["seed"])
     cell.task.recall(record.data.get("reading", {}))
-    known = record.data.get("head", {})
-    head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in known.items()})
+    facts = record.data.get("head", {})
+    head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in facts.items()})
     model, processor = cell.load(head)
-    quiet = warnings.catch_warnings(action="ignore", category=FutureWarning)  # libraries talking to each other
+    quiet = warnings.catch_warnings(action="ignore", category=FutureWarning)  # of libraries about each other
     with quiet, refusing(f"{str(folder)!r} cannot be loaded"):
         return Adapted(cell.method.restore(model, folder, cell).eval(), processor, cell)
 
@@ -77,7 +77,7 @@ def task_of(record: Record) -> Task:
 
 
 def _backbone_folder(wanted: Any, given: str | Path | None) -> str:
-    """Find the backbone's folder; its content must be what the adapter was trained on."""
+    """Find the backbone's folder. Raises InputError where its content has changed."""
     if not isinstance(wanted, dict):
         return str(given or wanted)
     path = Path(given) if given else EMBEDDED / wanted["name"]
@@ -109,7 +109,7 @@ def _built(group: str, recorded: dict[str, Any]) -> Any:
 
 
 def _names_class(value: Any) -> bool:
-    """Whether a value would be built, from whatever module it names."""
+    """Say whether a value, or one inside it, names a class to build."""
     if isinstance(value, dict):
         return CLASS in value or any(map(_names_class, value.values()))
     return isinstance(value, list) and any(map(_names_class, value))

@@ -37,7 +37,7 @@ REFRESH = 5.0  # seconds from one count to the next, in a terminal
 
 @dataclass(frozen=True)
 class State:
-    """What is known of one cell."""
+    """State of one cell."""
 
     overrides: tuple[str, ...]
     task: str
@@ -48,7 +48,7 @@ class State:
 
     @property
     def row(self) -> str:
-        """Name the row it is counted in: the task, and the rung of tuning."""
+        """Name of the row that counts it: the task, and the rung of tuning."""
         rung = rung_of(self.overrides)
         return self.task if rung is None else f"{self.task} rung {rung}"
 
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
 
 
 def states(grid: Sweep) -> list[State]:
-    """Look up every cell of a sweep; what was never composed is composed now."""
+    """Look up every cell of a sweep; cells that the cache lacks are composed."""
     results = Path(grid.option("results", "results"))
     cache = OverrideCache(results, stores=(results / "runs").is_dir())  # a look creates no folder
     records = Records(results, grid.device())
@@ -109,7 +109,7 @@ def state(overrides: tuple[str, ...], results: Path, cache: OverrideCache, recor
 
 
 def at_work(lease: Lease) -> bool:
-    """Whether a process holds the cell, with a heartbeat of late."""
+    """Say whether a process holds the cell's lease, by its last heartbeat."""
     try:
         return time.time() - lease.file.stat().st_mtime < LEASE_SECONDS
     except FileNotFoundError:
@@ -144,13 +144,13 @@ def tuning_records(cells: Sequence[State]) -> list[list[Record]]:
     groups: dict[tuple[str, ...], dict[str, Record]] = {}
     for cell in cells:
         if cell.record and cell.record.tuning and cell.record.status != "skipped":
-            rest = (o for o in cell.overrides if o.partition("=")[0] not in ("rung", "place", "trial", "seed"))
-            groups.setdefault(tuple(rest), {})[cell.record.run_id] = cell.record
+            common = (o for o in cell.overrides if o.partition("=")[0] not in ("rung", "place", "trial", "seed"))
+            groups.setdefault(tuple(common), {})[cell.record.run_id] = cell.record
     return [list(records.values()) for records in groups.values()]
 
 
 def notes(cells: Sequence[State]) -> Iterator[str]:
-    """Write why cells failed, or cannot be composed."""
+    """Yield a line per cell that failed or cannot be composed, with the reason."""
     for cell in cells:
         if cell.note and cell.state in ("failed", "missing"):
             yield f"{cell.state}: {shlex.join(cell.overrides)}: {cell.note}"
@@ -164,7 +164,7 @@ def print_missing(grid: Sweep, cells: Sequence[State]) -> None:
 
 
 def live(grid: Sweep) -> list[State]:
-    """Count again and again until nothing is at work."""
+    """Renew the table until no cell is running."""
     with Live(refresh_per_second=1) as view:
         while True:
             cells = states(grid)

@@ -55,7 +55,7 @@ def test_runs_sweeps_and_status_use_the_same_odd_folder(name, tmp_path, tiny_cau
 
 def test_a_value_that_the_grammar_refuses_says_how_to_quote(capsys):
     assert run.main(["method=lora", "task=nmt", "task.template=a(b"]) == 2
-    assert """stands in quotes twice: key='"a,b"'""" in capsys.readouterr().err
+    assert """twice: key='"a,b"'""" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

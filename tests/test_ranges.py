@@ -76,4 +76,4 @@ def test_a_list_without_an_end_is_refused_before_it_is_laid_out(tmp_path, capsys
     for override in ("seed=range(0,100000000)", "seed=range(0,400)"):
         words = ["-m", "method=glob(*)", "task=nmt", "trial=range(0,9)", f"results={tmp_path / 'results'}", override]
         assert run.main(words) == 2
-        assert "cells or more are named, at most 100,000" in capsys.readouterr().err
+        assert "cells given, at most 100,000 wanted" in capsys.readouterr().err

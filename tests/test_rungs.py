@@ -146,7 +146,7 @@ def test_an_edge_is_gone_beyond_once_and_by_a_quarter_of_the_range():
         assert moved("lora", {"lr": space}, BEYOND + one) == {}
     assert draw("lora", SEARCH, EXTRA)["rank"] == draw("lora", SEARCH, EDGE)["rank"] == 16  # no end of its list
     with pytest.raises(
-        InputError, match=f"trial: {BEYOND + MIDDLE} given, but trial {MIDDLE} does not lie at the edge"
+        InputError, match=f"trial: {BEYOND + MIDDLE} given, but no value of trial {MIDDLE} is at the edge"
     ):
         cell_of(["task=nmt", "method=lora", f"trial={BEYOND + MIDDLE}"])
 
@@ -195,7 +195,7 @@ def test_a_lower_loss_on_the_way_is_no_reason_to_choose_a_trial_that_was_dropped
     assert found.seconds == found.steps / 4
     stay = {r.run_id for r in records if r.config["trial"] == 3}
     assert set(found.dropped) == {r.run_id for r in records} - stay
-    with pytest.raises(NoSelectionError, match="no trial has the whole budget"):
+    with pytest.raises(NoSelectionError, match="no trial ran the whole budget"):
         select([*first(), *second()], choices(), SEARCH)
 
 

@@ -84,8 +84,8 @@ def test_a_sized_run_is_as_large_as_said(toy_cell, size_of):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["method=bitfit", "size=100"], "bitfit has no knob that makes it larger"),
-        (["method=pissa", "size=100"], "pissa reads the weights"),
+        (["method=bitfit", "size=100"], "bitfit has no setting for its size"),
+        (["method=pissa", "size=100"], "pissa needs loaded weights"),
         (["method=lora", "size=0"], "size: 0 given, at least 1 and"),
         (["method=lora", "size=10", "size_of=flops"], "size_of: 'flops' given, params or bytes wanted"),
     ],

@@ -275,7 +275,7 @@ def test_a_selected_trial_is_resolved_before_the_cell_is_named(tmp_path):
     assert run_id(choices_of(chosen)) == run_id(choices_of(plain))
     assert (chosen.notes["selected"]["trial"], chosen.notes["selected"]["loss"]) == (2, 0.5)
     assert chosen.method == plain.method
-    with pytest.raises(InputError, match="tuning takes numbers"):
+    with pytest.raises(InputError, match="phase=tune needs numbers"):
         cell_of(["task=nmt", "method=lora", "trial=selected", "phase=tune", f"results={tmp_path}"])
 
 

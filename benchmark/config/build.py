@@ -16,14 +16,15 @@ from benchmark.config.ranges import check_range
 from benchmark.errors import InputError, near
 from benchmark.identity import CLASS, FACTS
 
-UNCHECKED = ("search", "across_processors")  # a tuner draws from the first, the second is a fact
+UNCHECKED = ("search", "across_processors")  # ranges for a tuner; a measured fact
 
 
 def build(node: Mapping[str, Any], where: str, lenient: bool = False) -> Any:
-    """Build the dataclass that a node's `_target_` names; nodes inside it likewise.
+    """Build the dataclass that a node's `_target_` names, and those of nested nodes.
 
-    Facts of the registry, such as a paper, are no fields. Lenient, what a record's time did not know is null where the
-    field allows it. Raises InputError, naming the key, for an unknown or missing key and for a value of the wrong type.
+    Facts of the registry, such as a paper, are no fields. With `lenient`, a field that the node lacks is null where its
+    type allows that: old records lack fields. Raises InputError, naming the key, for an unknown or missing key and for
+    a value of the wrong type.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise InputError(f"{where}: {node!r} given, a node with a _target_ wanted")
@@ -34,17 +35,17 @@ def build(node: Mapping[str, Any], where: str, lenient: bool = False) -> Any:
         raise InputError(f"{where}._target_: {node['_target_']!r} cannot be imported: {reason}") from error
     fields = {f.name: f for f in dataclasses.fields(target) if f.init}
     hints = get_type_hints(target)
-    given = {key: value for key, value in node.items() if key != CLASS and (key in fields or key not in FACTS)}
+    values_given = {key: value for key, value in node.items() if key != CLASS and (key in fields or key not in FACTS)}
     if lenient:
-        given = {key: None for key in fields if NoneType in get_args(hints[key])} | given
-    for key in given:
+        values_given = {key: None for key in fields if NoneType in get_args(hints[key])} | values_given
+    for key in values_given:
         if key not in fields:
             raise InputError(f"{where}.{key}: no such key{near(key, fields)}")
     values = {}
     for key in fields:
-        if key not in given or given[key] == MISSING:
+        if key not in values_given or values_given[key] == MISSING:
             raise InputError(f"{where}.{key}: required, and not given")
-        value = given[key]
+        value = values_given[key]
         if dataclasses.is_dataclass(value):  # built before
             values[key] = value
             continue
@@ -66,7 +67,7 @@ def typed(value: Any, hint: Any, where: str) -> Any:
         raise InputError(f"{where}: {value!r} given, {name_of(hint)} wanted") from error
 
 
-@functools.cache  # making a class takes longer than all else, and a cell has some sixty values
+@functools.cache  # making the class is the slowest part, and a cell has some sixty values
 def _holder(hint: Any) -> DictConfig:
     return OmegaConf.structured(dataclasses.make_dataclass("Holder", [("value", hint)]))
 
@@ -78,7 +79,7 @@ def name_of(hint: Any) -> str:
 
 
 def plain(built: Any) -> Any:
-    """Give a built object's values back as plain data."""
+    """Turn a built object back into plain data."""
     if dataclasses.is_dataclass(built):
         return {field.name: plain(getattr(built, field.name)) for field in dataclasses.fields(built)}
     return built

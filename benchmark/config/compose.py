@@ -1,4 +1,4 @@
-"""Composing cells from overrides, with refusals of one line."""
+"""Composition of cells from overrides, with error messages of one line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from benchmark.types import Task
 
 NOUNS = ("task", "method", "backbone", "budget")
 PATHS = ("metrics",)  # keys whose values are files or folders even without a separator
-DEFAULTS = {"phase": "final", "trial": 0, "size_of": "params"}  # where they are these, nobody chose anything
+DEFAULTS = {"phase": "final", "trial": 0, "size_of": "params"}  # recorded as null, like anything not chosen
 SCALARS = {
     "seed": int,
     "fraction": float | None,
@@ -46,7 +46,10 @@ GRID = "sweep"  # named sweeps: sweep=NAME instead of what they sweep over
 
 
 def check_options(overrides: Sequence[str]) -> None:
-    """Refuse an option or a group that does not exist, before anything is composed. Raises InputError."""
+    """Refuse unknown options and groups before anything is composed.
+
+    Raises InputError.
+    """
     registry.use(overrides)
     given: set[str] = set()
     for flag in (o for o in overrides if o.startswith("-") and o not in SWEEP):
@@ -72,12 +75,12 @@ def check_options(overrides: Sequence[str]) -> None:
 
 @functools.cache
 def _root_keys() -> tuple[str, ...]:
-    """List what stands at the root of a configuration, beside its groups."""
+    """List the keys at the root of a configuration, without its groups."""
     return tuple(str(key) for key in OmegaConf.load(CONFIGS / "config.yaml") if key not in ("defaults", "hydra"))
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
-    """Put one of Hydra's refusals into one line that names the key and what would be right."""
+    """Turn an error of Hydra into one line that names the key and the remedy."""
     text = str(error)
     if match := re.search(r"Could not (?:override|append to config)[^']*'([^']+)'", text):
         key = match[1]
@@ -86,14 +89,14 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"{key}: no such key{near(wrong, siblings)}{extra}"
     if match := re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text):
         return f"hydra/launcher={match[1]}: not installed here: pip install -e '.[cluster]', or no such launcher"
-    hint = "; a value with other signs than letters, digits and . _ - / stands in quotes twice: key='\"a,b\"'"
+    hint = "; quote a value with signs other than letters, digits and . _ - / twice: key='\"a,b\"'"
     return " ".join(text.split()) + hint * any(
         sign in text for sign in ("mismatched", "Lexer", "Ambiguous", "no viable")
     )
 
 
 def _stranger(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """Find the first part of a dotted key that is not there, and what is there instead."""
+    """Find the first unknown part of a dotted key, and the keys that exist there."""
     choices = [o for o in overrides if o.partition("=")[0] in GROUPS]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -111,7 +114,10 @@ def _keys(node: Any) -> list[str]:
 
 
 def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str] = ()) -> Cell:
-    """Build the cell that a composed configuration describes, and note the overrides. Raises InputError."""
+    """Build the cell of a composed configuration, and note the overrides.
+
+    Raises InputError.
+    """
     tree = tree_of(config)
     for noun in NOUNS:
         if not tree.get(noun):
@@ -132,7 +138,7 @@ def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str]
     trial = typed(tree["trial"], int, "trial")
     if trial >= BEYOND and not moved(names["method"], search, trial - BEYOND):
         raise InputError(
-            f"trial: {trial} given, but trial {trial - BEYOND} does not lie at the edge of a range or list"
+            f"trial: {trial} given, but no value of trial {trial - BEYOND} is at the edge of its range or list"
         )
     for knob, value in draw(names["method"], search, trial).items():
         set_knob(tree["method"], knob, value)
@@ -150,8 +156,11 @@ def _built(tree: dict[str, Any], names: dict[str, str]) -> Cell:
 
 
 def sized(cell: Cell) -> Cell:
-    """Turn the method's knob to the wanted size, and note how near it came. Raises InputError."""
-    from benchmark.config.sizing import solve, turned  # it attaches to shapes, so it needs torch
+    """Set the method's knob to the wanted size, and note the size that it reached.
+
+    Raises InputError.
+    """
+    from benchmark.config.sizing import solve, turned  # needs torch
 
     if reason := cell.conflict():
         raise IncompatibleError(reason)
@@ -161,7 +170,7 @@ def sized(cell: Cell) -> Cell:
 
 
 def choices_of(cell: Cell) -> dict[str, Any]:
-    """Give the choices that a record keeps. Raises InputError for a number that cannot be written down."""
+    """Give the choices that a record stores. Raises InputError for NaN or infinity."""
     tree = resolved(cell)
     if isinstance(data := tree["task"].get("data"), dict) and (files := cell.task.files()):
         data[CONTENTS] = contents(files, data, PATHS)
@@ -172,7 +181,10 @@ def choices_of(cell: Cell) -> dict[str, Any]:
 
 
 def tree_of(config: DictConfig) -> dict[str, Any]:
-    """Resolve a composed configuration into plain data, with the task's data built. Raises InputError."""
+    """Resolve a composed configuration into plain data, with the task's data built.
+
+    Raises InputError.
+    """
     try:
         tree = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
@@ -182,11 +194,11 @@ def tree_of(config: DictConfig) -> dict[str, Any]:
 
 
 def resolved(cell: Cell) -> dict[str, Any]:
-    """Give a cell's choices as plain data: what a record keeps and a run's id is made of."""
+    """Give a cell's choices as plain data, from which the run's id is computed."""
     parts = {noun: _plain_node(noun, getattr(cell, noun), cell.names) for noun in NOUNS}
     if dataclasses.is_dataclass(data := getattr(cell.task, "data", None)):
         parts["task"]["data"] = _plain_node("data", data, cell.names)
-    rates = parts["backbone"]["head_lr"] or {}  # those of kinds that the task does not ask for are no choice
+    rates = parts["backbone"]["head_lr"] or {}  # without the rates of kinds that the task does not have
     parts["backbone"]["head_lr"] = {kind: lr for kind, lr in rates.items() if kind in cell.task.kinds} or None
     given = {name: getattr(cell, name) for name in SCALARS}
     return {**parts, **{name: None if DEFAULTS.get(name) == value else value for name, value in given.items()}}
@@ -202,30 +214,30 @@ def cell_of(overrides: Sequence[str]) -> Cell:
 
 
 def task_of(overrides: Sequence[str]) -> tuple[str, Task]:
-    """Compose and build a task alone; its backbone need not be there."""
+    """Compose and build a task alone; its backbone need not exist on this machine."""
     config, names = composed(overrides)
     tree = tree_of(config)
     return names["task"], build(tree["task"], "task").fitted(lambda: build(tree["backbone"], "backbone"))
 
 
 def composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Compose a configuration; beside it the option chosen per group. Raises InputError."""
+    """Compose a configuration, and give the option chosen per group. Raises InputError."""
     config = whole(overrides)
     names = {group: str(config.hydra.runtime.choices[group]) for group in GROUPS}
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), names
 
 
 def whole(overrides: Sequence[str]) -> DictConfig:
-    """Compose a configuration, Hydra's own part included. Raises InputError."""
+    """Compose a configuration with Hydra's part. Raises InputError."""
     check_options(overrides)
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             nodes = [o for o in overrides if o.partition("=")[2].startswith("{")]
-            rest = [quoted(o) for o in overrides if o not in nodes]
-            config = compose("config", [*rest, *searched()], return_hydra_config=True)
+            others = [quoted(o) for o in overrides if o not in nodes]
+            config = compose("config", [*others, *searched()], return_hydra_config=True)
             for override in OverridesParser.create().parse_overrides(nodes):
-                replace_node(config, override, rest)
+                replace_node(config, override, others)
     except HydraException as error:
         raise InputError(explain(error, overrides)) from error
     check_range({key: config[key] for key in _root_keys() if not OmegaConf.is_missing(config, key)}, "")
@@ -233,17 +245,17 @@ def whole(overrides: Sequence[str]) -> DictConfig:
 
 
 def replace_node(config: DictConfig, override: Override, overrides: Sequence[str]) -> None:
-    """Put a node in the place of the one at its key, where Hydra would merge them. Raises InputError."""
+    """Replace the node at an override's key, which Hydra would merge. Raises InputError."""
     key = override.get_key_element().lstrip("+")
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if not override.is_add() and (not isinstance(node, DictConfig) or leaf not in node):
-        wrong, siblings = _stranger(key, overrides)
-        raise InputError(f"{key}: no such key{near(wrong, siblings)}")
+        unknown, siblings = _stranger(key, overrides)
+        raise InputError(f"{key}: no such key{near(unknown, siblings)}")
     OmegaConf.update(config, key, override.value(), merge=False, force_add=True)
 
 
 def searched() -> list[str]:
-    """Let Hydra read the folders of plug-ins as well."""
+    """Give the override that makes Hydra read the folders of plug-ins as well."""
     folders = ",".join(f"'file://{folder / 'configs'}'" for folder in registry.plugins())
     return [f"hydra.searchpath=[{folders}]"] if folders else []

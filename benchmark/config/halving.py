@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from benchmark.config.trials import BEYOND, moved, ranking
 from benchmark.errors import InputError, NoSelectionError, VacantPlaceError
 from benchmark.records import Record
-from benchmark.types import looks
+from benchmark.types import validation_steps
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "tuning.yaml"
 
@@ -30,10 +30,10 @@ class Rung:
 
 @functools.cache
 def rungs() -> tuple[Rung, ...]:
-    """Read the rungs; the last one holds the trial beyond the edge."""
+    """Read the rungs, and add the one of the trial beyond the edge."""
     config: Any = OmegaConf.to_container(OmegaConf.load(CONFIG))
-    made = [Rung(rung["trials"], rung["share"], tuple(rung["seeds"])) for rung in config["rungs"]]
-    return (*made, Rung(1, made[-1].share, made[-1].seeds))
+    listed = [Rung(rung["trials"], rung["share"], tuple(rung["seeds"])) for rung in config["rungs"]]
+    return (*listed, Rung(1, listed[-1].share, listed[-1].seeds))
 
 
 def stops(budget: Mapping[str, Any]) -> list[int]:
@@ -43,7 +43,7 @@ def stops(budget: Mapping[str, Any]) -> list[int]:
 
     Raises InputError where a rung would end where the one below it did.
     """
-    steps, shares = looks(budget["steps"], budget["evaluations"]), [rung.share for rung in rungs()]
+    steps, shares = validation_steps(budget["steps"], budget["evaluations"]), [rung.share for rung in rungs()]
     ends = [min(steps, key=lambda step: (abs(step - share * budget["steps"]), -step)) for share in shares]
     if len(set(ends)) < len(set(shares)):
         wanted = ", ".join(f"{share:g}" for share in dict.fromkeys(shares))
@@ -55,7 +55,7 @@ def stops(budget: Mapping[str, Any]) -> list[int]:
 
 
 def lay_out(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Lay out the cells of overrides that name a rung; other overrides are one cell."""
+    """List the cells of overrides that name a rung; other overrides are one cell."""
     rung = rung_of(overrides)
     if rung is None or any(override.startswith("place=") for override in overrides):
         return [overrides]
@@ -64,7 +64,7 @@ def lay_out(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 def below(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """List the cells that decide which trial these overrides are of."""
+    """List the cells of the rung below, whose records decide who enters this one."""
     rung = rung_of(overrides)
     if not rung:
         return []
@@ -87,7 +87,7 @@ def rung_of(overrides: Sequence[str]) -> int | None:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is known of one method's tuning, and which trials run next."""
+    """Tuning records of one method, and the trials that run next."""
 
     method: str
     search: Mapping[str, Any]
@@ -130,7 +130,7 @@ class Tuning:
         return ranking({trial: [known[trial, seed] for seed in seeds] for trial in trials})
 
     def dropped(self, rung: int) -> list[str]:
-        """Name the runs of the rung below from which nothing goes on to a rung."""
+        """Name the runs of the rung below whose trials do not enter a rung."""
         if rung == 0 or rung == len(rungs()) - 1:
             return []
         stay, ended = self.entrants(rung), set(self.entrants(rung - 1))
@@ -138,7 +138,7 @@ class Tuning:
 
     def _vacancy(self, rung: int, left: int) -> str:
         if rung == 0:
-            return "nothing is drawn of this method: its default is its only trial"
+            return "this method has nothing to tune: its default is its only trial"
         if rung == len(rungs()) - 1:
             return (
                 "the best trial does not lie at the edge of a range or list"

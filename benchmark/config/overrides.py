@@ -1,4 +1,4 @@
-"""The overrides of a command, as a record keeps them."""
+"""Overrides of a command: quoting them, and reducing them to what a record stores."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ PLAIN = re.compile(r"[\w/.+%*@?|: -]*", re.ASCII)  # what Hydra's grammar takes 
 
 
 def quoted(override: str) -> str:
-    """Quote a value that is a path, so that no grammar reads its commas, brackets or blanks as its own signs.
+    """Quote a value that is a path, so that Hydra's grammar takes it as one text.
 
-    A path is what results=, save= and plugins= are given, and any value that as a whole names a file or folder.
+    Paths are the values of results=, save= and plugins=, and every value that names an existing file or folder.
     """
     key, equals, value = override.partition("=")
     if override.startswith("-") or unquoted(value) != value or (PLAIN.fullmatch(value) and value == value.strip()):
         return override
     if key_of(override) not in FOLDERS and not _exists(value):
         return override
-    text = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
+    text = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
     text = text.replace("${", "\\${")
     return f"{key}{equals}'{text}'"
 
 
 def unquoted(value: str) -> str:
-    """Give the text that a quoted value stands for; any other value as it is."""
+    """Remove the quotes of a value, and their escapes."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         return re.sub(r"\\(['\"\\]|\$(?={))", r"\1", value[1:-1])
     return value
@@ -55,9 +55,8 @@ def key_of(override: str) -> str:
 def portable(overrides: Sequence[str], trial: int, until: int | None) -> list[str]:
     """Reduce overrides to those that make the same cell anywhere.
 
-    Run options are dropped, and a trial is given by its number.
-
-    A file or folder stands by its name, since a record names no path of this machine.
+    Run options are dropped, a trial is given by its number, and a path by its last part, since a record names no path
+    of this machine.
     """
     resolved = {"rung": None, "place": None, "trial": trial or None, "until": until}
     chosen = [o for o in overrides if key_of(o) not in (*RUN_OPTIONS, *resolved) and not key_of(o).startswith("hydra")]

@@ -13,7 +13,7 @@ WIDTH = (1, 16_384)  # of what is added to a network: more would fill the memory
 EXAMPLES = (1, 100_000_000)
 TOKENS = (1, 131_072)
 DECIBELS = (-100, 100)
-ANYTHING = (-1e9, 1e9)  # of a library's own options, which it checks itself
+ANYTHING = (-1e9, 1e9)  # of a library's options, which the library checks
 RANGES: dict[str, tuple[float, float]] = {  # by the key's last part; or by its last two, which win
     **dict.fromkeys(("seed", "seed_sample", "seed_init", "seed_order"), (0, LARGEST_SEED)),
     **dict.fromkeys(("trial", "rung", "place", "order", "scanner"), (0, 1_000_000)),
@@ -62,9 +62,9 @@ def check_range(value: Any, key: str) -> None:
 
 
 def range_of(key: str) -> tuple[float, float]:
-    """Find the range of a dotted key; a node's holds for what is inside it."""
+    """Find the range of a dotted key; the range of a node holds for what it contains."""
     parts = key.split(".")
     if "options" in parts:
         return ANYTHING
-    known = (RANGES.get(name) for name in (".".join(parts[-2:]), *reversed(parts)))
-    return next(filter(None, known), OTHERS)
+    candidates = (RANGES.get(name) for name in (".".join(parts[-2:]), *reversed(parts)))
+    return next(filter(None, candidates), OTHERS)

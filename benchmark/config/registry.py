@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, Any]:
         if path.suffix == ".json":
             content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)  # NaN is no number
         else:
-            content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # what looks like a reference is text
+            content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # ${...} stays text
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise MalformedError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict):
@@ -50,29 +50,29 @@ def plugins() -> tuple[Path, ...]:
 
 
 def names(group: str) -> list[str]:
-    """List what a group offers; reading none of the files, this takes no time."""
+    """List the names of a group, without reading any file."""
     return sorted(file.stem for folder in _folders for file in (folder / group).glob("*.yaml"))
 
 
 def capability_tables() -> list[Path]:
-    """List the tables of what runs where: the project's, and those made for plug-ins."""
+    """List the capability tables of the project and of plug-ins."""
     return [path for folder in (ROOT / "results", *plugins()) if (path := folder / "capabilities.csv").is_file()]
 
 
 def path(group: str, name: str, suffix: str = ".yaml") -> Path | None:
-    """Find the file of a name, or None."""
+    """Find the file of a name."""
     files = (folder / group / f"{name}{suffix}" for folder in _folders if re.fullmatch(r"\w+", name))
     return next((file for file in files if file.is_file()), None)
 
 
 def entry(group: str, name: str) -> dict[str, Any]:
-    """Read the file of a name; nothing where there is none."""
+    """Read the file of a name; empty where there is none."""
     file = path(group, name)
     return _read_once(file) if file else {}
 
 
 def node(group: str, name: str) -> dict[str, Any]:
-    """Read the node that a name stands for: of a task the part of its own."""
+    """Read the node of a name; of a task's file the part under `task`."""
     content = entry(group, name)
     return content.get(group, content)
 
@@ -104,11 +104,9 @@ def _read_once(file: Path) -> dict[str, Any]:
 
 
 def buildable(group: str, recorded: dict[str, Any]) -> dict[str, Any]:
-    """Turn the node of any record into one that build() takes.
+    """Turn the node of a record of any version into one that build() takes.
 
-    Raises InputError.
-
-    A class path of a record is looked up, never imported: it must be one that the registry has or had.
+    Raises InputError for a class path that the registry neither has nor had: a record's class is never imported.
     """
     name, given = recorded.get("name"), recorded.get(CLASS)
     known = [n for n in names(group) if given in (node(group, n).get(CLASS), recorded_classes()[group].get(n))]
@@ -117,15 +115,15 @@ def buildable(group: str, recorded: dict[str, Any]) -> dict[str, Any]:
     if not known:
         what = f"{group} {name!r}" if given is None else f"{group}.{CLASS}: {given!r}"
         raise InputError(f"{what} is unknown here: a {group} of another version, or one for plugins=DIR")
-    ours = node(group, name if name in known else known[0])
+    current = node(group, name if name in known else known[0])
     later = recorded_classes()["later"].get(group, {}).get(name, {})
-    facts = {key: value for key, value in ours.items() if key in NO_CHOICE}
+    facts = {key: value for key, value in current.items() if key in NO_CHOICE}
     values = {key: value for key, value in recorded.items() if key not in ("name", CLASS, CONTENTS)}
-    return {CLASS: ours[CLASS], **facts, **later, **values}
+    return {CLASS: current[CLASS], **facts, **later, **values}
 
 
 def named(group: str, name: str | None, class_path: str) -> dict[str, str]:
-    """Give what a record stores of a node's class: its name, if that suffices."""
+    """Give what a record stores of a node's class: its registry name if it has one."""
     named_by = {} if name is None else {"name": name}
     return named_by if name and node(group, name).get(CLASS) == class_path else {**named_by, CLASS: class_path}
 
@@ -150,20 +148,20 @@ def add(folder: str | Path) -> None:
     root = Path(folder).expanduser().resolve()
     if root / "configs" in _folders:
         return
-    where = f"{PLUGINS}={folder}"
+    call = f"{PLUGINS}={folder}"
     if not (root / "configs").is_dir():
-        raise InputError(f"{where}: no folder with configs/ inside")
+        raise InputError(f"{call}: no folder with configs/ inside")
     groups = {path.name for path in (root / "configs").iterdir() if path.is_dir()}
     if wrong := sorted(groups - {*GROUPS, "sweep"}):
-        raise InputError(f"{where}: configs/{wrong[0]}: no such group{near(wrong[0], GROUPS)}")
+        raise InputError(f"{call}: configs/{wrong[0]}: no such group{near(wrong[0], GROUPS)}")
     for group in sorted(groups):
         for file in sorted((root / "configs" / group).glob("*.yaml")):
             if path(group, file.stem):
-                raise InputError(f"{where}: {group}={file.stem} is taken, choose another name")
+                raise InputError(f"{call}: {group}={file.stem} is taken, choose another name")
     modules = sorted(file.stem for file in root.glob("*.py"))
     for module in modules:
         if importlib.util.find_spec(module):
-            raise InputError(f"{where}: a module {module} exists elsewhere, choose another name")
+            raise InputError(f"{call}: a module {module} exists elsewhere, choose another name")
     sys.path.append(str(root))
     try:
         for module in modules:
@@ -171,5 +169,5 @@ def add(folder: str | Path) -> None:
     except Exception as error:
         sys.path.remove(str(root))
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{where}: {module}.py cannot be imported ({reason})") from error
+        raise InputError(f"{call}: {module}.py cannot be imported ({reason})") from error
     _folders += (root / "configs",)

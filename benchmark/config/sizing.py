@@ -1,4 +1,4 @@
-"""Equal sizes: the knob's value that comes closest to a wanted size."""
+"""Equal sizes: the value of a method's knob that comes closest to a wanted size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST = 2**16  # no knob is tried beyond
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """What came closest."""
+    """Value of the knob, and the size that it reaches."""
 
     knob: str
     value: int
@@ -32,9 +32,9 @@ def solve(cell: Cell) -> Solution:
     """
     knob, name, wanted = cell.method.sized_by, cell.names.get("method"), cell.size
     if knob is None:
-        raise InputError(f"size={wanted}: {name} has no knob that makes it larger; leave size out for this method")
+        raise InputError(f"size={wanted}: {name} has no setting for its size; leave size out for this method")
     if not cell.method.weightless:
-        raise InputError(f"size={wanted}: {name} reads the weights, which are not loaded for that; leave size out")
+        raise InputError(f"size={wanted}: {name} needs loaded weights to be sized; leave size out for this method")
     sizes: dict[int, int | None] = {}
 
     def reach(value: int) -> int | None:
@@ -84,13 +84,13 @@ def attached(cell: Cell, method: Any) -> Any:
 
 
 def trainable(cell: Cell, method: Any) -> int:
-    """Count what a method trains beside a new head."""
+    """Count the parameters that a method trains, without a new head's."""
     model = attached(cell, method)
     return sum(p.numel() for n, p in model.named_parameters() if p.requires_grad and not in_head(n))
 
 
 def weighed(cell: Cell, method: Any) -> int:
-    """Write an adapter without initialised weights, and measure its files."""
+    """Save an adapter with uninitialised weights, and measure its files in bytes."""
     model = attached(cell, method).to_empty(device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         method.save(model, Path(folder))

@@ -1,4 +1,4 @@
-"""Tuning trials: what a trial draws, and which one the tuning records choose."""
+"""Tuning trials: the values that a trial draws, and the choice of the best trial."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from benchmark.errors import NoSelectionError
 from benchmark.identity import choices
 from benchmark.records import Record
 
-SELECTED = "selected"  # instead of a number: what the tuning records choose
-REACH = 0.25  # of a range, likewise: so far beyond its edge lies a trial from the one that was best
-BEYOND = 1000  # added to the number of a trial: the one beyond its edge
-DIGITS = 30  # binary ones, of a draw's position in its range
-MARGIN = 0.1  # of a range, on its logarithmic scale: a value this near to its end is at the edge
+SELECTED = "selected"  # instead of a number: the trial that the tuning records choose
+REACH = 0.25  # distance of the trial beyond the edge, as a share of the range on its logarithmic scale
+BEYOND = 1000  # trial BEYOND + k is trial k with the values at an edge moved beyond it
+DIGITS = 30  # binary digits of a draw's position in its range
+MARGIN = 0.1  # share of a range, on its logarithmic scale: a value this near to an end is at the edge
 
 
 def draw(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
-    """Draw a value for every knob; each is a function of method, knob and trial, so that a new knob moves no other.
+    """Draw a value for every knob; it depends on method, knob and trial alone.
 
     Trial 0 is the method's default: nothing is drawn (Gulrajani and Lopez-Paz 2021, arXiv 2007.01434). Trial BEYOND + k
     is trial k, with what lies at the edge of its range or list moved beyond it.
@@ -54,7 +54,7 @@ def _value(space: Any, position: float) -> Any:
 
 
 def moved(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
-    """Move what a trial drew at an end of a range or of a list of numbers one step further out."""
+    """Move the values at an end of their range or list one step beyond it."""
     values = draw(method, search, trial) if trial < BEYOND else {}
     ends = {knob: _end(search[knob], value) for knob, value in values.items()}
     further = {knob: _beyond(search[knob], values[knob], end) for knob, end in ends.items() if end}
@@ -62,7 +62,10 @@ def moved(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
 
 
 def _beyond(space: Any, value: Any, end: int) -> Any:
-    """Go REACH of a range further, or one more of a list's last ratio: 16, 32 -> 64. Whole numbers stay at least 1."""
+    """Go beyond a range by REACH, or beyond a list by its last ratio: 16, 32 -> 64.
+
+    Whole numbers stay at least 1.
+    """
     if isinstance(space, Mapping):
         return _value(space, _share(space, value) + REACH * end)
     before = sorted(space)[-2 if end > 0 else 1]
@@ -78,7 +81,7 @@ def _end(space: Any, value: Any) -> int:
     """Give -1 for a value at the lower end of its range, 1 at the upper one, 0 in its middle."""
     if isinstance(space, Mapping):
         low, high = _share(space, value) < MARGIN, _share(space, value) > 1 - MARGIN
-    elif len(space) > 2 and all(isinstance(known, int | float) for known in space):
+    elif len(space) > 2 and all(isinstance(choice, int | float) for choice in space):
         low, high = value <= min(space), value >= max(space)
     else:  # two values, or names, have no middle
         return 0
@@ -86,13 +89,13 @@ def _end(space: Any, value: Any) -> int:
 
 
 def edges(search: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-    """Name the knobs whose value lies at an end of its range: the best one may lie beyond."""
+    """Name the knobs whose value is at an end of its range: a better one may be beyond."""
     ends = {knob: _end(search[knob], value) for knob, value in values.items()}
     return [f"{k}={values[k]:g} is near its {'lowest' if end < 0 else 'highest'}" for k, end in ends.items() if end]
 
 
 def set_knob(node: dict[str, Any], knob: str, value: Any) -> None:
-    """Set a knob, which a dot leads into a nested node."""
+    """Set a knob; a dotted one is in a nested node."""
     *parents, leaf = knob.split(".")
     for parent in parents:
         node = node[parent]
@@ -101,10 +104,10 @@ def set_knob(node: dict[str, Any], knob: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Selection:
-    """The trial that tuning chose, and what it was chosen from."""
+    """Trial that tuning chose, and the records that it was chosen from."""
 
     trial: int
-    loss: float  # the lowest valid loss after the first step; the mean over the seeds
+    loss: float  # lowest validation loss after the first step, averaged over the seeds
     trials: int
     seeds: tuple[int, ...]
     budget: dict[str, Any]  # that the tuning runs were given
@@ -116,14 +119,14 @@ class Selection:
 
 
 def select(records: Iterable[Record], config: dict[str, Any], free: Collection[str]) -> Selection:
-    """Choose the trial with the lowest mean valid loss over the tuning seeds.
+    """Choose the trial with the lowest validation loss, averaged over the seeds.
 
-    The loss is the lowest of its validations after the first step: a final run of the trial answers with that state,
-    unless nothing was better than no training. It is a proper score of every valid example, where a few answers' BLEU
-    or accuracy move by chance. Ties go to fewer trainable parameters, then to the lower trial. Compared are tuning
-    records that differ from config in free knobs, seed, trial, budget and fraction alone, and ran to the last step of
-    their budget; where tuning had several budgets, those of config's own. Raises NoSelectionError where there are none,
-    or where a trial lacks a seed that another has, unless it is one of those that stopped on their way.
+    The loss of a run is the lowest of its validations after the first step, since its final run answers with that
+    state. It is a proper score of every validation example, whereas BLEU or accuracy of a few answers vary by chance.
+    Ties go to fewer trainable parameters, then to the lower trial. Compared are tuning records that differ from config
+    only in free knobs, seed, trial, budget and fraction, and that ran to the last step of their budget; where tuning
+    had several budgets, those with config's. Raises NoSelectionError where there are none, or where a trial lacks a
+    seed that another has, unless some trials were stopped early by halving.
     """
     compared = tuning_records(records, config, free)
     trials: dict[int, list[Record]] = {}
@@ -131,22 +134,22 @@ def select(records: Iterable[Record], config: dict[str, Any], free: Collection[s
     for record in sorted(ended, key=lambda r: r.seed):
         trials.setdefault(record.trial, []).append(record)
     seeds = sorted({r.seed for r in ended})
-    whole = {trial: runs for trial, runs in trials.items() if len({r.seed for r in runs}) == len(seeds)}
-    if len(ended) == len(compared) and (lacking := sorted(trials.keys() - whole.keys())):
+    complete = {trial: runs for trial, runs in trials.items() if len({r.seed for r in runs}) == len(seeds)}
+    if len(ended) == len(compared) and (lacking := sorted(trials.keys() - complete.keys())):
         missing = sorted(set(seeds) - {r.seed for r in trials[lacking[0]]})
         raise NoSelectionError(f"trial=selected: tuning is not complete, trial {lacking[0]} lacks seed {missing[0]}")
     if not ended:
         raise NoSelectionError(
-            "trial=selected: tuning is not complete, no trial has the whole budget; +sweep=tune goes on"
+            "trial=selected: tuning is not complete, no trial ran the whole budget; +sweep=tune continues it"
         )
-    ranked = ranking(whole)
+    ranked = ranking(complete)
     if not ranked:
         raise NoSelectionError("trial=selected: every trial failed; python -m benchmark.status shows why")
     return _selection(*ranked[0], compared, seeds, _budget(choices(config)))
 
 
-def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequence[int], given: str) -> Selection:
-    going_on = [r for r in compared if r.trial == best and _budget(r.choices) == given]
+def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequence[int], budget: str) -> Selection:
+    going_on = [r for r in compared if r.trial == best and _budget(r.choices) == budget]
     steps, seconds = zip(*map(spent, compared), strict=True)
     return Selection(
         trial=best, loss=loss, trials=len({r.trial for r in compared if r.status != "skipped"}), seeds=tuple(seeds),
@@ -157,14 +160,17 @@ def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequen
 
 
 def spent(record: Record) -> tuple[int, float]:
-    """Give the steps and seconds that a run took itself, without those of the run that it went on from."""
+    """Count a run's steps and seconds, without those of the run that it continued."""
     steps, seconds = (record.value("cost", f"inherited_{name}") or 0 for name in ("steps", "seconds"))
     taken = max((m.step for m in record.measurements if m.split == "train" and m.step), default=0)
     return int(taken - steps), record.seconds() - seconds
 
 
 def ranking(trials: Mapping[int, Sequence[Record]]) -> list[tuple[int, float]]:
-    """Order trials by the mean valid loss of their runs, the best first; one that failed or has no loss is left out."""
+    """Order trials by the mean validation loss of their runs, the best first.
+
+    Trials that failed or have no loss are left out.
+    """
     means = {}
     for trial, runs in trials.items():
         losses = [lowest_loss(run) for run in runs]  # a record holds finite numbers alone
@@ -174,10 +180,10 @@ def ranking(trials: Mapping[int, Sequence[Record]]) -> list[tuple[int, float]]:
 
 
 def lowest_loss(run: Record) -> float | None:
-    """Give the lowest valid loss after the first step.
+    """Give the lowest validation loss after the first step.
 
-    A run that kept its untrained state has that state's loss, which is the same for every trial: early in training that
-    would be a tie of trials that differ.
+    The loss before the first step is the same for every trial. If it counted, trials that only get worse early in
+    training would tie.
     """
     losses = [m.value for m in run.measurements if m[:2] == ("valid", "loss") and m.step]
     return min(losses, default=run.value("valid", "loss"))
@@ -186,17 +192,20 @@ def lowest_loss(run: Record) -> float | None:
 def tuning_records(
     records: Iterable[Record], config: dict[str, Any], free: Collection[str], same_budget: bool = False
 ) -> list[Record]:
-    """Leave the tuning records of config's method and task, of one budget. Raises NoSelectionError."""
+    """Filter the tuning records of config's method and task, of one budget.
+
+    Raises NoSelectionError.
+    """
     chosen = choices(config)
     shared = _shared(chosen, free)
-    known = [r for r in records if r.tuning and _shared(r.choices, free) == shared]
+    matching = [r for r in records if r.tuning and _shared(r.choices, free) == shared]
     if same_budget:
-        known = [r for r in known if _budget(r.choices) == _budget(chosen)]
-    return _of_one_budget(known, chosen)
+        matching = [r for r in matching if _budget(r.choices) == _budget(chosen)]
+    return _of_one_budget(matching, chosen)
 
 
 def _shared(chosen: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
-    """Leave of a run's choices what another of the same method and task must share."""
+    """Filter the choices that two tuning records must share to be compared."""
     method = {name: value for name, value in _leaves(chosen["method"]) if name not in free}
     return {"task": chosen["task"], "method": method, "backbone": chosen["backbone"]}
 
@@ -217,14 +226,14 @@ def _of_one_budget(records: list[Record], chosen: Mapping[str, Any]) -> list[Rec
     if len(groups) > 1 and _budget(chosen) not in groups:
         budgets = sorted(_described(members[0].choices) for members in groups.values())
         raise NoSelectionError(
-            f"trial=selected: tuning had {len(groups)} budgets ({'; '.join(budgets)}), none is this run's own: "
-            "keep the records of one"
+            f"trial=selected: tuning had {len(groups)} budgets ({'; '.join(budgets)}), none of them this run's: "
+            "tune with this run's budget, or keep the records of one"
         )
     return groups[_budget(chosen)] if _budget(chosen) in groups else next(iter(groups.values()))
 
 
 def _budget(chosen: Mapping[str, Any]) -> str:
-    """Name all of a budget: losses over other examples of valid, or after other validations, are not compared."""
+    """Serialise a budget with its fraction: losses of different ones are not compared."""
     return json.dumps([chosen["budget"], chosen.get("fraction")], sort_keys=True)
 
 

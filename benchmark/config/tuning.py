@@ -1,4 +1,4 @@
-"""Trial of a cell by the tuning records: one of a rung, or the selected one."""
+"""Trial of a cell as the tuning records decide: one of a rung, or the selected one."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def chosen_trial(
     """
     if cell.phase == TUNE:
         raise InputError(
-            "trial=selected: tuning takes numbers, as in trial=0,1,2,3; the final phase takes what it chose"
+            "trial=selected: phase=tune needs numbers, as in trial=0,1,2,3; only the final phase can select a trial"
         )
     try:
         known = tuning_records(records_of(cell, results), choices, search)
         selection = select(known, choices, search)
         if any(record.config.get("until") for record in known):
             tuning = Tuning(cell.names["method"], search, selection.budget, known)
-            tuning.standing(len(rungs()) - 1)  # the last rung is done, and every one before it
+            tuning.standing(len(rungs()) - 1)  # raises unless every rung is complete
     except NoSelectionError as error:
-        if cell.conflict():  # it was not tuned either: the run says why
+        if cell.conflict():  # not tuned for the same reason, which the run gives
             return None
         raise InputError(str(error)) from error
     at_edge = edges(search, draw(cell.names["method"], search, selection.trial))
@@ -46,7 +46,7 @@ def trial_of_rung(
 ) -> dict[str, Any]:
     """Give the trial at a position of a rung, its last step and its evidence.
 
-    Raises InputError where the rung below is not complete, VacantPlaceError where no trial is left for the place.
+    Raises InputError where the rung below is not complete, VacantPlaceError where no trial is left for the position.
     """
     rung, place = rung_of([f"rung={tree['rung']}"]), typed(tree["place"], int, "place")
     if cell.phase != TUNE:
@@ -58,7 +58,7 @@ def trial_of_rung(
         entrant = {"rung": rung, "place": place, "trial": tuning.trial(rung, place), "until": tuning.stop(rung)}
         standing = tuning.standing(rung - 1) if rung else []
     except (NoSelectionError, VacantPlaceError) as error:
-        if reason := cell.conflict():  # it did not begin either
+        if reason := cell.conflict():
             raise VacantPlaceError(reason) from error
         raise (error if isinstance(error, VacantPlaceError) else InputError(str(error))) from error
     return {**entrant, "standing": standing, "dropped": tuning.dropped(rung)}

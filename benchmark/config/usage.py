@@ -1,4 +1,4 @@
-"""The help page of the command."""
+"""Help page of the command."""
 
 from __future__ import annotations
 
