@@ -25,7 +25,7 @@ def driver(tmp_path, monkeypatch):
 
 def test_a_gpu_that_is_held_is_refused_by_process_and_memory(driver):
     driver("4711, 2340 MiB\\n")
-    with pytest.raises(InputError, match=r"2340 MiB \(process 4711\) is held by another process; .* shared=true"):
+    with pytest.raises(InputError, match=r"another process uses 2340 MiB \(process 4711\); .* shared=true"):
         device.check_alone("cuda")
 
 
@@ -41,5 +41,5 @@ def test_without_a_driver_torch_is_not_asked(monkeypatch):
     monkeypatch.setattr(device, "DRIVERS", ("/no/such/driver",))
     assert device.device_of("auto") == device.device_of("cpu") == "cpu"
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(InputError, match="torch sees no CUDA device here"):
+    with pytest.raises(InputError, match="torch finds no CUDA device here"):
         device.device_of("cuda")

@@ -160,7 +160,7 @@ def test_a_process_that_breaks_ends_the_others_and_the_record_says_which(words_o
 @pytest.mark.parametrize(
     ("processes", "choices", "reason"),
     [
-        (1, ("causal_lm", "lora", "budget.shard=true"), "cuts a network over several processes: torchrun"),
+        (1, ("causal_lm", "lora", "budget.shard=true"), "needs several processes: torchrun"),
         (2, ("causal_lm", "full", "budget.shard=true"), "full trains every parameter of the blocks"),
         (2, ("causal_lm", "shadow", "budget.shard=true"), "shadow computes with the weights of blocks outside"),
         (2, ("causal_lm", "lora", "budget.shard=true"), None),

@@ -183,7 +183,7 @@ def test_a_state_is_kept_for_whoever_goes_on_and_goes_with_the_final_run(toy_cel
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["phase=tune", "until=3"], "until: 3 given, but validation comes after steps 2, 4, 6, 8, 10"),
+        (["phase=tune", "until=3"], "until: 3 given, but validations are after steps 2, 4, 6, 8, 10"),
         (["until=4"], "until: 4 given, but only tuning stops before its last step: phase=tune"),
     ],
 )
@@ -324,7 +324,7 @@ def test_the_command_goes_on_after_a_termination(tiny_causal, tmp_path):
     first.send_signal(signal.SIGTERM)
     said, _ = first.communicate(timeout=60)
     assert first.returncode == 128 + signal.SIGTERM
-    assert "the same command goes on" in said
+    assert "the same command continues it" in said
     assert not list(folder.glob("*.json")) + list(folder.glob(".*.lease")) + list(folder.glob(".*.starts"))
     second, other = start(tmp_path / "a"), start(tmp_path / "b")
     assert second.wait(120) == other.wait(120) == 0

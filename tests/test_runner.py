@@ -113,7 +113,7 @@ def test_a_choice_that_nobody_makes_names_no_other_cell():
 def test_a_run_that_takes_too_long_has_failed_and_says_where(toy_cell):
     cell = toy_cell("causal_lm", "lora", "budget.max_seconds=0.001")
     with pytest.raises(
-        TimeLimitError, match=r"seconds spent after 1 steps, budget.max_seconds=0.001: allow more, or take"
+        TimeLimitError, match=r"seconds spent after 1 steps, budget.max_seconds=0.001: raise it, or take"
     ):
         run_cell(cell)
     assert run_cell(dataclasses.replace(cell, budget=dataclasses.replace(cell.budget, max_seconds=600.0))).examples

@@ -12,7 +12,7 @@ WINDOW = 20  # batches whose examples are sorted by length together
 
 
 def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
-    """Yield batches of indices for ever, from shuffled passes, by like length."""
+    """Yield batches of indices of similar length without end, from shuffled passes."""
     if not lengths:
         raise ValueError("there are no examples to make batches of")
     rng = random.Random(seed)
@@ -26,17 +26,17 @@ def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]
 
 
 def in_order(lengths: Sequence[int], size: int, mates: Sequence[Hashable] | None = None) -> list[list[int]]:
-    """Cut all indices into batches of like length, longest first."""
+    """Cut all indices into batches of similar length, the longest first."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     return parted(order, size, mates)
 
 
 def parted(chosen: Sequence[int], size: int, mates: Sequence[Hashable] | None = None) -> list[list[int]]:
     """Cut indices into batches of at most this size that may be padded together."""
-    known: dict[Hashable, list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for i in chosen:
-        known.setdefault(mates[i] if mates else None, []).append(i)
-    return [same[start : start + size] for same in known.values() for start in range(0, len(same), size)]
+        groups.setdefault(mates[i] if mates else None, []).append(i)
+    return [same[start : start + size] for same in groups.values() for start in range(0, len(same), size)]
 
 
 def mates_of(task: Task, features: Sequence[Features], processor: Any) -> list[Hashable]:

@@ -1,4 +1,4 @@
-"""Pausing and resuming a run: training state on disk, and signals."""
+"""Checkpoints of a run: training state on disk, and the signals that ask for it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 SIGNALS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)
-]  # the end; a launcher's warning
+]  # the second is a launcher's warning before the first
 TENSORS, REST = "state.safetensors", "state.json"
 
 
 class Paused(BaseException):
-    """A run stopped on request with its state on disk. No Exception: no failure."""
+    """Run that stopped on request with its state on disk; not an Exception."""
 
     def __init__(self, signum: int, handler: Any, step: int | None) -> None:
         super().__init__(signum)
@@ -43,7 +43,7 @@ class Paused(BaseException):
 
 @dataclass
 class Training:
-    """Everything that a step changes."""
+    """State that a training step changes."""
 
     model: nn.Module
     cell: Cell
@@ -51,17 +51,17 @@ class Training:
     schedule: Any
     best: Any
     meter: Meter
-    numerics: int  # which numbers a step computes (train.NUMERICS)
+    numerics: int  # version of a step's arithmetic (train.NUMERICS)
     step: int = 0
     points: list[Measurement] = field(default_factory=list)  # of the curves
 
     def note(self, point: Measurement) -> Measurement:
-        """Keep a point, and give it back."""
+        """Store a point of the curves, and return it."""
         self.points.append(point)
         return point
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Collect what is a tensor."""
+        """Collect the tensors of the state."""
         import numpy as np
         import torch
 
@@ -79,7 +79,7 @@ class Training:
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
     def rest(self) -> dict[str, Any]:
-        """Collect what is none."""
+        """Collect the rest of the state as JSON."""
         import numpy as np
 
         groups = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.state_dict()["param_groups"]]
@@ -99,7 +99,7 @@ class Training:
         }
 
     def load(self, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
-        """Put everything back as it was."""
+        """Restore the state."""
         import numpy as np
         import torch
 
@@ -133,7 +133,7 @@ class Training:
 
 
 def _optimizer(optimizer: Any, tensors: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """Restore an optimiser's state into its present parameter groups."""
+    """Combine a saved optimiser state with the present parameter groups."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         index, _, inner = name.partition(".")
@@ -143,22 +143,22 @@ def _optimizer(optimizer: Any, tensors: dict[str, Any], groups: list[dict[str, A
 
 
 class Pause:
-    """Whether a run is asked to stop, and the folder in which its state waits.
+    """Requests to stop a run, and the folder of its checkpoint.
 
-    A tuning run leaves its state there when it has ended: a run of the same training to a later step goes on from it,
-    as does the final run of the trial, which has the whole training and only answers. Whoever deletes such a folder
-    loses time alone. anew: what a run left that had ended at this step is not taken up, since it is to be run again.
+    A tuning run leaves its checkpoint when it ends. A run of the same training to a later step continues from it, and
+    so does the final run of the trial, which only answers. Deleting such a folder costs only time. anew: ignore the
+    checkpoint of a run that ended at this step, since this step is to be run again.
     """
 
     def __init__(self, folder: Path, anew: bool = False) -> None:
         self.folder, self.anew = folder, anew
         self.begun = code()  # the code that took the first step
         self.saved_end = False  # the state of the last step is on disk
-        self.asked: tuple[int, Any] | None = None  # the signal, and the handler that it had before
+        self.asked: tuple[int, Any] | None = None  # first signal, and its previous handler
         self.training: Training | None = None
 
     def begin(self, training: Training) -> bool:
-        """Restore the state of a paused run, if one fits; return whether it did."""
+        """Restore the checkpoint if there is one that fits; return whether it did."""
         self.training = training
         from safetensors.torch import load_file
 
@@ -173,32 +173,32 @@ class Pause:
         return True
 
     def _fits(self, rest: dict[str, Any], training: Training) -> bool:
-        """Whether a state gives the same numbers: equal steps, processes and device."""
-        if "code" in rest:  # as it was written when the commit decided: "{'commit': ..., 'dirty': ...} 1 cpu"
+        """Say whether a checkpoint continues to the same numbers as a run without pause."""
+        if "code" in rest:  # format of old checkpoints: "{'commit': ..., 'dirty': ...} 1 cpu"
             commit, _, where = rest["code"].rpartition("} ")
             processes, device = where.split()
             rest |= {"numerics": 1, "processes": int(processes), "device": device}
             rest["begun"] = ast.literal_eval(commit + "}")
-        known = [rest[name] for name in ("numerics", "processes", "device")]
+        state = [rest[name] for name in ("numerics", "processes", "device")]
         ended_here = rest["ended"] and rest["step"] == training.cell.last
         return (
-            known == [training.numerics, wanted(), training.meter.device]
+            state == [training.numerics, wanted(), training.meter.device]
             and rest["step"] <= training.cell.last
             and not (self.anew and ended_here)
         )
 
     def end(self) -> None:
-        """Store the state of a finished tuning run, with its last weights."""
-        # several processes draw from generators of their own, and the state would hold one of them alone
+        """Save the checkpoint of a finished tuning run, with its last weights."""
+        # Each of several processes has a random generator, and a checkpoint holds the state of one alone.
         if self.training is not None and self.training.cell.phase == TUNE and wanted() == 1:
             self._save(self.training, ended=True)
             self.saved_end = True
 
     def check(self, group: Group = ALONE) -> None:
-        """Write the state and raise Paused if any process of the run got a signal."""
+        """Save the checkpoint and raise Paused if any process of the run got a signal."""
         if not sum(group.sum(self.asked is not None)):
             return
-        if self.training is not None and group.first and not self.saved_end:  # by now it has the best weights
+        if self.training is not None and group.first and not self.saved_end:  # after the end it has the best weights
             self._save(self.training)
         asked = self.asked or (signal.SIGTERM, None)
         raise Paused(*asked, self.training.step if self.training else None)
@@ -229,24 +229,24 @@ class Pause:
                 raise Paused(number, handler, None)
 
     def pass_on(self) -> None:
-        """Spare the following runs if a signal came too late to stop this one."""
+        """End the process if a signal came too late to stop this run."""
         if self.asked is not None:
             leave(Paused(*self.asked, None))
 
     def forget(self) -> None:
-        """Remove the state of a run from which nothing goes on."""
+        """Remove a checkpoint that no run will continue."""
         self._sweep()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Remove half-written files of a killed process; needs the cell's lease."""
+        """Remove incomplete files of a killed process; needs the cell's lease."""
         for path in self.folder.parent.glob(f"{self.folder.name}.*"):
             shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
 def listening(pause: Pause) -> Iterator[None]:
-    """Let signals ask for a pause; outside the main thread nobody can."""
+    """Let signals ask for a pause; has no effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -268,6 +268,6 @@ def listening(pause: Pause) -> Iterator[None]:
 def leave(paused: Paused) -> None:
     """Call the signal's previous handler, which may requeue the job; then exit."""
     if callable(paused.handler):
-        with suppress(Exception):  # putting a job back in the queue ends it, and whoever asks for that with it
+        with suppress(Exception):  # requeueing a job ends this process while the handler waits
             paused.handler(paused.signum, None)
     raise SystemExit(128 + paused.signum)

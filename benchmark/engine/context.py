@@ -1,4 +1,4 @@
-"""The context of a run: what its parts share, and what came of it so far."""
+"""Context of a run: the objects that its steps share, and its results so far."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """One cell on one device; network and processor are there once they are loaded."""
+    """One cell on one device; model and processor are None until they are loaded."""
 
     cell: Cell
-    device: str = "cpu"  # its type
-    group: Group = ALONE  # of the processes that work on it
+    device: str = "cpu"  # type of the device
+    group: Group = ALONE  # processes of this run
     watch: Watch = field(default_factory=Watch)
     result: Result = field(default_factory=Result)
     reuse: Reuse = field(default_factory=Reuse)
@@ -37,8 +37,8 @@ class Run:
 
     @cached_property
     def meter(self) -> Meter:
-        """The cost ledger; memory counts from its first use, before loading.
+        """Meter of the costs; memory counts from its first use, before loading.
 
-        The first process's clock decides for all about the time limit, so that they stop together.
+        Only the first process checks the time limit, so that all processes stop together.
         """
         return Meter(self.device, self.cell.budget.max_seconds if self.group.first else None)

@@ -1,4 +1,4 @@
-"""read(): the part of a task's data that a cell uses, before anything is loaded."""
+"""Part of a task's data that a cell uses, read before anything is loaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmark.types import TUNE, Bad, Example, Splits
 
 @dataclass
 class Result:
-    """What came of a run so far."""
+    """Results of a run so far, as its record will have them."""
 
     data: dict[str, Any] = field(default_factory=dict)
     modules: list[str] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Result:
 def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
     """Read the data and note its fingerprint; return what this cell uses.
 
-    A part is drawn by the ids of the examples, so that every method gets the same. Tuning gets train and valid alone.
+    A part is drawn by the ids of the examples, so that every method gets the same. Tuning gets only train and valid.
     Raises InputError where a split is empty.
     """
     reuse = reuse or Reuse()
@@ -56,8 +56,8 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
         "sample": fingerprint(used),
         "sizes": {name: len(examples) for name, examples in used.items()},
     }
-    named = {name: cell.task.headline(name, [e.targets for e in examples]) for name, examples in used.items()}
-    if others := {name: score for name, score in named.items() if score != cell.task.metric}:
+    headlines = {name: cell.task.headline(name, [e.targets for e in examples]) for name, examples in used.items()}
+    if others := {name: score for name, score in headlines.items() if score != cell.task.metric}:
         result.data["headlines"] = others
     if unpinned := [*cell.task.unpinned(), *cell.backbone.unpinned()]:
         result.data["unpinned"] = unpinned
@@ -66,8 +66,8 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
 
 def note(reading: Any, result: Result) -> None:
     """Note how the data was read."""
-    for name, found in (reading.counts if reading else {}).items():
-        result.data.setdefault("counts", {}).setdefault(name, {}).update(found)
+    for name, counts in (reading.counts if reading else {}).items():
+        result.data.setdefault("counts", {}).setdefault(name, {}).update(counts)
     if reading and reading.notes:
         result.data["reading"] = dict(reading.notes)
 
@@ -92,7 +92,7 @@ def usable(cell: Cell, splits: Splits, result: Result) -> Splits:
 
 
 def share(cell: Cell, train: Sequence[Example]) -> Sequence[Example]:
-    """Draw the cell's share of training examples per class; shares are nested."""
+    """Draw the cell's share of training examples per class; larger shares contain smaller."""
     if cell.fraction is None:
         return train
     seed = cell.seed_of("sample")
@@ -107,7 +107,7 @@ def share(cell: Cell, train: Sequence[Example]) -> Sequence[Example]:
 
 
 def draw(text: str) -> bytes:
-    """Give a text its position in a random order that is the same on every machine."""
+    """Hash a text to its position in a random order, equal on every machine."""
     return hashlib.sha256(text.encode()).digest()
 
 

@@ -1,7 +1,4 @@
-"""Processes that share one run: each takes a part of every batch.
-
-Gradients are summed.
-"""
+"""Processes that share one run: each takes a part of every batch, gradients are summed."""
 
 from __future__ import annotations
 
@@ -24,13 +21,13 @@ if TYPE_CHECKING:
     from benchmark.cell import Cell
 
 Item = TypeVar("Item")
-BROKEN = "why a process broke"
-PATIENCE = timedelta(seconds=60)  # for the first process to record why
+BROKEN = "why a process broke"  # key of the store that processes share
+PATIENCE = timedelta(seconds=60)  # time for the first process to write the record
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a run, and this one's rank among them."""
+    """Processes of a run, and the rank of this one."""
 
     rank: int = 0
     size: int = 1
@@ -38,26 +35,26 @@ class Group:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that prints, records and saves."""
+        """True for the process that prints, records and saves."""
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """Take this process's part: every n-th item, so that lengths are alike."""
+        """Take this process's part: every n-th item, so that lengths are similar."""
         return list(items[self.rank :: self.size])
 
     def sum(self, *numbers: float) -> list[float]:
-        """Add numbers up over the processes."""
+        """Add up numbers over the processes."""
         if self.size == 1:
             return list(numbers)
         import torch
 
-        # a loss keeps the precision of a Python float; counts are far below where that ends
+        # float64 has the precision of a Python float, and holds every count exactly
         total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         torch.distributed.all_reduce(total)
         return total.tolist()
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sum gradients over the processes, all at once, where there are any."""
+        """Sum gradients over the processes in one operation."""
         if self.size == 1:
             return
         import torch
@@ -96,7 +93,7 @@ class Group:
         for tensor in tensors:
             digest.update(tensor.detach().cpu().double().numpy().tobytes())
         if (networks := len(set(self.gather(digest.hexdigest())))) > 1:
-            raise RuntimeError(f"{self.size} processes ended with {networks} different networks: run it in one")
+            raise RuntimeError(f"{self.size} processes ended with {networks} different networks: use one process")
 
 
 ALONE = Group()
@@ -108,7 +105,7 @@ def wanted() -> int:
 
 
 def speaks() -> bool:
-    """Whether this process may print: only the first one of a run."""
+    """Say whether this is the first process of a run, the only one that prints."""
     return wanted() == 1 or int(os.environ.get("RANK", 0)) == 0
 
 
@@ -124,7 +121,7 @@ def join(device: str) -> Group:
 
 
 def leave() -> None:
-    """Let the others go; whoever waits for this process hears that it is gone."""
+    """Leave the group, so that processes that wait for this one get an error."""
     import torch
 
     if torch.distributed.is_initialized():
@@ -132,7 +129,7 @@ def leave() -> None:
 
 
 def blame(reason: str, group: Group) -> str:
-    """Find the process that failed first; the others report to it and wait."""
+    """Give the reason of the process that failed first; the others report it and wait."""
     if group.size == 1:
         return reason
     import torch
@@ -143,23 +140,23 @@ def blame(reason: str, group: Group) -> str:
         return reason if first == reason else f"process {rank} of {group.size}: {first}"
     if not store.check([BROKEN]):
         store.set(BROKEN, json.dumps([group.rank, reason]))
-    leave()  # who waits for this process's numbers hears that there will be none
+    leave()  # so that processes that wait for this one get an error
     with contextlib.suppress(Exception):
-        store.wait([f"nothing will be here {group.rank}"], PATIENCE)  # ends with the first process, its record written
+        store.wait([f"never set {group.rank}"], PATIENCE)  # until the first process has written the record and ended
     return reason
 
 
 def refusal(cell: Cell) -> str | None:
-    """Give the reason why this cell cannot run in this many processes, or None."""
+    """Give the reason why this cell cannot run in several processes."""
     if wanted() > 1 and cell.method.trains_buffers and cell.backbone.family == "resnet":
         return (
-            f"method {cell.names.get('method')} trains the running statistics of {cell.backbone.family}, which every "
-            "process would take over its own part of a batch: run it in one"
+            f"method {cell.names.get('method')} trains the running statistics of {cell.backbone.family}, which each "
+            "process would compute from its part of a batch: use one process"
         )
     return None
 
 
 def alone_only(what: str) -> None:
-    """Refuse what several processes cannot do. Raises InputError."""
+    """Raise InputError where there are several processes."""
     if wanted() > 1:
         raise InputError(f"{what} cannot be shared by {wanted()} processes: start each run by itself")

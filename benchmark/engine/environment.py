@@ -1,4 +1,4 @@
-"""Where a run happened: code, machine, package versions; no personal data."""
+"""Environment of a run: code, machine, package versions; no personal data."""
 
 from __future__ import annotations
 
@@ -58,21 +58,21 @@ def environment(device: str) -> dict[str, Any]:
         "device": kind,
         "device_name": torch.cuda.get_device_name(device) if torch and kind == "cuda" else cpu(),
         "threads": torch.get_num_threads() if torch else None,
-        # Well above the number of threads, the machine was shared, and its times are no measure of the method.
+        # A load above the number of cores shows that the machine was shared, so that times are not the method's.
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "versions": versions(),
     }
 
 
-@functools.cache  # the code that runs is the one that was there when the process began
+@functools.cache  # later commits do not change the code of a running process
 def code() -> dict[str, Any]:
-    """Name the commit, and whether files differ from it."""
+    """Give the commit, and say whether files differ from it."""
     commit = _git("rev-parse", "HEAD")
     return {"commit": commit, "dirty": None if commit is None else bool(_git("status", "--porcelain"))}
 
 
 def versions() -> dict[str, str]:
-    """Return the version of each package that is installed."""
+    """Give the version of each installed package of PACKAGES."""
     installed = {}
     for package in PACKAGES:
         try:
@@ -92,7 +92,7 @@ def cpu() -> str:
 
 def _git(*arguments: str) -> str | None:
     root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():  # installed: a repository further up is of another project
+    if not (root / ".git").exists():  # installed as a package: a repository further up is another project
         return None
     # Inside a hook, GIT_DIR and the like would point to another repository.
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

@@ -1,4 +1,4 @@
-"""What merging gains: the same predictions timed before and after."""
+"""Cost of merging: the same predictions timed before and after."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmark.errors import MergeError, story
 from benchmark.records import Measurement
 from benchmark.types import Features
 
-MERGED = 1e-3  # of the largest logit, or of 1: what rounding may move by merging
+MERGED = 1e-3  # largest difference that rounding may cause, relative to the largest logit or 1
 
 
 def time_merged(run: Run, valid: Sequence[Features]) -> None:
-    """Time merging last; an error becomes the reason of missing measurements."""
+    """Time merging; an error becomes the reason for missing measurements."""
     cell = run.cell
     try:
         first, *_ = parted(range(len(valid)), cell.budget.eval_batch_size, mates_of(cell.task, valid, run.processor))
@@ -29,7 +29,7 @@ def time_merged(run: Run, valid: Sequence[Features]) -> None:
 
 @torch.no_grad()
 def merge(run: Run, features: Sequence[Features]) -> Iterator[Measurement]:
-    """Time predictions before and after merging; the network is changed.
+    """Time predictions before and after merging, which changes the network.
 
     Raises MergeError where the logits of one batch, in fp32, differ by more than MERGED of the largest.
     """
@@ -45,5 +45,5 @@ def merge(run: Run, features: Sequence[Features]) -> Iterator[Measurement]:
         yield Measurement("cost", f"predict_seconds_per_example_{name}", meter.seconds["predict"] / len(features))
     difference = (logits["merged"] - logits["unmerged"]).abs().max().item()
     largest = max(1.0, logits["unmerged"].abs().max().item())
-    if not difference <= MERGED * largest:  # so that no number is refused too
+    if not difference <= MERGED * largest:  # written so that NaN raises too
         raise MergeError(f"logits of the merged network differ by {difference:.3g}, where the largest is {largest:.3g}")

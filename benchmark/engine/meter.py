@@ -1,4 +1,4 @@
-"""The cost ledger: seconds by phase, seconds by step, memory by phase."""
+"""Costs of a run: seconds by phase and by step, memory by phase."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 from benchmark.errors import TimeLimitError
 from benchmark.records import Measurement
 
-SKIPPED = 5  # first steps: caches warm up, memory is allocated
+WARM_UP = 5  # first steps, in which caches fill and memory is allocated: not timed
 
 
 class Meter:
-    """Times phases and steps on one device."""
+    """Clock and memory gauge of phases and steps on one device."""
 
     def __init__(self, device: str, max_seconds: float | None = None) -> None:
         self.device, self.max_seconds = device, max_seconds
@@ -27,23 +27,23 @@ class Meter:
         self.steps: list[tuple[float, int, int]] = []  # seconds, tokens, examples
         self.predicted = 0
         self.restarts = 0  # processes that began this run and were stopped
-        self.inherited: tuple[int, float] = (0, 0.0)  # steps and seconds of the run that this one goes on from
+        self.inherited: tuple[int, float] = (0, 0.0)  # steps and seconds of the run that this one continues
         self.base = 0 if device.startswith("cuda") else _resident("VmRSS")  # before the backbone is loaded
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add what happens inside to a phase; phases do not nest."""
+        """Add time and memory of the block to a phase; phases do not nest."""
         self._forget_peak()
         started = self.now()
         try:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - started
-            peaks, known = self._peaks(), self.memory.get(name, {})
-            self.memory[name] = {key: max(value, known.get(key, 0)) for key, value in peaks.items()}
+            peaks, before = self._peaks(), self.memory.get(name, {})
+            self.memory[name] = {key: max(value, before.get(key, 0)) for key, value in peaks.items()}
 
     def now(self) -> float:
-        """Read the clock once the device has done what it was given."""
+        """Read the clock after the device has finished its work."""
         if self.device.startswith("cuda"):
             import torch
 
@@ -51,12 +51,12 @@ class Meter:
         return time.perf_counter()
 
     def check(self) -> None:
-        """Raise TimeLimitError where all phases together took longer than is allowed."""
+        """Raise TimeLimitError where all phases together exceed the time limit."""
         spent = sum(self.seconds.values())
         if self.max_seconds is not None and spent > self.max_seconds:
             raise TimeLimitError(
                 f"{spent:.0f} seconds spent after {len(self.steps)} steps, budget.max_seconds={self.max_seconds:g}: "
-                "allow more, or take fewer steps"
+                "raise it, or take fewer steps"
             )
 
     def step(self, seconds: float, tokens: int, examples: int) -> None:
@@ -64,39 +64,39 @@ class Meter:
         self.steps.append((seconds, tokens, examples))
 
     def state(self) -> dict[str, Any]:
-        """Give what is known so far, as plain data."""
+        """Give the measured costs so far as plain data."""
         names = ("seconds", "memory", "steps", "restarts", "inherited")
         return {name: getattr(self, name) for name in names}
 
     def resume(self, state: dict[str, Any], ended: bool = False) -> None:
-        """Continue the ledger of an earlier process; loading counts once."""
+        """Continue from the costs of an earlier process; loading counts once."""
         self.seconds |= state["seconds"]
         self.steps = [tuple(step) for step in state["steps"]]
         self.restarts = state["restarts"] + (not ended)
         self.inherited = (len(self.steps), sum(self.seconds.values())) if ended else tuple(state["inherited"])
         for name, peaks in state["memory"].items():
-            known = self.memory.get(name, {})
-            self.memory[name] = {kind: max(value, known.get(kind, 0)) for kind, value in peaks.items()}
+            before = self.memory.get(name, {})
+            self.memory[name] = {kind: max(value, before.get(kind, 0)) for kind, value in peaks.items()}
 
     def ledger(self) -> list[Any]:
-        """Give what other processes need: memory by phase, tokens by step."""
+        """Give the costs that other processes need: memory by phase, tokens by step."""
         return [self.memory, [tokens for _, tokens, _ in self.steps]]
 
     def join(self, ledgers: list[list[Any]]) -> None:
-        """Take the largest memory and all tokens of all processes, and this clock."""
+        """Combine processes: the largest memory, the sum of tokens, this process's seconds."""
         for memory, _ in ledgers:
             for name, peaks in memory.items():
-                known = self.memory.setdefault(name, {})
-                known.update({key: max(value, known.get(key, 0)) for key, value in peaks.items()})
+                before = self.memory.setdefault(name, {})
+                before.update({key: max(value, before.get(key, 0)) for key, value in peaks.items()})
         tokens = [sum(step) for step in zip(*(counted for _, counted in ledgers), strict=True)]
         self.steps = [(s, n, examples) for (s, _, examples), n in zip(self.steps, tokens, strict=True)]
 
     def measurements(self) -> Iterator[Measurement]:
-        """Report the ledger; what was not done is left out."""
+        """Yield the costs as measurements, for the phases that ran."""
         for name, seconds in self.seconds.items():
             yield Measurement("cost", f"{name}_seconds", seconds)
-        # a run shorter than the warm-up still has steps to report, better a slow figure than none
-        steps = self.steps[SKIPPED:] or self.steps
+        # A run that is shorter than the warm-up reports all its steps.
+        steps = self.steps[WARM_UP:] or self.steps
         if steps:
             spent = sum(seconds for seconds, _, _ in steps)
             yield Measurement("cost", "seconds_per_step", statistics.median(seconds for seconds, _, _ in steps))
@@ -123,7 +123,7 @@ class Meter:
 
             torch.cuda.reset_peak_memory_stats(self.device)
             return
-        with suppress(OSError):  # Linux alone can forget a process's high-water mark; elsewhere it only ever rises
+        with suppress(OSError):  # only Linux can reset a process's peak; elsewhere it never falls
             Path("/proc/self/clear_refs").write_text("5")
 
     def _peaks(self) -> dict[str, int]:
@@ -141,7 +141,7 @@ class Meter:
 def _resident(field: str) -> int:
     """Read the resident set (VmRSS) or its peak (VmHWM) in bytes.
 
-    Without /proc the peak stands for both.
+    Without /proc both are the peak.
     """
     status = Path("/proc/self/status")
     if status.exists():

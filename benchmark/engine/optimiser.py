@@ -1,4 +1,4 @@
-"""The optimiser's groups: the method's, and the new head's."""
+"""Parameter groups of the optimiser: the method's, and the new head's."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 def groups(model: nn.Module, cell: Cell) -> list[dict[str, Any]]:
-    """Split what is trained by learning rate, and by whether it decays.
+    """Split the trained parameters by learning rate and by weight decay.
 
-    The head is the task's: it learns at the backbone's head_lr under every method, whatever groups the method makes.
+    A new head belongs to the task: it learns at the backbone's head_lr under every method.
     """
     head = [p for name, p in model.named_parameters() if p.requires_grad and in_head(name)]
     of_head = {id(p) for p in head}
-    made = []
+    parts = []
     for group in cell.method.groups(model, cell.lr):
-        made += by_decay({**group, "params": [p for p in group["params"] if id(p) not in of_head]})
-    return [*made, *by_decay({"params": head, "lr": cell.head_lr})] if head else made
+        parts += by_decay({**group, "params": [p for p in group["params"] if id(p) not in of_head]})
+    return [*parts, *by_decay({"params": head, "lr": cell.head_lr})] if head else parts
 
 
 def in_head(name: str) -> bool:
-    """Whether a parameter belongs to a new head, also where a library has wrapped it."""
+    """Say whether a parameter belongs to a new head, by its name."""
     return ".new_head." in f".{name}"
 
 
@@ -38,9 +38,9 @@ def by_decay(group: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def decays(parameter: nn.Parameter) -> bool:
-    """Whether weight decay applies: to no vector and nothing that begins at one.
+    """Say whether weight decay applies: not to vectors, nor to factors that begin at one.
 
-    Decay draws to zero. A factor whose neutral value is one would be drawn away from the pretrained network, where
-    a zero matrix added to a weight is drawn back to it. IA3 keeps such factors as matrices of one row or column.
+    Decay towards zero pulls an added matrix back to the pretrained network, but pulls a factor, whose neutral value is
+    one, away from it. IA3 stores such factors as matrices of one row or column.
     """
     return parameter.ndim > 1 and not bool((parameter == 1).all())

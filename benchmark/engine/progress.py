@@ -1,4 +1,4 @@
-"""Progress of a run in a terminal; nothing is shown elsewhere."""
+"""Progress bars of a run, in a terminal only."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Item = TypeVar("Item")
-NOTED = 10  # steps from one note to the next
+NOTE_EVERY = 10  # steps
 
 
 class Watch:
-    """One bar per phase, with a note (loss) and the time left; silent without a bar."""
+    """Bars, one per phase, with a note (loss) and the time left."""
 
     def __init__(self, bar: Progress | None = None) -> None:
         self._bar = bar or Progress(disable=True)
 
     @contextmanager
     def count(self, label: str, total: int) -> Iterator[Callable[[str], None]]:
-        """Show a bar; what is yielded counts one more and notes a text every few times."""
+        """Show a bar; yield a function that counts one step and notes a text."""
         task, started, done = self._bar.add_task(label, total=total, note="", speed=""), time.monotonic(), 0
 
         def count(note: str = "") -> None:
             nonlocal done
             done += 1
-            fields = {} if done % NOTED else {"note": note}
+            fields = {} if done % NOTE_EVERY else {"note": note}
             speed = done / max(time.monotonic() - started, 1e-9)
             self._bar.update(task, completed=done, speed=f"{speed:.1f}/s", **fields)
 

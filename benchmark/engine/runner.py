@@ -1,4 +1,4 @@
-"""Measure a cell: load, attach, train, answer, and account for the costs."""
+"""Measurement of a cell: load, attach, train, predict, score, costs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from benchmark.types import TUNE, Example, Features, Head, Prediction, Splits
 
 
 def measure(run: Run, splits: Splits) -> None:
-    """Adapt and measure a cell's network; fill the result on the way."""
+    """Adapt and measure a cell's network; fill `run.result`."""
     cell, result, group = run.cell, run.result, run.group
     seed_everything(cell.seed_of("init"))
     head = cell.task.head(cell.kind, splits["train"])
@@ -53,7 +53,7 @@ def measure(run: Run, splits: Splits) -> None:
             keep(point)
     group.agree(p for p in run.model.parameters() if p.requires_grad)
     for name in (name for name in splits if name != "train"):
-        answered = slice(cell.budget.max_test)  # of valid as well: it has its loss, and answers take much longer
+        answered = slice(cell.budget.max_test)  # also of valid, whose loss covers all: answering takes much longer
         score(run, name, splits[name][answered], predict(run, encoded[name][answered], name))
     if bare is not None:
         adapted = pretraining_loss(run)
@@ -63,7 +63,7 @@ def measure(run: Run, splits: Splits) -> None:
     run.meter.join(group.gather(run.meter.ledger()))
     result.measurements += run.meter.measurements()
     trained = any(p.requires_grad for p in run.model.parameters())
-    if trained and cell.method.mergeable and cell.phase != TUNE and not cell.budget.shard:  # pieces take nothing in
+    if trained and cell.method.mergeable and cell.phase != TUNE and not cell.budget.shard:  # shards cannot be merged
         time_merged(run, examples.valid)
 
 
@@ -75,7 +75,7 @@ def seed_everything(seed: int) -> None:
 
 
 def load(run: Run, head: Head) -> tuple[nn.Module, Any]:
-    """Load the bare network and its processor; copy a network held for others."""
+    """Load the bare network and its processor, or copy one loaded for an earlier cell."""
     cell = run.cell
     model, processor = run.reuse.get(
         "network", ("backbone", "budget"), lambda: cell.load(head), head, cell.seed_of("init")
@@ -98,13 +98,13 @@ def encode(run: Run, splits: Splits) -> dict[str, list[Features | None]]:
 
     def encode_all() -> tuple[dict[str, list[Features | None]], dict[str, Counter[str]]]:
         counted: dict[str, Counter[str]] = {name: Counter() for name in splits}
-        made = {n: [task.encode(e, run.processor, counted[n]) for e in split] for n, split in splits.items()}
-        for name, encoded in made.items():
+        features = {n: [task.encode(e, run.processor, counted[n]) for e in split] for n, split in splits.items()}
+        for name, encoded in features.items():
             task.sum_up(counted[name])
             mates = Counter(mates_of(task, [f for f in encoded if f is not None], run.processor))
             if alone := sum(count == 1 for mate, count in mates.items() if mate is not None):
                 counted[name]["examples_padded_with_no_other"] = alone
-        return made, counted
+        return features, counted
 
     encoded, counted = run.reuse.get("encoded", ("task", "backbone", "budget"), encode_all, data.get("sample"))
     counts = data.setdefault("counts", {})
@@ -117,10 +117,7 @@ def encode(run: Run, splits: Splits) -> dict[str, list[Features | None]]:
 
 
 def trainable(encoded: dict[str, list[Features | None]]) -> Encoded:
-    """Select what training may read.
-
-    Raises InputError where nothing is left.
-    """
+    """Select the examples for training. Raises InputError where a split has none."""
     examples = Encoded(*([f for f in encoded[name] if f is not None] for name in ("train", "valid")))
     for name, split in (("train", examples.train), ("valid", examples.valid)):
         if not split:
@@ -129,10 +126,10 @@ def trainable(encoded: dict[str, list[Features | None]]) -> Encoded:
 
 
 def attach(run: Run, examples: Encoded) -> None:
-    """Attach and calibrate the method; give each process its own randomness."""
+    """Attach and calibrate the method; seed each process differently."""
     cell = run.cell
     with run.meter.phase("attach"):
-        seed_everything(cell.seed_of("init"))  # what loading drew must not move a method's initialisation
+        seed_everything(cell.seed_of("init"))  # so that random draws of loading do not change the initialisation
         pretrained = set(run.model.parameters())
         run.model = cell.method.attach(run.model, cell)
         if cell.method.calibrates or not cell.budget.shard:
@@ -142,11 +139,11 @@ def attach(run: Run, examples: Encoded) -> None:
             cell.method.calibrate(run.model, calibration(run, examples.train), cell)
     shard(run, pretrained)
     if run.group.rank:
-        seed_everything(cell.seed_of("init") + run.group.rank)  # dropout masks of its own
+        seed_everything(cell.seed_of("init") + run.group.rank)  # other dropout masks than the first process
 
 
 def calibration(run: Run, train: Sequence[Features]) -> Iterator[dict[str, Any]]:
-    """Collate training batches for ever, in an order equal for every method."""
+    """Yield collated training batches without end, in the same order for every method."""
     cell, processor = run.cell, run.processor
     mates, size = mates_of(cell.task, train, processor), cell.budget.batch_size
     for chosen in batches([cell.task.length(f) for f in train], size, cell.seed_of("order")):
@@ -156,7 +153,7 @@ def calibration(run: Run, train: Sequence[Features]) -> Iterator[dict[str, Any]]
 
 
 def sizes(model: nn.Module) -> list[Measurement]:
-    """Count what is trained; parameters of a new head are counted apart."""
+    """Count trained parameters, and those of a new head among them."""
     trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     head = sum(n for name, n in trained.items() if in_head(name))
     return [
@@ -167,7 +164,7 @@ def sizes(model: nn.Module) -> list[Measurement]:
 
 @contextmanager
 def curves(run: Run) -> Iterator[Callable[[Measurement], None]]:
-    """Collect the points of training, thinned; a failed run has its curves too."""
+    """Record the points of training, thinned; also where training fails."""
     points: dict[str, list[Measurement]] = {"train": [], "valid": [], "cost": []}
     try:
         with run.watch.count("train", run.cell.last) as count:
@@ -190,16 +187,16 @@ def predict(run: Run, features: Sequence[Features | None], split: str) -> list[P
     run.model.eval()
     task, budget = run.cell.task, run.cell.budget
     answers: list[Prediction] = [task.nothing() for _ in features]
-    known, answered = [i for i, f in enumerate(features) if f is not None], {}
-    read = [features[i] for i in known]
+    readable, answered = [i for i, f in enumerate(features) if f is not None], {}
+    read = [features[i] for i in readable]
     chunks = in_order([task.length(f) for f in read], budget.eval_batch_size, mates_of(task, read, run.processor))
     for chunk in run.watch.track(chunks, f"predict {split}", len(chunks)):
-        whole = [known[i] for i in chunk]
-        # a network in pieces is gathered at every token: all processes generate the same tokens together
-        part = whole if budget.shard else run.group.share(whole)
+        chosen = [readable[i] for i in chunk]
+        # A sharded network is gathered at every token, so all processes generate the same tokens together.
+        part = chosen if budget.shard else run.group.share(chosen)
         with run.meter.phase("predict"), precision(run):
             batch = task.predict(run.model, [features[i] for i in part], run.processor) if part else []
-        run.meter.predicted += len(whole)
+        run.meter.predicted += len(chosen)
         run.meter.check()
         if run.pause:
             run.pause.check(run.group)
@@ -210,7 +207,7 @@ def predict(run: Run, features: Sequence[Features | None], split: str) -> list[P
 
 
 def score(run: Run, split: str, examples: Sequence[Example], answers: Sequence[Prediction]) -> None:
-    """Score a split's answers, and keep the answers of a test."""
+    """Score a split's answers, and store the answers of a test."""
     task, result = run.cell.task, run.result
     targets = [e.targets for e in examples]
     result.measurements += [Measurement(split, key, value) for key, value in task.score(answers, targets).items()]
@@ -221,7 +218,7 @@ def score(run: Run, split: str, examples: Sequence[Example], answers: Sequence[P
 
 
 def rows(split: str, examples: Sequence[Example], answers: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Put each answer beside its target and group, to compute scores again."""
+    """Combine each answer with its target and group, from which scores can be recomputed."""
     return [
         {"split": split, "id": example.id, "target": list(example.targets)}
         | ({} if example.group is None else {"group": example.group})
@@ -231,7 +228,7 @@ def rows(split: str, examples: Sequence[Example], answers: Sequence[Prediction])
 
 
 def save(run: Run) -> int:
-    """Write the adapter, for good or to weigh it, and return the bytes of its files."""
+    """Save the adapter, temporarily if no folder is given; return its size in bytes."""
     with tempfile.TemporaryDirectory() as scratch:
         run.cell.method.save(run.model, Path(scratch))
         if run.save and run.group.first:

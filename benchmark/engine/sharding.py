@@ -1,4 +1,4 @@
-"""Sharding of a large backbone: each process holds a part of every block."""
+"""Sharding of a large backbone: each process stores a part of every block."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ if TYPE_CHECKING:
 
 
 def refusal(cell: Cell) -> str | None:
-    """Give the reason why this cell's network cannot lie in pieces, or None."""
+    """Give the reason why this cell's network cannot be sharded."""
     if not cell.budget.shard:
         return None
     name = cell.names.get("method")
     if wanted() == 1:
-        return "budget.shard=true cuts a network over several processes: torchrun --nproc-per-node 2 -m benchmark.run"
+        return "budget.shard=true needs several processes: torchrun --nproc-per-node 2 -m benchmark.run ..."
     if not cell.method.shards:
-        return f"budget.shard=true: {name} computes with the weights of blocks outside of them"
+        return (
+            f"budget.shard=true: {name} uses the weights of blocks outside of these blocks, so they cannot be sharded"
+        )
     if cell.method.weightless and not _frozen(cell):
-        return f"budget.shard=true cuts what is frozen, and {name} trains every parameter of the blocks"
+        return f"budget.shard=true shards frozen parameters, and {name} trains every parameter of the blocks"
     return None
 
 
 def _frozen(cell: Cell) -> bool:
-    """Whether a block has a frozen parameter, on a network without weights."""
+    """Say whether a block has a frozen parameter, on a network without weights."""
     model = cell.method.attach(cell.backbone.skeleton(cell.budget, Head(cell.kind, labels=("", " "))), cell)
     blocks = [model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)]
     return any(not p.requires_grad for block in blocks for p in block.parameters())
@@ -40,7 +42,7 @@ def _frozen(cell: Cell) -> bool:
 def shard(run: Run, pretrained: Set[nn.Parameter]) -> None:
     """Shard the frozen pretrained parameters of every block over the processes.
 
-    What a method trains or brings along stays whole: its gradients are summed and its file is written as ever.
+    Parameters that a method trains or adds are not sharded: their gradients are summed, and they are saved as usual.
     """
     if not run.cell.budget.shard:
         return
@@ -48,9 +50,8 @@ def shard(run: Run, pretrained: Set[nn.Parameter]) -> None:
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(run.device, (run.group.size,))
-    whole = {p for p in run.model.parameters() if p.requires_grad or p not in pretrained}
+    unsharded = {p for p in run.model.parameters() if p.requires_grad or p not in pretrained}
     for name in blocks_of(run.model, run.cell.backbone.family):
-        # blocks are called one by one, also by a decoder whose network is not called: each is a root of its own, and
-        # a root keeps what it gathered unless it is asked to let go
-        fully_shard(run.model.get_submodule(name), mesh=mesh, reshard_after_forward=True, ignored_params=whole)
+        # Blocks are called one by one, so each is a root of FSDP, which would not free gathered weights by default.
+        fully_shard(run.model.get_submodule(name), mesh=mesh, reshard_after_forward=True, ignored_params=unsharded)
     run.model = run.model.to(run.device)

@@ -1,4 +1,4 @@
-"""fit(): the only training loop. It knows no method and no domain."""
+"""Training loop, the same for every method and domain."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from benchmark.errors import DivergedError
 from benchmark.records import Measurement
 from benchmark.types import Features
 
-# Raise this by one when a training step computes other numbers than before (loss, gradient, optimiser, schedule, order
-# of the examples, random draws): a run that was paused under another number then begins anew instead of going on.
+# Increase this when a training step computes other numbers than before (loss, gradient, optimiser, schedule, order of
+# the examples, random draws): a run that was paused under another number then starts again instead of continuing.
 NUMERICS = 1
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The encoded examples that training may see."""
+    """Encoded examples for training and validation."""
 
     train: Sequence[Features]
     valid: Sequence[Features]
 
 
 def fit(run: Run, data: Encoded) -> Iterator[Measurement]:
-    """Train; yield every loss; leave the state of the lowest validation loss.
+    """Train; yield every loss; restore the state of the lowest validation loss.
 
-    Last, where there are any, yield the number of parameters that were to be trained and never had a gradient. Where a
-    paused run waits, go on from its step: what it had yielded is yielded again. Raises Paused, DivergedError.
+    Last, yield the number of parameters that should train but never had a gradient, if any. A paused run continues at
+    its step, and its earlier losses are yielded again. Raises Paused, DivergedError.
     """
     cell, budget = run.cell, run.cell.budget
     if not any(p.requires_grad for p in run.model.parameters()):
@@ -55,7 +55,7 @@ def fit(run: Run, data: Encoded) -> Iterator[Measurement]:
     for step, chosen in islice(zip(range(1, cell.last + 1), order, strict=False), training.step, None):
         loss = take_step(run, training, parts(data.train, chosen, budget.micro_batches, mates), step)
         yield training.note(Measurement("train", "loss", loss, step))
-        if step in budget.looks:
+        if step in budget.validation_steps:
             yield training.note(best.keep(valid_loss(run, data.valid), step))
             training_mode(run.model, cell)
         training.step = step
@@ -64,13 +64,13 @@ def fit(run: Run, data: Encoded) -> Iterator[Measurement]:
     if run.pause:
         run.pause.end()
     best.restore()
-    # AdamW knows only what once had a gradient: the rest counts as trained, and no loss reached it
+    # AdamW has state only for parameters that had a gradient at least once.
     if idle := sum(p.numel() for g in optimizer.param_groups for p in g["params"] if p not in optimizer.state):
         yield Measurement("cost", "params_without_gradient", idle)
 
 
 def set_up(run: Run) -> Training:
-    """Make the optimiser and its schedule."""
+    """Make the optimiser, its schedule and the initial state."""
     cell, budget = run.cell, run.cell.budget
     optimizer = torch.optim.AdamW(groups(run.model, cell), lr=cell.lr, weight_decay=budget.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, budget.warmup, budget.steps))
@@ -78,7 +78,10 @@ def set_up(run: Run) -> Training:
 
 
 def take_step(run: Run, training: Training, micro_batches: Sequence[Sequence[Features]], step: int) -> float:
-    """Collate, learn, and let the method act; give the loss. Raises DivergedError."""
+    """Collate, update the parameters, call the method's hook; return the loss.
+
+    Raises DivergedError.
+    """
     cell, meter = run.cell, run.meter
     with meter.phase("train"):
         micro = [local_batch(run, part) for part in micro_batches]
@@ -99,8 +102,8 @@ def take_step(run: Run, training: Training, micro_batches: Sequence[Sequence[Fea
 def local_batch(run: Run, part: Sequence[Features]) -> tuple[dict[str, torch.Tensor], int]:
     """Collate this process's share of a batch, and count its target items.
 
-    Where there are fewer examples than processes, the others go through one that counts for nothing: a network in
-    pieces is gathered by all processes or by none.
+    Where there are fewer examples than processes, the others compute one with weight 0: a sharded network needs all
+    processes to take part.
     """
     share = run.group.share(part)
     batch = run.cell.task.collate(share or part[:1], run.processor)
@@ -108,11 +111,10 @@ def local_batch(run: Run, part: Sequence[Features]) -> tuple[dict[str, torch.Ten
 
 
 def learn(run: Run, optimizer: Any, micro: Sequence[tuple[dict[str, torch.Tensor], int]]) -> float:
-    """Take one optimiser step over micro-batches.
+    """Take one optimiser step over micro-batches, and return the loss.
 
-    Each is weighted by its share of the target items of all processes.
-
-    So two halves give the gradient of the whole, also where the halves differ in length.
+    Each is weighted by its share of the target items of all processes, so that two halves give the gradient of the
+    whole batch also where they differ in length.
     """
     (everything,) = run.group.sum(sum(count for _, count in micro))
     trained = [p for g in optimizer.param_groups for p in g["params"]]
@@ -126,13 +128,13 @@ def learn(run: Run, optimizer: Any, micro: Sequence[tuple[dict[str, torch.Tensor
     run.group.sum_gradients(trained)
     if run.cell.budget.clip:
         torch.nn.utils.clip_grad_norm_(trained, run.cell.budget.clip)
-    if math.isfinite(total):  # else the weights stay as they were, for whoever looks at them
+    if math.isfinite(total):  # else the weights stay as they were, for debugging
         optimizer.step()
     return total
 
 
 def rate(step: int, warmup: float, steps: int) -> float:
-    """Give the rate's factor: linear warm-up, then half a cosine down to zero."""
+    """Give the factor of the learning rate: linear warm-up, then a half cosine to 0."""
     warm = warmup * steps
     if step < warm:
         return (step + 1) / (warm + 1)
@@ -147,12 +149,12 @@ def parts(
 
 
 def precision(run: Run) -> Any:
-    """Compute in the budget's precision over weights kept in fp32."""
+    """Give a context that computes in the budget's precision; weights stay in fp32."""
     return torch.autocast(run.device, torch.bfloat16, enabled=run.cell.budget.precision == "bf16")
 
 
 def training_mode(model: nn.Module, cell: Cell) -> None:
-    """Switch to training; running statistics of frozen normalisation stay as they are."""
+    """Switch to training mode, except frozen layers with running statistics."""
     model.train()
     for module in model.modules():
         direct = list(module.parameters(recurse=False))
@@ -163,7 +165,7 @@ def training_mode(model: nn.Module, cell: Cell) -> None:
 
 @torch.no_grad()
 def valid_loss(run: Run, valid: Sequence[Features]) -> float:
-    """Average the loss over valid's target items."""
+    """Compute the validation loss, averaged over target items."""
     task, size = run.cell.task, run.cell.budget.eval_batch_size
     run.model.eval()
     total, items = 0.0, 0
@@ -178,19 +180,19 @@ def valid_loss(run: Run, valid: Sequence[Features]) -> float:
 
 
 class Best:
-    """The trained weights of the lowest validation loss so far."""
+    """Trained weights of the lowest validation loss so far."""
 
     def __init__(self, model: nn.Module, cell: Cell) -> None:
         self.model, self.buffers = model, cell.method.trains_buffers
         self.loss, self.state = math.inf, {}
 
     def keep(self, loss: float, step: int) -> Measurement:
-        """Store the present weights if they are the best; return the measurement.
+        """Store the weights if they are the best; return the measurement.
 
         Raises DivergedError.
         """
         if not math.isfinite(loss):
-            raise DivergedError(f"the valid loss is {loss} at step {step}")
+            raise DivergedError(f"the validation loss is {loss} at step {step}: lower method.lr")
         if loss < self.loss:
             self.loss = loss
             self.state = {name: tensor.detach().clone() for name, tensor in self._trained()}
@@ -198,7 +200,7 @@ class Best:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put the best weights back."""
+        """Restore the best weights."""
         for name, tensor in self._trained():
             tensor.copy_(self.state[name])
 

@@ -1,4 +1,4 @@
-"""What a cell is made of: task, method, backbone and budget."""
+"""Parts of a cell: base classes of task, method and backbone, and the budget."""
 
 from __future__ import annotations
 
@@ -23,78 +23,78 @@ if TYPE_CHECKING:
 TUNE = "tune"
 PHASES = (TUNE, "final")
 SIZES = ("params", "bytes")
-IGNORED = -100  # label of what no loss counts
+IGNORED = -100  # label of positions without a loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """Data, what the network sees of it, and how answers are scored."""
+    """Data, their encoding for a network, and the scores of answers."""
 
     description: str
-    version: int  # raised when a number changes its meaning
+    version: int  # increased when scores change their meaning
     kinds: ClassVar[tuple[Kind, ...]]
     metric: ClassVar[str]  # headline entry of score(); higher is better
-    proper: ClassVar[str | None] = None  # the entry of score() that is a proper score: chance moves it less than others
+    proper: ClassVar[str | None] = None  # entry of score() that is a proper scoring rule, which varies less by chance
     reads: ClassVar[Input] = Input.TEXT
-    placeholder: ClassVar[Any] = None  # stands in for the answer where none is known
+    placeholder: ClassVar[Any] = None  # target of an input whose answer is not known
 
     @abstractmethod
     def splits(self) -> Splits:
-        """Read the data; the same order in every process."""
+        """Read the data, in the same order in every process."""
 
     def unpinned(self) -> list[str]:
-        """Name what may change under one configuration: a hub id without a commit."""
+        """Name inputs that may change, such as a hub id without a commit."""
         return []
 
     def fitted(self, backbone: Callable[[], Backbone]) -> Task:
-        """Return the task with the choices that its backbone makes."""
+        """Return the task with the values that depend on its backbone."""
         return self
 
     def files(self) -> Mapping[str, Path]:
-        """List the user's files that splits() reads, by names that do not depend on where they lie."""
+        """List the user's files that splits() reads, by names independent of their folder."""
         return {}
 
     @property
     def reading(self) -> Any:
-        """How splits() has read the data: counts and notes for the record; None where nothing is told."""
+        """Counts and notes on how splits() read the data, for the record."""
         return None
 
     def recall(self, notes: Mapping[str, Any]) -> None:  # noqa: B027  optional
-        """Read further inputs as a record's notes say that its data was read."""
+        """Prepare to read inputs in the way that a record's notes describe."""
 
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
-        """Read off the training examples what the head must know."""
+        """Describe the head, from the training examples."""
         return Head(kind)
 
     def skips_bad(self) -> bool:
-        """Whether unusable examples are dropped and counted instead of refused."""
+        """Say whether unusable examples are dropped and counted instead of refused."""
         return False
 
     def stratum(self, example: Example) -> str | None:
-        """Name the class whose share a training subset keeps, where there are classes."""
+        """Name the class of an example, whose share a training subset preserves."""
         return None
 
     @abstractmethod
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
-        """Turn an example into features, or None where nothing is left; count cuts."""
+        """Turn an example into features, or None where it is empty; count cuts."""
 
     def sum_up(self, counts: dict[str, Any]) -> None:  # noqa: B027  optional
-        """Turn what encode() counted in a split into what a reader wants to know, such as shares."""
+        """Turn the counts of encode() into figures for the record, such as shares."""
 
     def unreadable(self, counts: Mapping[str, int], number: int) -> str | None:
         """Give the reason why a split cannot be used, by the counts of encode()."""
         return None
 
     def longest(self, kind: Kind) -> int:
-        """Give the length of the longest sequence of this task; 0: not known before."""
+        """Give the length of the longest sequence; 0 if it is not known before encoding."""
         return 0
 
     @abstractmethod
     def length(self, features: Features) -> int:
-        """Say how long an encoded example is: batches gather examples of like length."""
+        """Give the length of an encoded example, by which batches are formed."""
 
     def mates(self, features: Features, processor: Any) -> Hashable:
-        """Name what examples padded together must share; None: nothing."""
+        """Give a key that examples in one batch must share; None: no condition."""
         return None
 
     @abstractmethod
@@ -103,11 +103,11 @@ class Task(ABC):
 
     @abstractmethod
     def items(self, batch: Mapping[str, torch.Tensor]) -> int:
-        """Count what the loss of this batch is a mean over: tokens, residues, examples."""
+        """Count the target items over which the loss is a mean: tokens, residues, examples."""
 
     @abstractmethod
     def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
-        """Count the input and target positions without padding, or 0."""
+        """Count the input and target positions without padding; 0 where there are none."""
 
     def source(self, given: Any) -> Any:
         """Turn a user's input, such as a file's name, into a source.
@@ -117,7 +117,7 @@ class Task(ABC):
         return given
 
     def nothing(self) -> Prediction:
-        """Answer an example that encode() found empty: it is scored, never dropped."""
+        """Give the answer to an empty example, which is scored and not dropped."""
         return {"prediction": None}
 
     @abstractmethod
@@ -126,30 +126,30 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
-        """Score answers; needs nothing but what is stored beside the record."""
+        """Score answers; uses only values that are stored with the record."""
 
     def headline(self, split: str, targets: Sequence[tuple[Any, ...]]) -> str:
-        """Name the split's headline score: `metric`, unless that is uninformative."""
+        """Name the split's headline score; `metric` unless that is uninformative."""
         return self.metric
 
     def signatures(self, targets: Sequence[tuple[Any, ...]]) -> dict[str, str]:
-        """Name how each score was computed, where its library gives a signature."""
+        """Give the signatures of libraries that computed scores."""
         return {}
 
 
-def looks(steps: int, evaluations: int) -> list[int]:
-    """List the steps after which validation comes."""
+def validation_steps(steps: int, evaluations: int) -> list[int]:
+    """List the steps after which there is a validation, evenly spaced, the last included."""
     return sorted({round(steps * (i + 1) / evaluations) for i in range(evaluations)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What every method of a comparison may spend, and the recipe they share."""
+    """Costs that every method of a comparison may have, and their training recipe."""
 
     description: str
     steps: int
     batch_size: int  # examples per optimiser step
-    micro_batches: int  # pieces a step's batch is computed in
+    micro_batches: int  # parts in which a step's batch is computed
     warmup: float  # fraction of the steps
     weight_decay: float
     clip: float  # gradient norm
@@ -157,28 +157,28 @@ class Budget:
     precision: str  # fp32 | bf16: autocast over fp32 weights
     evaluations: int  # validations during training, evenly spaced, the last step among them
     eval_batch_size: int
-    max_valid: int  # examples of valid that a validation reads
-    max_test: int | None  # examples of each split that are answered, of valid too; null: all
-    max_seconds: float | None  # loading, training and predicting together; a run that needs more has failed
-    shard: bool | None  # the frozen blocks lie in pieces over the processes of the run; null: each has them all
+    max_valid: int  # examples in the validation loss
+    max_test: int | None  # answered examples of each split, also of valid; null: all
+    max_seconds: float | None  # limit of loading, training and predicting together; a longer run fails
+    shard: bool | None  # true: the run's processes share the frozen blocks; null: each process has all
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"budget.precision: {self.precision!r} given, fp32 or bf16 wanted")
 
     @property
-    def looks(self) -> list[int]:
-        """List the steps after which validation comes."""
-        return looks(self.steps, self.evaluations)
+    def validation_steps(self) -> list[int]:
+        """Steps after which there is a validation."""
+        return validation_steps(self.steps, self.evaluations)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone(ABC):
-    """A pretrained network and how to load it."""
+    """Pretrained network, and how to load it."""
 
     description: str
-    lr_scale: float  # multiplies every method's learning rate alike
-    head_lr: dict[str, float] | None  # of a new head, by kind of answer: no method moves it; null: none is new
+    lr_scale: float  # factor of every method's learning rate
+    head_lr: dict[str, float] | None  # of a new head, by kind of answer, for every method; null: no new head
     kinds: ClassVar[tuple[Kind, ...]]
     reads: ClassVar[Input] = Input.TEXT
 
@@ -197,26 +197,26 @@ class Backbone(ABC):
         """
 
     def unpinned(self) -> list[str]:
-        """Name what may change under one configuration: a hub id without a commit."""
+        """Name inputs that may change, such as a hub id without a commit."""
         return []
 
     @property
     def side(self) -> int | None:
-        """Give the side in pixels of the images that the network was pretrained on, where it reads images."""
+        """Side in pixels of the images in pretraining; None for other inputs."""
         return None
 
     @property
     def positions(self) -> int | None:
-        """Give the longest sequence that the network can read; None: no limit."""
+        """Length of the longest sequence; None: no limit."""
         return None
 
     @abstractmethod
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, Any]:
-        """Return the network, on a kind with a new head a Headed, and its processor."""
+        """Load the network, a Headed if the head is new, and its processor."""
 
     @abstractmethod
     def skeleton(self, budget: Budget, head: Head) -> nn.Module:
-        """Return the network without weights, on torch's meta device."""
+        """Build the network without weights, on torch's meta device."""
 
     def pretraining_loss(self, model: nn.Module) -> float | None:
         """Measure the loss on held-out pretraining data, where there is any."""
@@ -225,43 +225,43 @@ class Backbone(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """What is trained, and how it is attached to a network."""
+    """Adaptation method: its parameters, and how they are attached to a network."""
 
     description: str
     lr: float  # learning rate before the backbone's factor
-    search: dict[str, Any]  # what a tuner may draw: {low, high} of a knob on a logarithmic scale, or a list of values
-    sized_by: str | None  # the knob that makes it larger, where equal sizes are compared
+    search: dict[str, Any]  # ranges for tuning: {low, high} on a logarithmic scale, or a list of values, by knob
+    sized_by: str | None  # knob that sets its size, where equal sizes are compared
     mergeable: ClassVar[bool] = False  # into the bare network's own weights
     calibrates: ClassVar[bool] = False  # reads training batches before the first step
     compiles: ClassVar[bool] = False  # torch.compile gives the same network
     recomputes: ClassVar[bool] = True  # gradient checkpointing gives the same gradients
-    reads_inputs: ClassVar[bool] = False  # its parts see what the network reads, not hidden states alone
-    weightless: ClassVar[bool] = True  # attach() asks for shapes, not values: it can be rehearsed on a skeleton
-    changes_output_at_init: ClassVar[str | None] = None  # why the network, once attached, is not the bare one
-    shards: ClassVar[bool] = True  # frozen blocks may lie in pieces: nothing outside a block computes with its weights
+    reads_inputs: ClassVar[bool] = False  # its modules read the network's input, not only hidden states
+    weightless: ClassVar[bool] = True  # attach() needs only shapes, so that it works on a skeleton
+    changes_output_at_init: ClassVar[str | None] = None  # why attaching changes the network's output
+    shards: ClassVar[bool] = True  # blocks may be sharded: no module outside a block uses its weights
     trains_buffers: ClassVar[bool] = False  # running statistics follow the new data
 
     @property
     def prepended(self) -> int:
-        """Count the positions that its virtual tokens take."""
+        """Number of positions of its virtual tokens."""
         return 0
 
     def conflict(self, cell: Cell) -> str | None:
-        """Give the reason why this method cannot run in this cell; nothing is loaded yet."""
+        """Give the reason why this method cannot run in this cell, before anything is loaded."""
         return None
 
     @abstractmethod
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Return the network; requires_grad is set on exactly what is trained.
+        """Attach to a network, and set requires_grad on the trained parameters alone.
 
         Raises InputError.
         """
 
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:  # noqa: B027  optional
-        """Initialise what is attached by training batches, if declared."""
+        """Initialise the attached modules by training batches, for methods that calibrate."""
 
     def merge(self, model: nn.Module) -> nn.Module:
-        """Fold what was trained into the bare network, and return that."""
+        """Merge the trained parameters into the bare network, and return it."""
         raise InputError(f"{type(self).__name__} cannot be merged")
 
     def groups(self, model: nn.Module, lr: float) -> list[dict]:
@@ -269,23 +269,23 @@ class Method(ABC):
         return [{"params": [p for p in model.parameters() if p.requires_grad], "lr": lr}]
 
     def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027  optional
-        """Act after each optimiser step; most methods do nothing."""
+        """Update the method's state after an optimiser step, for methods that have one."""
 
     def progress(self, model: nn.Module) -> dict[str, torch.Tensor]:
-        """Give the state of after_step() beside parameters and buffers."""
+        """Give the state of after_step() that is neither parameter nor buffer."""
         return {}
 
     def resume(self, model: nn.Module, progress: dict[str, torch.Tensor]) -> None:  # noqa: B027  optional
-        """Put back what progress() gave."""
+        """Restore the state that progress() gave."""
 
     def modules(self, model: nn.Module) -> list[str]:
-        """List the modules that own what is trained, or that this method wraps."""
+        """List the modules that have trained parameters, or that this method wraps."""
         return sorted({name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad})
 
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write what was trained into a folder, as safetensors."""
+        """Save the trained parameters in a folder, as safetensors."""
 
     @abstractmethod
     def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
-        """Put what save() wrote onto a freshly loaded backbone."""
+        """Attach to a bare network, and load the parameters that save() wrote."""

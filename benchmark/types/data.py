@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Input(StrEnum):
-    """What a network reads."""
+    """Input of a network."""
 
     TEXT = "text"
     IMAGE = "image"
@@ -18,7 +18,7 @@ class Input(StrEnum):
 
 
 class Kind(StrEnum):
-    """The shape of a network's answer, hence of its head."""
+    """Kind of a network's answer, hence of its head."""
 
     CAUSAL_LM = "causal_lm"
     SEQ2SEQ = "seq2seq"
@@ -29,23 +29,23 @@ class Kind(StrEnum):
 
     @property
     def new_head(self) -> bool:
-        """Whether the head is the task's own, trained by every method."""
+        """True if the task brings a new head, which every method trains."""
         return self not in (Kind.CAUSAL_LM, Kind.SEQ2SEQ)
 
 
 class Category(StrEnum):
-    """How a method spends its parameters (Han et al. 2024, arXiv 2403.14608)."""
+    """Category of a method (Han et al. 2024, arXiv 2403.14608)."""
 
     ADDITIVE = "additive"
     SELECTIVE = "selective"
     REPARAMETERISED = "reparameterised"
     HYBRID = "hybrid"
-    REFERENCE = "reference"  # what the others are measured against: nothing, the head, or everything
+    REFERENCE = "reference"  # trains nothing, the head, or everything
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a head must know of the answers, read off the training examples."""
+    """Description of a head, from the training examples."""
 
     kind: Kind
     labels: tuple[str, ...] = ()  # classes, or the characters of CTC
@@ -55,20 +55,20 @@ class Head:
 
 
 class Example(NamedTuple):
-    """One item of a split: the input, and every correct answer."""
+    """Item of a split: the input, and every correct answer."""
 
     id: str
     source: Any  # text, an array, or a tuple of such
     targets: tuple[Any, ...]
-    group: str | None = None  # where it comes from (speaker, patient, file): no group should stand in two splits
+    group: str | None = None  # origin (speaker, patient, file); two splits should not share a group
 
 
 class Bad(NamedTuple):
-    """Stands in an example for a source that cannot be used: file, row, and why."""
+    """Source that cannot be used; the reason names file, row and cause."""
 
     reason: str
 
 
 Splits = Mapping[str, Sequence[Example]]  # train, valid, test, test/<shift> ..., in this order
 Features = dict[str, Any]  # one encoded example
-Prediction = dict[str, Any]  # one JSON-able answer: prediction, and what the scores need beside it
+Prediction = dict[str, Any]  # one answer as JSON: prediction, and further inputs of the scores
