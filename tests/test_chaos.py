@@ -81,7 +81,7 @@ def test_fifty_kills_leave_the_table_of_an_undisturbed_sweep(tiny_causal, tmp_pa
 def test_one_cell_is_one_workers(tmp_path):
     one, other = Lease(tmp_path, "abc"), Lease(tmp_path, "abc")
     with one.hold():
-        with pytest.raises(LeaseHeldError, match=rf"process {os.getpid()} on .* is at work on this cell"), other.hold():
+        with pytest.raises(LeaseHeldError, match=rf"process {os.getpid()} on .* is running this cell"), other.hold():
             pytest.fail("both have it")
         assert other.owner() == one.owner()
     with other.hold():

@@ -287,7 +287,7 @@ REFUSED = {  # words -> what the line must hold
     "results=FILE": ["results", "no folder"],
     "save=FILE/deep": ["save", "no folder"],
     "save=EMPTY": ["save", "not empty"],
-    "save=": ["save", "no folder is named"],
+    "save=": ["save", "has no value"],
     "method=bitfit": ["llama", "bias"],
 }
 
@@ -431,7 +431,7 @@ def test_the_screen_shows_scores_of_every_split_and_the_costs(call, results):
     assert re.findall(r"\d+\.\d+", row) == wanted
     params = int(value(record, "cost", "trainable_params"))
     share = 100 * params / value(record, "cost", "params")
-    for text in (f"{params:,} ({share:.2f} %)", "tokens/s", "peak memory", "adapter on disk", "kept the state of step"):
+    for text in (f"{params:,} ({share:.2f} %)", "tokens/s", "peak memory", "adapter on disk", "selected step"):
         assert text in screen
 
 

@@ -182,7 +182,7 @@ def test_a_sweep_that_is_killed_cancelled_and_drained_is_complete_in_the_end(wor
     tool("scancel", cancelled.job)
     said = said_by(first)
     assert first.returncode == 1
-    assert "the launcher gave up" in said
+    assert "the launcher failed" in said
     before = stored(results)
     print(f"killed {killed}, cancelled {cancelled}, {len(before)} recorded")
     assert 2 <= len(before) < 12

@@ -78,7 +78,7 @@ def test_all_methods_are_tuned_alike():
     assert [rung_of(cell) for cell in cells] == sorted(rung_of(cell) for cell in cells)  # a rung after the other
     by_hand = expand(["+sweep=tune", "task=nmt", "method=lora", "trial=0,1,7", "seed=0"]).cells
     assert by_hand == tuple(("seed=0", "task=nmt", "phase=tune", "method=lora", f"trial={t}") for t in (0, 1, 7))
-    with pytest.raises(InputError, match="the rungs of tuning have theirs"):
+    with pytest.raises(InputError, match="the rungs of tuning set these"):
         expand(["+sweep=tune", "task=nmt", "seed=3"])
 
 
@@ -112,7 +112,7 @@ def test_the_users_words_win_over_a_named_sweep():
     [
         (["sweep=nmt51"], "no such sweep; did you mean nmt15"),
         (["-m", "method=lora"], "task=. is missing"),
-        (["-m", "task=nmt", "method=lora", "seed=interval(0,1)"], "an interval has no end of values"),
+        (["-m", "task=nmt", "method=lora", "seed=interval(0,1)"], "an interval has infinitely many values"),
         (["-m", "task=nmt", "method=lora,huolsby"], "method=huolsby: no such method; did you mean houlsby"),
         (["-m", "task=nmt", "method=glob(x*)"], "method: the pattern matches nothing"),
     ],

@@ -10,7 +10,7 @@ from benchmark.records import Record
 from benchmark.sweeps.grid import Records
 from benchmark.types import TUNE
 
-UNITS = ((5400, 3600, 1, "h"), (90, 60, 0, "min"), (0, 1, 0, "s"))  # from so many seconds on; length, digits, name
+UNITS = ((5400, 3600, 1, "h"), (90, 60, 0, "min"), (0, 1, 0, "s"))  # least seconds, length, digits, name
 Speeds = dict[tuple[str, ...], list[float]]
 
 
@@ -22,9 +22,9 @@ def estimate(cells: Sequence[Sequence[str]], records: Records) -> str:
         chosen = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
         setting = tuple((key, value) for key, value in chosen.items() if key in COMPARED or key.startswith("budget."))
         if setting not in speeds:
-            known = list(alike(dict(setting), records))
-            used |= {record.run_id for record in known}
-            speeds[setting] = by_method(known)
+            similar = list(alike(dict(setting), records))
+            used |= {record.run_id for record in similar}
+            speeds[setting] = by_method(similar)
         seconds = expected(chosen["task"], chosen["method"], speeds[setting])
         total, unknown = total + (seconds or 0), unknown + (seconds is None)
     if unknown == len(cells):
@@ -33,7 +33,7 @@ def estimate(cells: Sequence[Sequence[str]], records: Records) -> str:
     return f"estimated time: {duration(total)} in one process, by {len(used)} records of the same task and budget{more}"
 
 
-COMPARED = ("task", "backbone", "budget", "phase")  # keys of overrides in which a record must be like a cell
+COMPARED = ("task", "backbone", "budget", "phase")  # keys of overrides in which record and cell must agree
 
 
 def alike(setting: dict[str, str], records: Records) -> Iterator[Record]:
@@ -61,11 +61,11 @@ def by_method(records: Iterable[Record]) -> Speeds:
 
 
 def expected(task: str, method: str, speeds: Speeds) -> float | None:
-    """Average the seconds of the records most similar to a cell, or None."""
-    known = next((speeds[key] for key in ((task, method), (task,), ()) if key in speeds), None)
-    return None if known is None else statistics.fmean(known)
+    """Average the seconds of the records most similar to a cell."""
+    seconds = next((speeds[key] for key in ((task, method), (task,), ()) if key in speeds), None)
+    return None if seconds is None else statistics.fmean(seconds)
 
 
 def duration(seconds: float) -> str:
-    """Write a time in the unit that suits it."""
+    """Write a time in hours, minutes or seconds."""
     return next(f"{seconds / unit:.{digits}f} {name}" for least, unit, digits, name in UNITS if seconds >= least)

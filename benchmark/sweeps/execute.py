@@ -1,4 +1,4 @@
-"""Run a cell unless it is recorded, and record how it ended."""
+"""Execution of a cell, and its record."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from benchmark.sweeps.options import RunOptions
 
 @dataclass
 class Process:
-    """What the cells of one process share, memory included."""
+    """State that the cells of one process share."""
 
-    values: dict[str, Any] = field(default_factory=dict)  # data and networks, of the cell before
-    cells: int = 0  # that it has run
+    values: dict[str, Any] = field(default_factory=dict)  # data and networks of the previous cell
+    cells: int = 0  # number of cells that ran
 
 
 @functools.cache
@@ -42,7 +42,7 @@ def process() -> Process:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A cell that is to be run: its name, its device, and where its record goes."""
+    """Cell to be run, with its device, options and lease."""
 
     cell: Cell
     options: RunOptions
@@ -53,20 +53,20 @@ class Attempt:
 
     @classmethod
     def of(cls, cell: Cell, options: RunOptions, sweeping: bool) -> Attempt:
-        """Name a cell. Raises InputError where its backbone, or the device, is not there."""
-        assert cell.backbone.family, "read first, whatever the method: without a checkpoint there is nothing to run"
+        """Prepare a cell. Raises InputError where its backbone or the device is missing."""
+        assert cell.backbone.family, "reads the checkpoint, so that a missing one is refused first"
         config = choices_of(cell)
         folder = options.store.folder / cell.names["task"] / cell.names["method"]
         return cls(cell, options, sweeping, device_of(options.device), config, Lease.of(folder, config))
 
     def recorded(self) -> Record | None:
-        """Show and return the record of the cell, unless it is to be run again."""
+        """Find and print the record of the cell; None if it is to be run."""
         names, options = self.cell.names, self.options
         known = options.store.find(names["task"], names["method"], run_id(self.config), self.device)
         if not known or options.repeats(known):
             return None
         if not self.sweeping:
-            if known.status == "skipped":  # a pair is refused anew
+            if known.status == "skipped":  # a single run is refused with the reason
                 return None
             screen.already(known, options.results)
             if known.status == "done":
@@ -74,7 +74,7 @@ class Attempt:
         return known
 
     def write(self, status: str, reason: str | None, examples: Any = None, **fields: Any) -> tuple[Record, Path | None]:
-        """Make the record, and store it; of several processes the first one does."""
+        """Make the record; the first process stores it."""
         names = {noun: self.cell.names[noun] for noun in NOUNS if noun != "budget"}
         fields = {"environment": environment(self.device)} | fields
         if examples is not None:
@@ -87,10 +87,10 @@ class Attempt:
 
 
 def perform(cell: Cell, options: RunOptions, sweeping: bool = False, wait: bool = False) -> Record:
-    """Run a cell unless it is recorded for this device type; show the outcome.
+    """Run a cell unless it is recorded for this device type; print the result.
 
     Raises IncompatibleError for a pair that cannot run (in a sweep it is recorded as skipped), RunFailedError after
-    recording a run that broke, and LeaseHeldError where another process is at work on it, unless wait is set.
+    recording a failed run, and LeaseHeldError where another process runs the cell, unless wait is set.
     """
     attempt = Attempt.of(cell, options, sweeping)
     if known := attempt.recorded():
@@ -101,7 +101,7 @@ def perform(cell: Cell, options: RunOptions, sweeping: bool = False, wait: bool 
     if not options.shared:
         check_alone(attempt.device)
     with leaving(attempt), hold(attempt, wait):
-        if known := attempt.recorded():  # by whoever held it
+        if known := attempt.recorded():  # meanwhile, by another process
             return known
         if reason := refusal(cell):
             record, _ = attempt.write("skipped", reason)
@@ -114,18 +114,18 @@ def perform(cell: Cell, options: RunOptions, sweeping: bool = False, wait: bool 
 
 
 def refusal(cell: Cell) -> str | None:
-    """Give the reason why a cell cannot run here, or None."""
+    """Give the reason why a cell cannot run here."""
     return cell.conflict() or distributed.refusal(cell) or sharding.refusal(cell)
 
 
 def hold(attempt: Attempt, wait: bool) -> Any:
-    """Hold the cell; the first process of a run does it for all of them."""
+    """Hold the cell's lease, in the first process of a run."""
     return attempt.lease.hold(wait, watch=not attempt.sweeping) if distributed.speaks() else nullcontext()
 
 
 @contextmanager
 def leaving(attempt: Attempt) -> Iterator[None]:
-    """Where a signal pauses the run, say so and end the process as the signal asks."""
+    """Print that a signal paused the run, and end the process."""
     try:
         yield
     except Paused as paused:
@@ -135,8 +135,8 @@ def leaving(attempt: Attempt) -> Iterator[None]:
 
 
 def give_up(attempt: Attempt, deaths: int) -> Record:
-    """Record a cell over which too many processes died. Raises RunFailedError."""
-    reason = f"killed: {deaths} processes died while they ran it, most likely for want of memory"
+    """Record a cell as failed after too many processes died. Raises RunFailedError."""
+    reason = f"killed: {deaths} processes died while they ran it, most likely because memory was full"
     record, path = attempt.write("failed", reason)
     attempt.lease.starts.unlink(missing_ok=True)
     raise RunFailedError(f"{record.reason} (recorded in {path})")
@@ -158,7 +158,7 @@ def run_and_record(attempt: Attempt) -> Record:
     result, status, reason = Result(data=dict(cell.notes)), "done", None
     reuse = Reuse(attempt.config, process().values if attempt.sweeping else None)
     save = None if options.save is None else Path(options.save)
-    before = machine(attempt)  # the run puts its own load on the machine
+    before = machine(attempt)  # before the run adds to the load
     with attempt.lease.started() if distributed.speaks() else nullcontext(), listening(pause):
         group = distributed.join(device)
         try:
@@ -187,15 +187,15 @@ def run_and_record(attempt: Attempt) -> Record:
 
 
 def machine(attempt: Attempt) -> dict[str, Any]:
-    """Describe the machine before a run: other load, and earlier runs."""
-    known = environment(attempt.device)
-    known |= {"shared": True} if attempt.options.shared else {}
-    known |= {"cells_before": process().cells} if process().cells else {}
-    return {name: value for name, value in known.items() if value is not None}
+    """Describe the machine before a run: load of other programs, earlier runs."""
+    facts = environment(attempt.device)
+    facts |= {"shared": True} if attempt.options.shared else {}
+    facts |= {"cells_before": process().cells} if process().cells else {}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def finish(attempt: Attempt, record: Record, path: Path | None, pause: Pause) -> Record:
-    """Show the result of a run; obey a signal that came too late to stop it."""
+    """Print the result of a run; then obey a signal that came too late to stop it."""
     if record.status == "failed":
         pause.pass_on()
         raise RunFailedError(f"{record.reason} (recorded in {path})")
@@ -208,7 +208,7 @@ def finish(attempt: Attempt, record: Record, path: Path | None, pause: Pause) ->
 
 
 def forget_dropped(attempt: Attempt) -> None:
-    """Remove the states of tuning runs that will not be continued."""
+    """Remove the checkpoints of tuning runs that will not be continued."""
     cell, store = attempt.cell, attempt.options.store
     choices = [cell.notes[name]["dropped"] for name in ("tuning", "selected") if name in cell.notes]
     for name in (name for dropped in choices for name in dropped):

@@ -1,4 +1,4 @@
-"""How a command ends: an exit status, and one line where nothing came of it."""
+"""Exit status of a command, and one line for an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmark.errors import IncompatibleError, InputError, LeaseHeldError, Newe
 
 @contextmanager
 def exit_status(overrides: Sequence[str], statuses: list[int]) -> Iterator[None]:
-    """Print a refusal or failure inside as one line, and add an exit status."""
+    """Print an error in the block as one line, and add an exit status."""
     try:
         yield
     except (InputError, IncompatibleError, LeaseHeldError, NewerSchemaError) as error:
@@ -25,7 +25,7 @@ def exit_status(overrides: Sequence[str], statuses: list[int]) -> Iterator[None]
         statuses.append(complain(2, f"refused: {explain(error, overrides)}"))
     except RunFailedError as error:
         statuses.append(complain(1, f"failed: {error}"))
-    except OSError as error:  # a full disk, a mount that went away: earlier records are whole
+    except OSError as error:  # a full disk, a lost mount: earlier records are complete
         file = f" ({error.filename})" if error.filename else ""
         statuses.append(complain(1, f"failed: {error.strerror or error}{file}: nothing is recorded of this run"))
     except KeyboardInterrupt:

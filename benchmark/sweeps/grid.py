@@ -1,4 +1,4 @@
-"""A grid of cells: expansion, look-up of records, packing into jobs."""
+"""Grid of cells: expansion, look-up of records, packing into jobs."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from benchmark.identity import run_id, training_id
 from benchmark.records import Record, Store, shipped
 from benchmark.sweeps.override_cache import Entry, OverrideCache, files_in, signature
 
-# The slowest first. A rung needs all records of the one below. Seeds come next, so that an unfinished sweep has all
-# methods of the first seed; then tasks, so that neighbours share data and network.
+# Keys of the outer loops, the outermost first. A rung needs all records of the one below. Seeds come next, so that an
+# unfinished sweep has all methods of the first seed; then tasks, so that neighbouring cells share data and network.
 OUTER = ("rung", "seed", "seed_sample", "fraction", "task", "data", "backbone", "budget")
-MOST_CELLS = 100_000  # of one command: a longer list would fill the memory before the first cell runs
+MOST_CELLS = 100_000  # of one command: more would fill the memory before the first cell runs
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a command goes over, and how it is to be run."""
+    """Cells of a command, and its run options."""
 
-    cells: tuple[tuple[str, ...], ...]  # the overrides of each
+    cells: tuple[tuple[str, ...], ...]  # overrides of each
     options: tuple[str, ...]  # run options: overrides that are no choice of a cell
 
     def option(self, key: str, default: str) -> str:
@@ -56,7 +56,7 @@ class Sweep:
         return unquoted(values[-1]) if values else default
 
     def device(self) -> str | None:
-        """Name the device type of its records; None: any, chosen elsewhere."""
+        """Name the device type of its records; None if a cluster's node chooses it."""
         device = self.option("device", "auto")
         if "slurm" not in self.option("hydra/launcher", "basic"):
             return device_of(device)
@@ -64,7 +64,7 @@ class Sweep:
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
-    """Whether a command wants several cells."""
+    """Say whether a command asks for several cells."""
     return any(override in SWEEP or key_of(override) == GRID for override in arguments)
 
 
@@ -81,17 +81,17 @@ def expand(arguments: Sequence[str]) -> Sweep:
     check_options([*choices, *(f"{GRID}={name}" for name in grids)])
     given = {key_of(override) for override in (*choices, *options)}
     axes = _values([*(o for name in grids for o in of_grid(name, "over") if key_of(o) not in given), *choices])
-    if "trial" in given:  # trials by number have the whole budget at once
+    if "trial" in given:  # trials given by number run the whole budget, without rungs
         axes.pop("rung", None)
     options += [o for name in grids for o in of_grid(name, "settings") if key_of(o) not in given]
     for needed in ("method", "task"):
         if needed not in map(key_of, axes):
-            raise InputError(f"{needed}=? is missing: the sweep does not say which")
+            raise InputError(f"{needed}=? is missing, and the sweep names none: give {needed}=...")
     if "rung" in axes and {"seed", "trial"} & axes.keys():
-        raise InputError("seed, trial: the rungs of tuning have theirs (configs/tuning.yaml); or leave out rung=")
+        raise InputError("seed, trial: the rungs of tuning set these (configs/tuning.yaml); leave them or rung= out")
     ordered = sorted(axes, key=lambda key: OUTER.index(key) if key in OUTER else len(OUTER))
     if (many := math.prod(len(values) for values in axes.values())) > MOST_CELLS:
-        raise InputError(f"{many:,} cells or more are named, at most {MOST_CELLS:,} are run by one command: split them")
+        raise InputError(f"at least {many:,} cells given, at most {MOST_CELLS:,} wanted: split the command")
     product = itertools.product(*(axes[key] for key in ordered))
     return Sweep(tuple(cell for overrides in product for cell in lay_out(overrides)), tuple(options))
 
@@ -114,7 +114,7 @@ def _values(overrides: Sequence[str]) -> dict[str, list[str]]:
             for override in parsed:
                 key = override.get_key_element()
                 if override.is_sweep_override() and not override.is_discrete_sweep():
-                    raise InputError(f"{override.input_line}: an interval has no end of values; give a list")
+                    raise InputError(f"{override.input_line}: an interval has infinitely many values; give a list")
                 if override.is_sweep_override():
                     values = itertools.islice(override.sweep_string_iterator(), MOST_CELLS + 1)
                     axes[key] = [f"{key}={value}" for value in values]
@@ -128,13 +128,13 @@ def _values(overrides: Sequence[str]) -> dict[str, list[str]]:
 
 
 class Records:
-    """The records of a sweep's cells, read folder by folder when first asked for."""
+    """Records of a sweep's cells, read folder by folder when first needed."""
 
     def __init__(self, results: Path, device: str | None) -> None:
         self.store, self.device = Store(results / "runs"), device
         self._folders: dict[tuple[str, str], dict[tuple[str, str | None], Record]] = {}
         self._tuned: dict[tuple[str, str], str] = {}
-        self.seen: dict[tuple[str, ...], Record] = {}  # by the overrides of a cell: each rung looks up those below it
+        self.seen: dict[tuple[str, ...], Record] = {}  # by the overrides of a cell
 
     def of(self, entry: Entry) -> Record | None:
         """Return the record of an entry; a vacant position of a rung is skipped."""
@@ -144,7 +144,7 @@ class Records:
         return self._folder(entry.task, entry.method).get((entry.run_id, self.device))
 
     def tuned(self, task: str, method: str) -> str:
-        """Name the tuning records that a choice of trial rests on."""
+        """Name the tuning records from which a trial is chosen."""
         if (task, method) not in self._tuned:
             records = [*self._folder(task, method).values(), *shipped(task, method)]
             names = {f"{record.run_id}{record.created}" for record in records if record.tuning}
@@ -152,7 +152,7 @@ class Records:
         return self._tuned[task, method]
 
     def of_task(self, task: str) -> Iterator[Record]:
-        """Yield the records of a task on the device type, shipped or the user's own."""
+        """Yield the records of a task on the device type, shipped ones and the user's."""
         for record in (*shipped(task, "*"), *self.store.of(task, "*")):
             if self.device in (None, record.device):
                 yield record
@@ -165,15 +165,15 @@ class Records:
 
 
 def lookup(sweep: Sweep, cache: OverrideCache, records: Records) -> Iterator[tuple[tuple[str, ...], Record | None]]:
-    """Yield each cell's overrides with its record, composing nothing."""
+    """Yield each cell's overrides with its record, without composing it."""
     for overrides in sweep.cells:
         yield overrides, recorded(overrides, cache, records)
 
 
 def recorded(overrides: Sequence[str], cache: OverrideCache, records: Records) -> Record | None:
-    """Look up a cell's record, unless its trial was chosen from other records."""
-    if (known := records.seen.get(tuple(overrides))) is not None:
-        return known
+    """Look up a cell's record; None also where new tuning records may change its trial."""
+    if (record_seen := records.seen.get(tuple(overrides))) is not None:
+        return record_seen
     entry = cache.get(overrides)
     if entry is None or entry.tuned != chosen_from(overrides, entry, cache, records):
         return None
@@ -183,7 +183,7 @@ def recorded(overrides: Sequence[str], cache: OverrideCache, records: Records) -
 
 
 def chosen_from(overrides: Sequence[str], entry: Entry, cache: OverrideCache, records: Records) -> str | None:
-    """Name the tuning records that choose the trial; None if it is given."""
+    """Name the tuning records that choose the trial; None if it is given by number."""
     if f"trial={SELECTED}" in overrides:
         return records.tuned(entry.task, entry.method)
     if not (lower := below(tuple(overrides))):
@@ -193,7 +193,7 @@ def chosen_from(overrides: Sequence[str], entry: Entry, cache: OverrideCache, re
 
 
 def waited_for(overrides: Sequence[str], cache: OverrideCache, records: Records) -> list[tuple[str, ...]]:
-    """List the cells that decide which trial these overrides are of."""
+    """List the cells of the rung below that are not recorded yet."""
     return [cell for cell in below(tuple(overrides)) if recorded(cell, cache, records) is None]
 
 
@@ -216,7 +216,7 @@ def unpacked(text: str) -> list[list[str]]:
 def known_as(
     overrides: Sequence[str], results: Path, cache: OverrideCache | None = None, records: Records | None = None
 ) -> tuple[Cell | None, Entry]:
-    """Compose a cell of a sweep and cache it; None where no trial is left for it.
+    """Compose a cell of a sweep and cache its id; no cell where no trial is left for it.
 
     Raises InputError.
     """

@@ -1,4 +1,4 @@
-"""Passing the cells of a sweep to Hydra's launchers, and running a job."""
+"""Jobs of a sweep: passing them to Hydra's launchers, and running one."""
 
 from __future__ import annotations
 
@@ -28,60 +28,60 @@ Overrides = tuple[str, ...]
 
 
 def launch(arguments: list[str], statuses: list[int]) -> None:
-    """Pass jobs to the launcher; a lost job does not hide the others."""
+    """Pass jobs to the launcher; add an exit status where it fails."""
 
     @hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
-        if config.plugins:  # a worker does not know them yet
+        if config.plugins:  # a new process has not imported them
             registry.add(config.plugins)
         run_cells(unpacked(config.cells), options_of(config), statuses)
 
-    before, sys.argv = sys.argv, [sys.argv[0], *arguments, *searched()]  # Hydra reads them from nowhere else
+    before, sys.argv = sys.argv, [sys.argv[0], *arguments, *searched()]  # Hydra reads only these
     try:
         job()
     except (HydraException, OmegaConfBaseException):
         raise
     except Exception as error:
-        print(f"the launcher gave up: {story(error)}", file=sys.stderr)
-        print("what is recorded stays, and jobs may still run: see python -m benchmark.status", file=sys.stderr)
+        print(f"the launcher failed: {story(error)}", file=sys.stderr)
+        print("records stay, and jobs may still run: see python -m benchmark.status", file=sys.stderr)
         statuses.append(1)
     finally:
         sys.argv = before
 
 
 def run_cells(cells: Sequence[Sequence[str]], options: RunOptions, statuses: list[int]) -> None:
-    """Run the cells of a job; those at which other processes work come last.
+    """Run the cells of a job; those that other processes run come last.
 
-    An error must not reach Hydra, which would print it in its own way and give up the rest of a sweep.
+    Errors must not reach Hydra, which would print a traceback and drop the remaining cells.
     """
-    taken: list[Overrides] = []
+    busy: list[Overrides] = []
     for overrides in map(tuple, cells):
         with exit_status(overrides, statuses):
             try:
                 run_cell(overrides, options)
             except LeaseHeldError:
-                taken.append(overrides)
-    for overrides in taken:
+                busy.append(overrides)
+    for overrides in busy:
         with exit_status(overrides, statuses):
             run_cell(overrides, options, wait=True)
 
 
 def run_cell(overrides: Overrides, options: RunOptions, wait: bool = False) -> None:
-    """Compose a cell, remember which one it is, and perform it.
+    """Compose a cell, cache its id, and run it.
 
-    Where the rung below it is not complete, complete that first. Raises LeaseHeldError where others are at work on
-    that, unless wait is set: nobody waits for a cell while holding another, so that no two wait for each other.
+    Where the rung below it is not complete, that runs first. Raises LeaseHeldError where other processes run a cell of
+    it, unless wait is set. No process waits for a cell while it holds another one, so that there is no deadlock.
     """
     results, device = Path(options.results), device_of(options.device)
-    taken = []
+    busy = []
     for lower in waited_for(overrides, OverrideCache(results), Records(results, device)):
         try:
-            with suppress(RunFailedError):  # recorded: a trial that fails loses
+            with suppress(RunFailedError):  # it is recorded, and a failed trial is not chosen
                 run_cell(lower, options, wait)
         except LeaseHeldError as error:
-            taken.append(error)
-    if taken:
-        raise taken[0]
+            busy.append(error)
+    if busy:
+        raise busy[0]
     cell, entry = known_as(overrides, results, records=Records(results, device))
     if cell is None:
         screen.vacant(overrides, entry.vacant)

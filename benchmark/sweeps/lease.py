@@ -1,4 +1,4 @@
-"""Lease of a cell beside its record, and the number of deaths on it."""
+"""Lease of a cell: a file beside its record, and a count of processes that died."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LEASE_SECONDS = 60.0  # without a heartbeat; a dead process on the same machine 
 
 
 class Lease:
-    """Files of a cell in work beside its record, shared by runs of one training."""
+    """Files of a running cell beside its record, shared by the runs of one training."""
 
     def __init__(self, folder: Path, training: str, run: str | None = None) -> None:
-        self.folder, self.run = folder, run or training  # the run's name is its record's
+        self.folder, self.run = folder, run or training
         self.file = folder / f".{training}.lease"
-        self.starts = folder / f".{training}.starts"  # a line per process that began and did not end
-        self.state = folder / f".{training}.paused"  # of its training
+        self.starts = folder / f".{training}.starts"  # a line per process that started and did not end
+        self.state = folder / f".{training}.paused"  # checkpoint of the training
 
     @classmethod
     def of(cls, folder: Path, config: dict[str, Any]) -> Lease:
@@ -33,11 +33,10 @@ class Lease:
 
     @contextmanager
     def hold(self, wait: bool = False, watch: bool = False) -> Iterator[None]:
-        """Hold the cell, on a shared disk as well.
+        """Hold the cell, also on a disk that machines share.
 
-        Raises LeaseHeldError where another process does.
-
-        wait: until the other one has ended. watch: until it shows that it lives, and take over where it does not.
+        Raises LeaseHeldError where another process holds it. wait: until that one has ended. watch: until that one
+        shows a heartbeat; without one, take over.
         """
         made = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -45,11 +44,11 @@ class Lease:
         try:
             self._acquire(lock, watch)
         except Timeout:
-            raise LeaseHeldError(f"{self.owner() or 'another process'} is at work on this cell ({self.file})") from None
+            raise LeaseHeldError(f"{self.owner() or 'another process'} is running this cell ({self.file})") from None
         self._clear()
         try:
             yield
-        except InputError:  # refused: nothing is left behind
+        except InputError:  # refused: leave no empty folders
             lock.release()
             for folder in made:
                 with suppress(OSError):
@@ -59,7 +58,7 @@ class Lease:
             lock.release()
 
     def _acquire(self, lock: SoftFileLease, watch: bool) -> None:
-        """Acquire, where it is watched after at most the time of a lease. Raises Timeout."""
+        """Acquire the lock, if watched after at most LEASE_SECONDS. Raises Timeout."""
         try:
             lock.acquire()
         except Timeout:
@@ -67,20 +66,20 @@ class Lease:
                 raise
             print(
                 f"{self.owner() or 'another process'} holds this cell; waiting up to {LEASE_SECONDS:.0f} s "
-                "to see whether it still works",
+                "to see whether it is still running",
                 flush=True,
             )
             before = self._heartbeat()
             lock.acquire(timeout=LEASE_SECONDS + 10, cancel_check=lambda: self._heartbeat() not in (before, None))
 
     def _heartbeat(self) -> float | None:
-        """Give the time of the last heartbeat by the disk's clock, or None."""
+        """Give the time of the last heartbeat, by the disk's clock."""
         with suppress(FileNotFoundError):
             return self.file.stat().st_mtime
         return None
 
     def _lives_here(self) -> bool:
-        """Whether the owner is a live process of this machine."""
+        """Say whether the owner is a live process of this machine."""
         owner = self._owner()
         try:
             os.kill(int(owner.get("pid", "")), 0)
@@ -96,7 +95,7 @@ class Lease:
             self.starts.unlink(missing_ok=True)
 
     def owner(self) -> str | None:
-        """Name the process at work, by what its lease holds; None where there is none."""
+        """Name the process that holds the lease; None where there is none."""
         owner = self._owner()
         return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}" if self.file.exists() else None
 
@@ -107,25 +106,25 @@ class Lease:
         return {}
 
     def deaths(self) -> int:
-        """Count the processes that began this cell and never recorded how it ended."""
+        """Count the processes that started this cell and died."""
         with suppress(FileNotFoundError):
             return len(self.starts.read_text().splitlines())
         return 0
 
     @contextmanager
     def started(self) -> Iterator[None]:
-        """Leave a line behind if the process dies inside; any other end takes it away."""
+        """Count a process that dies in the block; any other end removes the line."""
         with open(self.starts, "a", encoding="ascii") as file:
             file.write("started\n")
         try:
             yield
-        except BaseException:  # stopped or refused: no death
+        except BaseException:  # paused, stopped or refused
             self._forget(1)
             raise
         self._forget(self.deaths())
 
     def _clear(self) -> None:
-        """Remove half-written files of a killed process; needs the lease."""
+        """Remove incomplete files of a killed process; needs the lease."""
         for path in self.folder.glob(f".{self.run}.*.tmp"):
             path.unlink(missing_ok=True)
 

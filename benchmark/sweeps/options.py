@@ -1,4 +1,4 @@
-"""Run options: what describes the execution and not the cell."""
+"""Run options: settings of the execution that do not change the cell."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from benchmark.records import Record, Store
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The run options of a command."""
+    """Run options of a command."""
 
     results: str
     device: str
     force: bool
-    retry: str | None  # failed: what failed is run again
+    retry: str | None  # failed: failed cells are run again
     save: str | None
-    shared: bool  # others are at work on the device: costs are marked
-    attempts: int  # processes that may die over a cell before it is recorded as failed
+    shared: bool  # other processes use the device: costs are marked
+    attempts: int  # processes that may die while running a cell before it is recorded as failed
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"device: {self.device!r} given, auto, cpu or cuda wanted")
         if self.retry not in (None, "failed"):
-            raise InputError(f"retry: {self.retry!r} given, failed wanted, or null")
+            raise InputError(f"retry: {self.retry!r} given, failed or null wanted")
         for key in ("results", "save"):
             check_folder(key, getattr(self, key))
         if self.save and Path(self.save).is_dir() and any(Path(self.save).iterdir()):
@@ -38,16 +38,16 @@ class RunOptions:
 
     @property
     def store(self) -> Store:
-        """The user's own records."""
+        """Store of the user's records."""
         return Store(Path(self.results) / "runs")
 
     @property
     def replaces(self) -> bool:
-        """Whether a new record takes the place of an old one."""
+        """True if a new record replaces an old one."""
         return self.force or self.retry is not None
 
     def repeats(self, known: Record) -> bool:
-        """Whether a recorded cell is to be run once more."""
+        """Say whether a recorded cell is to be run again."""
         return self.force or self.retry == known.status
 
 
@@ -58,13 +58,10 @@ def options_of(config: DictConfig) -> RunOptions:
 
 
 def check_folder(key: str, path: str | None) -> None:
-    """Refuse a path where no folder can be made.
-
-    Raises InputError.
-    """
+    """Raise InputError for a path where no folder can be made."""
     if path == "":
-        raise InputError(f"{key}=: no folder is named")
+        raise InputError(f"{key}= has no value: give a folder")
     folder = Path(path or ".").absolute()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise InputError(f"{key}={path}: {str(existing)!r} is no folder that can be written to")
+        raise InputError(f"{key}={path}: {str(existing)!r} is not a writable folder; give another one")

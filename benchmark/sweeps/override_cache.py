@@ -1,4 +1,4 @@
-"""A cache of what overrides compose to: composing takes a hundred times longer."""
+"""Cache from overrides to ids of cells: composing takes a hundred times longer."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any
 from benchmark.config import registry
 
 HERE = Path(__file__).resolve().parents[1]
-READ = (HERE.parent / "configs", HERE, HERE.parent / "tasks")  # what overrides are composed from
+READ = (HERE.parent / "configs", HERE, HERE.parent / "tasks")  # folders on which composing depends
 SOURCES = (".yaml", ".py", ".safetensors", ".json")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What some overrides were composed to."""
+    """Ids of the cell that some overrides compose to."""
 
     task: str
     method: str
@@ -29,15 +29,15 @@ class Entry:
     training: str
     files: dict[str, str] = field(default_factory=dict)  # local files it depends on, with their size and time
     tuned: str | None = None  # the tuning records that chose its trial
-    vacant: str | None = None  # why no trial takes this place of a rung: there is nothing to run
+    vacant: str | None = None  # why no trial is left for this position of a rung
 
     def current(self) -> bool:
-        """Whether the files are still what they were."""
+        """Say whether the files are unchanged."""
         return all(signature(path) == known for path, known in self.files.items())
 
 
 class OverrideCache:
-    """File of lines that several workers append to; cut lines are ignored."""
+    """File of lines that several workers append to; incomplete lines are ignored."""
 
     def __init__(self, folder: Path, stores: bool = True) -> None:
         self.stores = stores
@@ -45,14 +45,14 @@ class OverrideCache:
         self._known: dict[str, Entry] | None = None
 
     def get(self, overrides: Sequence[str]) -> Entry | None:
-        """Return what these overrides compose to, if their files are unchanged."""
+        """Return the entry of overrides, if their files are unchanged."""
         if self._known is None:
             self._known = dict(self._lines())
         entry = self._known.get(key(overrides))
         return entry if entry and entry.current() else None
 
     def add(self, overrides: Sequence[str], entry: Entry) -> None:
-        """Store what overrides compose to."""
+        """Store the entry of overrides."""
         line = json.dumps([key(overrides), asdict(entry)], ensure_ascii=False) + "\n"
         with suppress(OSError):  # where nothing can be written, it is composed again
             if self.stores:
@@ -77,13 +77,13 @@ class OverrideCache:
 
 
 def key(overrides: Sequence[str]) -> str:
-    """Name overrides whatever their order."""
+    """Name overrides independently of their order."""
     return "\n".join(sorted(overrides))
 
 
 @functools.cache
 def stamp(plugins: tuple[Path, ...]) -> str:
-    """Hash configurations, code and shipped files, on which composing depends."""
+    """Hash the files on which composing depends: configurations, code, shipped files."""
     digest = hashlib.sha256()
     for folder in (*READ, *plugins):
         for path in sorted(p for p in folder.rglob("*") if p.suffix in SOURCES):
@@ -97,7 +97,7 @@ def stamp(plugins: tuple[Path, ...]) -> str:
 
 @functools.cache
 def signature(path: str | Path) -> str:
-    """Give a file's size and time, or those of a folder's files; once per process."""
+    """Hash a file's size and time, or those of a folder's files; once per process."""
     path = Path(path)
     inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     try:

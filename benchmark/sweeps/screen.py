@@ -1,4 +1,4 @@
-"""What a run prints: that it starts, and in the end scores, costs, and how it compares."""
+"""Output of a run on the screen: start, scores, costs, comparison."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ COSTS = {  # measurement -> (label, unit, divisor)
 
 
 def say(line: str) -> None:
-    """Print a line as it is, at once: a file holds back what is not flushed."""
+    """Print a line without markup, and flush it."""
     console.print(line, soft_wrap=True, markup=False, highlight=False)
     sys.stdout.flush()
 
 
 def begin(names: Mapping[str, str], seed: Any) -> None:
-    """Print what a command is about, before anything that takes seconds."""
+    """Print the chosen cell before anything that takes seconds."""
     nouns = ", ".join(f"{noun} {names[noun]}" for noun in ("backbone", "budget"))
     say(f"{names['method']} on {names['task']}: {nouns}, seed {seed}")
 
 
 def already(record: Record, results: str) -> None:
-    """Print that nothing is run, and how to run all the same."""
+    """Print that a cell is already recorded, and how to run it again."""
     reason = f": {record.reason}" if record.reason else ""
     say(f"already recorded in {results}/runs as {record.run_id} ({record.status}{reason}); force=true runs it again")
 
@@ -60,14 +60,14 @@ def skipped(record: Record) -> None:
 
 
 def vacant(overrides: Sequence[str], reason: str | None) -> None:
-    """Print why no trial runs at a place of a rung."""
+    """Print why no trial runs at a position of a rung."""
     say(f"skipped {' '.join(overrides)}: {reason}")
 
 
 def paused(task: str, method: str, step: int | None) -> None:
-    """Print what a signal stopped."""
-    when = "before its first step" if step is None else f"after step {step}; its state is kept"
-    say(f"paused {method} on {task} {when}; the same command goes on")
+    """Print that a signal paused a run."""
+    when = "before its first step" if step is None else f"after step {step}, with a checkpoint"
+    say(f"paused {method} on {task} {when}; the same command continues it")
 
 
 def line(record: Record) -> None:
@@ -83,7 +83,7 @@ def line(record: Record) -> None:
 
 
 def plan(cells: Sequence[tuple[Any, Record | None]], left: Sequence[Any]) -> None:
-    """Count a sweep's cells by what is recorded of them."""
+    """Print the number of a sweep's cells by status, and the reasons of failures."""
     counts = Counter(record.status for _, record in cells if record)
     known = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none recorded"
     say(f"{len(cells)} cells: {known}; {len(left)} to run")
@@ -110,21 +110,21 @@ def show(record: Record, store: Store, path: Path | None = None) -> None:
 
 
 def beside_shipped(record: Record, known: Iterable[Configuration]) -> str | None:
-    """Write how a run differs from the shipped ones: other data, or the arithmetic of another processor."""
+    """Write how a run may differ from shipped ones: other data, or another processor."""
     others = [one for one in rivals(record, known, (*ANY_SOURCE, FINGERPRINT)) if one.source != YOURS]
     if others and record.data.get("fingerprint") not in {one.settings.get(FINGERPRINT) for one in others}:
         return (
-            "This data differs from that of the shipped results (other package versions?): they are not compared. "
-            "pip install with -c constraints.txt gives the same data."
+            "This data differs from that of the shipped results (other package versions?), so they are not compared. "
+            "Installing with pip install -c constraints.txt gives the same data."
         )
     if moved := record.config["task"].get("across_processors"):
         most = ", ".join(f"{name} {number(value)}" for name, value in moved.items())
-        return f"Another processor's arithmetic moves one seed by as much as {most}: compare means over seeds."
+        return f"On another processor the score of one seed may differ by {most}: compare means over seeds."
     return None
 
 
 def scores(record: Record) -> Table:
-    """Lay out final scores: a row per score, a column per split."""
+    """Make the table of final scores: a row per score, a column per split."""
     final = [m for m in record.measurements if m.step is None and m.split not in ("cost", "pretraining")]
     splits = list(dict.fromkeys(m.split for m in final))
     table = Table()
@@ -139,7 +139,7 @@ def scores(record: Record) -> Table:
 
 
 def costs(record: Record) -> Table:
-    """Lay out what the run cost."""
+    """Make the table of a run's costs."""
     table = Table(show_header=False)
     cells = []
     for name, (title, unit, divisor) in COSTS.items():
@@ -152,9 +152,9 @@ def costs(record: Record) -> Table:
 
 
 def notes(record: Record) -> str:
-    """Write which state was kept, what it forgot, what was cut or empty, and whether the data's version is fixed."""
+    """Write the notes on a run: selected step, retention, counts of its data, warnings."""
     step = record.value("valid", "selected_step")
-    lines = [f"kept the state of step {step:.0f} (lowest valid loss)" if step is not None else ""]
+    lines = [f"selected step {step:.0f} (lowest validation loss)" if step is not None else ""]
     lines += [UNTRAINED] if record.untrained else []
     if (change := record.value("pretraining", "retention")) is not None:
         bare = record.value("pretraining", "loss_bare")
@@ -164,7 +164,7 @@ def notes(record: Record) -> str:
     lines += [f"{name.replace('_', ' ')}: {value}" for name, value in record.data.get("reading", {}).items()]
     if chosen := record.data.get("selected"):
         lines.append(f"trial {chosen['trial']} of {chosen['trials']}, chosen by validation")
-        lines += [f"{edge}: the best may lie beyond" for edge in chosen["at_edge"]]
+        lines += [f"{edge}: a better value may be beyond" for edge in chosen["at_edge"]]
     if size := record.data.get("size"):
         lines.append(f"{size['knob']}={size['value']} for {size['reached']:,} of {size['wanted']:,} {size['of']}")
     if idle := record.value("cost", "params_without_gradient"):
@@ -176,7 +176,7 @@ def notes(record: Record) -> str:
 
 
 def comparison(record: Record, known: Iterable[Configuration]) -> Table:
-    """Lay out the configurations that may be compared with a run, best first; the mean over their seeds."""
+    """Make the table of configurations comparable with a run, best mean first."""
     metric = record.data.get("metric", "")
     table = Table(title=f"{metric} on test, same task, backbone and device type, same budget", title_justify="left")
     for column in ("method", "records", "seeds", metric, r"trainable \[%]", r"step \[ms]", "run"):
@@ -204,7 +204,7 @@ def comparison(record: Record, known: Iterable[Configuration]) -> Table:
 def rivals(
     record: Record, known: Iterable[Configuration], ignored: Collection[str] = ANY_SOURCE
 ) -> list[Configuration]:
-    """List the configurations with a score that share a run's conditions, without ignored settings."""
+    """List the finished configurations that share a run's conditions."""
     [this] = configurations([(YOURS, record)])
     return [one for one in known if one.done and one.conditions(ignored) == this.conditions(ignored)]
 
@@ -216,7 +216,7 @@ def trainable(record: Record) -> float | None:
 
 
 def number(value: float | None) -> str:
-    """Write a number with the digits that a reader can use."""
+    """Write a number with two decimals, or three significant digits if it is small."""
     if value is None:
         return ""
     if abs(value) >= 1000:

@@ -14,7 +14,7 @@ COLUMNS = ("task", "method", "trial", "values", "steps", "seconds", "how it ende
 
 
 def trial_table(groups: Sequence[Sequence[Record]]) -> Table:
-    """Show the trials of each method, task and backbone, and what all of them cost."""
+    """Make the table of trials per method, task and backbone, with their total cost."""
     table = Table(box=None, pad_edge=False)
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in ("steps", "seconds") else "left")
@@ -35,7 +35,7 @@ def rows(records: Sequence[Record]) -> Iterator[tuple[Any, ...]]:
 
 
 def knobs(record: Record) -> str:
-    """Write what a trial has for the knobs that are searched."""
+    """Write a trial's values of the tuned knobs."""
     values = []
     for knob in record.config["method"].get("search") or {}:
         value: Any = record.config["method"]
@@ -46,7 +46,7 @@ def knobs(record: Record) -> str:
 
 
 def ending(trial: int, records: Sequence[Record]) -> str:
-    """Say how far a trial went and which rank it had there."""
+    """Write the last step of a trial, and its rank there."""
     last = max(stop(r) for r in records if r.trial == trial)
     rivals = [r for r in records if stop(r) == last]
     failed = [r for r in rivals if r.trial == trial and r.status == "failed"]
@@ -58,10 +58,10 @@ def ending(trial: int, records: Sequence[Record]) -> str:
     if last < max(map(stop, records)):
         return f"dropped after step {last}: {how}"
     if last < records[0].config["budget"]["steps"]:
-        return f"after step {last}: {how}"  # and nobody went on yet
+        return f"after step {last}: {how}"
     return f"chosen: {how}" if rank == 1 else how
 
 
 def stop(record: Record) -> int:
-    """Give the step that a run was to end with."""
+    """Give the last step of a run."""
     return record.config.get("until") or record.config["budget"]["steps"]
