@@ -124,12 +124,12 @@ def test_an_edited_set_is_named_and_left_out(name: str, runs: Store) -> None:
     if name == ANSWERS:
         [first, *_] = PackedStore(path.parent).records()
         with (
-            pytest.warns(UserWarning, match=f"one: answers are left out .{name} is not what was published"),
-            pytest.raises(ValueError, match=f"{name} is not what was published"),
+            pytest.warns(UserWarning, match=f"one: answers are left out .{name} is not the published file"),
+            pytest.raises(ValueError, match=f"{name} is not the published file"),
         ):
             PackedStore(path.parent).examples(first)
     else:
-        with pytest.warns(UserWarning, match=f"one is left out .{name} is not what was published.*restore"):
+        with pytest.warns(UserWarning, match=f"one is left out .{name} is not the published file.*restore"):
             assert list(PackedStore(path.parent).records()) == []
     path.unlink()
     if name != ANSWERS:
@@ -145,7 +145,7 @@ def test_a_record_that_was_edited_before_its_set_was_sealed_is_refused(tmp_path:
     pq.write_table(table.set_column(3, "value", [values]), path)
     about["sha256"][MEASUREMENTS] = hashlib.sha256(path.read_bytes()).hexdigest()
     (tmp_path / ABOUT).write_text(json.dumps(about))
-    with pytest.raises(ValueError, match=f"nmt/lora/{record().run_id} is not what a run wrote"):
+    with pytest.raises(ValueError, match=f"the digest of nmt/lora/{record().run_id} is wrong"):
         list(PackedStore(tmp_path).versions())
 
 

@@ -1,4 +1,4 @@
-"""Records: what a run leaves behind, and where it is kept."""
+"""Records of runs, and the folders that store them."""
 
 from benchmark.records.folders import YOURS, published, shipped, sources
 from benchmark.records.packed import PackedStore

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed: the only ones that may be averaged."""
+"""Configurations: groups of runs that differ only in their seeds, and may be averaged."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 from benchmark.records.record import MARK, SEEDS, Record
 
-Run = tuple[str, Record]  # its source, and what was recorded
-WRITE = json.JSONEncoder(sort_keys=True).encode  # json.dumps makes such a thing anew for each value
+Run = tuple[str, Record]  # source, record
+WRITE = json.JSONEncoder(sort_keys=True).encode  # faster than json.dumps, which makes an encoder per call
 FINGERPRINT = "data fingerprint"
-# Equal for all rows of an honest comparison; where they are not, every row says which it has.
+# Settings that are equal in a fair comparison; where they differ, every row names its value.
 COMPARED = ("task.", "budget.", "data.", "backbone.head_lr", FINGERPRINT, "device", "source")
-FREE = ("method.", "trial")  # settings in which two methods may differ
-ANY_SOURCE = ("source",)  # shipped runs and your own are compared with each other
+FREE = ("method.", "trial")  # settings in which compared methods may differ
+ANY_SOURCE = ("source",)  # ignored, so that shipped runs and the user's are compared
 WHOLE = "1"
-CONTROL = "random"  # weights that nobody would deploy
+CONTROL = "random"  # name of random weights, used as a control
 
 Settings = dict[str, str]
 Conditions = tuple[str, str, tuple[tuple[str, str], ...]]
@@ -27,44 +27,44 @@ Conditions = tuple[str, str, tuple[tuple[str, str], ...]]
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """A cell without its seeds, with a record per seed; without records nobody has run it."""
+    """Cell without its seeds, with a record per seed that was run."""
 
     backbone: str
     weights: str
     method: str
     settings: Settings
     records: tuple[Record, ...] = ()
-    differences: tuple[str, ...] = ()  # what distinguishes it from others of its table
+    differences: tuple[str, ...] = ()  # settings that distinguish it from others of its table
     view: str = ""
 
     @cached_property
     def done(self) -> list[Record]:
-        """The seeds that gave numbers."""
+        """Records of the runs that did not fail."""
         return [record for record in self.records if record.status == "done"]
 
     @property
     def untrained(self) -> str:
-        """The mark of its score, where the checkpoint of at least one seed is the one before the first step."""
+        """Mark of its score, where at least one record is untrained."""
         return MARK * any(record.untrained for record in self.done)
 
     @property
     def control(self) -> bool:
-        """Whether it started from random weights, to show what pretraining is worth."""
+        """True for random weights, a control for the value of pretraining."""
         return self.weights == CONTROL
 
     @property
     def part(self) -> str:
-        """The fraction of the training data; another fraction is another comparison."""
+        """Fraction of the training data; another fraction is another comparison."""
         part = self.settings.get("fraction", WHOLE)
         return WHOLE if part == "1.0" else part
 
     @property
     def source(self) -> str:
-        """The folder that its records are from."""
+        """Name of the folder of its records."""
         return self.settings.get("source", "")
 
     def conditions(self, ignored: Collection[str] = ANY_SOURCE) -> Conditions:
-        """Return what two configurations must share to be compared, without ignored settings."""
+        """Give the settings that compared configurations share, without ignored ones."""
         common = {k: v for k, v in self.settings.items() if not k.startswith(FREE) and k not in ignored}
         return self.backbone, self.weights, tuple(sorted(common.items()))
 
@@ -73,7 +73,7 @@ class Configuration:
         return next((name for record in self.done if (name := record.headline(split))), None)
 
     def proper(self) -> str | None:
-        """Name the proper score beside the headline."""
+        """Name the proper scoring rule that accompanies the headline."""
         return next((name for record in self.done if (name := record.data.get("proper"))), None)
 
     def values(self, split: str, name: str) -> list[float]:
@@ -83,13 +83,13 @@ class Configuration:
 
 
 def configurations(runs: Iterable[Run], view: str = "") -> list[Configuration]:
-    """Sort runs into configurations; what distinguishes them is found per table, see distinguished."""
+    """Group runs into configurations."""
     sorted_: dict[tuple[str, str, str, frozenset[tuple[str, str]]], list[Record]] = defaultdict(list)
     runs = list(runs)
     settings = [_settings(source, record) for source, record in runs]
     prints = _fingerprints(settings)
     for (_, record), chosen in zip(runs, settings, strict=True):
-        # A cell that never read its data has no fingerprint: it belongs to its siblings if they agree on one.
+        # A cell that failed before it read its data has no fingerprint: it gets that of its siblings if they agree.
         if FINGERPRINT not in chosen and len(known := prints.get(frozenset(chosen.items()), ())) == 1:
             chosen = chosen | {FINGERPRINT: next(iter(known))}
         sorted_[record.backbone, weights(record), record.method, frozenset(chosen.items())].append(record)
@@ -102,24 +102,24 @@ def configurations(runs: Iterable[Run], view: str = "") -> list[Configuration]:
 
 
 def weights(record: Record) -> str:
-    """Name the weights a backbone started from; a local checkpoint is recorded by name and content."""
+    """Name the weights that a backbone started from."""
     chosen = (record.config.get("backbone") or {}).get("weights")
     return str(chosen["name"] if isinstance(chosen, dict) else chosen or "")
 
 
 def distinguished(members: Sequence[Configuration]) -> list[Configuration]:
-    """Note in each configuration what distinguishes it from the others."""
+    """Fill the differences of each configuration."""
     return [replace(one, differences=shown) for one, shown in differences(members)]
 
 
 def differences(members: Sequence[Configuration]) -> Iterator[tuple[Configuration, tuple[str, ...]]]:
-    """Yield each with the settings that distinguish it from others of its method, or one comparison from another."""
+    """Yield each with the settings that differ within its method, or between comparisons."""
     values: dict[str, set[str]] = defaultdict(set)
     for one in members:
         for key, value in one.settings.items():
             if key.startswith(COMPARED):
                 values[key].add(value)
-    compared = {key for key, seen in values.items() if len(seen) > 1}
+    compared = {key for key, different in values.items() if len(different) > 1}
     rivals: dict[tuple[str, str, str], list[Configuration]] = defaultdict(list)
     for one in members:
         rivals[one.backbone, one.weights, one.method].append(one)
@@ -130,13 +130,13 @@ def differences(members: Sequence[Configuration]) -> Iterator[tuple[Configuratio
 
 
 def label(one: Configuration, ignored: str | tuple[str, ...] = "=") -> str:
-    """Name a method, and what distinguishes it from others of its table, but for settings that begin as ignored."""
+    """Name a method with its differences, without settings that begin as ignored."""
     shown = [text.removeprefix("method.") for text in one.differences if not text.startswith(ignored)]
     return ", ".join([one.method, *shown])
 
 
 def _varied(members: Sequence[Configuration]) -> set[str]:
-    """Name the settings that are not the same in all, or that some lack."""
+    """Name the settings that differ between members, or that some lack."""
     keys = {key for one in members for key in one.settings} if len(members) > 1 else set()
     return {key for key in keys if len({one.settings.get(key) for one in members}) > 1}
 
@@ -169,6 +169,6 @@ def _text(value: Any) -> str:
     return WRITE(value) if isinstance(value, list) else _number(value)
 
 
-@lru_cache(4096, typed=True)  # of 1, 1.0 and true each is another text
+@lru_cache(4096, typed=True)  # typed, since 1 == 1.0 == True
 def _number(value: float | None) -> str:
     return WRITE(value)

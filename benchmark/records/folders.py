@@ -1,4 +1,4 @@
-"""Where records are read from: the published sets of a results folder, and the user's own runs."""
+"""Folders of records: the published sets of a results folder, and the user's runs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from benchmark.records.packed import RECORDS, PackedStore
 from benchmark.records.record import Record
 from benchmark.records.store import Store
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"  # what is shipped with the code
+RESULTS = Path(__file__).resolve().parents[2] / "results"  # shipped with the code
 PUBLISHED, RUNS = "published", "runs"  # folders of results
-YOURS = "yours"  # what the user's runs are called beside the published sets
+YOURS = "yours"  # name of the user's runs among the published sets
 
 AnyStore = Store | PackedStore
 
 
 def open_store(folder: Path) -> AnyStore:
-    """Open a folder for reading, whether a file per record or a published set."""
+    """Open a folder for reading: a published set, or a file per record."""
     return PackedStore(folder) if (folder / RECORDS).exists() else Store(folder, read_only=True)
 
 
@@ -28,11 +28,11 @@ def published(results: Path) -> dict[str, AnyStore]:
 
 
 def sources(results: Path) -> dict[str, AnyStore]:
-    """Open all that a results folder holds, published sets first."""
+    """Open everything in a results folder, published sets first."""
     return {**published(results), YOURS: open_store(results / RUNS)}
 
 
 def shipped(task: str, method: str) -> Iterator[Record]:
-    """Yield the current records that came with the code; a star stands for every task or method."""
+    """Yield the current records shipped with the code; "*" matches every name."""
     for store in published(RESULTS).values():
         yield from store.of(task, method)

@@ -1,9 +1,9 @@
-"""A published set: the records of a comparison in three Parquet files, read as a folder of records is.
+"""Published set: the records of a comparison in three Parquet files.
 
-about.json            what it is: overrides, dates, counts, environments, and the SHA-256 of the other files
-records.parquet       a row per record: its names, its digest, and in `header` all of its JSON but the measurements
+about.json            overrides, dates, counts, environments, and the SHA-256 of the other files
+records.parquet       a row per record: names, digest, and in `header` its JSON without the measurements
 measurements.parquet  a row per measurement; `record` is the row of its record, counted from 0
-answers.parquet       a row per test example as JSON, likewise
+answers.parquet       a row per test example as JSON; `record` as above
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ ABOUT = "about.json"
 RECORDS, MEASUREMENTS, ANSWERS = FILES = ("records.parquet", "measurements.parquet", "answers.parquet")
 NAMES = ("task", "method", "backbone", "seed", "run_id", "status", "device", "created")  # of a record, as columns
 SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can hold it, UTF-8 cannot
-# One large page: answers of one task repeat the same targets in every run, and a page is what is compressed at once.
+# A page is compressed as a whole. One large page compresses well, since all runs of a task repeat its targets.
 OPTIONS = {"compression": "zstd", "compression_level": 17, "data_page_size": 1 << 30}
 
 Row = dict[str, Any]
 
 
 class PackedStore:
-    """The records of a published set. Nothing can be added."""
+    """Records of a published set, read-only."""
 
     read_only = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._open: tuple[int, Any] = 0, ()  # the first row of the row group of answers that was read last; its rows
+        self._open: tuple[int, Any] = 0, ()  # row group of answers that was read last: first row, rows
 
     def append(self, *_: Any, **__: Any) -> Path:
-        """Refuse: what is published stays as it is."""
+        """Raise PermissionError: a published set does not change."""
         raise PermissionError(f"{self.folder} holds published records: write to another folder")
 
     def records(self) -> Iterator[Record]:
@@ -52,7 +52,7 @@ class PackedStore:
         yield from self.of("*", "*")
 
     def of(self, task: str, method: str) -> Iterator[Record]:
-        """Yield the current records of one method on one task, likewise."""
+        """Yield the current records of one method on one task; "*" matches every name."""
         chosen = (r for r in self._rows if fnmatchcase(r["task"], task) and fnmatchcase(r["method"], method))
         for _, versions in itertools.groupby(chosen, key=_cell):
             newest: dict[str | None, Row] = {}
@@ -85,12 +85,12 @@ class PackedStore:
         for row in self._rows:
             record = self._record(row)
             if record.to_parts()[1] != row["digest"]:
-                raise MalformedError(f"{self.folder}: {'/'.join(_cell(row))} is not what a run wrote")
+                raise MalformedError(f"{self.folder}: the digest of {'/'.join(_cell(row))} is wrong")
             yield record, None if row["answers"] is None else self._examples(row)
 
     @functools.cached_property
     def about(self) -> dict[str, Any]:
-        """What the set is, as its author wrote it down."""
+        """Content of about.json."""
         return json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
 
     @property
@@ -102,7 +102,7 @@ class PackedStore:
 
     @functools.cached_property
     def _tables(self) -> tuple[list[Row], list[list[Any]]]:
-        """The rows of records, each with the first of its measurements and answers; the columns of measurements."""
+        """Rows of records, with the starts of their measurements and answers, and the columns of measurements."""
         try:
             refuse_newer(self.about)
             rows = self._file(RECORDS).read().to_pylist()
@@ -117,13 +117,13 @@ class PackedStore:
         return rows, columns
 
     def _file(self, name: str, **options: Any) -> Any:
-        """Open a file whose digest is right. Raises MalformedError."""
-        import pyarrow as pa  # takes longer than to read a small set
+        """Open a file after checking its digest. Raises MalformedError."""
+        import pyarrow as pa  # importing takes longer than reading a small set
         import pyarrow.parquet as pq
 
         content = (self.folder / name).read_bytes()
         if hashlib.sha256(content).hexdigest() != self.about["sha256"][name]:
-            raise MalformedError(f"{name} is not what was published: it was edited or damaged")
+            raise MalformedError(f"{name} is not the published file: it was edited or damaged")
         return pq.ParquetFile(pa.BufferReader(content), **options)
 
     def _record(self, row: Row) -> Record:
@@ -147,12 +147,12 @@ class PackedStore:
     def _answers(self) -> Any:
         try:
             return self._file(ANSWERS)
-        except MalformedError as error:  # whoever reads answers can do without them, but not unseen
+        except MalformedError as error:  # callers go on without answers, so the user must be warned here
             warnings.warn(f"{self.folder}: answers are left out ({error})", stacklevel=2)
             raise
 
     def _group(self, row: int) -> tuple[int, Any]:
-        """Read the row group of answers that holds a row; beside it the group's first row."""
+        """Read the row group of answers that holds a row; give its first row, and its rows."""
         sizes = [self._answers.metadata.row_group(n).num_rows for n in range(self._answers.num_row_groups)]
         starts = list(itertools.accumulate(sizes, initial=0))
         number = next(n for n, start in enumerate(starts[1:]) if row < start)
@@ -160,7 +160,7 @@ class PackedStore:
 
 
 def _columns(table: Any) -> list[list[Any]]:
-    """Give the fields of Measurement as lists, in which equal texts are one."""
+    """Give the fields of Measurement as lists, in which equal texts are one object."""
     columns = [table[name].combine_chunks() for name in Measurement._fields]
     texts = [[sys.intern(text) for text in column.dictionary.to_pylist()] for column in columns[:2]]
     codes = (column.indices.to_pylist() for column in columns[:2])  # to_numpy would import pandas

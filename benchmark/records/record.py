@@ -1,4 +1,4 @@
-"""What a run leaves behind: measurements, and the record that holds them."""
+"""Record of a run, with its measurements, and its JSON format."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from benchmark.identity import choices
 Point = TypeVar("Point")
 
 SCHEMA = 1
-SEEDS = ("seed", "seed_sample", "seed_init", "seed_order")  # in which runs that are averaged may differ
+SEEDS = ("seed", "seed_sample", "seed_init", "seed_order")  # averaged runs differ in these
 PHASES = ("load", "attach", "calibrate", "train", "evaluate", "predict")
 UNTRAINED = "untrained: no validation had a lower loss than the one before the first step"
-MARK = "‡"  # of the score of an untrained record
+MARK = "‡"  # after the score of an untrained record
 STATUSES = ("done", "skipped", "failed")
 
 
 class Measurement(NamedTuple):
-    """One number; split is train, valid, test, test/<shift> or cost, step is none for the final value."""
+    """Number of a run.
+
+    split: train, valid, test, test/<shift>, cost or pretraining; step: None for the final value.
+    """
 
     split: str
     name: str
@@ -36,13 +39,13 @@ class Measurement(NamedTuple):
     step: int | None = None
 
 
-KINDS: dict[type, tuple[str, ...]] = {  # of the fields that a file may hold anything in
+KINDS: dict[type, tuple[str, ...]] = {  # type of fields, checked where a file is read
     str: ("run_id", "task", "method", "backbone", "status", "created"),
     int: ("schema", "seed"),
     dict: ("config", "data", "signatures", "environment"),
     list: ("modules",),
 }
-NESTED: dict[type | tuple[type, ...], tuple[str, ...]] = {  # of the fields that may be absent
+NESTED: dict[type | tuple[type, ...], tuple[str, ...]] = {  # type of values in fields, which may be absent
     str: ("data.metric", "data.fingerprint", "data.answers_digest", "config.phase", "environment.device",
           "environment.commit", "config.budget.name"),
     int: ("config.trial",),
@@ -50,14 +53,14 @@ NESTED: dict[type | tuple[type, ...], tuple[str, ...]] = {  # of the fields that
     list: ("data.overrides",),
     (int, float): ("environment.load_average", "environment.cores", "config.fraction"),
 }  # fmt: skip
-NOUNS = ("task", "method", "backbone", "budget")  # what a configuration composes
-NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")  # one part of a path, and not a hidden one
-LARGEST = 1e150  # of a value: its square is a number too
+NOUNS = ("task", "method", "backbone", "budget")  # nodes of a configuration
+NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")  # one part of a path, not hidden
+LARGEST = 1e150  # limit of a value, so that its square is finite
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Everything known about one run; the fields, in this order, are the public keys of its file."""
+    """Record of one run; its fields, in this order, are the public keys of its file."""
 
     schema: int = SCHEMA
     run_id: str
@@ -80,78 +83,78 @@ class Record:
             raise ValueError(f"schema {self.schema} is not {SCHEMA}: read it with the version that wrote it")
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
-        # JSON has no NaN; a number that was not reached is absent rather than spelled in some private way.
-        known = [m for m in self.measurements if abs(m.value) < LARGEST]  # of a NaN this is false as well
-        known = [m if type(m.value) is float else m._replace(value=float(m.value)) for m in known]
-        object.__setattr__(self, "measurements", tuple(known))
+        # JSON has no NaN, so a number that is not finite is left out.
+        finite = [m for m in self.measurements if abs(m.value) < LARGEST]  # false for NaN as well
+        finite = [m if type(m.value) is float else m._replace(value=float(m.value)) for m in finite]
+        object.__setattr__(self, "measurements", tuple(finite))
 
     @property
     def device(self) -> str | None:
-        """The device type it ran on: runs on different types stand side by side."""
+        """Type of the device on which it ran; the same cell has one record per type."""
         return self.environment.get("device")
 
     @property
     def overrides(self) -> list[str] | None:
-        """The overrides of the command that made it, files by their names; None in records of before they were kept."""
+        """Overrides of the command, with files by name; None in records of early versions."""
         return self.data.get("overrides")
 
     @property
     def trial(self) -> int:
-        """Which draw from the method's search range it is of; 0: the defaults."""
+        """Number of the draw from the method's search ranges; 0: the defaults."""
         return self.config.get("trial") or 0
 
     @property
     def tuning(self) -> bool:
-        """Whether it is of the tuning phase; else of the final one."""
+        """True for the tuning phase, False for the final one."""
         return self.config.get("phase") == "tune"
 
     @property
     def budget_name(self) -> str | None:
-        """The name of its budget."""
+        """Name of the budget."""
         return (self.config.get("budget") or {}).get("name")
 
     @property
     def busy(self) -> bool:
-        """Whether other work ran on its machine: the user said so, or the load was above the number of cores."""
+        """True if other work ran on the machine: by shared=true, or by a load above the cores."""
         load, cores = (self.environment.get(name) for name in ("load_average", "cores"))
         return bool(self.environment.get("shared") or (load and cores and load > cores))
 
     @property
     def untrained(self) -> bool:
-        """Whether something was to be trained, and the state that was kept is the one before the first step."""
+        """True if training was selected away: the state before the first step was the best."""
         return self.value("valid", "selected_step") == 0 and bool(self.value("cost", "trainable_params"))
 
     def headline(self, split: str = "test") -> str | None:
-        """Name the score that stands for a split."""
+        """Name the headline score of a split."""
         return self.data.get("headlines", {}).get(split, self.data.get("metric"))
 
     def value(self, split: str, name: str) -> float | None:
-        """Return the final value of a measurement, or None where there is none."""
+        """Return the final value of a measurement."""
         return self.finals.get((split, name))
 
     @functools.cached_property
     def finals(self) -> dict[tuple[str, str], float]:
-        """The measurements without a step, by split and name."""
+        """Final values by split and name."""
         return {m[:2]: m.value for m in self.measurements if m.step is None}
 
     @functools.cached_property
     def choices(self) -> dict[str, Any]:
-        """What makes it the cell that it is."""
+        """Choices of the cell, from which the run_id is computed."""
         return choices(self.config)
 
     def seconds(self) -> float:
-        """Add up what its phases took."""
+        """Add up the seconds of its phases."""
         return sum(self.value("cost", f"{phase}_seconds") or 0.0 for phase in PHASES)
 
     def _check(self) -> None:
-        """Refuse fields of another kind: what reads records may rely on these."""
+        """Raise ValueError for a field of the wrong type."""
         wrong = [f for kind, names in KINDS.items() for f in names if not isinstance(getattr(self, f), kind)]
         wrong += [f"config.{n}" for n in NOUNS if not wrong and not isinstance(self.config.get(n), dict | None)]
         if wrong := wrong or [*self._odd()]:
-            raise ValueError(f"{wrong[0]} is of another kind than a record has")
+            raise ValueError(f"{wrong[0]} is not of the type or range that a record has")
 
     def _odd(self) -> Iterator[str]:
-        """Name what is of the wrong kind within fields, no name of a file, or out of range."""
+        """Name values of the wrong type, out of range, or unfit as part of a path."""
         for kind, paths in NESTED.items():
             yield from (path for path in paths if not isinstance(self._at(path), (kind, NoneType)))
         names = {name: getattr(self, name) for name in ("run_id", "task", "method", "backbone")}
@@ -170,7 +173,7 @@ class Record:
             yield "a step"
 
     def _at(self, path: str) -> Any:
-        """Look a value up within a field; None where it is not there."""
+        """Look up a value by a dotted path; None where there is none."""
         first, *rest = path.split(".")
         node = getattr(self, first)
         for key in rest:
@@ -178,7 +181,7 @@ class Record:
         return node
 
     def to_json(self) -> str:
-        """Write one key, and one measurement, per line: easy to read in a diff. The digest of all that is the last."""
+        """Write one key, and one measurement, per line; the digest of all is the last key."""
         lines = self._lines()
         return "{\n" + ",\n".join([*lines, f'"digest": "{_digest(lines)}"']) + "\n}\n"
 
@@ -188,25 +191,28 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:
-        """Read what to_json wrote. Raises ValueError for anything else, NewerSchemaError for a later schema."""
+        """Read what to_json wrote.
+
+        Raises ValueError for anything else, NewerSchemaError for a later schema.
+        """
         content = _content(text)
         digest = content.pop("digest", None)  # the first records had none
         record = cls._of(content, _measurements(content.get("measurements", ())))
-        # The digest of the text as it was read comes first, since to write a record takes longer than to read it.
+        # The digest of the text is tried first, since writing a record takes longer than reading it.
         if digest is None:
-            record._lines()  # a number that JSON lacks shows here
+            record._lines()  # raises for a number that JSON lacks
         if digest is not None and digest != _digest_of(text) and digest != _digest(record._lines()):
-            raise ValueError("its content is not what a run wrote: it was edited or damaged")
+            raise ValueError("its digest does not match its content: it was edited or damaged")
         return record
 
     def to_parts(self) -> tuple[str, str]:
-        """Write everything but the measurements as JSON text; beside it the digest of the whole record."""
+        """Write all but the measurements as JSON text, and give the digest of the record."""
         lines = self._lines()
         return "{\n" + ",\n".join(lines[:-1]) + "\n}", _digest(lines)
 
     @classmethod
     def from_parts(cls, header: str, measurements: tuple[Measurement, ...]) -> Record:
-        """Put a record together from its header and its measurements. Raises ValueError as from_json does."""
+        """Build a record from its header and measurements. Raises the errors of from_json."""
         return cls._of(_content(header), measurements)
 
     @classmethod
@@ -214,7 +220,7 @@ class Record:
         record = cls(**content | {"measurements": measurements})
         record._check()
         if len(record.measurements) < len(measurements):
-            raise ValueError("a value is no finite number, or too large for one")
+            raise ValueError("the value of a measurement is not finite, or too large")
         return record
 
 
@@ -228,7 +234,7 @@ def _content(text: str | bytes) -> dict[str, Any]:
 
 
 def refuse_newer(content: dict[str, Any]) -> None:
-    """Raise NewerSchemaError for what a later version wrote."""
+    """Raise NewerSchemaError for the content of a later version."""
     if isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
         raise NewerSchemaError(
             f"schema {content['schema']} is newer than {SCHEMA}: read it with the version that wrote it"
@@ -236,14 +242,14 @@ def refuse_newer(content: dict[str, Any]) -> None:
 
 
 def _measured(measurements: Sequence[Measurement]) -> str:
-    """Write measurements as JSON, a line each; names are few, and quoted once."""
+    """Write measurements as JSON, a line each; the few names are quoted once."""
     line = '{"split": %s, "name": %s, "value": %r, "step": %s}'
     rows = ",\n  ".join([line % (_quoted(m[0]), _quoted(m[1]), m[2], _quoted(m[3])) for m in measurements])
     return f'"measurements": [\n  {rows}]'
 
 
 def _measurements(rows: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
-    """Make measurements; ten million of them share their few names."""
+    """Make measurements that share the strings of their few names."""
     new, intern = tuple.__new__, sys.intern  # as Measurement(...), in half the time
     try:
         return tuple([
@@ -259,12 +265,12 @@ def _digest(lines: Sequence[str]) -> str:
 
 
 def _digest_of(text: str | bytes) -> str | None:
-    """Compute the digest from what to_json wrote, as it stands; None for what looks otherwise."""
+    """Compute the digest from the text of to_json; None for any other text."""
     written = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     lines, _, rest = written.rpartition(b',\n"digest": "')
     if not lines.startswith(b"{\n") or not rest.endswith(b'"\n}\n'):
         return None
-    # no text holds a bare line end, and within the measurements a line begins with blanks
+    # JSON texts hold no bare line end, and lines within the measurements begin with blanks
     return hashlib.sha256(lines[2:].replace(b',\n"', b'\n"')).hexdigest()[:16]
 
 
@@ -274,16 +280,16 @@ def strict(value: Any) -> str:
 
 
 def file_name(text: str) -> str:
-    """Make the name of a file from texts of records: no folder, not hidden, another one for another text."""
+    """Make a file name from a text of a record: not hidden, and unique to the text."""
     slug = re.sub(r"^\.+|[^\w.=+-]+", "-", text)[:80]
     return slug if slug == text else f"{slug}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
 
 
-_quoted = functools.lru_cache(4096, typed=True)(strict)  # 1 and true are equal, and written otherwise
+_quoted = functools.lru_cache(4096, typed=True)(strict)  # typed, since 1 == True
 
 
 def thin(points: Sequence[Point], most: int = 100) -> list[Point]:
-    """Keep at most so many points of a curve, evenly spread, the first and the last among them."""
+    """Thin a curve to at most `most` points, evenly spread, with the first and the last."""
     if len(points) <= most:
         return list(points)
     return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]

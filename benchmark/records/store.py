@@ -1,4 +1,4 @@
-"""A folder of records, one JSON file per run, which any number of processes add to."""
+"""Folder of records, one JSON file per run, to which any number of processes add."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if os.name == "posix":
     import fcntl
 
 EXAMPLES = ".examples.jsonl.gz"
-FILE = re.compile(r"([^.]+)(?:\.(\d+))?\.json")  # run_id, and the number of one that was replaced
-BROKEN = (ValueError, TypeError, OverflowError, RecursionError)  # what reading something else can end in
+FILE = re.compile(r"([^.]+)(?:\.(\d+))?\.json")  # run_id, and the number of a replaced record
+BROKEN = (ValueError, TypeError, OverflowError, RecursionError)  # raised by files that are no records
 
 
 class Store:
-    """A folder of records, <task>/<method>/<run_id>.json, to which one only adds."""
+    """Folder of records, <task>/<method>/<run_id>.json, to which records are only added."""
 
     def __init__(self, folder: Path, read_only: bool = False) -> None:
         self.folder = Path(folder)
         self.read_only = read_only
 
     def append(self, record: Record, examples: Iterable[dict[str, Any]] | None, replace: bool = False) -> Path:
-        """Write a record unless this device type has one; what it replaces is kept under a number."""
+        """Write a record unless this device type has one; a replaced one gets a number."""
         if self.read_only:
             raise PermissionError(f"{self.folder} holds published records: write to another folder")
         folder = self.folder / record.task / record.method
@@ -50,17 +50,17 @@ class Store:
             if existing and not replace:
                 return existing[0]
             _set_aside(path)
-            # The examples come first: what is killed in between leaves rows without a record, never the reverse.
+            # The examples come first: a process killed in between leaves rows without a record, never the reverse.
             if rows is None:
                 _beside(path).unlink(missing_ok=True)
             else:
                 os.replace(rows, _beside(path))
-            with contextlib.suppress(FileExistsError):  # only where locks do not work: the first one stays
+            with contextlib.suppress(FileExistsError):  # only where locks do not work: the first record stays
                 _link(new, path)
         return path
 
     def find(self, task: str, method: str, run_id: str, device: str) -> Record | None:
-        """Return the current record of a cell on a device type. Raises NewerSchemaError: it stays."""
+        """Return the current record of a cell on a device type. Raises NewerSchemaError."""
         path = self.folder / task / method / f"{run_id}.json"
         with contextlib.suppress(FileNotFoundError):
             _refuse_newer(path)
@@ -72,13 +72,13 @@ class Store:
         yield from self.of("*", "*")
 
     def of(self, task: str, method: str) -> Iterator[Record]:
-        """Yield the current records of one method on one task, likewise."""
+        """Yield the current records of one method on one task; "*" matches every name."""
         for folder in sorted(self.folder.glob(f"{task}/{method}")):
             listed = _listed(folder)
             _read_ahead(path for paths in listed.values() for path in paths)
             for name, paths in sorted(listed.items()):
                 records = [_read(path) for path in paths]
-                # a record that another process replaced meanwhile has another name now
+                # a record that another process has just replaced has another file name now
                 moved = any(r is None and not p.exists() for r, p in zip(records, paths, strict=True))
                 current = self._current(folder, name) if moved else _newest(zip(paths, records, strict=True))
                 yield from (record for _, record in current.values())
@@ -98,7 +98,7 @@ class Store:
     def versions(self, task: str, method: str) -> Iterator[tuple[Record, list[dict[str, Any]] | None]]:
         """Yield every record, the newest of a cell first, replaced ones too, with its rows.
 
-        Raises MalformedError where a file is none that a run wrote, or is cut short.
+        Raises MalformedError where a file is damaged.
         """
         for folder in sorted(self.folder.glob(f"{task}/{method}")):
             for path in (path for _, paths in sorted(_listed(folder).items()) for path in paths):
@@ -109,7 +109,7 @@ class Store:
                     raise MalformedError(f"{path}: {error}") from None
 
     def stored(self, record: Record) -> bytes:
-        """Give a digest of all rows that lie beside a cell's records, of every device and number."""
+        """Give a digest of all rows beside a cell's records, of every device and version."""
         first, digest = self.folder / record.task / record.method / f"{record.run_id}.json", hashlib.sha256()
         numbered = itertools.chain([first], (first.with_suffix(f".{n}.json") for n in itertools.count(1)))
         for path in itertools.takewhile(Path.is_file, numbered):
@@ -121,7 +121,7 @@ class Store:
 
 
 def _newest(versions: Iterable[tuple[Path, Record | None]]) -> dict[str | None, tuple[Path, Record]]:
-    """Keep the first record of each device type."""
+    """Select the first record of each device type."""
     newest: dict[str | None, tuple[Path, Record]] = {}
     for path, record in versions:
         if record:
@@ -130,7 +130,7 @@ def _newest(versions: Iterable[tuple[Path, Record | None]]) -> dict[str | None, 
 
 
 def _listed(folder: Path) -> dict[str, list[Path]]:
-    """List the files of each cell, newest first: the one without a number, then from the highest number down."""
+    """List the files of each cell, newest first: without a number, then by falling number."""
     cells: dict[str, list[tuple[float, Path]]] = {}
     for name in os.listdir(folder) if folder.is_dir() else ():
         if match := FILE.fullmatch(name):
@@ -139,12 +139,12 @@ def _listed(folder: Path) -> dict[str, list[Path]]:
 
 
 def _read_ahead(paths: Iterable[Path]) -> None:
-    """Ask for files that are about to be read, all at once: one by one a disk takes three times as long."""
+    """Prefetch files: reading them one by one takes a disk three times as long."""
     if not hasattr(os, "posix_fadvise"):
         return
     for path in paths:
-        with contextlib.suppress(OSError):  # gone meanwhile, or no disk: reading will tell
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # no pipe may keep us waiting
+        with contextlib.suppress(OSError):  # reading the file will report the error
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # does not wait for a pipe
             try:
                 os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
             finally:
@@ -152,7 +152,7 @@ def _read_ahead(paths: Iterable[Path]) -> None:
 
 
 def _record(path: Path) -> Record:
-    """Read the record that belongs at a path. Raises BROKEN or OSError for anything else."""
+    """Read the record at a path. Raises BROKEN or OSError for anything else."""
     if path.exists() and not path.is_file():
         raise MalformedError("a folder or a pipe")
     record = Record.from_json(path.read_bytes())
@@ -165,9 +165,9 @@ def _record(path: Path) -> Record:
 def _read(path: Path) -> Record | None:
     try:
         return _record(path)
-    except FileNotFoundError:  # another process has just set it aside
+    except FileNotFoundError:  # another process has just replaced it
         return None
-    except NewerSchemaError as error:  # it is a valid result: the message must not ask to delete it
+    except NewerSchemaError as error:  # a valid result, which the user must not delete
         warnings.warn(f"{path} is left out and kept, a newer version wrote it ({error})", stacklevel=2)
         return None
     except (*BROKEN, OSError) as error:
@@ -183,7 +183,7 @@ def _refuse_newer(path: Path) -> None:
         raise NewerSchemaError(f"{path}: {error}; or give another results folder") from None
     except FileNotFoundError:
         raise
-    except (*BROKEN, OSError):  # whoever reads the record warns of it
+    except (*BROKEN, OSError):  # _read warns of it
         return
 
 
@@ -192,7 +192,10 @@ def _beside(path: Path) -> Path:
 
 
 def _rows(path: Path, record: Record) -> list[dict[str, Any]]:
-    """Read the rows beside a record's file. Raises MalformedError where they are damaged or another record's."""
+    """Read the rows of a record's answers.
+
+    Raises MalformedError where they are damaged or belong to another record.
+    """
     file, digest = _beside(path), record.data.get("answers_digest")
     try:
         if not file.is_file() and file.exists():
@@ -205,14 +208,14 @@ def _rows(path: Path, record: Record) -> list[dict[str, Any]]:
     except (*BROKEN, OSError, EOFError, zlib.error) as error:
         raise MalformedError(f"{file}: the answers cannot be read ({error})") from error
     if digest is not None and digest != _digest(content):
-        raise MalformedError(f"{file}: these answers are not those of the record, but another run's or edited")
+        raise MalformedError(f"{file}: the answers do not match the record's digest: edited, or of another run")
     if not all(isinstance(row, dict) for row in rows):
-        raise MalformedError(f"{file}: a row is no answer")
+        raise MalformedError(f"{file}: a row is no JSON object")
     return rows
 
 
 def answers_digest(rows: Iterable[dict[str, Any]]) -> str:
-    """Name the answers that are stored beside a record."""
+    """Compute the digest by which a record names its answers."""
     return _digest(_lines(rows))
 
 
@@ -221,7 +224,7 @@ def _digest(content: bytes) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Put null for a number that JSON lacks: an answer gone wrong must not cost the whole record."""
+    """Replace NaN and infinity by null, so that one bad answer does not lose a record."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -249,7 +252,10 @@ def _set_aside(path: Path) -> None:
 
 
 def _link(old: Path, new: Path) -> None:
-    """Give a file a second name, never one that is taken; without hard links (some mounts), its only name."""
+    """Link a file to a new name, or rename it on mounts without hard links.
+
+    Raises FileExistsError for a name that is taken.
+    """
     try:
         os.link(old, new)
     except FileExistsError:
@@ -275,13 +281,13 @@ def _temporary(path: Path, content: bytes) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold off other writers; the lock goes with the process, so a killed one leaves nothing behind."""
+    """Lock out other writers; the lock ends with the process, also if that is killed."""
     if os.name != "posix":
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a network mount without locks: linking still decides who was first
+        with contextlib.suppress(OSError):  # a network mount without locks: the first link wins
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
