@@ -1,4 +1,4 @@
-"""Hugging Face checkpoints from the hub, a local folder or the embedded ones: finding, checking and reaching them."""
+"""Hugging Face checkpoints: from the hub, a local folder or embedded."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ if TYPE_CHECKING:
     from torch import nn
 
 HERE = Path(__file__).parent
-DROPOUTS = (  # every name under which an architecture's configuration keeps a dropout rate
+DROPOUTS = (  # names of dropout rates in configurations of architectures
     "dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop",
     "dropout_rate", "classifier_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob",
 )  # fmt: skip
 LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
-VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")  # one of them makes a tokenizer
+VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")  # a tokenizer needs one of these
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stored(Backbone):
-    """Weights that lie on the hub, in a local folder, or embedded."""
+    """Backbone with weights on the hub, in a local folder, or embedded."""
 
     checkpoint: str  # hub id, local folder, or embedded/<name>
-    revision: str | None  # of the hub; null follows the newest one, which the record says
+    revision: str | None  # of the hub; null: the newest, which the record lists as unpinned
     weights: str  # pretrained | random: the architecture alone
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.weights not in ("pretrained", "random"):
             raise InputError(f"backbone.weights: {self.weights!r} given, pretrained or random wanted")
-        if folder := self.found():  # known by content from here on, wherever it lies
+        if folder := self.found():  # from here on identified by content
             object.__setattr__(self, "checkpoint", str(folder))
         elif self.checkpoint.startswith((".", "/", "~", "embedded/")) or self.checkpoint.count("/") > 1:
             raise InputError(f"backbone.checkpoint: no folder {self.checkpoint!r}")
 
     def found(self) -> Path | None:
-        """Find the folder, where the checkpoint is one."""
+        """Find the folder of a local checkpoint."""
         places = (HERE / self.checkpoint, Path(self.checkpoint).expanduser().absolute())
-        return next((place for place in places if place.is_dir()), None)
+        return next((candidate for candidate in places if candidate.is_dir()), None)
 
     @property
     def local(self) -> bool:
-        """Whether the checkpoint is a folder here."""
+        """True if the checkpoint is a folder on this machine."""
         return Path(self.checkpoint).is_dir()
 
     @cached_property
     def stored(self) -> tuple[int, int] | None:
-        """Count the tensors and numbers of a folder's weights; None where none are read from here."""
+        """Number of tensors and of values in a folder's weights; None for other checkpoints."""
         return count_stored(Path(self.checkpoint)) if self.local and self.weights == "pretrained" else None
 
     def read_config(self) -> dict[str, Any]:
-        """Read the folder's config.json. Raises InputError where it is none, or describes what cannot be built."""
+        """Read the folder's config.json. Raises InputError where it is not valid."""
         file = Path(self.checkpoint) / "config.json"
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"backbone.checkpoint: {str(file)!r} is no JSON that can be read ({error})") from error
+            raise InputError(f"backbone.checkpoint: {str(file)!r} cannot be read as JSON ({error})") from error
         if not isinstance(content, dict):
             raise InputError(f"backbone.checkpoint: {str(file)!r} is no JSON object")
         check_config(file, content, self.stored and self.stored[0])
@@ -89,15 +89,15 @@ class Stored(Backbone):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint(Stored):
-    """A network in the Hugging Face layout: config, safetensors, and what prepares its input."""
+    """Network in the Hugging Face layout: config, safetensors, tokenizer or extractor."""
 
     beside: ClassVar[tuple[str, tuple[str, ...]]] = (
         "tokenizer",
         VOCABULARIES,
-    )  # what a folder must hold, and its files
+    )  # preprocessor that a folder must hold, and its files
 
     def config(self) -> Any:
-        """Read the architecture; a folder is checked first, for its error messages."""
+        """Read the architecture's configuration. Raises InputError."""
         from transformers import AutoConfig
 
         if self.local:
@@ -105,10 +105,10 @@ class Checkpoint(Stored):
         return self._reach(AutoConfig.from_pretrained)
 
     def configured(self, budget: Budget) -> Any:
-        """Read the architecture with every dropout set by the budget; layers are never dropped at random."""
+        """Read the configuration, with the budget's dropout and without layer drop."""
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()  # a run has one of its own
+        disable_progress_bar()  # a run shows another one
         config = self.config()
         for name, rate in {**dict.fromkeys(DROPOUTS, budget.dropout), **dict.fromkeys(LAYER_DROPS, 0.0)}.items():
             if getattr(config, name, None) is not None:
@@ -116,15 +116,15 @@ class Checkpoint(Stored):
         return config
 
     def network(self, auto: Any, config: Any, **options: Any) -> nn.Module:
-        """Load weights in fp32, or draw them; options go to the network's constructor."""
+        """Load weights in fp32, or draw them at random; options go to the constructor."""
         import torch
 
         if self.weights == "random":
             maker = getattr(auto, "from_config", None) or auto._from_config
             return maker(config, dtype=torch.float32, **options)
         options |= {"config": config, "dtype": torch.float32, "use_safetensors": True}
-        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, by name
-        logging.disable(logging.WARNING)  # a report of the same weights, of many lines
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # check_whole refuses them by name
+        logging.disable(logging.WARNING)  # the library's report of the same, which has many lines
         try:
             network, left = self._reach(auto.from_pretrained, **options)
         finally:
@@ -138,10 +138,10 @@ class Checkpoint(Stored):
             raise InputError(self._lacking("config.json"))
         if "model_type" not in self.read_config():
             raise InputError(f"backbone.checkpoint: {str(file)!r} names no model_type, as a Hugging Face one does")
-        if self.weights == "pretrained" and not any(file.parent.glob("*.safetensors")):  # others may hold a program
+        if self.weights == "pretrained" and not any(file.parent.glob("*.safetensors")):  # pickles may hold a program
             raise InputError(self._lacking("safetensors file"))
         what, names = self.beside
-        if not any(path for name in names for path in file.parent.glob(name)):  # the library makes an empty one
+        if not any(path for name in names for path in file.parent.glob(name)):  # else the library makes an empty one
             raise InputError(self._lacking(what))
 
     def _lacking(self, what: str) -> str:
@@ -155,7 +155,7 @@ class Checkpoint(Stored):
         options |= {"local_files_only": self.local or offline()} | ({} if self.local else {"revision": self.revision})
         try:
             return load(self.checkpoint, trust_remote_code=False, **options)
-        except Exception as error:  # a damaged file can end in anything
+        except Exception as error:  # a damaged file can raise anything
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise InputError(
                 f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first} - give a folder instead: "

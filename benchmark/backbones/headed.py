@@ -1,4 +1,4 @@
-"""A pretrained encoder under a new head: one module for every domain."""
+"""Pretrained encoder under a new head, the same module for every domain."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ HELD_OUT = Path(__file__).parent / "embedded" / "held_out"
 
 
 def outputs(head: Head) -> int:
-    """Count what a head computes: a value, a score per class, or one per character and the blank."""
+    """Count a head's outputs: one value, one per class, or one per character and the blank."""
     return {Kind.REGRESS: 1, Kind.CTC: len(head.labels) + 1}.get(head.kind, len(head.labels))
 
 
 class NewHead(nn.Module):
-    """Mix layers, average over positions, project."""
+    """Head that mixes layers, averages over positions, and projects."""
 
     def __init__(self, width: int, head: Head, layers: int = 0) -> None:
         super().__init__()
@@ -36,27 +36,30 @@ class NewHead(nn.Module):
         self.project = nn.Linear(2 * width if head.pair else width, outputs(head))
 
     def forward(self, states: torch.Tensor | Sequence[torch.Tensor], mask: torch.Tensor | None) -> torch.Tensor:
-        """Read states of shape (batch, positions, width), per layer where they are mixed; or (batch, width)."""
+        """Compute logits from states.
+
+        states: shape (batch, positions, width), or one such per layer, or (batch, width).
+        """
         if not isinstance(states, torch.Tensor):
             weights = self.mix.softmax(0)
             states = sum(weight * layer for weight, layer in zip(weights, states, strict=True))
         if self.pooled and states.ndim == 3:
             states = average(states, mask)
         if self.pair:  # the first half of the batch are the first partners; the order of two must not matter
-            one, other = states.chunk(2)
-            states = torch.cat([(one - other).abs(), one * other], -1)
+            first, second = states.chunk(2)
+            states = torch.cat([(first - second).abs(), first * second], -1)
         return self.project(states)
 
 
 class LastHead(NewHead):
-    """Read the last layer, also of a network that gives all."""
+    """Head that reads the last layer of a network that may give all."""
 
     def forward(self, states: torch.Tensor | Sequence[torch.Tensor], mask: torch.Tensor | None) -> torch.Tensor:
         return super().forward(states if isinstance(states, torch.Tensor) else states[-1], mask)
 
 
 def average(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Average over the positions that are real."""
+    """Average over the positions that are not padding."""
     if mask is None:
         return states.mean(1)
     weights = mask.to(states.dtype).unsqueeze(-1)
@@ -65,7 +68,7 @@ def average(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 
 @dataclass
 class Answers(ModelOutput):
-    """What a network with a new head gives; the mask tells which positions are real."""
+    """Output of a network with a new head; the mask is 0 for padding."""
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
@@ -73,21 +76,21 @@ class Answers(ModelOutput):
 
 
 class Headed(nn.Module):
-    """What every network with a new head is: `encoder`, `new_head`, and `model(**batch).loss`."""
+    """Base of networks with a new head: `encoder`, `new_head`, `model(**batch).loss`."""
 
     def __init__(self, encoder: nn.Module, width: int, head: Head, layers: int = 0) -> None:
         super().__init__()
         self.encoder, self.kind = encoder, head.kind
-        if hasattr(encoder, "config"):  # Hugging Face PEFT asks a network for it
+        if hasattr(encoder, "config"):  # which Hugging Face PEFT needs
             self.config = encoder.config
         self.new_head = NewHead(width, head, layers)
 
     @abstractmethod
     def states(self, **inputs: torch.Tensor) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor | None]:
-        """Encode: states of shape (batch, positions, width) and the mask of real positions; or (batch, width), None."""
+        """Encode: states (batch, positions, width) with a mask, or (batch, width) and None."""
 
     def forward(self, labels: torch.Tensor | None = None, **inputs: torch.Tensor) -> Answers:
-        """Compute logits, and with labels the loss: a mean over examples, positions that count, or characters."""
+        """Compute logits, and with labels the mean loss per example, position or character."""
         states, mask = self.states(**inputs)
         logits = self.new_head(states, mask).float()
         loss = None if labels is None else LOSSES[self.kind](logits, labels, mask)
@@ -95,9 +98,9 @@ class Headed(nn.Module):
 
 
 def pretraining_loss(model: nn.Module, checkpoint: Path) -> float | None:
-    """Measure the pretraining loss on the held-out batch that an embedded checkpoint comes with; None without one.
+    """Measure the pretraining loss on an embedded checkpoint's held-out batch.
 
-    A generative network is its own pretraining network; an encoder's pretraining head lies beside its batch.
+    None for a checkpoint without one. The file of an encoder's batch also holds its pretraining head.
     """
     file = HELD_OUT / f"{checkpoint.name}.safetensors"
     if checkpoint.parent != HELD_OUT.parent or not file.is_file():
@@ -113,16 +116,16 @@ def pretraining_loss(model: nn.Module, checkpoint: Path) -> float | None:
     classes, width = weights["project.weight"].shape
     head = LastHead(width, Head(Kind(kind), labels=tuple(map(str, range(classes))))).to(batch["labels"].device)
     head.load_state_dict(weights)
-    own = network.new_head, network.kind
+    original = network.new_head, network.kind
     network.new_head, network.kind = head, Kind(kind)
     try:
-        return network(**batch).loss.item()  # the whole network: what a method hangs on it must see its input
+        return network(**batch).loss.item()  # not the encoder alone, since hooks of a method need the input
     finally:
-        network.new_head, network.kind = own
+        network.new_head, network.kind = original
 
 
 def _over_known(total: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Average over what counts; a batch in which nothing does has no loss, and is no reason to stop."""
+    """Average over labels that count; the loss of a batch without any is 0."""
     return total / (labels != IGNORED).sum().clamp(min=1)
 
 
@@ -140,12 +143,12 @@ def _tag(logits: torch.Tensor, labels: torch.Tensor, _: Any) -> torch.Tensor:
 
 
 def _ctc(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Per character. An answer longer than its frames cannot be written down: it counts as no loss."""
+    """Compute the CTC loss per character; an answer longer than its frames adds none."""
     frames = mask.sum(1) if mask is not None else torch.full((len(logits),), logits.shape[1], device=logits.device)
-    known = labels != IGNORED
+    counted = labels != IGNORED
     with torch.autocast(logits.device.type, enabled=False):
         total = F.ctc_loss(
-            logits.log_softmax(-1).transpose(0, 1), labels[known], frames.long(), known.sum(1),
+            logits.log_softmax(-1).transpose(0, 1), labels[counted], frames.long(), counted.sum(1),
             blank=BLANK, reduction="sum", zero_infinity=True,
         )  # fmt: skip
     return _over_known(total, labels)

@@ -1,4 +1,4 @@
-"""A speech encoder under a new head: the network."""
+"""Speech encoder under a new head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmark.types import Head
 
 
 class Hearing(Headed):
-    """Reads `input_values` (samples) or `input_features` (log-mel) with their `attention_mask`."""
+    """Network of `input_values` (samples) or `input_features` (log-mel), with a mask."""
 
     def __init__(self, encoder: nn.Module, head: Head, weighted: bool = False) -> None:
         config = encoder.config
@@ -24,13 +24,13 @@ class Hearing(Headed):
     def states(
         self, attention_mask: torch.Tensor, **inputs: torch.Tensor
     ) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor]:
-        """Encode; Whisper's clips are padded to one length, so that it has no mask either."""
+        """Encode; Whisper's encoder takes no mask, since its clips have one length."""
         masked = hasattr(self.config, "feat_extract_norm") and not hears_padding(self.config)
         output = self.encoder(
             **inputs, **({"attention_mask": attention_mask} if masked else {}), output_hidden_states=self.weighted
         )
         last = output.last_hidden_state
-        # the last block's output comes before the network's final norm; what the others are mixed with comes after it
+        # the last of hidden_states comes before the network's final norm; the mixture needs the state after it
         states = (*output.hidden_states[:-1], last) if self.weighted else last
         return states, self.frames(attention_mask, last.shape[1])
 
@@ -39,17 +39,17 @@ class Hearing(Headed):
         return (torch.arange(number, device=mask.device) < self.ends(mask.sum(1))[:, None]).to(mask.dtype)
 
     def ends(self, read: torch.Tensor) -> torch.Tensor:
-        """Count the frames made from so many samples, or columns of a spectrogram; at least one is real."""
+        """Count the frames, at least one, of so many samples or columns of a spectrogram."""
         return self.encoder._get_feat_extract_output_lengths(read).clamp(min=1)
 
 
 def hears_padding(config: Any) -> bool:
-    """Whether padding is read as silence: group-normed convolutions average over it and never saw a mask."""
+    """Say whether the network reads padding as silence, because of its group norm."""
     return getattr(config, "feat_extract_norm", None) == "group"
 
 
 def reach(config: Any) -> int:
-    """Count the samples that one frame is made from; 0 where a spectrogram is read."""
+    """Count the samples of one frame; 0 for a network of spectrograms."""
     if not hasattr(config, "conv_kernel"):
         return 0
     samples = 1

@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be asked: its clients retry for half a minute before they say that it cannot."""
+"""Quick test of whether the Hugging Face hub answers, whose clients retry for 30 s."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import threading
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-PATIENCE = 5.0  # seconds for names, connection and answer together
+PATIENCE = 5.0  # seconds for name resolution, connection and answer together
 
 
 def pinned(revision: str | None) -> bool:
-    """Say whether a revision always names the same content: a commit does, a branch or a tag may move."""
+    """Say whether a revision is a commit; a branch or tag may change its content."""
     return bool(revision and re.fullmatch("[0-9a-f]{40}", revision))
 
 
 @functools.cache
 def offline() -> bool:
-    """Say whether there is no hub to ask, by choice (HF_HUB_OFFLINE) or for want of a network; asked once."""
+    """Say whether the hub is unavailable: HF_HUB_OFFLINE is set, or there is no network."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         return True
     answers: list[bool] = []
-    # A resolver or a firewall that swallows packets keeps a call far beyond its own timeout: hence the thread.
-    asking = threading.Thread(target=lambda: answers.append(_answers(constants.ENDPOINT)), daemon=True)
-    asking.start()
-    asking.join(PATIENCE)
+    # A resolver or firewall that drops packets delays a call far beyond its timeout, hence the thread.
+    thread = threading.Thread(target=lambda: answers.append(_answers(constants.ENDPOINT)), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
     return not any(answers)
 
 
 def _answers(url: str) -> bool:
     try:
         urlopen(Request(url, method="HEAD"), timeout=PATIENCE).close()
-    except HTTPError:  # it answers, if not as one would like
+    except HTTPError:  # an answer, even if an error
         return True
-    except OSError as error:  # without the system's certificates it is still there
+    except OSError as error:  # a certificate error comes from a server that is there
         return isinstance(getattr(error, "reason", error), ssl.SSLError)
     return True

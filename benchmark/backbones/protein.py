@@ -1,4 +1,4 @@
-"""Protein networks, one token per residue: ESM-2 and T5 encoders, from the hub, a local folder or embedded."""
+"""Protein networks with one token per residue: ESM-2 and T5 encoders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmark.types import Budget, Head, Input, Kind
 STANDARD = "ACDEFGHIKLMNPQRSTVWY"
 RARE = "XBZUOJ"  # unknown, N or D, Q or E, selenocysteine, pyrrolysine, I or L
 UNKNOWN = RARE[0]
-SPELLINGS = {  # how a tokenizer wants to be told a sequence: {spelling: (text, is_split_into_words)}
+SPELLINGS = {  # format of a sequence for a tokenizer: {spelling: (text, is_split_into_words)}
     "letters": lambda residues: ("".join(residues), False),  # ESM-2
     "spaced": lambda residues: (" ".join(residues), False),  # ProtT5
     "split": lambda residues: (list(residues), True),  # Ankh
@@ -27,9 +27,9 @@ SPELLINGS = {  # how a tokenizer wants to be told a sequence: {spelling: (text, 
 
 
 class ProteinNetwork(Headed):
-    """An encoder under a head that sees residues alone: special tokens are neither averaged nor labelled."""
+    """Encoder under a head that reads only the states of residues, not of special tokens."""
 
-    base_model_prefix = "encoder"  # Hugging Face PEFT asks a network for it as well, to know renamed weights
+    base_model_prefix = "encoder"  # which Hugging Face PEFT reads to map renamed weights
 
     def __init__(self, encoder: nn.Module, head: Head, before: int, after: int) -> None:
         super().__init__(encoder, encoder.config.hidden_size, head)
@@ -37,13 +37,13 @@ class ProteinNetwork(Headed):
 
     def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        # rows are padded on the right: without the specials, as many ones are left as there are residues
+        # rows are padded on the right, so the mask without special tokens has a one per residue
         return states[:, self.before : states.shape[1] - self.after], attention_mask[:, self.before + self.after :]
 
 
 @dataclass(frozen=True, eq=False)
 class ProteinProcessor:
-    """The tokenizer as a table: residue -> token, and what stands around a sequence."""
+    """Tokenizer as a table from residues to tokens, with the tokens around a sequence."""
 
     head: Head
     tokens: dict[str, int]
@@ -53,14 +53,14 @@ class ProteinProcessor:
     longest: int | None  # residues; None where positions have no end
 
     def ids(self, residues: str) -> list[int]:
-        """Give each residue its token. Raises InputError for what is no residue."""
+        """Map residues to tokens. Raises InputError for any other letter."""
         try:
             return [self.tokens[letter] for letter in residues]
         except KeyError as error:
             raise InputError(f"{error.args[0]!r} in {residues[:20]!r}... is no residue of this backbone") from error
 
     def batch(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-        """Frame rows of residue tokens and pad them on the right."""
+        """Add special tokens to rows of residue tokens, and pad them on the right."""
         framed = [torch.tensor([*self.before, *row, *self.after]) for row in rows]
         ids = nn.utils.rnn.pad_sequence(framed, batch_first=True, padding_value=self.pad)
         lengths = torch.tensor([len(row) for row in framed])
@@ -69,7 +69,7 @@ class ProteinProcessor:
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinEncoder(Checkpoint):
-    """An ESM or T5 checkpoint; of an encoder-decoder the encoder alone."""
+    """ESM or T5 checkpoint; of an encoder-decoder only the encoder."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.REGRESS, Kind.CLASSIFY, Kind.TAG)
     reads: ClassVar[Input] = Input.PROTEIN
@@ -85,19 +85,19 @@ class ProteinEncoder(Checkpoint):
     @cached_property
     def family(self) -> str:
         """Read the architecture's name from the checkpoint's configuration."""
-        found = self.config().model_type
-        if found not in ("esm", "t5"):
-            raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {found} network, esm or t5 wanted")
-        return found
+        model_type = self.config().model_type
+        if model_type not in ("esm", "t5"):
+            raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {model_type} network, esm or t5 wanted")
+        return model_type
 
     def load(self, budget: Budget, head: Head) -> tuple[ProteinNetwork, ProteinProcessor]:
-        """Load the encoder in fp32 under a new head, and learn its tokenizer's table."""
+        """Load the encoder in fp32 under a new head, with its tokenizer as a table."""
         from transformers import AutoTokenizer, EsmModel, T5EncoderModel
 
         assert self.family, "the configuration is read first, for its error messages"
         config = self.configured(budget)
         tokenizer = self._reach(AutoTokenizer.from_pretrained)
-        # ESM's pooler reads one special token and comes untrained: a new head averages over residues instead
+        # ESM's pooler reads one special token and is untrained, so a new head averages over residues instead
         model = (
             self.network(EsmModel, config, add_pooling_layer=False)
             if self.family == "esm"
@@ -111,12 +111,15 @@ class ProteinEncoder(Checkpoint):
         return ProteinNetwork(model, head, len(before), len(after)), processor
 
     def _table(self, tokenizer: Any) -> tuple[list[int], dict[str, int], list[int]]:
-        """Read the table off two probes. Raises InputError where a residue is not one token of its own."""
+        """Build the table from two test sequences.
+
+        Raises InputError where the tokenizer does not have one token per residue.
+        """
         before, ids, after = self._spelt(tokenizer, STANDARD)
         tokens = dict(zip(STANDARD, ids, strict=True))
         probe = STANDARD[::-1] * 2
         if self._spelt(tokenizer, probe)[1] != [tokens[letter] for letter in probe] or len(set(ids)) < len(ids):
-            raise InputError(self._no_table("a residue's token depends on what stands beside it"))
+            raise InputError(self._no_table("a residue's token depends on its neighbours"))
         for letter in RARE:  # X comes first, since it stands for the others
             middle = self._spelt(tokenizer, f"A{letter}A", strict=False)[1][1:-1]
             known = len(middle) == 1 and middle[0] not in (*ids, tokenizer.unk_token_id)
@@ -127,7 +130,7 @@ class ProteinEncoder(Checkpoint):
         return before, tokens, after
 
     def _spelt(self, tokenizer: Any, residues: str, strict: bool = True) -> tuple[list[int], list[int], list[int]]:
-        """Tokenise and take the special tokens off: (before, residues, after)."""
+        """Tokenise, and split off the special tokens: (before, residues, after)."""
         text, split = SPELLINGS[self.spelling](residues)
         options = {"is_split_into_words": True} if split else {}
         ids = list(tokenizer(text, **options)["input_ids"])
@@ -139,8 +142,8 @@ class ProteinEncoder(Checkpoint):
         return ids[:start], ids[start:stop], ids[stop:]
 
     def _no_table(self, why: str) -> str:
-        others = " or ".join(s for s in SPELLINGS if s != self.spelling)
+        spellings = " or ".join(s for s in SPELLINGS if s != self.spelling)
         return (
             f"backbone.checkpoint={self.checkpoint!r}: its tokenizer has no token for each residue spelt "
-            f"{self.spelling!r} ({why}): try backbone.spelling={others}"
+            f"{self.spelling!r} ({why}): try backbone.spelling={spellings}"
         )

@@ -1,4 +1,4 @@
-"""What each architecture calls query, value, mlp, norm, head: the only place that knows module names."""
+"""Roles of modules (query, value, mlp, norm, head) by the names in each architecture."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 ALIASES = {
     "attention": ("query", "key", "value", "output"),
     "mlp": ("gate", "up", "down"),
-    "conv": ("reduce", "spatial", "restore"),  # of a residual block: 1 x 1, 3 x 3, 1 x 1; some have a shortcut too
+    "conv": ("reduce", "spatial", "restore"),  # of a residual block: 1 x 1, 3 x 3, 1 x 1
     "back": ("output", "down", "restore"),  # projections back to the width of the block
 }
-NORM = "norm"  # the one role that a layer's type gives, whatever its name
-LAYERS = {  # all other roles: Family.projection
+NORM = "norm"  # the only role given by a layer's type, not its name
+LAYERS = {  # types of roles; of all others: Family.projection
     NORM: "norm",
     "embedding": "Embedding",
     "head": "Linear",
     "stem": "Conv2d",
     "spatial": "Conv2d",
 }
-FITS = {  # layer type -> classes that are one; some ConvNeXts compute their mlp as 1 x 1 convolutions
+FITS = {  # layer type -> classes; some ConvNeXts compute their mlp as 1 x 1 convolutions
     "Linear": {"Linear", "Conv2d"},
     "Conv1D": {"Conv1D"},
     "Conv2d": {"Conv2d"},
@@ -33,23 +33,23 @@ FITS = {  # layer type -> classes that are one; some ConvNeXts compute their mlp
 }
 
 
-IDLE = frozenset({"contact_head"})  # modules that answer what no task asks: ESM's head for contacts
+IDLE = frozenset({"contact_head"})  # modules that no task uses: ESM's head for contacts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """One architecture; a fused projection is one suffix with several roles."""
+    """Architecture; a fused projection is one suffix with several roles."""
 
-    modules: Mapping[str, str]  # ending of a module's name -> the roles it plays, separated by blanks
-    default: tuple[str, ...]  # what methods wrap unless told otherwise
-    scaled: tuple[str, ...] = ("key", "value", "down")  # what IA3 scales
+    modules: Mapping[str, str]  # ending of a module's name -> its roles, separated by blanks
+    default: tuple[str, ...]  # roles that methods wrap by default
+    scaled: tuple[str, ...] = ("key", "value", "down")  # roles that IA3 scales
     projection: str  # layer type of the projections: Linear, Conv2d, or GPT-2's Conv1D
     biases: bool  # some layers carry a bias vector
 
 
-SETS = ("default", "scaled")  # words that each family spells out in roles of its own
+SETS = ("default", "scaled")  # names of fields of Family
 LINEAR = ("attention", "mlp")  # all linear projections of the blocks, as in QLoRA (Dettmers et al. 2023)
-FUSED = ("query", "key", "value", "down")  # scaled where one projection gives three; a query's scale acts as its key's
+FUSED = ("query", "key", "value", "down")  # `scaled` of fused projections; scaling queries is like scaling keys
 
 _LLAMA = {
     "q_proj": "query",
@@ -62,7 +62,7 @@ _LLAMA = {
     "embed_tokens": "embedding",
     "lm_head": "head",
 }
-_BART = {  # cross-attention plays the roles of self-attention
+_BART = {  # cross-attention has the roles of self-attention
     "q_proj": "query",
     "k_proj": "key",
     "v_proj": "value",
@@ -102,7 +102,7 @@ _ESM = {
     "output.dense": "down",
     "word_embeddings": "embedding",
 }
-_WAV2VEC2 = {  # its convolutions read samples: pretrained once, wrapped by nobody
+_WAV2VEC2 = {  # without its convolutions, which read samples and stay frozen
     "attention.q_proj": "query",
     "attention.k_proj": "key",
     "attention.v_proj": "value",
@@ -110,7 +110,7 @@ _WAV2VEC2 = {  # its convolutions read samples: pretrained once, wrapped by nobo
     "feed_forward.intermediate_dense": "up",
     "feed_forward.output_dense": "down",
 }
-# WavLM's attention reads the raw weights of its projections: what is wrapped around them is never called
+# WavLM's attention reads the weights of its projections directly, so a wrapper around them would never be called.
 _WAVLM = {name: role for name, role in _WAV2VEC2.items() if not name.startswith("attention")}
 _WHISPER = {
     "self_attn.q_proj": "query",
@@ -128,12 +128,12 @@ _VIT = {
     "patch_embed.proj": "stem",
 }
 _SWIN = _VIT | {"downsample.reduction": "merge"}
-# its 7 x 7 convolutions work on each channel alone: no low-rank update fits them, and nobody wraps them
+# Without the depthwise 7 x 7 convolutions, for which no low-rank update exists.
 _CONVNEXT = {
     "mlp.fc1": "up",
     "mlp.fc2": "down",
     "stem.0": "stem",
-    "stem.1": "stem",  # two convolutions that overlap, in the small ones
+    "stem.1": "stem",  # overlapping convolutions of small variants
     "stem.2": "stem",
     "downsample.1": "spatial",
 }
@@ -142,15 +142,15 @@ _RESNET = {  # a basic block (ResNet-18, -34) has no third convolution
     "conv2": "spatial",
     "conv3": "restore",
     "downsample.0": "shortcut",
-    "downsample.1": "shortcut",  # behind an average over 2 x 2
+    "downsample.1": "shortcut",  # after an average over 2 x 2
     "encoder.conv1": "stem",
-    "conv1.0": "stem",  # three convolutions, and one in place of the maximum
+    "conv1.0": "stem",  # a stem of three convolutions, and one instead of the pooling
     "conv1.3": "stem",
     "conv1.6": "stem",
     "maxpool.0": "stem",
 }
 
-PRENORM = {  # feed-forward -> the norm beside it that it reads, in blocks that norm before they add
+PRENORM = {  # feed-forward, and the norm that it reads, in blocks that normalise before the residual sum
     "llama": ("mlp", "post_attention_layernorm"),
     "qwen3": ("mlp", "post_attention_layernorm"),
     "gpt2": ("mlp", "ln_2"),
@@ -183,30 +183,30 @@ FAMILIES = {  # Hugging Face config.model_type, or timm's module -> names
     "vision_transformer": Family(modules=_VIT, default=LINEAR, scaled=FUSED, projection="Linear", biases=True),
     "swin_transformer": Family(modules=_SWIN, default=LINEAR, scaled=FUSED, projection="Linear", biases=True),
     "convnext": Family(modules=_CONVNEXT, default=("mlp",), scaled=("down",), projection="Linear", biases=True),
-    # its paper knows no convolutions: all of a block's
+    # IA3's paper has no convolutions: all of a block's are scaled
     "resnet": Family(modules=_RESNET, default=("conv",), scaled=("conv",), projection="Conv2d", biases=True),
 }
 
 
-def expand(family: str, wanted: Sequence[str]) -> list[str]:
-    """Turn SETS and aliases into atomic roles; an alias means those of its roles that the family has."""
+def expand(family: str, chosen: Sequence[str]) -> list[str]:
+    """Expand SETS and aliases into the atomic roles that the family has."""
     has = _roles(family)
-    words = [w for word in wanted for w in (getattr(FAMILIES[family], word) if word in SETS else (word,))]
-    return sorted({role for word in words for role in (set(ALIASES[word]) & has if word in ALIASES else {word})})
+    names = [w for word in chosen for w in (getattr(FAMILIES[family], word) if word in SETS else (word,))]
+    return sorted({role for word in names for role in (set(ALIASES[word]) & has if word in ALIASES else {word})})
 
 
-def refusal(family: str, wanted: Sequence[str]) -> str | None:
-    """Give the reason, known without a network, why these roles cannot be chosen, or None."""
+def refusal(family: str, chosen: Sequence[str]) -> str | None:
+    """Give the reason why these roles cannot be chosen, as far as the family decides."""
     if family not in FAMILIES:
         return f"no roles for '{family}': add it to benchmark/backbones/roles.py (known: {', '.join(sorted(FAMILIES))})"
-    has, known = _roles(family), {role for name in FAMILIES for role in _roles(name)}
-    words = known | {*ALIASES, *SETS}
-    for word in wanted:
-        if word not in words:
-            return f"no role '{word}'{near(word, words)}"
-        if word in known - has or (word in ALIASES and not has & set(ALIASES[word])):
+    has, anywhere = _roles(family), {role for name in FAMILIES for role in _roles(name)}
+    valid = anywhere | {*ALIASES, *SETS}
+    for word in chosen:
+        if word not in valid:
+            return f"no role '{word}'{near(word, valid)}"
+        if word in anywhere - has or (word in ALIASES and not has & set(ALIASES[word])):
             return f"{family} has no module with the role '{word}' (it has: {', '.join(sorted(has))})"
-    roles = set(expand(family, wanted))
+    roles = set(expand(family, chosen))
     for suffix, played in FAMILIES[family].modules.items():
         missing = sorted(set(played.split()) - roles)
         if missing and roles & set(played.split()):
@@ -215,29 +215,29 @@ def refusal(family: str, wanted: Sequence[str]) -> str | None:
     return None
 
 
-def resolve(modules: Mapping[str, nn.Module], family: str, wanted: Sequence[str]) -> list[str]:
-    """Choose modules by roles, in the order given; ValueError with refusal()'s reason."""
-    reason = refusal(family, wanted)
+def resolve(modules: Mapping[str, nn.Module], family: str, roles_chosen: Sequence[str]) -> list[str]:
+    """List the modules with these roles, in order. Raises ValueError with a reason."""
+    reason = refusal(family, roles_chosen)
     if reason:
         raise ValueError(reason)
-    roles = set(expand(family, wanted))
-    chosen, found = [], set()
+    roles = set(expand(family, roles_chosen))
+    chosen, present = [], set()
     for name, module in modules.items():
         played = set(of(name, module, family))
         if played and played <= roles:
             chosen.append(name)
-            found |= played
-    # An alias promises what is there, a role named outright must exist: a T5 1.0 has no gate.
-    absent = sorted({word for word in wanted if word in roles} - found)
+            present |= played
+    # A role that is named itself must exist; an alias may have roles that a network lacks: T5 1.0 has no gate.
+    absent = sorted({word for word in roles_chosen if word in roles} - present)
     if absent:
         raise ValueError(f"this {family} network has no module with the role {', '.join(absent)}")
     return chosen
 
 
 def of(name: str, module: nn.Module, family: str) -> list[str]:
-    """List the roles of a module: a norm's by its type, any other's by its name where the type fits.
+    """List the roles of a module, by its name and type.
 
-    Of one name a network may have a convolution and another a norm, a pooling or nothing.
+    The type matters because one name may be a convolution in one network, and a norm or a pooling in another.
     """
     types = {kind.__name__ for kind in type(module).__mro__}
     if any("Norm" in kind for kind in types):
@@ -245,22 +245,22 @@ def of(name: str, module: nn.Module, family: str) -> list[str]:
     return [role for role in _played(name, family) if types & FITS[LAYERS.get(role, FAMILIES[family].projection)]]
 
 
-def plays(name: str, family: str, wanted: Sequence[str]) -> bool:
-    """Say whether a layer's name is that of one of these atomic roles; norms have none."""
-    return bool(set(_played(name, family)) & set(wanted))
+def plays(name: str, family: str, atomic: Sequence[str]) -> bool:
+    """Say whether a layer's name has one of these atomic roles; never for norms."""
+    return bool(set(_played(name, family)) & set(atomic))
 
 
 def prenorm(up: str, family: str) -> str | None:
-    """Name the norm that an up-projection's feed-forward reads; None where no such norm is known."""
+    """Name the norm that an up-projection's feed-forward reads; None if it is not known."""
     if family not in PRENORM:
         return None
     feed_forward, norm = PRENORM[family]
     return f"{f'.{up}'.rpartition(f'.{feed_forward}')[0]}.{norm}".removeprefix(".")
 
 
-def layers(family: str, wanted: Sequence[str]) -> set[str]:
-    """Name the layer types behind roles: Linear, Conv1D, Conv2d, Embedding, norm."""
-    return {LAYERS.get(role, FAMILIES[family].projection) for role in expand(family, wanted)}
+def layers(family: str, chosen: Sequence[str]) -> set[str]:
+    """Give the layer types of roles: Linear, Conv1D, Conv2d, Embedding, norm."""
+    return {LAYERS.get(role, FAMILIES[family].projection) for role in expand(family, chosen)}
 
 
 def _roles(family: str) -> set[str]:
@@ -268,7 +268,7 @@ def _roles(family: str) -> set[str]:
 
 
 def _played(name: str, family: str) -> list[str]:
-    """Look the longest matching ending up: 'model.norm' before 'norm'."""
+    """Look up the longest matching ending: 'model.norm' before 'norm'."""
     parts = name.split(".")
     for start in range(len(parts)):
         played = FAMILIES[family].modules.get(".".join(parts[start:]))

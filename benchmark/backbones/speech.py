@@ -22,22 +22,22 @@ WAVES = ("wav2vec2", "hubert", "wavlm")  # read samples; Whisper reads the log-m
 
 @dataclass(frozen=True, eq=False)
 class SpeechProcessor:
-    """What a checkpoint wants done to samples before it reads them."""
+    """Preparation of samples for a checkpoint."""
 
     extractor: Any
     head: Head
-    shortest: int  # samples that one frame is made from
-    ends: Callable[[torch.Tensor], torch.Tensor]  # the network's own count of frames
-    hears_padding: bool  # so that a clip's answer would depend on what it is padded with
+    shortest: int  # samples of one frame
+    ends: Callable[[torch.Tensor], torch.Tensor]  # from samples to the network's number of frames
+    hears_padding: bool  # then an answer would depend on the clips in the same batch
 
     @property
     def rate(self) -> int:
-        """Hz."""
+        """Sampling rate in Hz."""
         return self.extractor.sampling_rate
 
     @property
     def longest(self) -> int | None:
-        """The samples that the network can read at most."""
+        """Largest number of samples that the network can read."""
         return getattr(self.extractor, "n_samples", None)
 
     def frames(self, samples: int) -> int:
@@ -48,20 +48,20 @@ class SpeechProcessor:
         return int(self.ends(torch.tensor(math.ceil(samples / hop))))
 
     def __call__(self, clips: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-        """Normalise and pad as the checkpoint's own preprocessing says; the mask tells what is real."""
+        """Normalise and pad as the checkpoint's preprocessing does, with a mask of real samples."""
         import numpy as np
 
-        heard = [np.pad(clip, (0, max(0, self.shortest - len(clip)))) for clip in clips]  # less is no frame at all
+        padded = [np.pad(clip, (0, max(0, self.shortest - len(clip)))) for clip in clips]  # at least one frame
         padding = "longest" if self.longest is None else "max_length"
         options = {"padding": padding, "return_attention_mask": True, "return_tensors": "pt"}
-        return dict(self.extractor(heard, sampling_rate=self.rate, **options))
+        return dict(self.extractor(padded, sampling_rate=self.rate, **options))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speech(Checkpoint):
-    """A speech checkpoint in the Hugging Face layout."""
+    """Speech checkpoint in the Hugging Face layout."""
 
-    layers: str  # what the head reads: last, or weighted (a learned mixture of all)
+    layers: str  # input of the head: last, or weighted (a learned mixture of all layers)
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.REGRESS, Kind.TAG, Kind.CTC)
     reads: ClassVar[Input] = Input.AUDIO
     beside: ClassVar[tuple[str, tuple[str, ...]]] = ("feature extractor", ("preprocessor_config.json",))
@@ -73,14 +73,14 @@ class Speech(Checkpoint):
 
     @cached_property
     def family(self) -> str:
-        found = self.config().model_type
-        if found not in (*WAVES, "whisper"):
+        kind = self.config().model_type
+        if kind not in (*WAVES, "whisper"):
             known = ", ".join((*WAVES, "whisper"))
-            raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {found} network, one of {known} wanted")
-        return found
+            raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {kind} network, one of {known} wanted")
+        return kind
 
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, SpeechProcessor]:
-        """Load the encoder in fp32 under a new head; nothing is masked at random (SpecAugment), for no method."""
+        """Load the encoder in fp32 under a new head, without random masking (SpecAugment)."""
         import torch
         from transformers import AutoFeatureExtractor, AutoModel
 
@@ -92,13 +92,13 @@ class Speech(Checkpoint):
         if hasattr(config, "feat_proj_dropout"):
             config.feat_proj_dropout = budget.dropout
         extractor = self._reach(AutoFeatureExtractor.from_pretrained)
-        # on a CPU, the fused attention's gradient takes several times as long as the plain one's
+        # on a CPU the gradient of fused attention is several times slower than that of plain attention
         attention = "sdpa" if torch.cuda.is_available() else "eager"
         encoder = self.network(AutoModel, config, attn_implementation=attention)
         if self.family == "whisper":
             unread, encoder = getattr(encoder, "unread_weights", 0), encoder.get_encoder()
             encoder.unread_weights = unread
-        else:  # or it would ask for a gradient of the samples
+        else:  # else it would compute a gradient with respect to the samples
             encoder.feature_extractor._requires_grad = False
         network = Hearing(encoder, head, self.layers == "weighted")
         return network, SpeechProcessor(extractor, head, reach(config), network.ends, hears_padding(config))

@@ -1,4 +1,4 @@
-"""Text networks from the hub, a local folder or the embedded checkpoints: one code path for all."""
+"""Text networks: decoders and encoder-decoders in the Hugging Face layout."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from benchmark.types import Budget, Head, Kind
 if TYPE_CHECKING:
     from torch import nn
 
-CONTEXT = ("max_position_embeddings", "n_positions")  # what architectures call the longest sequence
+CONTEXT = ("max_position_embeddings", "n_positions")  # names of the longest sequence in configurations
 
 
 @dataclass(frozen=True, eq=False)
 class TextProcessor:
-    """A tokenizer, and how its checkpoint wants to be told the languages."""
+    """Tokenizer, with the checkpoint's format for naming languages."""
 
     tokenizer: Any
     kind: Kind
@@ -29,7 +29,7 @@ class TextProcessor:
     codes: dict[str, str]
 
     def source(self, text: str, template: str, languages: tuple[str, str] | None) -> list[int]:
-        """Tokenise what the network reads: tag, template and text are one string, as they were in pretraining."""
+        """Tokenise tag, template and text as one string, as in pretraining."""
         opening, closing = template.split("{source}")
         begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         before, after = ([], [end]) if self.kind == Kind.SEQ2SEQ else ([] if begin is None else [begin], [])
@@ -40,9 +40,9 @@ class TextProcessor:
         return [*before, *self._between(opening, text, closing), *after]
 
     def target(self, text: str, template: str, languages: tuple[str, str] | None) -> tuple[list[int], list[int]]:
-        """Tokenise an answer: (ids the checkpoint wants before it, ids of the text); the end token is left out.
+        """Tokenise an answer without the end token: (ids of the language, ids of the text).
 
-        A decoder reads it behind the template's end: a tokenizer that marks the begin of a text would else mark it.
+        For a decoder it is tokenised with the template's end before it, since some tokenizers mark the begin of a text.
         """
         lead = [self._language(languages[1])] if languages and self.codes else []
         closing = template.split("{source}")[1] if self.kind == Kind.CAUSAL_LM else ""
@@ -50,26 +50,26 @@ class TextProcessor:
         return lead, ids[len(read) :] if ids[: len(read)] == read else self._between("", text, "")
 
     def text(self, ids: Sequence[int]) -> str:
-        """Turn tokens into the text that they stand for, every blank as it was."""
+        """Decode tokens, without changing blanks."""
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     @cached_property
     def unknown(self) -> int | None:
-        """The token of what has none; None where every text has tokens."""
-        found = self.tokenizer.unk_token_id
-        return None if found in self._control else found
+        """Token for unknown text; None for a tokenizer that has no such text."""
+        token = self.tokenizer.unk_token_id
+        return None if token in self._control else token
 
     def lost(self, text: str) -> float:
-        """Give the share of a text's characters, without blanks, that its tokens do not hold."""
-        kept, whole = (len("".join(t.split())) for t in (self.text(self._between("", text, "")), text))
-        return 1 - kept / whole if whole else 0.0
+        """Compute the share of a text's characters, without blanks, that tokenising loses."""
+        decoded, original = (len("".join(t.split())) for t in (self.text(self._between("", text, "")), text))
+        return 1 - decoded / original if original else 0.0
 
     def _ids(self, text: str, **options: bool) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False, **options)["input_ids"] if text else []
 
     @cached_property
     def _control(self) -> dict[int, str]:
-        """Tokens that instruct the network and are no text: id -> spelling; decoding leaves them out."""
+        """Control tokens, which decoding leaves out: id -> spelling."""
         tokenizer = self.tokenizer
         added = {i: str(token) for i, token in tokenizer.added_tokens_decoder.items() if token.special}
         named = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
@@ -77,16 +77,16 @@ class TextProcessor:
         return {i: token for i, token in {**added, **named}.items() if i != tokenizer.unk_token_id or i in roles}
 
     def _between(self, opening: str, text: str, closing: str) -> list[int]:
-        """Tokenise text in its place; what it spells, `</s>` or `<fr>`, gives no control token."""
-        ids, own = self._ids(opening + text + closing), self._ids(opening) + self._ids(closing)
-        untouched = [i for i in ids if i in self._control] == [i for i in own if i in self._control]
+        """Tokenise text in its context; `</s>` or `<fr>` in a text gives no control token."""
+        ids, framing = self._ids(opening + text + closing), self._ids(opening) + self._ids(closing)
+        untouched = [i for i in ids if i in self._control] == [i for i in framing if i in self._control]
         if untouched and (self.unknown is None or self.tokenizer.unk_token not in text):
             return ids
         spelt = re.compile(f"({'|'.join(map(re.escape, sorted(self._control.values(), key=len, reverse=True)))})")
         *head, joint = spelt.split(opening)
         follows, *tail = spelt.split(closing)
         ids = self._ids(joint + text + follows, split_special_tokens=True)
-        # a unigram vocabulary may hold a control token as a piece: then its characters one by one
+        # a unigram vocabulary may have a control token as a piece, which is then split into characters
         pieces = [p for i in ids for p in (map(self._ids, self._control[i]) if i in self._control else [[i]])]
         return [*self._ids("".join(head)), *(i for piece in pieces for i in piece), *self._ids("".join(tail))]
 
@@ -95,17 +95,17 @@ class TextProcessor:
             known = ", ".join(sorted(self.codes))
             raise InputError(f"backbone.codes has no code for language {language!r} (known: {known}): add one")
         code = self.codes[language]
-        found = self.tokenizer.convert_tokens_to_ids(code)
-        if found in (None, self.tokenizer.unk_token_id):
+        token = self.tokenizer.convert_tokens_to_ids(code)
+        if token in (None, self.tokenizer.unk_token_id):
             raise InputError(f"backbone.codes.{language}={code!r} is no token of this checkpoint's tokenizer")
-        return found
+        return token
 
 
 def first_read(model: nn.Module, end: int) -> int | None:
-    """Read off the loss pass which token a decoder starts from; None without weights. Raises InputError.
+    """Find the token from which a decoder starts when it computes a loss.
 
-    The network shifts the labels by itself, and not always to what its configuration names: mBART starts from the
-    labels' last token, so that generating from a language would answer from a state that no loss has seen.
+    Networks shift labels in different ways, not always as their configuration says: mBART starts from the last token
+    of the labels. Generation must start from the same token. None without weights. Raises InputError.
     """
     import torch
 
@@ -121,37 +121,37 @@ def first_read(model: nn.Module, end: int) -> int | None:
     hook.remove()
     if not seen or seen[0] is None:
         raise InputError(
-            f"a {model.config.model_type} network does not show what its decoder reads first: no task here"
+            f"a {model.config.model_type} network does not show which token its decoder reads first: no task can use it"
         )
     return int(seen[0][0, 0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transformer(Checkpoint):
-    """A Hugging Face text checkpoint."""
+    """Text checkpoint in the Hugging Face layout."""
 
     tag: str  # text before every source, with {source} and {target} languages
-    codes: dict[str, str]  # language -> this tokenizer's own token for it
+    codes: dict[str, str]  # language -> this tokenizer's token for it
 
     @cached_property
     def family(self) -> str:
         """Read the architecture's name from the checkpoint's configuration."""
         config = self.config()
         kind = Kind.SEQ2SEQ if config.is_encoder_decoder else Kind.CAUSAL_LM
-        if kind not in self.kinds:  # the library would load an encoder-decoder's decoder alone
+        if kind not in self.kinds:  # else the library would load only the decoder of an encoder-decoder
             raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {kind} network: backbone={kind} loads it")
         return config.model_type
 
     @cached_property
     def positions(self) -> int | None:
-        """Read how long a sequence may be; relative positions, as T5 has them, have no end."""
+        """Length of the longest sequence; None for relative positions, such as T5's."""
         config = self.config()
         if hasattr(config, "relative_attention_num_buckets"):
             return None
         return next((found for name in CONTEXT if (found := getattr(config, name, None))), None)
 
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, TextProcessor]:
-        """Load weights in fp32 with every dropout set by the budget; layers are never dropped at random."""
+        """Load weights in fp32, with the budget's dropout and without layer drop."""
         from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
         assert self.family, "the configuration is read first, for its error messages"
@@ -161,10 +161,10 @@ class Transformer(Checkpoint):
         model = self.network(auto, config)
         check_tokens(self.checkpoint, model, tokenizer.get_vocab().values())
         if tokenizer.eos_token_id is None:
-            raise InputError(f"the tokenizer of {self.checkpoint!r} has no end token: answers could not end")
+            raise InputError(f"the tokenizer of {self.checkpoint!r} has no end token (eos_token), which answers need")
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        # a checkpoint's own sampling settings must not decide how a task is answered
+        # greedy decoding for every checkpoint, whatever its sampling settings are
         model.generation_config = GenerationConfig(
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -176,13 +176,13 @@ class Transformer(Checkpoint):
 
 @dataclass(frozen=True, kw_only=True)
 class CausalLM(Transformer):
-    """A decoder: reads and writes one sequence."""
+    """Decoder."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CAUSAL_LM,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seq2Seq(Transformer):
-    """An encoder and a decoder."""
+    """Encoder-decoder."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.SEQ2SEQ,)

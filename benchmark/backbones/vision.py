@@ -1,4 +1,4 @@
-"""Any network of timm under a new head: from the hub, a local folder in timm's own layout, or embedded."""
+"""Networks of timm: from the hub, a local folder in timm's layout, or embedded."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from benchmark.backbones.weights import check_whole, collect_left
 from benchmark.errors import InputError
 from benchmark.types import Budget, Head, Input, Kind
 
-NEEDED = ("config.json", "*.safetensors")  # of a hub id; a pickle may hold a program and is never fetched
+NEEDED = ("config.json", "*.safetensors")  # files of a hub id; pickles may hold a program and are not downloaded
 LARGEST = 4096  # pixels a side: more than any network reads
 
 
 class VisionNetwork(Headed):
-    """Reads `pixels` of shape (batch, channels, height, width), pooled as the network itself pools them."""
+    """Network of `pixels`, shape (batch, channels, height, width), with its own pooling."""
 
     def __init__(self, encoder: nn.Module, head: Head) -> None:
         super().__init__(encoder, encoder.num_features, head)
@@ -37,7 +37,7 @@ class VisionNetwork(Headed):
 
 @dataclass(frozen=True, eq=False)
 class ImageProcessor:
-    """Fits an image to what the network was pretrained on: size, channels, mean and standard deviation."""
+    """Preparation of images as in pretraining: size, channels, mean, deviation."""
 
     head: Head
     height: int
@@ -48,14 +48,17 @@ class ImageProcessor:
     interpolation: str
 
     def fit(self, image: np.ndarray) -> np.ndarray:
-        """Resize the whole 8-bit image, with no crop, and give it the network's channels: (height, width[, 3])."""
+        """Resize an 8-bit image without cropping, and convert its channels.
+
+        Returns shape (height, width), or (height, width, 3).
+        """
         picture = Image.fromarray(image).convert("RGB" if self.channels == 3 else "L")
         if picture.size != (self.width, self.height):
             picture = picture.resize((self.width, self.height), Image.Resampling[self.interpolation.upper()])
         return np.asarray(picture)
 
     def batch(self, images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-        """Stack fitted images and normalise them by the network's own mean and standard deviation."""
+        """Stack fitted images, and normalise them by the mean and deviation of pretraining."""
         pixels = torch.from_numpy(np.stack(images)).float().div_(255)
         pixels = pixels.unsqueeze(1) if self.channels == 1 else pixels.permute(0, 3, 1, 2)
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
@@ -64,7 +67,7 @@ class ImageProcessor:
 
 @dataclass(frozen=True, kw_only=True)
 class VisionEncoder(Stored):
-    """A network of timm without its classifier; a name without a slash is one of timm's own."""
+    """Network of timm without its classifier; a name without a slash is timm's."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.REGRESS)
     reads: ClassVar[Input] = Input.IMAGE
@@ -76,7 +79,7 @@ class VisionEncoder(Stored):
 
     @cached_property
     def family(self) -> str:
-        """Name timm's module of the architecture. Raises InputError for one whose roles are not known."""
+        """Name of timm's module of the architecture. Raises InputError if it is not in roles."""
         from timm.models import is_model, model_entrypoint
 
         if not is_model(self._architecture):
@@ -94,9 +97,9 @@ class VisionEncoder(Stored):
         import timm
 
         pretrained = self.weights == "pretrained"
-        # an architecture that timm knows by name can be drawn at random without asking the hub
+        # for random weights of an architecture that timm knows by name, the hub is not needed
         name = f"local-dir:{self._folder()}" if pretrained or not self._named else self._architecture
-        # timm starts a ResNet with the last gain of each block at zero: were it frozen there, no adapter could act
+        # timm initialises the last gain of each ResNet block to zero; frozen at zero, no adapter would have an effect
         options = {"zero_init_last": False} if self.family == "resnet" and not pretrained else {}
         with collect_left() as left:
             encoder = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
@@ -111,15 +114,15 @@ class VisionEncoder(Stored):
 
     @cached_property
     def _architecture(self) -> str:
-        """Read the architecture's name off timm's own name, or the checkpoint's configuration."""
+        """Name of the architecture, from timm's name or the checkpoint's configuration."""
         if self._named:
             return self.checkpoint.removeprefix("timm/").partition(".")[0]
-        found = self._read()
-        if not isinstance(found.get("architecture"), str):
+        config = self._read()
+        if not isinstance(config.get("architecture"), str):
             raise InputError(
                 f"backbone.checkpoint={self.checkpoint!r}: config.json names no architecture, as timm's layout does"
             )
-        return found["architecture"]
+        return config["architecture"]
 
     def _read(self) -> dict[str, Any]:
         return replace(self, checkpoint=str(self._folder())).read_config()
@@ -128,16 +131,19 @@ class VisionEncoder(Stored):
     def side(self) -> int:
         from timm.models import get_pretrained_cfg
 
-        known = None if self._named else self._read()
-        size = (known or {}).get("pretrained_cfg", {}).get("input_size")
+        config = None if self._named else self._read()
+        size = (config or {}).get("pretrained_cfg", {}).get("input_size")
         name = self.checkpoint.removeprefix("timm/") if self._named else self._architecture
         return max((size or get_pretrained_cfg(name).input_size)[1:])
 
     def _folder(self) -> Path:
-        """Find the checkpoint's folder, from the hub where it is there. Raises InputError where a file is missing."""
+        """Find the checkpoint's folder, or download it.
+
+        Raises InputError where a file is missing.
+        """
         folder = Path(self.checkpoint) if self.local else self._fetched()
-        wanted = NEEDED if self.weights == "pretrained" else NEEDED[:1]
-        for pattern in wanted:
+        needed = NEEDED if self.weights == "pretrained" else NEEDED[:1]
+        for pattern in needed:
             if not any(folder.glob(pattern)):
                 here = ", ".join(sorted(f.name for f in folder.iterdir())[:6]) or "nothing"
                 raise InputError(
@@ -156,30 +162,30 @@ class VisionEncoder(Stored):
         except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise InputError(
-                f"backbone.checkpoint={self.checkpoint!r} cannot be had from the hub: {first} - fetch it where there "
-                "is a network, or give a folder: backbone.checkpoint=DIR with config.json and model.safetensors"
+                f"backbone.checkpoint={self.checkpoint!r} cannot be downloaded: {first} - check the network, or give "
+                "a folder: backbone.checkpoint=DIR with config.json and model.safetensors"
             ) from error
 
     def _processor(self, encoder: nn.Module, head: Head) -> ImageProcessor:
-        known: dict[str, Any] = encoder.pretrained_cfg
-        channels, height, width = known["input_size"]
+        config: dict[str, Any] = encoder.pretrained_cfg
+        channels, height, width = config["input_size"]
         stem = next(m for m in encoder.modules() if isinstance(m, nn.Conv2d))
         if stem.in_channels not in (1, 3) or stem.in_channels != channels:
             raise InputError(
                 f"backbone.checkpoint={self.checkpoint!r} reads {stem.in_channels} channels, its configuration says "
                 f"{channels}: 1 or 3 wanted (pretrained_cfg.input_size, model_args.in_chans)"
             )
-        mean, std = (tuple(float(value) for value in known[name]) for name in ("mean", "std"))
+        mean, std = (tuple(float(value) for value in config[name]) for name in ("mean", "std"))
         if not (1 <= height <= LARGEST and 1 <= width <= LARGEST and min(std) > 0):
             raise InputError(
                 f"backbone.checkpoint={self.checkpoint!r}: its configuration reads images of {height} x {width} pixels "
                 f"with a deviation of {std}: 1 to {LARGEST} pixels and positive numbers wanted"
             )
-        return ImageProcessor(head, height, width, channels, mean, std, known["interpolation"])
+        return ImageProcessor(head, height, width, channels, mean, std, config["interpolation"])
 
 
 def set_dropouts(network: nn.Module, rate: float) -> None:
-    """Set every dropout; whole paths and blocks of pixels are never dropped."""
+    """Set every dropout rate, and turn off drop path and drop block."""
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate

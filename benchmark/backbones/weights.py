@@ -1,4 +1,4 @@
-"""Whether a checkpoint's weights are whole: each one read from its files, of its network's shape, a finite number."""
+"""Checks of a checkpoint: every weight is in its files, finite, and of the right shape."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from benchmark.errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
-REPEATED = re.compile("layer|depth|block|expert")  # in the name of a number that says how often a part is built
-FEWEST, MOST = 1000, 10_000  # such parts that are built in seconds, with weights that hold fewer, and without any
-LACKING = 100_000_000  # weights, of 4 bytes, that may be missing until their names are known
-UNREAD = re.compile(r"(^|\.)masked_spec_embed$")  # of inputs masked at random, which no run does
+REPEATED = re.compile("layer|depth|block|expert")  # names of counts of repeated parts in a config.json
+FEWEST, MOST = 1000, 10_000  # limits of such counts for weights with fewer tensors, and without weights
+LACKING = 100_000_000  # number of weights that may be missing before their names are compared
+UNREAD = re.compile(r"(^|\.)masked_spec_embed$")  # used by random masking of inputs alone, which no run does
 
 
 def count_stored(folder: Path) -> tuple[int, int]:
-    """Count the tensors and the numbers of a folder's safetensors by their headers. Raises InputError."""
+    """Count tensors and values of a folder's safetensors by their headers.
+
+    Raises InputError.
+    """
     from safetensors import safe_open
 
     tensors = numbers = 0
@@ -30,9 +33,9 @@ def count_stored(folder: Path) -> tuple[int, int]:
         try:
             with safe_open(file, "np") as content:
                 shapes = [content.get_slice(name).get_shape() for name in content.keys()]  # noqa: SIM118 - no mapping
-        except Exception as error:  # the library has an error of its own
+        except Exception as error:  # the library's class of errors is not public
             raise InputError(
-                f"backbone.checkpoint: {str(file)!r} cannot be read ({error}): cut or no weight file, fetch it anew"
+                f"backbone.checkpoint: {str(file)!r} cannot be read ({error}): it is damaged, download it again"
             ) from error
         tensors += len(shapes)
         numbers += sum(math.prod(shape) for shape in shapes)
@@ -40,7 +43,10 @@ def count_stored(folder: Path) -> tuple[int, int]:
 
 
 def check_config(file: Path, config: Any, tensors: int | None) -> None:
-    """Refuse a number of layers that the weights cannot have, before a library builds them. Raises InputError."""
+    """Refuse more layers than the weights can have, before a library builds them.
+
+    Raises InputError.
+    """
     most = MOST if tensors is None else max(tensors, FEWEST)
     for key, number in _numbers(config):
         if REPEATED.search(key) and not 0 <= number <= most:
@@ -49,7 +55,10 @@ def check_config(file: Path, config: Any, tensors: int | None) -> None:
 
 
 def check_size(checkpoint: str, skeleton: nn.Module, numbers: int | None) -> None:
-    """Refuse a network larger than its weights, or without any, than the machine's memory. Raises InputError."""
+    """Refuse a network that is larger than its weights, or than the machine's memory.
+
+    Raises InputError.
+    """
     size = sum(p.numel() for p in skeleton.parameters())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     held = f"this machine's memory has {memory / 1e9:,.0f} GB" if memory and 4 * size > memory else None
@@ -60,9 +69,10 @@ def check_size(checkpoint: str, skeleton: nn.Module, numbers: int | None) -> Non
 
 
 def check_whole(checkpoint: str, network: nn.Module, left: dict[str, Collection[Any]]) -> None:
-    """Refuse a network of which not every weight was read, and note how many were not used. Raises InputError.
+    """Refuse a network with missing or wrong weights; count those that it did not use.
 
     left names weights as `missing_keys`, `unexpected_keys` and `mismatched_keys`: (name, shape read, shape wanted).
+    Raises InputError.
     """
     missing = sorted(name for name in left["missing_keys"] if not UNREAD.search(name))
     shapes = [f"{n} {tuple(read)}, not {tuple(wanted)}" for n, read, wanted in sorted(left.get("mismatched_keys", ()))]
@@ -77,18 +87,21 @@ def check_whole(checkpoint: str, network: nn.Module, left: dict[str, Collection[
 
 
 def check_tokens(checkpoint: str, network: nn.Module, ids: Iterable[int]) -> None:
-    """Refuse a tokenizer with tokens that the network has no vectors for. Raises InputError."""
+    """Refuse a tokenizer with tokens for which the network has no embeddings.
+
+    Raises InputError.
+    """
     rows, most = len(network.get_input_embeddings().weight), max(ids)
     if most >= rows:
         raise InputError(
-            f"backbone.checkpoint={checkpoint!r}: its tokenizer has tokens up to {most:,}, its network {rows:,} from 0 "
-            "on: vocab_size in config.json, or the tokenizer, is another network's"
+            f"backbone.checkpoint={checkpoint!r}: its tokenizer has tokens up to {most:,}, its network has {rows:,} "
+            "embeddings: vocab_size in config.json, or the tokenizer, is of another network"
         )
 
 
 @contextmanager
 def collect_left() -> Iterator[list[dict[str, Collection[Any]]]]:
-    """Collect what load_state_dict() leaves over inside, by name as check_whole() reads it: timm tells nobody."""
+    """Collect the missing and unused keys of load_state_dict(), which timm does not report."""
     from torch import nn
 
     collected: list[dict[str, Collection[Any]]] = []
@@ -110,7 +123,7 @@ def collect_left() -> Iterator[list[dict[str, Collection[Any]]]]:
 
 
 def _numbers(node: Any, key: str = "") -> Iterator[tuple[str, float]]:
-    """Yield every number of nested JSON with the key it stands under."""
+    """Yield every number of nested JSON with its key."""
     if isinstance(node, dict):
         for name, value in node.items():
             yield from _numbers(value, str(name))
