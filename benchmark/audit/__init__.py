@@ -1,1 +1,1 @@
-"""What is in a task's data, and what stands on both sides of its splits."""
+"""Audit of a task's data: sizes, classes, and examples that splits share."""

@@ -27,10 +27,10 @@ def usage() -> str:
     return "\n".join([
         "python -m benchmark.audit task=T [data=D] [any.field=value] [write=true]",
         "",
-        "Sizes, class balance, exact and near-duplicates across splits, and groups that stand in two of them.",
-        "LEAK: the same source or group on both sides of a split; NEAR: sources that are almost the same.",
-        "Copying: what the target of the most similar training example scores as an answer.",
-        "write=true keeps the audit at the end of the task's card, configs/task/T.md.",
+        "Sizes, class balance, exact and near-duplicates across splits, and groups that splits share.",
+        "LEAK: two splits share a source or group; NEAR: sources are almost the same.",
+        "Copying: the score of answering with the target of the most similar training example.",
+        "write=true writes the audit to the end of the task's card, configs/task/T.md.",
         "",
         "task=",
         *(f"  {name:<{width}}  {text}" for name, text in known.items()),
@@ -38,22 +38,22 @@ def usage() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Audit, and return the exit status: 0 whatever is found, 2 the call was refused."""
+    """Run the command; return 0 whatever is found, 2 for a refused call."""
     if {"--help", "-h"} & set(arguments):
         print(usage())
         return 0
     try:
         overrides, write = parted(arguments)
-        method = [] if any(word.startswith("method=") for word in overrides) else ["method=frozen"]  # none is used
+        method = [] if any(word.startswith("method=") for word in overrides) else ["method=frozen"]  # to compose
         name, task = task_of([*overrides, *method])
         card = CONFIGS / "task" / f"{name}.md"
         if write and not card.is_file():
             raise InputError(f"write=true: task {name} has no card (configs/task/{card.name})")
-        made = audit(task)
+        result = audit(task)
         command = f"python -m benchmark.audit {' '.join(map(quotable, overrides))}"
-        show(made, command)
+        show(result, command)
         if write:
-            card.write_text(inserted(card.read_text(encoding="utf-8"), markdown(made, command)), encoding="utf-8")
+            card.write_text(inserted(card.read_text(encoding="utf-8"), markdown(result, command)), encoding="utf-8")
             print(f"written to configs/task/{card.name}")
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
@@ -74,7 +74,7 @@ def parted(arguments: Sequence[str]) -> tuple[list[str], bool]:
     for word in arguments:
         key, _, value = word.partition("=")
         if word in SWEEP or (key == "task" and "," in value):
-            raise InputError(f"{word}: an audit is of one task; call it once for each")
+            raise InputError(f"{word}: one audit is of one task; run the command once per task")
         if key == "write":
             write = typed(value, bool, "write")
         else:
@@ -83,21 +83,21 @@ def parted(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def quotable(word: str) -> str:
-    """Leave the folders of this machine out of a word."""
+    """Replace an absolute path in an override by its last part."""
     key, equals, value = word.partition("=")
     return f"{key}={Path(value).name}" if equals and Path(value).is_absolute() else word
 
 
-def show(made: Audit, command: str) -> None:
-    """Print an audit: tables on a terminal, Markdown into a file or a pipe."""
+def show(result: Audit, command: str) -> None:
+    """Print an audit as tables on a terminal, as Markdown elsewhere."""
     console = Console()
     if not console.is_terminal:
-        print(markdown(made, command))
+        print(markdown(result, command))
         return
-    for line in made.findings:
+    for line in result.findings:
         style = {"LEAK": "bold red", "CLEAN": "bold green"}.get(line.partition(":")[0], "bold yellow")
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
-    for section in made.sections:
+    for section in result.sections:
         table = Table(title=section.title, title_justify="left", title_style="bold", caption_justify="left")
         for i, column in enumerate(section.table[0]):
             table.add_column(column.replace("[", r"\["), justify="left" if i == 0 else "right", overflow="fold")
@@ -108,10 +108,10 @@ def show(made: Audit, command: str) -> None:
             console.print(section.note, markup=False, highlight=False)
 
 
-def markdown(made: Audit, command: str) -> str:
-    """Write an audit as it stands in a card."""
-    lines = [f"`{command}` (data {made.fingerprint})", "", *(f"- {plain(line)}" for line in made.findings)]
-    for section in made.sections:
+def markdown(result: Audit, command: str) -> str:
+    """Write an audit in Markdown, as in a task's card."""
+    lines = [f"`{command}` (data {result.fingerprint})", "", *(f"- {plain(line)}" for line in result.findings)]
+    for section in result.sections:
         header, *rows = section.table
         lines += ["", f"### {section.title}", "", f"| {' | '.join(header)} |"]
         lines += [f"|{' --- |' + ' ---: |' * (len(header) - 1)}"]
@@ -121,17 +121,17 @@ def markdown(made: Audit, command: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Keep a text on one line and in one cell."""
+    """Escape a text for one cell of a Markdown table."""
     return " ".join(text.split()).replace("|", r"\|")
 
 
 def inserted(card: str, text: str) -> str:
-    """Put an audit between the marks of a card, or at its end.
+    """Insert an audit between the marks of a card, or at its end.
 
     Raises InputError.
     """
     if card.count(BEGIN) != card.count(END) or card.count(BEGIN) > 1:
-        raise InputError(f"the card's marks are not one pair: {BEGIN} and {END}")
+        raise InputError(f"the card must have the marks {BEGIN} and {END} once each, or not at all")
     before, _, rest = card.partition(BEGIN)
     after = rest.partition(END)[2].strip()
     return f"{before.rstrip()}\n\n{BEGIN}\n\n{text}\n\n{END}\n" + (f"\n{after}\n" if after else "")

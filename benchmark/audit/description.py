@@ -1,4 +1,4 @@
-"""What is in a task's splits: sizes, lengths, classes, numbers."""
+"""Description of a task's splits: sizes, lengths, classes, numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = 20  # classes that are listed by name
 
 
 class Section(NamedTuple):
-    """One part of an audit."""
+    """Part of an audit."""
 
     title: str
     table: list[list[str]]  # the header, then the rows
@@ -24,7 +24,7 @@ class Section(NamedTuple):
 
 
 def sizes(task: Task, splits: Splits, bad: Mapping[str, Sequence[str]]) -> Section:
-    """Count, and measure sources and, where they are texts and no classes, targets."""
+    """Count examples, and measure the lengths of sources and of targets that are texts."""
     samples = {name: drawn(examples, MOST[0]) for name, examples in splits.items()}
     unit = {Input.PROTEIN: "residues", Input.AUDIO: "seconds", Input.IMAGE: "pixels"}.get(task.reads, "characters")
     texts = all(written(task, examples) for examples in splits.values())
@@ -52,7 +52,7 @@ def extent(source: Any) -> float | str:
 
 
 def span(lengths: Sequence[float | str]) -> str:
-    """Write the smallest, the median and the largest, or the shapes that there are."""
+    """Write the smallest, median and largest length, or the shapes."""
     if not lengths:
         return ""
     if isinstance(lengths[0], str):
@@ -73,7 +73,7 @@ def balance(task: Task, splits: Splits) -> Section:
     """Count the classes of each split, and the share of each."""
     counted = classes(task, splits)
     names = sorted({label for counter in counted.values() for label in counter}, key=lambda n: (len(n), n))
-    table = [["class", *counted]]  # and nothing below it where there are no classes
+    table = [["class", *counted]]
     for label in names[:SHOWN]:
         shares = [f"{c[label]:,} ({100 * c[label] / max(c.total(), 1):.1f} %)" for c in counted.values()]
         table.append([label, *shares])
@@ -83,7 +83,7 @@ def balance(task: Task, splits: Splits) -> Section:
 
 
 def values(splits: Splits) -> Section:
-    """Describe targets that are numbers; the table is empty where they are not."""
+    """Describe targets that are numbers; an empty table for others."""
     table = [["split", "mean", "standard deviation", "smallest", "median", "largest"]]
     numbers = all(isinstance(e.targets[0], (int, float)) for examples in splits.values() for e in examples)
     for name, examples in splits.items() if numbers else ():
@@ -93,5 +93,5 @@ def values(splits: Splits) -> Section:
 
 
 def written(task: Task, examples: Sequence[Example]) -> bool:
-    """Whether targets are texts of their own, not names of classes."""
+    """Say whether targets are free texts, not names of classes."""
     return all(isinstance(e.targets[0], str) and task.stratum(e) is None for e in examples)

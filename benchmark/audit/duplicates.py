@@ -11,26 +11,26 @@ import numpy as np
 
 from benchmark.types import Example
 
-MOST = 5000, 1000  # examples that are compared with one another: of the earlier split, of the later one
-SIDE = 16  # pixels, or stretches and bands, that an array is reduced to
-LIKE_TEXT, LIKE_ARRAY = 0.9, 0.99  # from here on two sources count as near-duplicates
+MOST = 5000, 1000  # compared examples of the earlier and of the later split
+SIDE = 16  # pixels, or stretches and bands, to which an array is reduced
+LIKE_TEXT, LIKE_ARRAY = 0.9, 0.99  # least similarity of near-duplicates
 
 
 class Nearest(NamedTuple):
-    """How like the examples of one split are to those of an earlier one."""
+    """Similarity of a split's examples to those of an earlier split."""
 
-    pairs: list[tuple[Example, Example]]  # each later example that was compared, and the earlier one most like it
-    compared: tuple[int, int]  # examples of the earlier and of the later split
-    capped: bool  # these are not all
-    unequal: int  # later examples that do not stand in the earlier split; what follows is of these
-    like: int  # of which the nearest earlier one is a near-duplicate
-    middle: float  # median of the similarity to the nearest earlier one; nan where all are equal
+    pairs: list[tuple[Example, Example]]  # each later example, and the most similar earlier one
+    compared: tuple[int, int]  # number of earlier and later examples
+    capped: bool  # only a sample of the examples was compared
+    unequal: int  # later examples without an equal earlier one; the following fields are about these
+    like: int  # number with a near-duplicate
+    middle: float  # median of the similarity to the nearest earlier one; NaN where all are equal
     highest: float
-    ids: tuple[str, ...]  # of the pair that is the most alike, the earlier one first
+    ids: tuple[str, ...]  # of the most similar pair, the earlier one first
 
 
 def content(value: Any) -> Hashable:
-    """Stand for a source or a target by what is in it."""
+    """Give a hashable key for the content of a source or target."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape} {hashlib.sha256(np.ascontiguousarray(value)).hexdigest()}"
     if isinstance(value, (tuple, list)):
@@ -51,19 +51,19 @@ def both(example: Example) -> set[Hashable]:
 
 
 def repeated(examples: Sequence[Example], keys: Callable[[Example], set[Hashable]]) -> int:
-    """Count the examples that say again what an earlier one of the same split says."""
-    known: set[Hashable] = set()
+    """Count the examples that share a key with an earlier one of the same split."""
+    seen_keys: set[Hashable] = set()
     count = 0
     for example in examples:
-        count += bool(keys(example) & known)
-        known |= keys(example)
+        count += bool(keys(example) & seen_keys)
+        seen_keys |= keys(example)
     return count
 
 
-def shared(one: Sequence[Example], other: Sequence[Example], keys: Callable[[Example], set[Hashable]]) -> int:
-    """Count the examples of one split that share a target with another split."""
-    known = {key for e in one for key in keys(e)}
-    return sum(bool(keys(e) & known) for e in other)
+def shared(earlier: Sequence[Example], later: Sequence[Example], keys: Callable[[Example], set[Hashable]]) -> int:
+    """Count the examples of the second split that share a key with the first split."""
+    earlier_keys = {key for e in earlier for key in keys(e)}
+    return sum(bool(keys(e) & earlier_keys) for e in later)
 
 
 def drawn(examples: Sequence[Example], most: int) -> Sequence[Example]:
@@ -73,33 +73,33 @@ def drawn(examples: Sequence[Example], most: int) -> Sequence[Example]:
     return sorted(examples, key=lambda e: hashlib.sha256(e.id.encode()).digest())[:most]
 
 
-def nearest(one: Sequence[Example], other: Sequence[Example]) -> Nearest | None:
-    """Find for each example of the other split the most similar one of the one split.
+def nearest(earlier: Sequence[Example], later: Sequence[Example]) -> Nearest | None:
+    """Find for each example of the later split the most similar one of the earlier split.
 
-    None where sources are of a sort that does not compare.
+    None for sources that cannot be compared.
     """
-    known = {key for e in one for key in sources(e)}
-    capped = len(one) > MOST[0] or len(other) > MOST[1]
-    one, other = drawn(one, MOST[0]), drawn(other, MOST[1])
-    table = similarity([opened(e.source) for e in other], [opened(e.source) for e in one])
+    earlier_keys = {key for e in earlier for key in sources(e)}
+    capped = len(earlier) > MOST[0] or len(later) > MOST[1]
+    earlier, later = drawn(earlier, MOST[0]), drawn(later, MOST[1])
+    table = similarity([opened(e.source) for e in later], [opened(e.source) for e in earlier])
     if table is None:
         return None
-    pairs = [(e, one[i]) for e, i in zip(other, table.argmax(1), strict=True)]
-    unequal = [i for i, e in enumerate(other) if not sources(e) & known]
+    pairs = [(e, earlier[i]) for e, i in zip(later, table.argmax(1), strict=True)]
+    unequal = [i for i, e in enumerate(later) if not sources(e) & earlier_keys]
     best = np.minimum(table[unequal].max(1), 1)
-    like = int((best >= threshold(one)).sum())
+    like = int((best >= threshold(earlier)).sum())
     middle, highest = (float(np.median(best)), float(best.max())) if unequal else (np.nan, np.nan)
     ids = tuple(e.id for e in reversed(pairs[unequal[int(best.argmax())]])) if unequal else ()
-    return Nearest(pairs, (len(one), len(other)), capped, len(unequal), like, middle, highest, ids)
+    return Nearest(pairs, (len(earlier), len(later)), capped, len(unequal), like, middle, highest, ids)
 
 
 def threshold(examples: Sequence[Example]) -> float:
-    """Say from which similarity on sources of this sort are near-duplicates."""
+    """Give the least similarity of near-duplicates."""
     return LIKE_TEXT if textual(examples) else LIKE_ARRAY
 
 
 def textual(examples: Sequence[Example]) -> bool:
-    """Whether sources are strings, or tuples of strings."""
+    """Say whether sources are strings, or tuples of strings."""
     source = examples[0].source
     return isinstance(source[0] if isinstance(source, tuple) else source, str)
 
@@ -126,18 +126,19 @@ def similarity(rows: Sequence[Any], columns: Sequence[Any]) -> np.ndarray | None
         return np.stack([small(a) for a in rows]) @ np.stack([small(a) for a in columns]).T
     if not isinstance(rows[0], tuple):
         return None
-    places = range(len(rows[0]))
+    slots = range(len(rows[0]))
     parts = {
-        (i, j): similarity([row[i] for row in rows], [column[j] for column in columns]) for i in places for j in places
+        (i, j): similarity([row[i] for row in rows], [column[j] for column in columns]) for i in slots for j in slots
     }
-    orders = [[parts[i, j] for i, j in enumerate(order)] for order in permutations(places)]
+    orders = [[parts[i, j] for i, j in enumerate(order)] for order in permutations(slots)]
     return np.maximum.reduce([np.minimum.reduce(order) for order in orders])
 
 
 def small(array: np.ndarray) -> np.ndarray:
-    """Reduce to 16 x 16, centred, of length 1: scalar products are correlations.
+    """Reduce an array to 16 x 16 values, centred, of length 1.
 
-    Images become grey means of blocks, sound the logarithm of its energy in stretches of time and bands of frequency.
+    Scalar products are then correlations. Images become grey means of blocks, sound the logarithm of its energy in
+        stretches of time and bands of frequency.
     """
     array = np.asarray(array, dtype=np.float64)
     if array.ndim == 1:
@@ -158,7 +159,7 @@ def energies(samples: np.ndarray) -> np.ndarray:
 
 
 def blocks(array: np.ndarray) -> np.ndarray:
-    """Average the rows in 16 blocks of like height; few rows stand in several."""
+    """Average the rows in 16 blocks of equal height; of few rows some are in several."""
     starts = np.arange(SIDE) * len(array) // SIDE
     heights = np.maximum(np.diff([*starts, len(array)]), 1)
     return np.add.reduceat(array, starts, axis=0) / heights[:, None]

@@ -1,4 +1,4 @@
-"""An audit: everything that is found in a task's data, what matters most first."""
+"""Findings of an audit of a task's data, the most important first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.types import Bad, Task
 
 
 class Audit(NamedTuple):
-    """All that is found."""
+    """Findings, and the sections of tables."""
 
     fingerprint: str  # of the data, as records name it
     findings: list[str]  # LEAK or CLEAN, then NEAR, BAD, EMPTY
@@ -18,7 +18,7 @@ class Audit(NamedTuple):
 
 
 def audit(task: Task) -> Audit:
-    """Read a task's data and look at it; nothing is drawn at random."""
+    """Read a task's data and audit it; the result is deterministic."""
     from benchmark.engine.data import fingerprint
 
     given = task.splits()

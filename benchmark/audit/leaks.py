@@ -1,4 +1,4 @@
-"""Sources and groups on both sides of a split, and what copying them scores."""
+"""Sources and groups that two splits share, and the score of copying."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from benchmark.audit.duplicates import (
 )
 from benchmark.types import Example, Input, Kind, Splits, Task
 
-NAMED = 5  # groups that are listed by name
-LEARNT = ("train", "valid")  # splits that a run learns from or is selected on
+NAMED = 5  # groups listed by name
+LEARNT = ("train", "valid")  # splits that train or select
 
 
 def equal(task: Task, splits: Splits) -> tuple[Section, list[str]]:
@@ -33,12 +33,14 @@ def equal(task: Task, splits: Splits) -> tuple[Section, list[str]]:
     leaks = []
     for name, examples in splits.items():
         table.append([f"within {name}", *(f"{repeated(examples, key):,}" for key in keys)])
-    for one, other in combinations(splits, 2):
-        counts = [shared(splits[one], splits[other], key) for key in keys]
-        table.append([f"{other} in {one}", *(f"{n:,}" for n in counts)])
-        if counts[0] and one in LEARNT:
-            whole = f"{counts[1]:,} with the same target"
-            leaks.append(f"LEAK: {counts[0]:,} of {len(splits[other]):,} sources of {other} stand in {one} ({whole})")
+    for earlier, later in combinations(splits, 2):
+        counts = [shared(splits[earlier], splits[later], key) for key in keys]
+        table.append([f"{later} in {earlier}", *(f"{n:,}" for n in counts)])
+        if counts[0] and earlier in LEARNT:
+            detail = f"{counts[1]:,} with the same target"
+            leaks.append(
+                f"LEAK: {counts[0]:,} of {len(splits[later]):,} sources of {later} stand in {earlier} ({detail})"
+            )
     return Section("Exact duplicates", table, "Examples that say again what another one says; all are compared."), leaks
 
 
@@ -48,19 +50,19 @@ def alike(task: Task, splits: Splits) -> tuple[list[Section], list[str]]:
     least = threshold(first) if first else 0.0
     table = [["", "compared", f"at {least:g} or more", "median of the nearest", "highest", "its ids"]]
     leaks, capped, copies = [], False, {}
-    for one, other in combinations(splits, 2):
-        if one not in LEARNT or (matches := nearest(splits[one], splits[other])) is None:
+    for earlier, later in combinations(splits, 2):
+        if earlier not in LEARNT or (matches := nearest(splits[earlier], splits[later])) is None:
             continue
         capped |= matches.capped
         (here, there), rest = matches.compared, matches.unequal
         share = f" ({100 * matches.like / rest:.1f} % of {rest:,})" if rest else ""
         row = [f"{there:,} x {here:,}", f"{matches.like:,}{share}", near(matches.middle), near(matches.highest)]
-        table.append([f"{other} to {one}", *row, " ~ ".join(matches.ids)])
+        table.append([f"{later} to {earlier}", *row, " ~ ".join(matches.ids)])
         if matches.like:
-            of = f"{matches.like:,} of {there:,} examples of {other}"
-            leaks.append(f"NEAR: {of} are at {least:g} or more to one of {one}, without being equal")
-        if one == "train":
-            copies[other] = matches
+            of = f"{matches.like:,} of {there:,} examples of {later}"
+            leaks.append(f"NEAR: {of} are at {least:g} or more to one of {earlier}, without being equal")
+        if earlier == "train":
+            copies[later] = matches
     cap = (
         f" At most {MOST[1]:,} x {MOST[0]:,} examples are compared, drawn by hash: that applied, more may be alike."
         if capped
@@ -74,7 +76,7 @@ def near(similarity: float) -> str:
 
 
 def measure(task: Task, examples: Sequence[Example] | None) -> str:
-    """Say what similarity means here."""
+    """Explain the similarity of these sources."""
     beside = "Exact duplicates are left out."
     if not examples or not textual(examples):
         return f"Similarity: correlation of arrays reduced to 16 x 16 (sound: energy per stretch and band). {beside}"
@@ -83,24 +85,24 @@ def measure(task: Task, examples: Sequence[Example] | None) -> str:
 
 
 def copied(task: Task, matches: dict[str, Nearest]) -> Section:
-    """Score answering with the target of the most similar training example.
+    """Score the answers of the most similar training examples.
 
-    Empty for labels per position, which do not fit a sequence of another length.
+    Empty for labels per position, since sequences differ in length.
     """
     table = [["score", *matches]]
     if Kind.TAG in task.kinds:
         return Section("Copying", table)
     scores = {}
-    for name, one in matches.items():
-        answers = [{**task.nothing(), "prediction": task.stratum(e) or e.targets[0]} for _, e in one.pairs]
-        scores[name] = task.score(answers, [example.targets for example, _ in one.pairs])
+    for name, neighbours in matches.items():
+        answers = [{**task.nothing(), "prediction": task.stratum(e) or e.targets[0]} for _, e in neighbours.pairs]
+        scores[name] = task.score(answers, [example.targets for example, _ in neighbours.pairs])
     for score in dict.fromkeys(score for of in scores.values() for score in of):
         table.append([score, *(f"{of[score]:.4g}" if score in of else "" for of in scores.values())])
     return Section("Copying", table, "Each example answered by the target of the most similar training example.")
 
 
 def groups(splits: Splits) -> tuple[Section, list[str]]:
-    """List groups (speaker, patient, parent, source file) in more than one split."""
+    """List groups (speaker, patient, parent, source file) that splits share."""
     named = {name: {e.group for e in examples if e.group is not None} for name, examples in splits.items()}
     if not any(named.values()):
         return Section("Groups", [["", "groups"], ["all splits", "no groups given"]]), []
@@ -108,10 +110,12 @@ def groups(splits: Splits) -> tuple[Section, list[str]]:
     for name, members in named.items():
         without = sum(e.group is None for e in splits[name])
         table.append([name, f"{len(members):,}" + (f" ({without:,} examples without)" if without else "")])
-    for one, other in combinations(splits, 2):
-        common = sorted(named[one] & named[other])
+    for earlier, later in combinations(splits, 2):
+        common = sorted(named[earlier] & named[later])
         some = ", ".join([*common[:NAMED], *(["..."] if len(common) > NAMED else [])])
-        table.append([f"{other} in {one}", f"{len(common):,}" + (f" ({some})" if common else "")])
-        if common and one in LEARNT:
-            leaks.append(f"LEAK: {len(common):,} of {len(named[other]):,} groups of {other} stand in {one} ({some})")
+        table.append([f"{later} in {earlier}", f"{len(common):,}" + (f" ({some})" if common else "")])
+        if common and earlier in LEARNT:
+            leaks.append(
+                f"LEAK: {len(common):,} of {len(named[later]):,} groups of {later} stand in {earlier} ({some})"
+            )
     return Section("Groups", table), leaks

@@ -1,1 +1,1 @@
-"""Where each method runs, found out by attaching it."""
+"""Table of the architectures on which each method runs, found by attaching it."""

@@ -27,18 +27,15 @@ PAGE = ROOT / "docs" / "methods.md"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the table and the page.
-
-    Returns the exit status: 0 fine, 1 a method crashed, 2 the call was refused.
-    """
+    """Write the table and the page; return 0, 1 where a method crashed, 2 for a refused call."""
     try:
-        rest = registry.use(arguments)
+        arguments = registry.use(arguments)
         table_file, page_file, known = written()
-        chosen = wanted(rest, known)
+        chosen = wanted(arguments, known)
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
-    warnings.simplefilter("ignore")  # libraries talking to each other
+    warnings.simplefilter("ignore")  # of libraries about each other
     logging.getLogger("transformers").setLevel(logging.ERROR)
     rows = {(row.method, row.network): row for row in read(table_file)}
     crashed = []
@@ -47,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         for name, network in watch.track(pairs, "probe", len(pairs)):
             try:
                 rows[name, network] = probe(name, method_of(name), network)
-            except Exception as error:  # not a refusal: a bug, told and never written down as a result
+            except Exception as error:  # not a refusal but a bug: printed, and not part of the table
                 crashed.append(f"{name} on {network}: {type(error).__name__}: {error}")
     table = [rows[m, n] for m in known for n in NETWORKS if (m, n) in rows]
     write(table_file, table)
@@ -61,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def written() -> tuple[Path, Path, list[str]]:
-    """Name the table, the page, and their methods: the project's or the plug-ins'."""
+    """Give the table's and the page's file, and the methods, of the project or a plug-in."""
     if not registry.plugins():
         return TABLE, PAGE, registry.names("method")
     folder = registry.plugins()[-1]
@@ -70,7 +67,7 @@ def written() -> tuple[Path, Path, list[str]]:
 
 
 def wanted(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Read which methods to probe, all without a word. Raises InputError."""
+    """Parse the methods to probe; all by default. Raises InputError."""
     if not arguments:
         return list(known)
     for argument in arguments:
@@ -84,7 +81,7 @@ def wanted(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def read(path: Path) -> Iterable[Capability]:
-    """Read what was found out before; nothing where there is no table."""
+    """Read the table; empty where there is none."""
     if not path.exists():
         return []
     with path.open(newline="") as file:

@@ -1,7 +1,4 @@
-"""Tiny random networks of every architecture, and batches for them.
-
-Two blocks of width 32.
-"""
+"""Random networks of every architecture, of two blocks of width 32, and batches."""
 
 from __future__ import annotations
 
@@ -64,7 +61,7 @@ Maker = Callable[[Head], nn.Module]
 
 
 def _still(config: Any) -> Any:
-    """Drop nothing at random."""
+    """Turn off every dropout."""
     for name in (*DROPOUTS, *LAYER_DROPS):
         if getattr(config, name, None) is not None:
             setattr(config, name, 0.0)
@@ -134,7 +131,7 @@ NETWORKS: dict[str, tuple[str, Input, tuple[Kind, ...], Maker]] = {  # name -> a
 
 @dataclass(frozen=True, kw_only=True)
 class Tiny(Backbone):
-    """A random network; weights, norms and biases are all random."""
+    """Tiny network with random weights, norms and biases."""
 
     name: str  # a row of NETWORKS
     kinds: ClassVar[tuple[Kind, ...]] = tuple(Kind)
@@ -162,19 +159,19 @@ class Tiny(Backbone):
 
 
 def _settle(model: nn.Module, name: str) -> None:
-    """Give running statistics the values of a batch, as training would have."""
-    followers = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for module in followers:
+    """Set running statistics from a batch."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for module in norms:
         module.momentum = 1.0
         module.train()
-    if followers:
+    if norms:
         model(**_inputs(name, 16, torch.Generator().manual_seed(0)))
     model.eval()
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Stands in for a task: all that a method may ask of one."""
+    """Substitute for a task, with the attributes that methods read."""
 
     reads: Input
     kinds: tuple[Kind, ...]
@@ -195,29 +192,29 @@ HEAD_LR = {kind: 0.05 for kind in Kind if kind.new_head}
 
 
 def cell(name: str, method: Method, kind: Kind | None = None) -> Cell:
-    """Put a method on a tiny network, by default of the network's first kind."""
+    """Make a cell of a method and a tiny network, by default of its first kind."""
     _, reads, kinds, _ = NETWORKS[name]
     probe = Probe(reads, (kind or kinds[0],))
     return Cell(task=probe, method=method, backbone=tiny(name), budget=BUDGET, seed=0)
 
 
 def tiny(name: str) -> Tiny:
-    """Describe a tiny network."""
+    """Make the backbone of a tiny network."""
     return Tiny(description="", lr_scale=1.0, head_lr=HEAD_LR, name=name)
 
 
 def head(kind: Kind) -> Head:
-    """Know what the batches below ask."""
+    """Describe the head for the batches below."""
     return Head(kind, labels=LABELS if kind.new_head and kind != Kind.REGRESS else ())
 
 
 def bare(name: str, kind: Kind | None = None) -> nn.Module:
-    """Build the network alone, in eval mode: the same weights every time."""
+    """Build a network in eval mode, with the same weights every time."""
     return tiny(name).load(BUDGET, head(kind or NETWORKS[name][2][0]))[0]
 
 
 def batch(name: str, kind: Kind | None = None, size: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Draw random inputs, the last row shorter than the others, and answers."""
+    """Draw random inputs and answers; the last row is shorter than the others."""
     kind = kind or NETWORKS[name][2][0]
     rng = torch.Generator().manual_seed(seed)
     inputs = _inputs(name, size, rng)
@@ -257,7 +254,7 @@ INPUTS: dict[str, Callable[[int, torch.Generator], dict[str, torch.Tensor]]] = {
     Input.AUDIO: _samples,
     "whisper": _spectrogram,
 }
-POSITIONS_OF = {"esm": 6, "t5 encoder": 7, "whisper": 20}  # what the longest row of a batch has; others: 12 frames
+POSITIONS_OF = {"esm": 6, "t5 encoder": 7, "whisper": 20}  # of the longest row of a batch; others: 12 frames
 
 
 def _answers(name: str, kind: Kind, inputs: dict[str, torch.Tensor], size: int, rng: torch.Generator) -> torch.Tensor:
@@ -267,11 +264,11 @@ def _answers(name: str, kind: Kind, inputs: dict[str, torch.Tensor], size: int, 
         kind, (size, 8)
     )
     rare = torch.rand(shape, generator=rng) < 0.2
-    usual, other = (7, 9) if not kind.new_head else (0, 1)
-    labels = torch.where(rare, other, usual)
+    usual, unusual = (7, 9) if not kind.new_head else (0, 1)
+    labels = torch.where(rare, unusual, usual)
     if kind == Kind.CAUSAL_LM:
         labels[inputs["attention_mask"] == 0] = IGNORED
-        labels[:, 0] = IGNORED  # as in every task: there is nothing before it, but a prompt's tokens
+        labels[:, 0] = IGNORED  # as in every task: no token precedes it, except those of a prompt
     elif kind == Kind.CTC:
         labels[-1, 2:] = IGNORED
     elif kind == Kind.TAG:

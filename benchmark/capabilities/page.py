@@ -1,4 +1,4 @@
-"""Page of the methods, made from the registry and the table of capabilities."""
+"""Page docs/methods.md, made from the registry and the table of capabilities."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ HEAD = """# Methods
 
 Made by `python -m benchmark.capabilities` from `configs/method/` and `results/capabilities.csv`; do not edit.
 
-Categories are those of Han et al. 2024 (arXiv 2403.14608). *merges*: into the weights of the bare network, at no cost
-when predicting. *reads data*: reads training batches before the first step. *starts changed*: why the network, once the
-method is attached, answers otherwise than the bare one. The learning rate is the default, the geometric middle of the
-range that tuning draws from, before `backbone.lr_scale`. A new head learns at `backbone.head_lr` under every method
-([how it was chosen](head_learning_rate.md)).
+Categories are those of Han et al. 2024 (arXiv 2403.14608). *merges*: the adapter can be merged into the weights of the
+bare network, and then costs nothing when predicting. *reads data*: the method reads training batches before the first
+step. *starts changed*: why attaching the method changes the network's answers before training. The learning rate is the
+default, the geometric mean of the tuning range, before `backbone.lr_scale`. A new head learns at `backbone.head_lr`
+under every method ([how it was chosen](head_learning_rate.md)).
 """
 LEGEND = """\
-● runs, · is refused; the reasons are in the table below. If the default sizes of a method are too large for a tiny
-network, smaller ones were tried, so the answer is that of the architecture. Whether the default sizes fit a
+● runs, · is refused for a reason in the table below. The networks are tiny: a method whose default sizes are too large
+for them was tried with smaller ones, so that the mark holds for the architecture. Whether the default sizes fit a
 checkpoint is checked when it is run: `road` and `vblora` are refused where a width is no multiple of 64.
 """
-LEFT_OUT = {  # types of Hugging Face PEFT without a method: why
-    "CARTRIDGE": "prefix tuning whose keys and values begin as those of a text; its own is the distillation of that "
-    "text, which is no task here",
-    "MULTITASK_PROMPT_TUNING": "shares a prompt among the tasks of one run; a cell has one task, and with one it is "
+LEFT_OUT = {  # types of Hugging Face PEFT without a method, and why
+    "CARTRIDGE": "prefix tuning that starts from the keys and values of a text, to distil that text, which is no task "
+    "here",
+    "MULTITASK_PROMPT_TUNING": "shares a prompt among the tasks of one run; a cell has one task, for which this is "
     "prompt tuning times a rank-one matrix",
     "POLY": "shares skills among the tasks of one run; a cell has one task",
-    "XLORA": "mixes LoRA adapters that are already trained; a cell begins without any",
+    "XLORA": "mixes trained LoRA adapters; a cell starts without any",
 }
 MARKS = {"runs": "●", "refused": "·"}
 
@@ -42,7 +42,7 @@ def page(rows: Sequence[Capability], known: Sequence[str]) -> str:
         names = [name for name in known if registry.fact("method", name, "category") == category]
         parts.append(f"## {category.capitalize()}\n\n{listing(names)}")
     left = "".join(f"- {name}: {why}.\n" for name, why in sorted(LEFT_OUT.items()))
-    parts.append(f"## Left out\n\nTypes of Hugging Face PEFT that make no sense here:\n\n{left}")
+    parts.append(f"## Left out\n\nTypes of Hugging Face PEFT without a method here:\n\n{left}")
     parts.append(f"## Where they run\n\n{LEGEND}\n{grid(rows)}")
     parts.append(f"## Why not\n\n{reasons(rows)}")
     return "\n".join(parts)
@@ -78,7 +78,7 @@ def grid(rows: Sequence[Capability]) -> str:
 
 
 def reasons(rows: Sequence[Capability]) -> str:
-    """Give every reason once, with the methods and architectures that it holds for."""
+    """List every reason once, with its methods and architectures."""
     grouped: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         if row.reason:

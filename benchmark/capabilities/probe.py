@@ -1,4 +1,4 @@
-"""Attach one method to one tiny network, and tell what came of it."""
+"""Test of one method on one tiny network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmark.config.build import build
 from benchmark.engine.train import training_mode
 from benchmark.types import Kind, Method
 
-TINY: dict[str, dict[str, Any]] = {  # method -> sizes that no trial draws, where the default ones fit no tiny network
+TINY: dict[str, dict[str, Any]] = {  # method -> sizes for tiny networks, where the defaults are too large
     "adamss": {"rank": 16},
     "cpt": {"tokens": 32},
     "road": {"options": {"group_size": 16}},
@@ -25,19 +25,19 @@ TINY: dict[str, dict[str, Any]] = {  # method -> sizes that no trial draws, wher
 
 @dataclass(frozen=True)
 class Capability:
-    """One row of the table: a method on an architecture."""
+    """Row of the table: a method on an architecture."""
 
     method: str
     network: str
     status: str  # runs | refused
-    kinds: str  # of the network's kinds, those on which it runs
-    merges: str  # yes | no; nothing where it does not run
+    kinds: str  # kinds of the network on which it runs
+    merges: str  # yes | no; empty where it does not run
     dead: str  # trainable parameters that never get a gradient
-    reason: str  # of a refusal; where it runs on some kinds alone, of the others
+    reason: str  # of a refusal, also where it runs on other kinds
 
 
 def method_of(name: str, changes: Mapping[str, Any] | None = None) -> Method:
-    """Build a method of the registry, with its default choices or changed ones."""
+    """Build a method of the registry, with changes to its defaults."""
     node = dict(registry.node("method", name))
     for key, value in (changes or {}).items():
         node[key] = {**node[key], **value} if isinstance(value, dict) else value
@@ -45,7 +45,7 @@ def method_of(name: str, changes: Mapping[str, Any] | None = None) -> Method:
 
 
 def smallest(method: Method, name: str = "") -> Method:
-    """Set every knob to the smallest value of its range, or to what TINY holds."""
+    """Set every knob to the value in TINY, or the smallest of its range."""
     changes = {
         field: {**getattr(method, field), **size} if isinstance(size, dict) else size
         for field, size in TINY.get(name, {}).items()
@@ -62,7 +62,7 @@ def smallest(method: Method, name: str = "") -> Method:
 def probe(name: str, method: Method, network: str) -> Capability:
     """Try every kind of the network, with the smallest knobs where needed.
 
-    What the method does not refuse must run.
+    Raises any error of training on a kind that the method does not refuse.
     """
     kinds = NETWORKS[network][2]
     if any(cell(network, method, kind).rehearse() for kind in kinds):
@@ -80,16 +80,16 @@ def probe(name: str, method: Method, network: str) -> Capability:
 
 
 def dead_parts(method: Method, network: str, kind: Kind) -> set[str]:
-    """Train a few steps, and name what is trained and never gets a gradient."""
+    """Train a few steps, and name the trained parameters that never get a gradient."""
     torch.manual_seed(0)
-    where = cell(network, method, kind)
-    model = method.attach(bare(network, kind), where)
+    probed = cell(network, method, kind)
+    model = method.attach(bare(network, kind), probed)
     if method.calibrates:
-        method.calibrate(model, batches(network, kind), where)
+        method.calibrate(model, batches(network, kind), probed)
     silent = {name for name, p in model.named_parameters() if p.requires_grad}
     if not silent:
         return silent
-    training_mode(model, where)
+    training_mode(model, probed)
     optimizer = torch.optim.AdamW(method.groups(model, 0.01), lr=0.01)
     for step, inputs in zip(range(1, 4), batches(network, kind), strict=False):
         model(**inputs).loss.backward()
@@ -105,7 +105,7 @@ def _moved(parameter: nn.Parameter) -> bool:
 
 
 def batches(network: str, kind: Kind) -> Iterator[dict[str, torch.Tensor]]:
-    """Draw batches for ever."""
+    """Draw batches without end."""
     seed = 0
     while True:
         yield batch(network, kind, seed=seed)

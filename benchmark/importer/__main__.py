@@ -1,4 +1,4 @@
-"""Import results of other benchmarks as quoted ones.
+"""Import of results of other benchmarks as quoted results.
 
 python -m benchmark.importer KIND DIR [results=DIR]
 """
@@ -25,10 +25,7 @@ They go to DIR/quoted/imported/hf-method-comparison, DIR being "results" unless 
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit status.
-
-    0, 1 where nothing could be imported, 2 for a call that makes no sense.
-    """
+    """Run the command; return 0, 1 where nothing was imported, 2 for a wrong call."""
     if set(arguments) & {"-h", "--help"}:
         print(USAGE)
         return 0
@@ -66,7 +63,7 @@ def _problem(positional: list[str], given: list[str]) -> str | None:
 
 
 def _written(path: Path, content: dict[str, Any]) -> str:
-    """Write what can be read again, the same bytes each time. Raises MalformedError."""
+    """Write quoted results as JSON, after checking them. Raises MalformedError."""
     quoted.quote(path, content)
     try:
         return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"

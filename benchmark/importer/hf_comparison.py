@@ -1,4 +1,4 @@
-"""The result files of Hugging Face PEFT's method_comparison, as quoted results."""
+"""Result files of Hugging Face PEFT's method_comparison, as quoted results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmark.report import facts
 STUDY = "hf-method-comparison"
 Content = dict[str, Any]
 STATUSES = {"success": "done", "failed": "failed", "canceled": "cancelled"}
-NO_SIZE = 99999999  # what their code writes for a checkpoint whose size it could not tell
+NO_SIZE = 99999999  # written by their code for a checkpoint of unknown size
 HEADLINES = {  # their final metric -> what it measures, unit
     "test accuracy": ("MetaMathQA, tested on GSM8K", "fraction"),
     "test dino_similarity": ("images of one subject", "cosine"),
@@ -23,7 +23,7 @@ CORRECTED = "2026-07"  # huggingface/peft#3419
 
 
 class _ForeignError(ValueError):
-    """What is wrong with the content of a file."""
+    """Content of a file that is not a result; the message says why."""
 
 
 def quotable(path: Path) -> Content:
@@ -67,7 +67,7 @@ def _part(content: Content, key: str) -> Content:
 
 
 def _mapping(content: Content, key: str) -> Content:
-    """Return what can be done without."""
+    """Return an optional mapping."""
     return content[key] if isinstance(content.get(key), dict) else {}
 
 
@@ -98,7 +98,7 @@ def _packages(meta: Content) -> dict[str, str]:
 
 
 def _method(peft: Any, configured: Content) -> str:
-    """Name the method as we do, where we have it."""
+    """Give the registry's name of the method, or their name."""
     if not isinstance(peft, dict):
         return "full"
     variants = [name for key, name in VARIANTS.items() if peft.get(key)]
