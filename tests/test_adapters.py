@@ -103,7 +103,7 @@ def test_embeddings_without_halves_are_refused():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config(n_embd=33, n_layer=1, n_head=1, n_positions=16, vocab_size=9))
-    with pytest.raises(InputError, match="width 33 have no halves"):
+    with pytest.raises(InputError, match="odd width 33 cannot be halved"):
         method_of("pfeiffer_inv").attach(model, cell("gpt2", method_of("pfeiffer_inv")))
 
 

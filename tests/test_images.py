@@ -260,7 +260,7 @@ def test_oft_does_not_start_from_a_3_by_3_convolution():
 @pytest.mark.parametrize("method", ["prompt_tuning", "prefix_tuning"])
 def test_prompts_are_refused_before_weights_are_loaded(backbone, method):
     cell = cell_of(["task=medical_images", f"method={method}", f"backbone={backbone}"])
-    assert re.search(r"prepends to what a language model reads, \w+ is no such network", cell.conflict())
+    assert re.search(r"adds tokens to the input of a language model, and \w+ is none here", cell.conflict())
 
 
 def test_text_tasks_and_image_backbones_refuse_each_other():

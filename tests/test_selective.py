@@ -80,7 +80,7 @@ def test_sct_refuses_a_network_that_norms_last():
     with torch.device("meta"):
         model = Hearing(WavLMModel(WavLMConfig()), HEAD)
     place = cell("wavlm", method_of("sct"))
-    with pytest.raises(InputError, match="norms after its branches"):
+    with pytest.raises(InputError, match="has its norms after the branches"):
         place.method.attach(model, place)
 
 

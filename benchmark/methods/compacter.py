@@ -2,8 +2,8 @@
 
 Bottleneck adapters whose W = sum_i A_i kron (s_i t_i).
 
-In a decoder that attends twice, an adapter follows both, where the authors leave the attention to the encoder without:
-of T5-base's parameters they train 0.073 %, we 0.085 %. Compacter++ has no adapter there, and their size.
+In a decoder with cross-attention, an adapter follows both attentions. The authors have none after cross-attention: they
+train 0.073 % of T5-base's parameters, we 0.085 %. Compacter++ has no such adapter, and the size of the paper.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 
 def glorot(*shape: int) -> nn.Parameter:
-    """Draw a stack of matrices, each by Glorot's rule."""
+    """Draw a stack of matrices by Glorot's rule; shape (count, rows, columns)."""
     return nn.Parameter(torch.stack([nn.init.xavier_normal_(torch.empty(shape[1:])) for _ in range(shape[0])]))
 
 
 class Rule(Part):
-    """The A_i, shared by every layer of every adapter (section 3).
+    """Matrices A_i, shared by every layer of every adapter (section 3).
 
-    The paper's code draws with a deviation of 0.01.
+    The paper's code draws them with a deviation of 0.01.
     """
 
     def __init__(self, number: int) -> None:
@@ -45,7 +45,7 @@ class Rule(Part):
 
 
 class Kronecker(Part):
-    """x W + b with W of shape (inputs, outputs), equation 5."""
+    """Layer x W + b with W of shape (inputs, outputs), equation 5."""
 
     def __init__(self, inputs: int, outputs: int, rank: int, rule: Rule) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Kronecker(Part):
 
 
 class Compact(Part):
-    """A bottleneck of Kronecker layers, the identity at first: s is zero."""
+    """Bottleneck of Kronecker layers; zero at first, since s is zero."""
 
     def __init__(self, width: int, bottleneck: int, activation: str, rank: int, rule: Rule) -> None:
         super().__init__()
@@ -75,11 +75,11 @@ class Compact(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Compacter(Native):
-    """Compact adapters after attention and feed-forward."""
+    """Adapters of Kronecker layers after attention and feed-forward."""
 
     bottleneck: int
     activation: str
-    number: int  # of summands, n in the paper
+    number: int  # of summands; n in the paper
     rank: int
     norms: bool  # train the normalisation layers too, as the paper does
 
@@ -92,7 +92,7 @@ class Compacter(Native):
         return roles.refusal(cell.backbone.family, ("back", "norm") if self.norms else ("back",))
 
     def carriers(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
-        """Give each module before an adapter, with the projection of its width."""
+        """Yield each module that gets an adapter, with a projection of its width."""
         return ((module, module) for module in modules_with(model, family, ["back"]).values())
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
@@ -112,7 +112,7 @@ class Compacter(Native):
 
 @dataclass(frozen=True, kw_only=True)
 class CompacterPP(Compacter):
-    """One adapter per block, behind its feed-forward."""
+    """One adapter per block, after its feed-forward."""
 
     def carriers(self, model: nn.Module, family: str) -> Iterator[tuple[nn.Module, nn.Module]]:
         return ends(model, family)

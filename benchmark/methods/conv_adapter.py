@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Convolutions(Part):
     """Three convolutions in groups of two channels, and a gate per channel.
 
-    The gate (squeeze and excite, Hu et al. 2018) reads the mean over all frames, padding among them.
+    The gate (squeeze and excite, Hu et al. 2018) reads the mean over all frames, including padding.
     """
 
     def __init__(self, width: int, ratio: int) -> None:
@@ -37,7 +37,7 @@ class Convolutions(Part):
         self.last = nn.Conv1d(half, width, 3, padding="same", groups=half, bias=False)
         self.squeeze = nn.Linear(width, width // ratio, bias=False)
         self.excite = nn.Linear(width // ratio, width, bias=False)
-        nn.init.zeros_(self.last.weight)  # not in the paper: all methods start from the same network
+        nn.init.zeros_(self.last.weight)  # unlike the paper, so that all methods start from the same network
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         x = self.norm(h).transpose(1, 2)
@@ -46,21 +46,21 @@ class Convolutions(Part):
 
 
 def add_convolutions(module: nn.Module, _: tuple, h: torch.Tensor) -> torch.Tensor:
-    """Apply the part that the hooked module itself carries."""
+    """Add the convolutions of the hooked module."""
     return h + module.convolutions(h)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvAdapter(Native):
-    """Convolve each feed-forward's output along the sequence."""
+    """Convolutions along the sequence, on each feed-forward's output."""
 
-    ratio: int  # channels to one of the gate's inner units
+    ratio: int  # channels per inner unit of the gate
 
     def conflict(self, cell: Cell) -> str | None:
         if self.ratio < 1:
             return f"method.ratio={self.ratio}: must be at least 1"
         if not cell.kind.new_head:
-            return "its convolutions look ahead, at what a language model is to write"
+            return "its convolutions read later positions, which a language model must not see"
         if cell.backbone.reads == Input.IMAGE:
             return f"its convolutions run along a sequence, {cell.backbone.family} reads images"
         return roles.refusal(cell.backbone.family, ("down",))

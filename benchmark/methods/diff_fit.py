@@ -2,8 +2,8 @@
 
 All bias vectors, and a gain per channel of each branch.
 
-The gains begin at one, on query, key, value and output of attention and on what the feed-forward layer gives. Its
-public implementations also train whatever is called norm, and the embedding of classes: here norms keep their gains.
+The gains start at one, on query, key, value and output of attention, and on the output of the feed-forward. Public
+implementations also train the norms and the embedding of classes; here the gains of norms stay frozen.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BRANCHES = ("attention", "down")
 
 @dataclass(frozen=True, kw_only=True)
 class DiffFit(Native):
-    """Biases and gains; both are folded in afterwards."""
+    """Biases and gains, which merge into the weights."""
 
     mergeable: ClassVar[bool] = True
 
@@ -35,7 +35,7 @@ class DiffFit(Native):
         reason = roles.refusal(family, BRANCHES)
         if reason or roles.FAMILIES[family].biases:
             return reason
-        return f"{family} has no bias vectors, which DiffFit trains beside its gains"
+        return f"{family} has no bias vectors, which DiffFit trains with its gains"
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)

@@ -2,9 +2,9 @@
 
 A task vector z * w whose mask z a relaxed L0 penalty makes sparse.
 
-The paper learns both, keeps a fixed number of entries by magnitude, and trains these on. Here the first half is done
-beforehand, and only which entries it found is kept: the values begin at zero again, so that no method trains longer
-than the budget says. An entry's mask is its own: the paper's better variant multiplies it with one of the whole matrix.
+The paper learns both, selects a fixed number of entries by magnitude, and continues to train these. Here the first part
+is a calibration that only selects entries. Their values then start at zero, so that no method trains longer than the
+budget. Each entry has one mask; the paper's better variant multiplies it with a mask of the whole matrix.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from benchmark.methods.sparse import Sparse, Weight, matrix_of
 if TYPE_CHECKING:
     from benchmark.cell import Cell
 
-# the hard concrete distribution of Louizos et al. 2018, arXiv 1712.01312; the paper's code takes -1.5, 1.5 and 1, and
-# starts from masks that are open, at a logit of 5, where ours starts at 0
+# Hard concrete distribution of Louizos et al. 2018, arXiv 1712.01312. The paper's code uses -1.5, 1.5 and 1, and starts
+# with a logit of 5 (open masks), ours with 0.
 LOW, HIGH, HEAT = -0.1, 1.1, 2 / 3
 
 
 class Relaxed(nn.Module):
-    """A dense task vector under a random mask that can be exactly 0 or 1."""
+    """Dense task vector under a random mask that can be exactly 0 or 1."""
 
     def __init__(self, matrix: torch.Tensor) -> None:
         super().__init__()
@@ -44,16 +44,16 @@ class Relaxed(nn.Module):
         return (logit.sigmoid() * (HIGH - LOW) + LOW).clamp(0, 1)
 
     def open(self) -> torch.Tensor:
-        """Sum the probabilities that an entry of the mask is not zero (section 3.1)."""
+        """Sum over entries the probability that the mask is not zero (section 3.1)."""
         return (self.log_alpha - HEAT * math.log(-LOW / HIGH)).sigmoid().sum()
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiffPruning(Sparse):
-    """Rate an entry by the magnitude of its masked task vector."""
+    """Sparse method with scores by the magnitude of the masked task vector."""
 
-    penalty: float  # weight of the share of entries that are open
-    mask_lr: float  # of logits, whose scale is the same in every network: no backbone's factor applies
+    penalty: float  # weight of the share of open entries in the loss
+    mask_lr: float  # of the masks' logits; without the backbone's factor, since their scale is the same everywhere
 
     def conflict(self, cell: Cell) -> str | None:
         for name in ("penalty", "mask_lr"):
@@ -79,7 +79,7 @@ class DiffPruning(Sparse):
             share = sum(trial.open() for trial in trials) / entries
             (model(**batch).loss + self.penalty * share).backward()
             optimizer.step()
-        model.zero_grad()  # a new head has gradients too, and stays as it is
+        model.zero_grad()  # of a new head too
         for weight in weights:
             weight[0].change.trial = None
         return [(trial.mask(trial.log_alpha) * trial.vector).detach().abs() for trial in trials]

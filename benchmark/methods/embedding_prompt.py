@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Prompt(Part):
-    """Learned frames, drawn by Xavier's rule from tokens and width.
+    """Learned frames, initialised by Xavier's rule from (tokens, width).
 
-    So does the paper's code, but from three sides, 1 x tokens x width, which makes its bound smaller.
+    The paper's code uses the shape (1, tokens, width), which gives a smaller bound.
     """
 
     def __init__(self, tokens: int, width: int) -> None:
@@ -33,7 +33,7 @@ class Prompt(Part):
 
 
 def prepend(block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """Put the prompt in front of the frames, and let every frame attend to it."""
+    """Prepend the prompt to the frames, and widen the mask."""
     frames, (x, *others) = block.prompt.frames, args
     x = torch.cat([frames.to(x.dtype).expand(len(x), -1, -1), x], 1)
     if others:
@@ -44,29 +44,29 @@ def prepend(block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tupl
 
 
 def widened(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:
-    """Widen a mask, boolean or added to the scores.
+    """Widen a mask, boolean or additive, by tokens that every frame sees.
 
-    Shaped (batch, keys) or (batch, heads, queries, keys).
+    Its shape is (batch, keys) or (batch, heads, queries, keys).
     """
     if mask is None:
         return None
-    if mask.ndim == 4:  # the prompt sees what every frame sees
+    if mask.ndim == 4:  # the prompt sees as much as the first frame
         mask = torch.cat([mask[:, :, :1].expand(-1, -1, tokens, -1), mask], 2)
     seen = 0.0 if mask.is_floating_point() else 1
     return F.pad(mask, (tokens, 0), value=seen)
 
 
 def take_off(block: nn.Module, _: tuple, output: Any) -> Any:
-    """Leave the frames alone; the next layer has a prompt of its own."""
+    """Remove the prompt's positions; the next layer has another prompt."""
     tokens = len(block.prompt.frames)
-    if isinstance(output, tuple):  # WavLM's layers hand on the relative positions, of prompt and frames
+    if isinstance(output, tuple):  # WavLM's layers also return the relative positions
         return (output[0][:, tokens:], *output[1:])
     return output[:, tokens:]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingPrompt(Native):
-    """Prepend to what each layer reads, and remove from what it gives."""
+    """Prompts that each layer reads and that are removed from its output."""
 
     changes_output_at_init: ClassVar[str | None] = "the frames attend to the prompts from the first step on"
 

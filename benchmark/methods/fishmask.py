@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FishMask(Sparse):
-    """Rate an entry by the mean of its squared gradient.
+    """Sparse method with scores by the mean squared gradient.
 
-    The gradient is that of a batch's mean loss; the paper takes examples.
+    The gradient is that of a batch's mean loss, in the paper that of an example.
     """
 
     def scores(

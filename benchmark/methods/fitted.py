@@ -1,7 +1,4 @@
-"""A fitted head for methods that calibrate through a head.
-
-A random head says nothing of the network behind it.
-"""
+"""Fitted head for methods that calibrate by gradients, to which a random head is useless."""
 
 from __future__ import annotations
 
@@ -19,16 +16,16 @@ if TYPE_CHECKING:
 
     from benchmark.cell import Cell
 
-STEPS = 64  # of the head alone, unless the training proper has fewer
+STEPS = 64  # of fitting the head, or the budget's steps if these are fewer
 
 
 @contextmanager
 def fitted_head(model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> Iterator[None]:
-    """Fit a new head on the network as it stands, and put it back afterwards.
+    """Fit a new head for the block, and restore it afterwards.
 
-    Every method that needs it gets the same head, from the same batches at the backbone's head_lr, which falls to zero
-    in a line: a constant rate leaves a head that depends on its last batches. All methods begin their training with the
-    same untrained head. A pretrained head is left alone.
+    Every method gets the same head, from the same batches, at the backbone's head_lr. The rate falls linearly to zero,
+    since with a constant rate the head would depend on the last batches. Training starts with the untrained head in
+    every method. A pretrained head is not changed.
     """
     head = [p for name, p in model.named_parameters() if p.requires_grad and in_head(name)]
     start = [p.detach().clone() for p in head]

@@ -1,6 +1,6 @@
-"""A gain per output channel: gamma * (W x + b) = (gamma W) x + gamma b.
+"""Gain per output channel: gamma * (W x + b) = (gamma W) x + gamma b.
 
-So layers of every layout are scaled alike, and merging is keeping the product.
+A parametrization of the weight works for layers of every layout, and merges by keeping the product.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Gain(Part):
-    """Scale a weight's outputs, its first side but in GPT-2's Conv1D."""
+    """Gain on a weight's outputs, its first dimension; its second in GPT-2's Conv1D."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Gain(Part):
 
 
 class Shift(Part):
-    """Scale a bias by the weight's gain, and add to it."""
+    """Gain on a bias, and optionally a shift."""
 
     def __init__(self, gain: Gain, shift: bool) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Shift(Part):
 
 
 def scale(module: nn.Module, shift: bool) -> None:
-    """Give a layer a gain of one, and with shift a zero shift if it has a bias."""
+    """Add a gain of one to a layer, and with `shift` a shift of zero to its bias."""
     gain = Gain(module)
     parametrize.register_parametrization(module, "weight", gain, unsafe=True)
     if getattr(module, "bias", None) is not None:
@@ -53,7 +53,7 @@ def scale(module: nn.Module, shift: bool) -> None:
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """Keep the scaled weights and biases as the layers' own."""
+    """Merge gains and shifts into weights and biases."""
     for module in list(model.modules()):
         for name, kind in (("bias", Shift), ("weight", Gain)):
             if parametrize.is_parametrized(module, name) and isinstance(module.parametrizations[name][0], kind):

@@ -1,7 +1,7 @@
-"""Any method of the Hugging Face PEFT library, chosen in YAML by its type.
+"""Methods of the Hugging Face PEFT library, chosen in YAML by their type.
 
-Nothing here knows a type by its name: what is true of one stands under `facts` in its YAML, and what needs more than
-that has a subclass in a file of its own.
+This module contains no name of a type: the properties of a type are `facts` in its YAML, and a type that needs more has
+a subclass in another module.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
     from benchmark.cell import Cell
 
-LAYERS = ("Conv1D", "Conv2d", "Embedding", "norm")  # that some types wrap; all wrap nn.Linear
+LAYERS = ("Conv1D", "Conv2d", "Embedding", "norm")  # wrapped by some types; all wrap nn.Linear
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is true of a type; the defaults hold for most. See benchmark.types.Method."""
+    """Properties of a type; the defaults hold for most. See benchmark.types.Method."""
 
-    wraps: list[str] | None = field(default_factory=list)  # layers beside nn.Linear; null: no module that has a role
-    unreadable: dict[str, str] = field(default_factory=dict)  # architecture -> what the type cannot read there
-    rank_within_sides: bool = True  # a layer's smaller side is the largest rank
+    wraps: list[str] | None = field(default_factory=list)  # layers besides nn.Linear; null: no module with a role
+    unreadable: dict[str, str] = field(default_factory=dict)  # architecture -> its part that the type cannot read
+    rank_within_sides: bool = True  # the rank is at most the smaller side of a layer
     mergeable: bool = True
     weightless: bool = True
     changes_output_at_init: str | None = None
@@ -51,14 +51,14 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Peft(Method):
-    """Whatever get_peft_model can build."""
+    """Method that get_peft_model builds."""
 
-    ties: ClassVar[bool] = False  # what else holds a wrapped weight changes with it
+    ties: ClassVar[bool] = False  # other modules that share a wrapped weight change with it
 
     peft_type: str
     targets: list[str]  # roles; none for prompts
     rank: int | None  # null: the type has none
-    options: dict[str, Any]  # fields of the type's own configuration
+    options: dict[str, Any]  # fields of the library's configuration
     facts: dict[str, Any]  # fields of Facts
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class Peft(Method):
 
     @property
     def known(self) -> Facts:
-        """The facts of the type."""
+        """Facts of the type."""
         return Facts(**self.facts)
 
     @property
@@ -97,7 +97,7 @@ class Peft(Method):
 
     @property
     def untargeted(self) -> bool:
-        """Whether it wraps no module that method.targets could name."""
+        """True if it wraps no module that method.targets could name."""
         return self.known.wraps is None
 
     def conflict(self, cell: Cell) -> str | None:
@@ -108,7 +108,7 @@ class Peft(Method):
             return reason
         try:
             self.configuration(cell, [])
-        except (TypeError, ValueError, ImportError) as error:  # the library's own reading of the options
+        except (TypeError, ValueError, ImportError) as error:  # the library's check of the options
             return f"{self.peft_type} refuses method.options: {error}"
         if self.weightless:
             return None
@@ -133,18 +133,18 @@ class Peft(Method):
     def _registered(self) -> bool:
         """Say whether a method of the registry has this type, these facts and this class."""
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        names = [self.peft_type.lower(), *registry.names("method")]  # most are called like their type
+        names = [self.peft_type.lower(), *registry.names("method")]  # the first guess is right for most
         nodes = (registry.node("method", name) for name in names)
         wanted = (self.peft_type, self.facts, path)
         return any((node.get("peft_type"), node.get("facts"), node.get("_target_")) == wanted for node in nodes)
 
     def misplaced(self, cell: Cell) -> str | None:
-        """Give the reason why the type cannot run on this network, or None."""
+        """Give the reason why the type cannot run on this network."""
         name, family = self.peft_type, cell.backbone.family
-        if cell.kind.new_head and self.untargeted:  # needs embeddings or a cache of keys; would shift all
-            return f"{name} prepends to what a language model reads, {family} is no such network here"
+        if cell.kind.new_head and self.untargeted:
+            return f"{name} adds tokens to the input of a language model, and {family} is none here"
         if cell.kind.new_head and not trains_heads(name):
-            return f"{name} cannot train the new head of this task beside it"
+            return f"{name} cannot train the new head of this task together with its own parameters"
         if family in self.known.unreadable:
             return f"{name} cannot read {family}'s {self.known.unreadable[family]}"
         for layer in sorted(roles.layers(family, self.targets) & {*LAYERS} - {*(self.known.wraps or ())}):
@@ -160,9 +160,9 @@ class Peft(Method):
         return configuration(self.peft_type, self.rank, self.library_options(cell), cell, names)
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
-        """Find what is to be wrapped.
+        """Find the modules to wrap.
 
-        Raises InputError where its shape, or a weight that it shares, forbids it.
+        Raises InputError where a shape or a shared weight forbids it.
         """
         if self.untargeted:
             return {}
@@ -191,14 +191,11 @@ class Peft(Method):
         return reason and f"{reason}: {{name}}, {inputs} inputs x {outputs} outputs"
 
     def misfit(self, outputs: int, inputs: int) -> str | None:
-        """Give the reason why a matrix of these sides cannot be adapted, or None."""
+        """Give the reason why a matrix of these sides cannot be adapted."""
         return None
 
     def fit(self, config: peft.PeftConfig, network: Any, blocks: int) -> None:
-        """Let a configuration know the network's shape where the library reads it wrongly.
-
-        Raises InputError.
-        """
+        """Correct a configuration by the network's shape. Raises InputError."""
         refuse_crowded(config, network)
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
@@ -220,7 +217,7 @@ class Peft(Method):
         return model
 
     def corrected(self, model: nn.Module) -> nn.Module:
-        """Correct the library's network, after attaching and after restoring."""
+        """Correct the library's network after attaching or restoring."""
         return count_positions(model) if prepends(self.peft_type) else model
 
     def merge(self, model: nn.Module) -> nn.Module:
@@ -228,14 +225,14 @@ class Peft(Method):
             return super().merge(model)
         bare = model.get_base_model()
         if isinstance(head := getattr(bare, "new_head", None), ModulesToSaveWrapper):
-            bare.new_head = head.modules_to_save["default"]  # the library would look for a weight in it
+            bare.new_head = head.modules_to_save["default"]  # which the library cannot merge
         return model.merge_and_unload()
 
     def modules(self, model: nn.Module) -> list[str]:
         return super().modules(model) if self.untargeted else sorted(model.targeted_module_names)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write PEFT's own format; a local backbone is named without its path."""
+        """Write PEFT's format, with a local backbone's name instead of its path."""
         (config,) = model.peft_config.values()
         network = getattr(model.get_base_model(), "config", None)  # a network of timm has none
         source = config.base_model_name_or_path or getattr(network, "name_or_path", "")
@@ -244,9 +241,9 @@ class Peft(Method):
             source = Path(source).resolve().name
         config.base_model_name_or_path = source
         folder.mkdir(parents=True, exist_ok=True)
-        # The library also writes a model card, an empty template that quotes the path: it stays behind in the scratch.
+        # The library also writes an empty model card that quotes the path, so only other files are copied.
         with tempfile.TemporaryDirectory() as scratch:
-            # 'auto' would ask the hub for the backbone's vocabulary size.
+            # save_embedding_layers="auto" would ask the hub for the vocabulary size.
             model.save_pretrained(scratch, safe_serialization=True, save_embedding_layers=False)
             for file in Path(scratch).glob("adapter_*"):
                 shutil.copyfile(file, folder / file.name)
@@ -258,18 +255,18 @@ class Peft(Method):
         saved = peft.PeftConfig.from_pretrained(folder).peft_type.value
         if saved != self.peft_type:
             raise InputError(
-                f"{folder} holds a {saved} adapter, not {self.peft_type}: restore with the method it is of"
+                f"{folder} holds a {saved} adapter, not {self.peft_type}: restore it with the method that saved it"
             )
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
             try:
                 return self.corrected(peft.PeftModel.from_pretrained(model, folder, is_trainable=False))
-            except (UserWarning, RuntimeError) as error:  # what is missing, or of another shape
+            except (UserWarning, RuntimeError) as error:  # missing weights, or of another shape
                 raise InputError(f"{folder} does not fit this backbone: {error}") from error
 
 
 def sides_of(layer: nn.Module) -> tuple[int, int]:
-    """Count the outputs and inputs of a layer's matrix, a kernel's flattened."""
+    """Count the outputs and inputs of a layer's matrix; a kernel counts as inputs."""
     inputs = inputs_of(layer) // getattr(layer, "groups", 1) * math.prod(getattr(layer, "kernel_size", (1,)))
     return width_of(layer), inputs
 

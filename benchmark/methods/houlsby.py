@@ -19,12 +19,12 @@ from benchmark.methods.native import Native, freeze
 if TYPE_CHECKING:
     from benchmark.cell import Cell
 
-BACK = ("back",)  # section 2.1: after the projection back to the input size, before the skip connection
+BACK = ("back",)  # projection back to the input size, before the skip connection (section 2.1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Houlsby(Native):
-    """Adapters after every attention and every feed-forward sub-layer."""
+    """Adapters after every attention and every feed-forward."""
 
     compiles: ClassVar[bool] = True
 
@@ -48,4 +48,4 @@ class Houlsby(Native):
 
 @dataclass(frozen=True, kw_only=True)
 class HoulsbyInv(Inversion, Houlsby):
-    """The same, with coupled embeddings."""
+    """Houlsby adapters with coupled embeddings."""

@@ -36,7 +36,7 @@ class Coupling(Part):
         self.f, self.g = (
             nn.Sequential(nn.Linear(half, inner), ACT2FN[activation], nn.Linear(inner, half)) for _ in range(2)
         )
-        for last in (self.f[-1], self.g[-1]):  # the identity at the start, which is our choice
+        for last in (self.f[-1], self.g[-1]):  # our choice: the coupling starts as the identity
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
@@ -46,21 +46,21 @@ class Coupling(Part):
         return torch.cat([one, two + self.g(one)], -1)
 
     def inverse(self, o: torch.Tensor) -> torch.Tensor:
-        """Undo forward()."""
+        """Invert forward()."""
         one, two = o.chunk(2, -1)
         two = two - self.g(one)
         return torch.cat([one - self.f(two), two], -1)
 
 
 def couple(block: nn.Module, inputs: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """Couple the hidden states that the first block is given."""
+    """Couple the input of the first block."""
     if inputs:
         return (block.coupling(inputs[0]), *inputs[1:]), named
     return inputs, {**named, "hidden_states": block.coupling(named["hidden_states"])}
 
 
 def undo(head: nn.Module, inputs: tuple) -> tuple:
-    """Undo the coupling before the language model's head."""
+    """Invert the coupling before the language model's head."""
     return (head.coupling.inverse(inputs[0]), *inputs[1:])
 
 
@@ -68,7 +68,7 @@ def undo(head: nn.Module, inputs: tuple) -> tuple:
 class Inversion(Native):
     """Mix-in for bottleneck methods: coupled embeddings (of the encoder).
 
-    "Embeddings" are what the first block reads, positions and all (AdapterHub). A new head has no inverse side.
+    "Embeddings" are the input of the first block, with positions (AdapterHub). Before a new head they are not inverted.
     """
 
     inversion: int  # width inside F and G
@@ -81,7 +81,7 @@ class Inversion(Native):
         model, family = super().attach(model, cell), cell.backbone.family
         weight = next(iter(modules_with(model, family, ["embedding"]).values())).weight
         if weight.shape[1] % 2:
-            raise InputError(f"embeddings of width {weight.shape[1]} have no halves to couple: choose another method")
+            raise InputError(f"embeddings of odd width {weight.shape[1]} cannot be halved: choose another method")
         first = model.get_submodule(blocks_of(model, family)[0])
         first.coupling = Coupling(weight.shape[1] // 2, self.inversion, self.activation).to(weight)
         first.register_forward_pre_hook(couple, with_kwargs=True)

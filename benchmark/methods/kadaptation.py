@@ -2,11 +2,11 @@
 
 W' = W + sum_i A_i (x) (u_i v_i^T), (x) the Kronecker product.
 
-The n matrices A_i, n x n, are shared by all layers. The v_i begin at zero, so that the start is the identity.
+The n matrices A_i, n x n, are shared by all layers. The v_i start at zero, so that the weights do not change at first.
 
-The paper's code takes n = 32, on query and value alone: the A_i are products of two vectors there, one set for all
-queries and one for all values, and each block also adds one trained bias to both. Here the A_i are full, one set for
-all weights, and there is no bias.
+The paper's code uses n = 32 on query and value alone. Its A_i are products of two vectors, one set for all queries and
+one for all values, and each block adds one trained bias to both. Here the A_i are full matrices, one set for all
+weights, and there is no bias.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Shared(Part):
-    """The matrices A_i: one set for the whole network."""
+    """Matrices A_i of the whole network."""
 
     def __init__(self, terms: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Shared(Part):
 
 
 class Kronecker(Part):
-    """Add the sum of Kronecker products to a matrix."""
+    """Sum of Kronecker products that is added to a matrix."""
 
     def __init__(self, matrix: torch.Tensor, terms: int, rank: int) -> None:
         super().__init__()
@@ -51,9 +51,9 @@ class Kronecker(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class KAdaptation(Rewriting):
-    """A sum of Kronecker products on every chosen weight."""
+    """Sums of Kronecker products on the chosen weights."""
 
-    terms: int  # n: how many, and the size of each A_i
+    terms: int  # n, the number of A_i and their size
     rank: int  # of u_i v_i^T
 
     def conflict(self, cell: Cell) -> str | None:

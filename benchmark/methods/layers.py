@@ -1,4 +1,4 @@
-"""Where in a network a method can act: widths of projections, and the blocks."""
+"""Layers that methods change, by their roles, and widths of projections."""
 
 from __future__ import annotations
 
@@ -13,38 +13,33 @@ if TYPE_CHECKING:
 
 
 def width_of(module: nn.Module) -> int:
-    """Count a projection's outputs; GPT-2's Conv1D says nf."""
+    """Count a projection's outputs; GPT-2's Conv1D calls them nf."""
     return next(getattr(module, name) for name in ("nf", "out_features", "out_channels") if hasattr(module, name))
 
 
 def inputs_of(module: nn.Module) -> int:
-    """Count a projection's inputs; GPT-2's Conv1D says nx."""
+    """Count a projection's inputs; GPT-2's Conv1D calls them nx."""
     return next(getattr(module, name) for name in ("nx", "in_features", "in_channels") if hasattr(module, name))
 
 
-def modules_with(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
-    """Find the modules that play these roles, by name.
-
-    Raises InputError where there are none.
-    """
+def modules_with(model: nn.Module, family: str, chosen: Sequence[str]) -> dict[str, nn.Module]:
+    """Find the modules with these roles, by name. Raises InputError where there are none."""
     modules = dict(model.named_modules())
     try:
-        names = roles.resolve(modules, family, wanted)
+        names = roles.resolve(modules, family, chosen)
     except ValueError as error:
         raise InputError(str(error)) from error
     if not names:
-        raise InputError(f"this {family} network has no module with the role {', '.join(wanted)}")
+        raise InputError(f"this {family} network has no module with the role {', '.join(chosen)}")
     return {name: modules[name] for name in names}
 
 
-def unshared_modules_with(model: nn.Module, family: str, wanted: Sequence[str]) -> dict[str, nn.Module]:
-    """Find them, to change what they compute.
+def unshared_modules_with(model: nn.Module, family: str, chosen: Sequence[str]) -> dict[str, nn.Module]:
+    """Find modules whose output is to be changed.
 
-    Raises InputError also where one shares its weight with another.
-
-    The other would not change with it until both are merged, and where nobody calls the one, nothing is trained.
+    Raises InputError also where a module shares its weight with another, which would change only by merging.
     """
-    modules = modules_with(model, family, wanted)
+    modules = modules_with(model, family, chosen)
     holders: dict[nn.Parameter, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         for parameter in module.parameters(recurse=False):
@@ -59,18 +54,15 @@ def unshared_modules_with(model: nn.Module, family: str, wanted: Sequence[str]) 
     return modules
 
 
-def train(model: nn.Module, family: str, wanted: Sequence[str]) -> None:
-    """Let the modules that play these roles be trained.
-
-    Raises InputError where there are none.
-    """
-    for module in modules_with(model, family, wanted).values():
+def train(model: nn.Module, family: str, chosen: Sequence[str]) -> None:
+    """Unfreeze the modules with these roles. Raises InputError where there are none."""
+    for module in modules_with(model, family, chosen).values():
         module.requires_grad_(True)
 
 
 def bias_vectors(model: nn.Module, family: str) -> list[nn.Parameter]:
     """List the frozen bias vectors that a loss can reach."""
-    # what is added to all keys alike, the softmax over them takes away; unless each is turned by its position
+    # the softmax cancels a bias that is equal for all keys, except with rotary positions
     rotary = getattr(getattr(model, "config", None), "position_embedding_type", None) == "rotary"
 
     def idle(module: str) -> bool:

@@ -1,7 +1,7 @@
 """Encoder and layer adapters (Otake et al. 2023, arXiv 2212.02780).
 
-E: x + LN(W_up f(W_down x)) on each feed-forward's output. L: z_l = LN(f(W_down h_l)) of each layer's output, and their
-mixture, softmax-weighted, goes to the head.
+E: x + LN(W_up f(W_down x)) on each feed-forward's output. L: z_l = LN(f(W_down h_l)) on each layer's output; the head
+reads their softmax-weighted mixture.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Encoder(Part):
-    """Branch of the E-adapter; its norm's gain, and so its output, begins at zero."""
+    """Branch of the E-adapter; the gain of its norm, and so its output, starts at zero."""
 
     def __init__(self, width: int, bottleneck: int, activation: str) -> None:
         super().__init__()
@@ -40,10 +40,10 @@ class Encoder(Part):
 
 
 class Layers(Part):
-    """The L-adapters and their mixture.
+    """L-adapters and their mixture.
 
-    In the paper the mixture is all that a head of its own width reads. Here it is projected, from zero, to the width
-    of the network and added to the last state: the head is the one of all methods, and the start the bare network.
+    In the paper a head of the mixture's width reads only the mixture. Here a projection, zero at first, brings it to
+    the network's width and adds it to the last state, so that the head is the same for all methods.
     """
 
     def __init__(self, width: int, bottleneck: int, activation: str, layers: int) -> None:
@@ -61,12 +61,12 @@ class Layers(Part):
 
 
 def add_encoder(module: nn.Module, _: tuple, x: torch.Tensor) -> torch.Tensor:
-    """Apply the E-adapter that the hooked module itself carries."""
+    """Add the E-adapter of the hooked module."""
     return x + module.e_adapter(x)
 
 
 def ask(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """Have the encoder give every layer's state."""
+    """Make the encoder return every layer's state."""
     return args, kwargs | {"output_hidden_states": True}
 
 
@@ -85,7 +85,7 @@ class LEAdapter(Native):
     e_bottleneck: int | None  # null: no E-adapters
     l_bottleneck: int | None  # null: no L-adapters
     activation: str
-    norms: bool  # train the layers' own norms too, as the paper does
+    norms: bool  # train the layers' norms too, as the paper does
 
     def conflict(self, cell: Cell) -> str | None:
         widths = [width for width in (self.e_bottleneck, self.l_bottleneck) if width is not None]
@@ -94,7 +94,7 @@ class LEAdapter(Native):
         if self.activation not in ACT2FN:
             return f"method.activation={self.activation}: no such activation{near(self.activation, ACT2FN)}"
         if not cell.kind.new_head or cell.backbone.reads == Input.IMAGE:
-            return f"{cell.backbone.family} hands no sequence of states to a new head here"
+            return f"{cell.backbone.family} gives a new head no sequence of states here"
         return roles.refusal(cell.backbone.family, ("down", "norm"))
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:

@@ -1,11 +1,11 @@
 """Ladder side tuning (Sung et al. 2022, arXiv 2206.06522).
 
-A small network beside the frozen one reads its states.
+A small side network reads the states of the frozen one.
 
-Beside an encoder-decoder stand two ladders, as in the paper: the decoder's attends to what the encoder's gives, at the
-side network's width. Beside what Rung says, the paper's code differs in this: a gate is sigmoid(a / 0.1), here
-sigmoid(a); a ladder stands on the embeddings, here on the first block's state; the side network begins as a pruned
-copy of the backbone, here at random; and what it gives replaces the last state, to which it is added here.
+An encoder-decoder has two ladders, as in the paper; the decoder's attends to the output of the encoder's, at the side
+network's width. The paper's code differs, besides the layer (see Rung): its gate is sigmoid(a / 0.1), here sigmoid(a);
+its ladder starts at the embeddings, here at the first block's state; its side network starts as a pruned copy of the
+backbone, here at random; and its output replaces the last state, to which it is added here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Sizes(NamedTuple):
-    """Widths of the network, of the side network, and inside a layer of that."""
+    """Widths of the network, of the side network, and inside the side network's layers."""
 
     width: int
     inner: int
@@ -35,17 +35,17 @@ class Sizes(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What an encoder's ladder gives, and where there is only padding."""
+    """Output of an encoder's ladder, and its padding mask."""
 
     states: torch.Tensor
     padding: torch.Tensor | None
 
 
 class Rung(Part):
-    """Project a block's state to the side network's width, and its layer there.
+    """Projection of a block's state, and a layer of the side network.
 
-    The layer has no self-attention, unlike the paper's: the states it reads have attended already, and generating needs
-    no second cache. One that stands beside a decoder attends to the encoder's ladder, by one head without biases.
+    Unlike the paper's, the layer has no self-attention: the states that it reads come from attention, and generation
+    needs no second cache. A decoder's layer attends to the encoder's ladder, by one head without biases.
     """
 
     def __init__(self, sizes: Sizes, attends: bool) -> None:
@@ -69,46 +69,45 @@ class Rung(Part):
 
 
 class Ladder(Part):
-    """Climb the rungs, with a gate between state and side state (section 3.2)."""
+    """Side network of all rungs, with gates between state and side state (section 3.2)."""
 
     def __init__(self, sizes: Sizes, layers: int, attends: bool = False) -> None:
         super().__init__()
         self.rungs = nn.ModuleList(Rung(sizes, attends) for _ in range(layers))
         self.gates = nn.Parameter(torch.zeros(layers - 1))
         self.norm = nn.LayerNorm(sizes.inner)
-        self.given: Memory | None = None  # beside an encoder: what the decoder's ladder will read
+        self.output: Memory | None = None  # of an encoder's ladder, for the decoder's
 
     def forward(self, memory: Memory | None = None) -> torch.Tensor:
-        s, gates = None, [None, *self.gates.sigmoid()]  # below the first rung is nothing
+        s, gates = None, [None, *self.gates.sigmoid()]
         for rung, gate in zip(self.rungs, gates, strict=True):
             s = rung(s, gate, memory)
         return self.norm(s)
 
 
 class Top(Part):
-    """The ladder's top at the network's end, and the projection to its width."""
+    """Ladder at the network's end, and the projection to its width."""
 
     def __init__(self, sizes: Sizes, layers: int, encoder: Ladder | None) -> None:
         super().__init__()
         self.ladder, self.encoder = Ladder(sizes, layers, encoder is not None), encoder
         self.back = nn.Linear(sizes.inner, sizes.width)
-        for zero in (self.back.weight, self.back.bias):  # the side network starts by adding nothing
+        for zero in (self.back.weight, self.back.bias):  # the side network adds nothing at first
             nn.init.zeros_(zero)
 
     def forward(self, rows: int) -> torch.Tensor:
-        """Give what is added to the last state of so many rows."""
+        """Compute the change of the last state, for a number of rows."""
         return self.back(self.ladder(self.memory(rows) if self.encoder else None))
 
     def memory(self, rows: int) -> Memory:
-        """Take the encoder ladder's output.
+        """Give the output of the encoder's ladder, repeated for the beams of a row.
 
-        Once where it has a graph, which no copy of a network may hold.
-
-        While text is generated the encoder has run once for all words, and once for all beams of a row.
+        It is dropped after one use if it has a graph, which copies of the network must not hold. In generation the
+        encoder runs once for all tokens, so that it is used again.
         """
-        memory = self.encoder.given
+        memory = self.encoder.output
         if memory.states.requires_grad:
-            self.encoder.given = None
+            self.encoder.output = None
         return Memory(*(part if part is None else part.repeat_interleave(rows // len(part), 0) for part in memory))
 
 
@@ -118,25 +117,22 @@ def note(block: nn.Module, _: tuple, output: Any) -> None:
 
 
 def add_ladder(end: nn.Module, _: tuple, output: Any) -> Any:
-    """Climb the ladder that stands at the end."""
+    """Add the output of the ladder to the last state."""
     return side.added(output, end.top(len(side.last_state(output))))
 
 
 def give(encoder: nn.Module, _: tuple, kwargs: dict[str, Any], output: Any) -> None:
-    """Climb the encoder's ladder.
-
-    Its own states stay unchanged, so the decoder needs no gradient.
-    """
+    """Compute the encoder's ladder; the encoder's states do not change."""
     mask = kwargs.get("attention_mask")
-    encoder.ladder.given = Memory(encoder.ladder(), None if mask is None else mask == 0)
+    encoder.ladder.output = Memory(encoder.ladder(), None if mask is None else mask == 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LadderSideTuning(Native):
-    """Train the side network alone; the backbone stores no activations."""
+    """Side network, the only part with gradients."""
 
-    reduction: int  # the width over that of the side network
-    expansion: int  # inside a layer of the side network
+    reduction: int  # the network's width divided by the side network's
+    expansion: int  # of the width inside a layer of the side network
 
     def conflict(self, cell: Cell) -> str | None:
         for name in ("reduction", "expansion"):
@@ -166,7 +162,7 @@ class LadderSideTuning(Native):
 
 
 def beside(blocks: list[nn.Module], ladder: Ladder) -> Ladder:
-    """Give each block its rung."""
+    """Connect each block with a rung."""
     for block, rung in zip(blocks, ladder.rungs, strict=True):
         block.rung = rung
         block.register_forward_hook(note)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Mam(Native):
-    """Prefix-tuning from an MLP and scaled parallel adapters, together."""
+    """Prefix-tuning from an MLP, and scaled parallel adapters."""
 
     changes_output_at_init: ClassVar[str | None] = CHANGED_OUTPUT
 
     length: int
     prefix_bottleneck: int
-    bottleneck: int  # from here on: of the adapters, see parallel.yaml
+    bottleneck: int  # this and the following: of the adapters, see parallel.yaml
     activation: str
     scale: float | None
     before_norm: bool
@@ -40,5 +40,5 @@ class Mam(Native):
         freeze(model)
         family = cell.backbone.family
         add_prefixes(model, family, self.length, self.prefix_bottleneck)
-        add_sides(model, family, self.bottleneck, self.activation, self.scale, self.before_norm)
+        add_sides(model, family, self)
         return model

@@ -1,4 +1,4 @@
-"""Base of native methods: freezing, and one safetensors file."""
+"""Base of native methods, which are saved in one safetensors file."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ FILE = "adapter.safetensors"
 
 
 class Part(nn.Module):
-    """An addition to a network: parameters are trained, buffers are saved too."""
+    """Module added to a network: its parameters are trained, its buffers saved."""
 
 
 def freeze(model: nn.Module) -> None:
-    """Let nothing be trained but a new head, which nobody has trained yet."""
+    """Freeze everything except a new head."""
     model.requires_grad_(False)
     if head := getattr(model, "new_head", None):
         head.requires_grad_(True)
 
 
 def trained(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:
-    """Collect what a method adds or changes.
+    """Collect the tensors that a method adds or changes, with buffers also running statistics.
 
-    Tied tensors have one name; with buffers also running statistics.
+    Tied tensors have one name.
     """
-    unique, seen = {}, set()
+    unique, memories = {}, set()
     tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     parts = {name for name, module in model.named_modules() if isinstance(module, Part)}
     tensors |= {name: b for name, b in model.named_buffers() if name.rpartition(".")[0] in parts}
@@ -46,15 +46,15 @@ def trained(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:
         tensors |= {name: b for name, b in model.named_buffers() if name.rpartition(".")[0] in followers}
     for name, tensor in tensors.items():
         memory = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
-        if memory not in seen or tensor.numel() == 0:  # two names of one memory: safetensors refuses the second
+        if memory not in memories or tensor.numel() == 0:  # safetensors refuses two names of one memory
             unique[name] = tensor.detach()
-        seen.add(memory)
+        memories.add(memory)
     return unique
 
 
 @dataclass(frozen=True, kw_only=True)
 class Native(Method):
-    """A method that is trained, saved and restored by parameter names."""
+    """Method whose adapter is saved and restored by parameter names."""
 
     def save(self, model: nn.Module, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,27 +62,27 @@ class Native(Method):
         save_file(tensors, folder / FILE, metadata={"format": "pt"})
 
     def merge(self, model: nn.Module) -> nn.Module:
-        """Return the network as it is, where its own parameters are what was trained."""
+        """Return the network, for methods that train its own parameters."""
         return model if self.mergeable else super().merge(model)
 
     def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
-        """Attach, then load strictly: InputError where names or shapes differ."""
+        """Attach, then load. Raises InputError where names or shapes differ."""
         path = folder / FILE
         if not path.is_file():
             raise InputError(f"{folder}: no {FILE}; give the folder that save= wrote")
         return self.load(self.attach(model, cell), path)
 
     def load(self, model: nn.Module, path: Path) -> nn.Module:
-        """Fill what is attached from a file, strictly."""
+        """Load an attached adapter from a file. Raises InputError."""
         saved = load_file(path)
-        wanted = trained(model, self.trains_buffers)
-        for problem, names in (("lacks", wanted.keys() - saved.keys()), ("also has", saved.keys() - wanted.keys())):
+        tensors = trained(model, self.trains_buffers)
+        for problem, names in (("lacks", tensors.keys() - saved.keys()), ("also has", saved.keys() - tensors.keys())):
             if names:
                 raise InputError(
                     f"{path} {problem} {', '.join(sorted(names)[:3])} ({len(names)} in all): "
                     "restore with the method and backbone that it was saved with"
                 )
-        for name, tensor in wanted.items():
+        for name, tensor in tensors.items():
             if tensor.shape != saved[name].shape:
                 raise InputError(
                     f"{path}: {name} has shape {tuple(saved[name].shape)}, this network needs {tuple(tensor.shape)}"

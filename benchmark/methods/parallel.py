@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Parallel(Native):
-    """An adapter beside every feed-forward."""
+    """Adapter parallel to every feed-forward layer."""
 
     bottleneck: int
     activation: str
-    scale: float | None  # null: learned, from 1 on
-    before_norm: bool  # read the residual stream; false: what the feed-forward reads
+    scale: float | None  # null: learned, starting at 1
+    before_norm: bool  # true: reads the residual stream; false: the input of the feed-forward
 
     def conflict(self, cell: Cell) -> str | None:
         reason = unfit(self.activation, {"bottleneck": self.bottleneck})
@@ -34,15 +34,15 @@ class Parallel(Native):
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         freeze(model)
-        add_sides(model, cell.backbone.family, self.bottleneck, self.activation, self.scale, self.before_norm)
+        add_sides(model, cell.backbone.family, self)
         return model
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelInv(Inversion, Parallel):
-    """The same, with coupled embeddings."""
+    """Parallel adapters with coupled embeddings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptFormer(Parallel):
-    """A small scale; the stream is read before its norm, as in the paper's code."""
+    """Parallel adapters with the defaults of AdaptFormer."""

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from benchmark.cell import Cell
 
 
-GATHERED = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # by the library's allocator, for each parameter
+GATHERED = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # statistics of the library's allocator, per parameter
 
 
 class Regularised(peft.AdaLoraModel):
-    """A network whose training loss includes the penalty on P and Q (equation 4).
+    """Network whose training loss includes the penalty on P and Q (equation 4).
 
-    The validation loss is without it.
+    The validation loss does not include it.
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -35,17 +35,17 @@ class Regularised(peft.AdaLoraModel):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaLora(Peft):
-    """Rank is where E begins, options.target_r its average in the end."""
+    """AdaLoRA; `rank` is the initial rank, options.target_r the final average."""
 
     warmup: float  # fraction of the steps before the first pruning
     settled: float  # fraction of the steps after the last one
 
     def conflict(self, cell: Cell) -> str | None:
-        """Refuse a schedule whose last pruning the library cannot do."""
+        """Refuse also a schedule whose last pruning the library cannot do."""
         if reason := super().conflict(cell):
             return reason
         config = self.configuration(cell, [])
-        if (last := config.total_step - config.tfinal) < 2:  # it goes by the gradients of the steps before it
+        if (last := config.total_step - config.tfinal) < 2:  # pruning needs gradients of earlier steps
             return (
                 f"budget.steps={cell.budget.steps}: the last pruning is at step {last}, it must be at step 2 or later"
             )
@@ -81,9 +81,6 @@ class AdaLora(Peft):
             model.peft_config["default"].rank_pattern = pattern
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write all of E.
-
-        The best state may be older than the last pruning, which the library would apply.
-        """
+        """Write all of E: the best state may precede the last pruning."""
         model.peft_config["default"].rank_pattern = None
         super().save(model, folder)

@@ -1,6 +1,6 @@
 """LLaMA-Adapter (Zhang et al. 2023, arXiv 2303.16199).
 
-A prompt in every attention, behind a gate from zero on.
+A prompt in every attention, with a gate that starts at zero.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmark.methods.hf_peft import Peft
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptionPrompt(Peft):
-    """In all layers, unless options.adapter_layers says how many from the top."""
+    """LLaMA-Adapter, in all layers or the top options.adapter_layers."""
 
     def fit(self, config: peft.PeftConfig, network: Any, blocks: int) -> None:
         """Raises InputError where the library knows no such attention."""
@@ -26,4 +26,4 @@ class AdaptionPrompt(Peft):
         config.adapter_layers = config.adapter_layers or blocks
         heads, width = network.num_attention_heads, network.hidden_size
         if (getattr(network, "head_dim", None) or width // heads) * heads != width:
-            raise InputError(f"ADAPTION_PROMPT takes attention to be as wide as the network, {width}: here it is not")
+            raise InputError(f"ADAPTION_PROMPT needs attention as wide as the network ({width}), which is not so here")

@@ -14,9 +14,9 @@ from benchmark.methods.hf_peft import Peft
 
 
 class Diagonal:
-    """Python stand-in for the library's compiled C++ function.
+    """Python replacement for the library's compiled C++ function.
 
-    Without one the library makes every BOFT a single factor, and says so in a warning alone.
+    Without it the library gives every BOFT a single factor, with only a warning.
     """
 
     @staticmethod
@@ -33,4 +33,4 @@ library.get_fbd_cuda = lambda: True
 
 @dataclass(frozen=True, kw_only=True)
 class Boft(Peft):
-    """BOFT without a compiler."""
+    """BOFT without compiled code."""

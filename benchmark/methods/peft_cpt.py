@@ -1,9 +1,9 @@
 """CPT (Blau et al. 2024, arXiv 2410.17222).
 
-Training examples as a prompt, whose embeddings move a little.
+A prompt of training examples, whose embeddings change a little.
 
-The answers among them stay as they are, as in the paper. Its loss on those answers is left out: it would stand in every
-valid loss, and count once per example of a batch.
+The answers in the prompt stay fixed, as in the paper. The paper's loss on these answers is left out: it would be part
+of every validation loss, and count once per example of a batch.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
     from benchmark.cell import Cell
 
-# The library's kinds of token. One must be a label, or it takes none of the batch's own for such: the first one is,
-# which no loss reads.
+# The library's kinds of token. Without any label in the prompt it ignores the labels of the batch, so the first token,
+# which has no loss, is a label.
 LABEL, QUESTION, ANSWER = 4, 2, 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cpt(Peft):
-    """Prompt of the first token until the training batches are read."""
+    """Context-aware prompt, filled by calibration."""
 
     calibrates: ClassVar[bool] = True
 
-    tokens: int  # of training examples, the last one cut where they end
+    tokens: int  # of training examples, of which the last one is cut
 
     @property
     def prepended(self) -> int:
@@ -59,7 +59,7 @@ class Cpt(Peft):
                 batch["input_ids"], batch["attention_mask"].bool(), batch["labels"], strict=True
             ):
                 answers = labels[mask] != IGNORED
-                answers &= ~answers.all()  # where everything is to be predicted, nothing is an answer
+                answers &= ~answers.all()  # in language modelling nothing is an answer
                 tokens += ids[mask].tolist()
                 kinds += torch.where(answers, ANSWER, QUESTION).tolist()
         encoder = model.prompt_encoder["default"]

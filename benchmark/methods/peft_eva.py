@@ -1,6 +1,6 @@
 """EVA (Paischer et al. 2024, arXiv 2410.07170).
 
-In W + s B A, A begins as the principal directions of W's inputs.
+In W + s B A, A starts as the principal directions of W's inputs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Eva(Lora):
-    """Equal ranks in all layers (rho = 1, section 3.3): size is fixed by choice."""
+    """LoRA with this start, and equal ranks in all layers (rho = 1, section 3.3)."""
 
     calibrates: ClassVar[bool] = True
 
-    batches: int  # to look at
+    batches: int  # from which directions are computed
 
     def conflict(self, cell: Cell) -> str | None:
         if self.batches < 1:
@@ -39,16 +39,13 @@ class Eva(Lora):
         for name, layer in layers.items():
             if isinstance(layer, nn.Conv2d):
                 raise InputError(
-                    f"method=eva takes directions of vectors, {name} is a Conv2d layer: choose other targets"
+                    f"method=eva needs inputs that are vectors, and {name} is a Conv2d layer: choose other targets"
                 )
         return layers
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
-        """Set A to the right singular vectors of all inputs; B stays zero.
-
-        They are computed from second moments.
-        """
+        """Set A to the right singular vectors of all inputs, by second moments; B stays zero."""
         layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
         for layer in layers:
             weight = layer.lora_A["default"].weight

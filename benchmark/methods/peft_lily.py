@@ -2,8 +2,8 @@
 
 W x + s sum_e p_e(A x) B_e A x; layers of one kind share all their B.
 
-The library averages p over the batch, padding too, so that an answer depended on the other examples of its batch; and
-what it shares follows the order of a set. Here p is a position's own, and projections of one name and shape share.
+The library averages p over the batch and its padding, so that an answer depends on the other examples, and shares
+matrices in the order of a set. Here each position has a p, and projections of equal name and shape share.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FILE = "adapter_model.safetensors"
 
 
 class Routed(LilyLinear):
-    """A projection whose positions each mix the shared B by themselves."""
+    """Projection that mixes the shared B per position."""
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hidden = self.lily_A["default"](x)
@@ -42,10 +42,7 @@ class Routed(LilyLinear):
 
 @dataclass(frozen=True, kw_only=True)
 class Lily(Peft):
-    """Neighbouring layers share A, all share B.
-
-    options.stride_A layers share one A; options.num_B experts make up B.
-    """
+    """Lily: options.stride_A neighbouring layers share one A, all share options.num_B experts B."""
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         model = super().attach(model, cell)
@@ -62,7 +59,7 @@ class Lily(Peft):
         return model
 
     def restore(self, model: nn.Module, folder: Path, cell: Cell) -> nn.Module:
-        """Attach, then load: the library would share other layers."""
+        """Attach, then load, since the library would share other layers."""
         if not (folder / FILE).is_file():
             raise InputError(f"{folder}: no {FILE}; give the folder that save= wrote")
         model = self.attach(model, cell)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from benchmark.cell import Cell
 
-GATHERED = ("eva", "lora_ga", "corda", "loftq")  # starts that the library computes from data, or for few bits
-FLAT = {  # start -> the layers that it cannot begin
+GATHERED = ("eva", "lora_ga", "corda", "loftq")  # starts that the library computes from data or for quantisation
+FLAT = {  # start -> layers that it does not support
     "mica": ("Conv2d",),
     "olora": ("Conv1D", "Conv2d"),
     "orthogonal": ("Conv2d",),
@@ -24,11 +24,11 @@ FLAT = {  # start -> the layers that it cannot begin
 
 @dataclass(frozen=True, kw_only=True)
 class Lora(Peft):
-    """A low-rank update, whose start options.init_lora_weights names."""
+    """LoRA, with the start that options.init_lora_weights names."""
 
     @property
     def start(self) -> str:
-        """How the factors begin."""
+        """Name of the factors' start."""
         return str(self.options.get("init_lora_weights", ""))
 
     @property
@@ -38,7 +38,7 @@ class Lora(Peft):
     def conflict(self, cell: Cell) -> str | None:
         if self.start in GATHERED:
             return (
-                f"method.options.init_lora_weights={self.start}: what it starts from is not gathered here "
+                f"method.options.init_lora_weights={self.start}: the data for this start are not computed here "
                 "(try method=eva)"
             )
         return super().conflict(cell)

@@ -1,6 +1,6 @@
 """LoRA-FA (Zhang et al. 2023, arXiv 2308.03303).
 
-In W + s B A, A stays as it was drawn and B alone is trained.
+In W + s B A, only B is trained.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraFa(Lora):
-    """LoRA without the gradient of A, hence without the inputs that it needs."""
+    """LoRA with frozen A, which saves the memory of A's inputs."""
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         model = super().attach(model, cell)

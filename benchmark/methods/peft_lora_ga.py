@@ -1,6 +1,6 @@
 """LoRA-GA (Wang et al. 2024, arXiv 2407.05000).
 
-A and B begin along the gradient of W, whose part they are taken off W.
+A and B start along the gradient of W, and s B A is subtracted from W.
 
 With G = U S V^T: A = c V_{1..r}, B = c U_{r+1..2r}, c = outputs^(1/4) / sqrt(gamma); W - s B A is frozen.
 """
@@ -26,17 +26,17 @@ from benchmark.methods.peft_lora import Lora
 if TYPE_CHECKING:
     from benchmark.cell import Cell
 
-START = "start.safetensors"  # where A and B began: what the weights miss
+START = "start.safetensors"  # the start of A and B, which was subtracted from the weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraGa(Lora):
-    """LoRA whose first step is as near to that of full fine-tuning as its rank allows."""
+    """LoRA whose first step approximates that of full fine-tuning."""
 
     calibrates: ClassVar[bool] = True
 
-    batches: int  # whose gradient is taken
-    gamma: float  # the larger, the smaller A and B begin
+    batches: int  # for the gradient
+    gamma: float  # larger values make the start of A and B smaller
 
     def conflict(self, cell: Cell) -> str | None:
         for name in ("batches", "gamma"):
@@ -99,7 +99,7 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def _take_off(layers: dict[str, nn.Module], starts: dict[str, torch.Tensor]) -> None:
-    """Subtract s B A from the frozen weights, and remember the factors."""
+    """Subtract s B A from the frozen weights, and store A and B."""
     for name, layer in layers.items():
         weight = layer.get_base_layer().weight
         a, b = (starts[f"{name}.{side}"].to(weight) for side in "AB")

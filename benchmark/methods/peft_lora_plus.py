@@ -1,6 +1,6 @@
 """LoRA+ (Hayou et al. 2024, arXiv 2402.12354).
 
-In W + s B A, B learns faster than A by a constant ratio.
+In W + s B A, the learning rate of B is a multiple of that of A.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraPlus(Lora):
-    """The learning rate is that of B."""
+    """LoRA+; the learning rate is that of B."""
 
     ratio: float  # of B's learning rate to A's: lambda in the paper
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CONFIGS = {kind.value: config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
 TASK_TYPES = {Kind.CAUSAL_LM: "CAUSAL_LM", Kind.SEQ2SEQ: "SEQ_2_SEQ_LM"}
-RANKS = ("init_r", "r", "effective_rank")  # what types call their rank; of two the first counts
+RANKS = ("init_r", "r", "effective_rank")  # names of the rank; of two the first counts
 OURS = {  # fields of a PEFT configuration that follow from the cell
     "target_modules": "method.targets",
     "feedforward_modules": "method.targets",
@@ -29,17 +29,17 @@ OURS = {  # fields of a PEFT configuration that follow from the cell
     "base_model_name_or_path": "the backbone",
     "total_step": "budget.steps",
 }
-# What a type draws with a seed of its own: the same in every cell, were it not for us
+# Fields with a seed, which would be the same in every cell by default.
 SEEDS = ("random_seed", "projection_prng_key", "proj_seed", "projection_seed", "random_loc_seed")
 
 
 def prepends(peft_type: str) -> bool:
-    """Say whether a type puts virtual tokens in front of what a network reads."""
+    """Say whether a type adds virtual tokens before the input."""
     return issubclass(CONFIGS[peft_type], peft.PromptLearningConfig)
 
 
 def trains_heads(peft_type: str) -> bool:
-    """Say whether a type lets a module of the network be trained and saved as it is."""
+    """Say whether a type can train and save other modules of the network."""
     return "modules_to_save" in {field.name for field in dataclasses.fields(CONFIGS[peft_type])}
 
 
@@ -59,7 +59,7 @@ def configuration(
         values[_rank_field(peft_type)] = rank
     if chosen:
         values["target_modules"] = chosen
-    if "feedforward_modules" in fields:  # scaled is what these read, f(W_up x), and of all others what they give
+    if "feedforward_modules" in fields:  # whose input is scaled, where others' output is
         values["feedforward_modules"] = [name for name in chosen if roles.plays(name, cell.backbone.family, ["down"])]
     if "fan_in_fan_out" in fields and roles.FAMILIES[cell.backbone.family].projection == "Conv1D":
         values["fan_in_fan_out"] = True
@@ -69,7 +69,7 @@ def configuration(
 
 
 def wrong_options(peft_type: str, rank: int | None, options: dict[str, Any], prepended: int) -> str | None:
-    """Give the reason why the library would not know an option or its value, or None."""
+    """Give the reason why the library does not accept an option or its value."""
     config, rank_field = CONFIGS[peft_type], _rank_field(peft_type)
     hints = typing.get_type_hints(config)
     known = {field.name for field in dataclasses.fields(config) if field.init}
@@ -82,23 +82,23 @@ def wrong_options(peft_type: str, rank: int | None, options: dict[str, Any], pre
         return f"method.rank={rank}: {peft_type} has no rank, set it to null"
     if rank is not None and rank < 1:
         return f"method.rank={rank}: must be at least 1"
-    given = {f"method.options.{name}": (value, hints[name]) for name, value in options.items()}
+    checked = {f"method.options.{name}": (value, hints[name]) for name, value in options.items()}
     if rank is not None:
-        given["method.rank"] = (rank, hints[rank_field])
-    for key, (value, hint) in given.items():
+        checked["method.rank"] = (rank, hints[rank_field])
+    for key, (value, hint) in checked.items():
         if not fits(value, hint):
-            return f"{key}={value}: {peft_type} wants {wording(hint)}, not {type(value).__name__}"
+            return f"{key}={value}: {peft_type} needs {wording(hint)}, not {type(value).__name__}"
     if "num_virtual_tokens" in known and not prepended:
         return f"method.options.num_virtual_tokens: {peft_type} needs a number of at least 1"
     return None
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Say whether a value is of a simple type; any other hint is left to the library."""
+    """Say whether a value is of a simple type; other hints are left to the library."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(fits(value, part) for part in typing.get_args(hint))
     if typing.get_origin(hint) is typing.Literal:
-        # PEFT writes patterns among its literals: pissa_niter_[number of iters]
+        # some literals of PEFT are patterns: pissa_niter_[number of iters]
         return value in typing.get_args(hint) or (isinstance(value, str) and "[" in str(typing.get_args(hint)))
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -106,7 +106,7 @@ def fits(value: object, hint: Any) -> bool:
 
 
 def wording(hint: Any) -> str:
-    """Name a simple type as a reader of YAML would."""
+    """Name a simple type as in YAML."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(wording(part) for part in typing.get_args(hint))
     if typing.get_origin(hint) is typing.Literal:

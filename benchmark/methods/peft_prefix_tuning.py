@@ -1,6 +1,6 @@
 """Prefix tuning of the library (Li and Liang 2021, arXiv 2101.00190).
 
-With slots and a shape that fit a decoder.
+With corrections for encoder-decoders.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class OwnSlots(peft.PeftModelForSeq2SeqLM):
-    """An encoder-decoder whose decoder layer i reads slots 2i and 2i + 1.
+    """Encoder-decoder whose decoder layer i reads slots 2i and 2i + 1 of the prefix.
 
-    The library repeats the prefix and hands out 4i and 4i + 1: at an even depth half of it was never read.
+    The library repeats the prefix and uses 4i and 4i + 1, so that at an even depth half of it is never read.
     """
 
     def get_prompt(self, batch_size: int, *args: Any, **kwargs: Any) -> Any:
         config, encoder = self.active_peft_config, self.prompt_encoder[self.active_adapter]
         prefix, heads = encoder.embedding.weight, config.num_attention_heads
-        if not config.inference_mode:  # what is saved is already projected
+        if not config.inference_mode:  # a saved prefix is already projected
             prefix = encoder(self.prompt_tokens[self.active_adapter][: len(prefix)].to(prefix.device))
         slots = prefix.view(len(prefix), 2 * config.num_layers, heads, config.token_dim // heads).permute(1, 2, 0, 3)
         slots = slots.unsqueeze(1).expand(-1, batch_size, -1, -1, -1)
@@ -36,7 +36,7 @@ class OwnSlots(peft.PeftModelForSeq2SeqLM):
 
 @dataclass(frozen=True, kw_only=True)
 class PrefixTuning(Peft):
-    """Of an encoder-decoder, the prefix is for the decoder."""
+    """Prefix tuning; of an encoder-decoder, in the decoder."""
 
     def corrected(self, model: nn.Module) -> nn.Module:
         if type(model) is peft.PeftModelForSeq2SeqLM:
@@ -44,7 +44,7 @@ class PrefixTuning(Peft):
         return super().corrected(model)
 
     def fit(self, config: peft.PeftConfig, network: Any, blocks: int) -> None:
-        """Give the prefix the decoder's shape; the library reads the encoder's."""
+        """Set the decoder's shape, where the library takes the encoder's."""
         super().fit(config, network, blocks)
         if config.task_type != peft.TaskType.SEQ_2_SEQ_LM:
             return

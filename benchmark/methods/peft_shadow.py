@@ -1,6 +1,6 @@
 """ShadowPEFT (Li et al. 2026, arXiv 2604.19254).
 
-A small network's state runs beside the frozen one and corrects it.
+The state of a small network corrects that of the frozen one.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ UNREAD = ("shadow_update_transform", "shadow_update_gate")
 
 @dataclass(frozen=True, kw_only=True)
 class Shadow(Peft):
-    """The small network reads the frozen embeddings; unused parts stay frozen."""
+    """ShadowPEFT on frozen embeddings, with unused parts frozen."""
 
     shards: ClassVar[bool] = False
 
     def misplaced(self, cell: Cell) -> str | None:
         if cell.kind != Kind.CAUSAL_LM:
-            return f"SHADOW runs beside a decoder alone, {cell.backbone.family} is no such network"
+            return f"SHADOW needs a decoder, and {cell.backbone.family} is none here"
         return super().misplaced(cell)
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
-        """Find the blocks, all of which it wraps."""
+        """Find the blocks, which it wraps."""
         return {name: model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)}
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         model = super().attach(model, cell)
         last = [module for module in model.modules() if isinstance(module, ShadowLayer)][-1]
-        for name in UNREAD:  # they write the state behind the last block
+        for name in UNREAD:  # they compute the state after the last block
             getattr(last, name).requires_grad_(False)
         for name, p in model.base_model.shadow_backbone.named_parameters():
-            if name.endswith("wte.weight"):  # GPT-2's: the library takes away those of other architectures
+            if name.endswith("wte.weight"):  # of GPT-2; the library removes those of other architectures
                 p.requires_grad_(False)
         return model

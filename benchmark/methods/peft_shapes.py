@@ -1,4 +1,4 @@
-"""Types of the library that fit fewer layers than it says."""
+"""Types of the library with further conditions on the shapes of layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Shira(Peft):
-    """SHiRA (Bhardwaj et al. 2024, arXiv 2406.13175), as many entries as LoRA's."""
+    """SHiRA (Bhardwaj et al. 2024, arXiv 2406.13175), with as many entries as LoRA."""
 
     def misfit(self, outputs: int, inputs: int) -> str | None:
         if (self.rank or 0) * (outputs + inputs) > outputs * inputs:
@@ -29,7 +29,7 @@ class Shira(Peft):
 
 @dataclass(frozen=True, kw_only=True)
 class Osf(Peft):
-    """OSF (Nayak et al. 2025, arXiv 2504.07097): the rank is what stays frozen."""
+    """OSF (Nayak et al. 2025, arXiv 2504.07097); `rank` directions stay frozen."""
 
     def misfit(self, outputs: int, inputs: int) -> str | None:
         if (self.rank or 0) >= min(outputs, inputs):
@@ -41,7 +41,7 @@ class Osf(Peft):
 class Oft(Peft):
     """OFT (Qiu et al. 2023, arXiv 2306.07280).
 
-    The library replaces a block size that does not divide.
+    The library would replace a block size that does not divide the inputs.
     """
 
     def misfit(self, outputs: int, inputs: int) -> str | None:
@@ -53,7 +53,7 @@ class Oft(Peft):
 
 @dataclass(frozen=True, kw_only=True)
 class Frod(Peft):
-    """FRoD (Wan et al. 2025, arXiv 2512.23485): layers of one name share a basis."""
+    """FRoD (Wan et al. 2025, arXiv 2512.23485), whose layers of one name share a basis."""
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
         layers, shared = super().layers(model, cell), {}

@@ -1,4 +1,4 @@
-"""Corrections of the library's virtual tokens: positions and room."""
+"""Corrections of the library's virtual tokens: positions, and limits."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from benchmark.errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
-CONTEXT = ("max_position_embeddings", "n_positions")  # what architectures call the longest input
+CONTEXT = ("max_position_embeddings", "n_positions")  # names of the longest input in configurations
 
 
 class CountingPositions(peft.PeftModelForCausalLM):
-    """A decoder that generates at the positions it was trained at.
+    """Decoder that generates at the positions of training.
 
-    The library drops position ids in generate(), so that padding on the left stood between the virtual tokens and the
-    text, and an answer depended on the other examples of its batch.
+    The library drops position ids in generate(). Padding on the left then counts, so that an answer depends on the
+    other examples of its batch.
     """
 
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         inputs = super().prepare_inputs_for_generation(*args, **kwargs)
         read = inputs["input_ids"] if inputs.get("inputs_embeds") is None else inputs["inputs_embeds"]
-        if inputs.get("attention_mask") is not None:  # left out where nothing is padded
+        if inputs.get("attention_mask") is not None:  # absent where nothing is padded
             positions = inputs["attention_mask"].long().cumsum(1) - 1
             inputs["position_ids"] = positions.clamp(min=0)[:, -read.shape[1] :]
         return inputs
 
 
 def count_positions(model: nn.Module) -> nn.Module:
-    """Let a decoder with virtual tokens count positions in generate() as in training."""
+    """Make a decoder with virtual tokens count positions in generate() as in training."""
     if type(model) is peft.PeftModelForCausalLM:
         model.__class__ = CountingPositions
     return model

@@ -1,6 +1,6 @@
-"""Embeddings of some tokens alone, as PEFT trains them for new tokens.
+"""Embeddings of some tokens: the most frequent ones of the training batches.
 
-Nothing here adds tokens: the tokens are those that the training batches show most often.
+PEFT trains embeddings of new tokens in this way; here no tokens are added.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainableTokens(Peft):
-    """Until the batches are counted, the first tokens of the vocabulary stand in."""
+    """Trained embeddings of tokens, which calibration selects."""
 
     calibrates: ClassVar[bool] = True
-    ties: ClassVar[bool] = True  # the library gives a tied head the same tokens
+    ties: ClassVar[bool] = True  # the library trains the same tokens in a tied head
 
     tokens: int
-    batches: int  # to count in
+    batches: int  # in which tokens are counted
 
     def conflict(self, cell: Cell) -> str | None:
         for name in ("tokens", "batches"):
@@ -40,7 +40,7 @@ class TrainableTokens(Peft):
                 return f"method.{name}={getattr(self, name)}: must be at least 1"
         if "token_indices" in self.options:
             return "method.options.token_indices: set method.tokens instead"
-        if cell.kind == Kind.SEQ2SEQ:  # the library wraps one after the other, and then itself
+        if cell.kind == Kind.SEQ2SEQ:  # which the library would wrap repeatedly
             return f"TRAINABLE_TOKENS: encoder, decoder and head of {cell.backbone.family} share one embedding"
         return super().conflict(cell)
 
@@ -51,7 +51,7 @@ class TrainableTokens(Peft):
         layers = super().layers(model, cell)
         for name, layer in layers.items():
             if self.tokens > layer.num_embeddings:
-                raise InputError(f"method.tokens={self.tokens}: {name} has {layer.num_embeddings} tokens only")
+                raise InputError(f"method.tokens={self.tokens}: {name} has only {layer.num_embeddings} tokens")
         return layers
 
     @torch.no_grad()

@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pfeiffer(Native):
-    """An adapter behind every block.
+    """Adapter after every block, on the sum of feed-forward and residual.
 
-    It reads the feed-forward's output with its residual, normed where a norm follows.
-
-    That is AdapterHub's `seq_bn` in blocks that norm first; where the norm comes last, AdapterHub norms once more.
+    This is AdapterHub's `seq_bn` in blocks that begin with a norm; in blocks that end with one, AdapterHub applies
+    another norm.
     """
 
     bottleneck: int
@@ -49,4 +48,4 @@ class Pfeiffer(Native):
 
 @dataclass(frozen=True, kw_only=True)
 class PfeifferInv(Inversion, Pfeiffer):
-    """The same, with coupled embeddings."""
+    """Pfeiffer adapters with coupled embeddings."""

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PrefixTuning(Native):
-    """Learned keys and values before every attention's own."""
+    """Learned keys and values before those of every attention."""
 
     changes_output_at_init: ClassVar[str | None] = CHANGED_OUTPUT
 
     length: int
-    bottleneck: int | None  # of the MLP that the prefix comes from; null: the prefix itself is trained
+    bottleneck: int | None  # of the MLP that computes the prefix; null: the prefix itself is trained
 
     def conflict(self, cell: Cell) -> str | None:
         for knob in ("length", "bottleneck"):

@@ -2,8 +2,8 @@
 
 softmax(q [P_K; K]) [P_V; V].
 
-They enter behind rotary embedding and cache, through the attention interface of transformers 5: so positions, caches
-and masks are as without them.
+They are added after rotary embedding and cache, by the attention interface of transformers 5, so that positions, caches
+and masks stay the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmark.methods.native import Part
 
 INTERFACE = "prefixed"
 HEADS = ("query", "key", "value")
-CHANGED_OUTPUT = "what is prepended is attended to from the first step on"
+CHANGED_OUTPUT = "attention reads the prepended positions from the first step on"
 
 
 class Trunk(Part):
@@ -41,7 +41,7 @@ class Trunk(Part):
 
 
 class Gate(Part):
-    """sigma(w h + b) per position (UniPELT, Mao et al. 2022, arXiv 2110.07577)."""
+    """Gate sigma(w h + b) per position (UniPELT, Mao et al. 2022, arXiv 2110.07577)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -59,14 +59,14 @@ class Prefix(Part):
 
     def __init__(self, length: int, width: int, trunk: Trunk | None, function: str) -> None:
         super().__init__()
-        self.function, self.trunk, self.gate = function, trunk, None  # function: the attention to call in the end
+        self.function, self.trunk, self.gate = function, trunk, None  # function: the attention that is called
         if trunk is None:
             self.states = nn.Parameter(torch.randn(2, length, width))
         else:
             self.grow = nn.Linear(trunk.down.out_features, 2 * width)
 
     def forward(self, like: torch.Tensor) -> torch.Tensor:
-        """Give (keys, values), each shaped as `like`: (batch, heads, positions, width)."""
+        """Compute (keys, values), each of shape (batch, heads, positions, width) as `like`."""
         states = self.states if self.trunk is None else torch.stack(self.grow(self.trunk()).chunk(2, -1))
         heads = states.to(like.dtype).unflatten(-1, (like.shape[1], like.shape[3])).transpose(1, 2)
         return heads.unsqueeze(1).expand(2, len(like), -1, -1, -1)
@@ -80,13 +80,14 @@ def attend(
     attention_mask: torch.Tensor | None,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Put the module's prefix before keys and values; call its own function."""
+    """Add the module's prefix to keys and values, and call its attention function."""
     prefix, width = module.prefix, query.shape[3]
     keys, values = prefix(key)
-    options |= _seen(module, query, key, keys.shape[2], attention_mask, options)
+    masks = {"attention_mask": attention_mask, "position_bias": options.get("position_bias")}
+    options |= _widen(module, query, key, keys.shape[2], masks | {"is_causal": options.get("is_causal")})
     if gate := prefix.gate:
-        # A gate of each query on its prefix alone: queries g q and what is read from the prefix have places of their
-        # own, which are zero for tokens; the formula of UniPELT, without averaging the gate over what comes later.
+        # The gate acts on the prefix alone: g q and the values of the prefix have dimensions that are zero for tokens.
+        # This is UniPELT's formula, except that the gate is not averaged over later positions.
         gated, gate.open = gate.open, None
         options["scaling"] = options.get("scaling") or width**-0.5
         query = torch.cat([query, query * gated.unsqueeze(1)], -1)
@@ -104,29 +105,26 @@ def attend(
 ALL_ATTENTION_FUNCTIONS.register(INTERFACE, attend)
 
 
-def _seen(
-    module: nn.Module, query: torch.Tensor, key: torch.Tensor, length: int, mask: torch.Tensor | None, options: dict
+def _widen(
+    module: nn.Module, query: torch.Tensor, key: torch.Tensor, length: int, masks: dict[str, Any]
 ) -> dict[str, torch.Tensor | None]:
     """Widen the mask, and T5's bias of positions, by a prefix that every query sees."""
-    causal = options.get("is_causal")
+    causal, mask = masks.pop("is_causal"), masks["attention_mask"]
     causal = getattr(module, "is_causal", True) if causal is None else causal
-    if mask is None and causal and query.shape[2] > 1:  # the function would mask by itself, the prefix too
+    if mask is None and causal and query.shape[2] > 1:  # else the function would mask the prefix too
         mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=key.device).tril()[None, None]
-    wide = {"attention_mask": mask, "position_bias": options.get("position_bias")}
-    for name, seen in wide.items():
-        if seen is not None:
-            free = seen.new_ones if seen.dtype == torch.bool else seen.new_zeros
-            wide[name] = torch.cat([free(*seen.shape[:-1], length), seen], -1)
-    return wide
+    for name, tensor in (masks | {"attention_mask": mask}).items():
+        if tensor is not None:
+            free = tensor.new_ones if tensor.dtype == torch.bool else tensor.new_zeros
+            masks[name] = torch.cat([free(*tensor.shape[:-1], length), tensor], -1)
+    return masks
 
 
 def add_prefixes(model: nn.Module, family: str, length: int, bottleneck: int | None, gated: bool = False) -> None:
-    """Give every attention its prefix.
+    """Add a prefix to every attention.
 
-    With a bottleneck those of one kind (encoder's, decoder's, cross) share a trunk.
-
-    Raises InputError where the attention is computed in a way that nothing can be prepended to, or the prefix is longer
-    than the network's context.
+    With a bottleneck, attentions of one kind (encoder, decoder, cross) share a trunk. Raises InputError where the
+    network does not use the attention interface, or the prefix is longer than the network's context.
     """
     context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     if context is not None and length > context:
@@ -145,7 +143,7 @@ def add_prefixes(model: nn.Module, family: str, length: int, bottleneck: int | N
         width = _width_of_keys(projections, parent, family)
         prefix = Prefix(length, width, trunks.get(kind), attention.config._attn_implementation)
         attention.prefix = prefix.to(projection.weight)
-        attention.config = copy.copy(attention.config)  # its own: masks are made by the network's
+        attention.config = copy.copy(attention.config)  # the network's config still decides on masks
         attention.config._attn_implementation = INTERFACE
         if gated:
             projection.gate = prefix.gate = Gate(inputs).to(projection.weight)
@@ -160,5 +158,5 @@ def _width_of_keys(projections: dict[str, nn.Module], attention: str, family: st
 
 
 def open_gate(projection: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Compute the gate from what the attention reads."""
+    """Compute the gate from the attention's input."""
     projection.gate.open = projection.gate(inputs[0])

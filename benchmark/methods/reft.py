@@ -1,11 +1,11 @@
 """Representation fine-tuning (Wu et al. 2024, arXiv 2404.03592).
 
-Hidden states are changed, the weights are not.
+Hidden states change, the weights do not.
 
-LoReFT: h + R^T (W h + b - R h), the rows of R orthonormal. NoReFT drops the orthogonality, DiReFT also the R h: so the
-paper and AdapterHub, where pyreft's class of that name keeps the rows orthonormal.
-The paper draws W at random, which is another network from the start. Here W begins as R, or as zero where R h is
-dropped, and b as zero: then nothing is added, and every gradient of W and b is alive.
+LoReFT: h + R^T (W h + b - R h), the rows of R orthonormal. NoReFT drops the orthogonality, DiReFT also R h, as in the
+paper and AdapterHub; pyreft's class of that name keeps the rows orthonormal.
+The paper draws W at random, which changes the output from the start. Here W starts as R, or as zero where R h is
+dropped, and b as zero, so that nothing is added at first, and W and b still have gradients.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
 
 class Intervention(Part):
-    """Change the hidden states at the first and the last positions of the input."""
+    """Change of hidden states at the first and last positions of the input."""
 
     def __init__(self, width: int, method: Reft) -> None:
         super().__init__()
         self.first, self.last, self.difference = method.first, method.last, method.difference
         self.base = nn.Linear(width, method.rank, bias=False)  # R
         nn.init.orthogonal_(self.base.weight)
-        if method.orthogonal:  # by Householder reflections of R's own size: no width x width matrix is kept
+        if method.orthogonal:  # by Householder reflections of R's size, without a width x width matrix
             parametrizations.orthogonal(self.base, orthogonal_map="householder", use_trivialization=False)
         self.source = nn.Linear(width, method.rank)  # W and b
         with torch.no_grad():
             self.source.weight.copy_(self.base.weight if method.difference else torch.zeros(method.rank, width))
             self.source.bias.zero_()
-        self.real: torch.Tensor | None = None  # (batch, positions), what counts as input; None: all positions
-        self.writing = False  # past the input, a word at a time
+        self.real: torch.Tensor | None = None  # mask of the input, (batch, positions); None: all positions
+        self.writing = False  # generation after the input, token by token
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         if self.writing:
@@ -55,28 +55,25 @@ class Intervention(Part):
         return h + F.linear(h, weight, self.source.bias) @ base * self.chosen(h).unsqueeze(-1)
 
     def chosen(self, h: torch.Tensor) -> torch.Tensor:
-        """Mark the positions to change; padding is neither first nor last.
-
-        Of shape (batch, positions).
-        """
+        """Mark the positions to change, shape (batch, positions); padding does not count."""
         real = h.new_ones(h.shape[:2], dtype=torch.long) if self.real is None else self.real.long()
         from_start, from_end = real.cumsum(1), real.flip(1).cumsum(1).flip(1)
         return (real * ((from_start <= self.first) | (from_end <= self.last))).to(h.dtype)
 
 
 def intervene(block: nn.Module, _: tuple, output: Any) -> Any:
-    """Change what leaves a block: hidden states, or a tuple that begins with them."""
+    """Change a block's output: hidden states, or a tuple that begins with them."""
     if isinstance(output, tuple):
         return block.intervention(output[0]), *output[1:]
     return block.intervention(output)
 
 
-def note_input(reader: nn.Module, _: tuple, given: dict[str, Any], answers: bool) -> None:
-    """Pass on which positions are the input: neither padding nor answer."""
-    real, cache = given.get("attention_mask"), given.get("past_key_values")
-    if real is not None and hasattr(reader, "frames"):  # a mask of samples, where the blocks see frames
+def note_input(reader: nn.Module, _: tuple, kwargs: dict[str, Any], answers: bool) -> None:
+    """Store the mask of the input, without padding and answer, in the interventions."""
+    real, cache = kwargs.get("attention_mask"), kwargs.get("past_key_values")
+    if real is not None and hasattr(reader, "frames"):  # turn a mask of samples into one of frames
         real = reader.frames(real, int(reader.ends(torch.tensor(real.shape[1]))))
-    labels = given.get("labels") if answers else None
+    labels = kwargs.get("labels") if answers else None
     if labels is not None:
         real = torch.ones_like(labels) if real is None else real
         source = real * ((labels != IGNORED).cumsum(1) == 0)
@@ -87,11 +84,11 @@ def note_input(reader: nn.Module, _: tuple, given: dict[str, Any], answers: bool
 
 @dataclass(frozen=True, kw_only=True)
 class Reft(Native):
-    """An intervention after each block, of the encoder if there is one."""
+    """Interventions after each block, of the encoder if there is one."""
 
     rank: int
     first: int  # positions from the start of the input
-    last: int  # and from its end
+    last: int  # positions from its end
     orthogonal: bool
     difference: bool  # subtract R h
 
@@ -109,7 +106,7 @@ class Reft(Native):
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         """Raises InputError where the hidden states are narrower than the rank."""
         freeze(model)
-        reader = model.get_encoder() if cell.kind == Kind.SEQ2SEQ else model  # generate() calls it by itself
+        reader = model.get_encoder() if cell.kind == Kind.SEQ2SEQ else model  # generate() calls the encoder directly
         inside = {id(module) for module in reader.modules()}
         for block in map(model.get_submodule, blocks_of(model, cell.backbone.family)):
             if id(block) in inside:
@@ -122,7 +119,7 @@ class Reft(Native):
         return model
 
     def groups(self, model: nn.Module, lr: float) -> list[dict]:
-        """Keep R's reflections from decaying: it would have no orthonormal rows any more."""
+        """Exclude R's reflections from weight decay, so that its rows stay orthonormal."""
         turned = {id(p) for name, p in model.named_parameters() if "intervention.base.parametrizations" in name}
         (every,) = super().groups(model, lr)
         groups = [[p for p in every["params"] if (id(p) in turned) == wanted] for wanted in (False, True)]
@@ -131,6 +128,6 @@ class Reft(Native):
 
 
 def width_of_block(block: nn.Module, family: str) -> tuple[int, torch.Tensor]:
-    """Read the width of the hidden states off a projection back to it."""
+    """Give the width of the hidden states, and a weight of the block."""
     back = next(m for name, m in block.named_modules() if roles.plays(name, family, roles.ALIASES["back"]))
     return width_of(back), back.weight

@@ -27,18 +27,18 @@ NORMS_LAST = ("wav2vec2", "hubert", "wavlm")  # unless their configuration says 
 
 
 class Salient(Part):
-    """A linear map of chosen channels of the residual state; see calibrate()."""
+    """Linear map of selected channels of the residual state; see calibrate()."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
-        # the paper draws the map with a deviation of 0.02; zero makes the start the bare network, as for all methods
+        # the paper draws the map with a deviation of 0.02; zero starts from the bare network, as all methods do
         self.map = nn.Linear(channels, channels)
         for zero in (self.map.weight, self.map.bias):
             nn.init.zeros_(zero)
         self.register_buffer("index", torch.arange(channels))
         self.width = width
-        self.heard: Any = None  # told the state while calibrate() listens
-        self.added: torch.Tensor | None = None  # on its way from the norm to the end of the block
+        self.observe: Any = None  # function of the state that calibrate() sets
+        self.added: torch.Tensor | None = None  # change, from the norm to the end of the block
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         change = self.map(x[..., self.index])
@@ -46,10 +46,10 @@ class Salient(Part):
 
 
 def enter(norm: nn.Module, inputs: tuple) -> tuple:
-    """Change the state that the feed-forward reads; leave() the residual."""
+    """Change the state that the feed-forward reads; leave() changes the residual."""
     part, x = norm.salient, inputs[0]
-    if part.heard:
-        part.heard(x)
+    if part.observe:
+        part.observe(x)
     part.added = part(x)
     return (x + part.added, *inputs[1:])
 
@@ -64,12 +64,12 @@ def leave(block: nn.Module, _: tuple, output: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class SalientChannels(Native):
-    """Tune the largest channels on the training data, width over `share` many."""
+    """Salient channels: width / `share` channels, the largest on the training data."""
 
     calibrates: ClassVar[bool] = True
 
     share: int  # the paper's 8: an eighth of the channels
-    batches: int  # of training examples that are looked at
+    batches: int  # for the selection
 
     def conflict(self, cell: Cell) -> str | None:
         for name in ("share", "batches"):
@@ -84,7 +84,7 @@ class SalientChannels(Native):
         family = cell.backbone.family
         if family in NORMS_LAST and not model.config.do_stable_layer_norm:
             raise InputError(
-                f"this {family} network norms after its branches: no residual state enters the feed-forward"
+                f"this {family} network has its norms after the branches: no residual state enters the feed-forward"
             )
         freeze(model)
         norms, downs = (modules_with(model, family, [role]) for role in ("norm", "down"))
@@ -102,11 +102,10 @@ class SalientChannels(Native):
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
-        """Choose the channels of the largest norm, averaged over classes.
+        """Select the channels of the largest norm, averaged over classes.
 
-        Answers that are no classes count as one class.
-
-        Every position counts, padding and special tokens among them; the paper leaves its class token out.
+        Other kinds of answers count as one class. Every position counts, also padding and special tokens; the paper
+        leaves the class token out.
         """
         model.eval()
         parts = {module for module in model.modules() if isinstance(module, Salient)}
@@ -114,10 +113,10 @@ class SalientChannels(Native):
         for batch in islice(batches, self.batches):
             classes = batch["labels"] if getattr(model, "kind", None) == Kind.CLASSIFY else None
             for part in parts:
-                part.heard = lambda x, sums=squares[part], classes=classes: gather(sums, x, classes)
+                part.observe = lambda x, sums=squares[part], classes=classes: gather(sums, x, classes)
             model(**batch)
         for part, sums in squares.items():
-            part.heard = None
+            part.observe = None
             importance = torch.stack([square.sqrt() for square in sums.values()]).mean(0)
             part.index.copy_(importance.topk(len(part.index)).indices.sort().values)
 

@@ -1,7 +1,7 @@
-"""Train a chosen part of the network's own parameters, from none to all.
+"""Selective methods: training a part of the network's parameters, from none to all.
 
-Biases are those of normalisation layers too, without those of keys that have no effect. Norm tuning takes the norms of
-the whole network, where its paper takes those of attention. The last blocks of an encoder-decoder are the decoder's.
+Biases include those of norms, and exclude those of keys, which have no effect. Norm tuning trains the norms of the
+whole network; its paper trains those of attention. The last blocks of an encoder-decoder are the decoder's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FOLLOWING = {ALL, BLOCKS, "norm"}  # parts whose running statistics follow the n
 
 @dataclass(frozen=True, kw_only=True)
 class Selective(Native):
-    """Nothing is added, so what was trained is the network's own."""
+    """Method that trains parameters of the network, and adds none."""
 
     mergeable: ClassVar[bool] = True
 
@@ -43,14 +43,14 @@ class Selective(Native):
 
     @property
     def roles(self) -> list[str]:
-        """The parts that are named by a role."""
+        """Trained parts that are roles."""
         return [part for part in self.trains if part not in (HEAD, ALL, BIASES, BLOCKS)]
 
     def conflict(self, cell: Cell) -> str | None:
         if not {*self.trains} - {HEAD}:
             return self._refuse_untrained(cell)
         if (BLOCKS in self.trains) != (self.blocks is not None):
-            return f"method.blocks={self.blocks}: a number goes with {BLOCKS} in method.trains, and only with it"
+            return f"method.blocks={self.blocks}: {BLOCKS} in method.trains needs a number, and no other part has one"
         if self.blocks is not None and self.blocks < 1:
             return f"method.blocks={self.blocks}: must be at least 1"
         if self.trains == [ALL]:

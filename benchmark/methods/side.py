@@ -1,4 +1,4 @@
-"""Base of side networks: where a network's states begin and end."""
+"""Base of side networks: the states that they read and change."""
 
 from __future__ import annotations
 
@@ -18,28 +18,24 @@ if TYPE_CHECKING:
 
 
 def refusal(cell: Cell) -> str | None:
-    """Give the reason why nothing can stand beside this network, or None."""
+    """Give the reason why this network cannot have a side network."""
     family = cell.backbone.family
     if cell.backbone.reads == Input.IMAGE and family != "vision_transformer":
-        return f"the states of {family} change their width and number on the way: no side network runs beside them"
+        return (
+            f"the states of {family} change in width and number between blocks, which a side network does not support"
+        )
     return roles.refusal(family, ("default",))
 
 
 def end_of(model: nn.Module, cell: Cell) -> nn.Module:
-    """Find the module of the last state before head and pooling.
-
-    Of an encoder-decoder it is the decoder's.
-    """
+    """Find the module that gives the last state before head and pooling; of a decoder if any."""
     if not cell.kind.new_head:
         return model.get_decoder()
     return model.encoder.norm if cell.backbone.reads == Input.IMAGE else model.encoder
 
 
 def blocks_before(end: nn.Module, model: nn.Module, cell: Cell) -> list[nn.Module]:
-    """List the blocks that lead to the end.
-
-    An encoder feeds a decoder, which is not beside it. Raises InputError.
-    """
+    """List the blocks before the end, of the same encoder or decoder. Raises InputError."""
     blocks = [model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)]
     if not cell.kind.new_head:
         inside = set(end.modules())
@@ -55,12 +51,12 @@ def width_in(model: nn.Module, cell: Cell) -> int:
 
 
 def last_state(output: Any) -> torch.Tensor:
-    """Take the state out of what the end gives."""
+    """Take the state out of the end's output."""
     return output if isinstance(output, torch.Tensor) else output.last_hidden_state
 
 
 def added(output: Any, change: torch.Tensor) -> Any:
-    """Add to the last state, also in the states that a mixing head reads."""
+    """Add a change to the last state, and to all states that a mixing head reads."""
     if isinstance(output, torch.Tensor):
         return output + change
     output.last_hidden_state = output.last_hidden_state + change

@@ -1,8 +1,6 @@
 """Side-tuning (Zhang et al. 2020, arXiv 1912.13503): (1 - a) B(x) + a S(x).
 
-B the frozen network, S a small copy.
-
-The share a is a sigmoid, as in the authors' code, and begins at one half.
+B is the frozen network, S a small copy. The share a is a sigmoid, as in the authors' code, and starts at one half.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Side(Part):
-    """A copy of the first block, on what that block reads, under a norm of its own."""
+    """Copy of the first block, with the same input, and a norm."""
 
     def __init__(self, block: nn.Module, width: int) -> None:
         super().__init__()
@@ -32,14 +30,14 @@ class Side(Part):
         self.read: tuple[tuple, dict[str, Any]] | None = None
 
     def forward(self, base: torch.Tensor) -> torch.Tensor:
-        """Give what must be added to the base's state for the mixture of both."""
+        """Compute the change of the base's state that gives the mixture of both."""
         (args, kwargs), self.read = self.read, None
         output = self.block(*args, **kwargs)
         return self.share.sigmoid() * (self.norm(output[0] if isinstance(output, tuple) else output) - base)
 
 
 def note(block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-    """Leave what the first block reads where its copy finds it."""
+    """Store the input of the first block for its copy."""
     block.side.read = (args, kwargs)
 
 
@@ -50,7 +48,7 @@ def mix(end: nn.Module, _: tuple, output: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class SideTuning(Native):
-    """Train the copy and the mixture: no gradient goes through the frozen network."""
+    """Side-tuning, without gradients through the frozen network."""
 
     changes_output_at_init: ClassVar[str | None] = "half of the last state is the side network's from the first step on"
 

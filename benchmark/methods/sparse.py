@@ -1,4 +1,4 @@
-"""Base of methods that train a few chosen entries: W + D, D sparse."""
+"""Base of methods that train a few entries of weights: W + D, D sparse."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from benchmark.cell import Cell
 
 
-Weight = parametrize.ParametrizationList  # the frozen weight is its `original`, what changes it its first entry
+Weight = parametrize.ParametrizationList  # with the frozen weight as `original`, and a Rewrite as first entry
 
 
 class Entries(Part):
-    """Changes of some entries of one matrix; `index` counts row by row."""
+    """Trained change of some entries of a matrix; `index` counts row by row."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self.values = nn.Parameter(torch.zeros(number))
         self.register_buffer("index", torch.arange(number))
-        self.trial: nn.Module | None = None  # stands for the entries while they are being chosen
+        self.trial: nn.Module | None = None  # replaces the entries while they are selected
 
     def forward(self, matrix: torch.Tensor) -> torch.Tensor:
         if self.trial is not None:
@@ -41,19 +41,19 @@ class Entries(Part):
         return matrix + change.index_copy(0, self.index, self.values).view_as(matrix).to(matrix.dtype)
 
     def choose(self, index: torch.Tensor) -> None:
-        """Start over with other entries."""
+        """Replace the entries by others, with zero change."""
         self.values = nn.Parameter(torch.zeros(len(index)).to(self.values))
         self.index = index.to(self.index)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sparse(Rewriting):
-    """Train a fixed number of entries, those of the highest scores overall."""
+    """Method that trains a fixed number of entries, those of the highest scores."""
 
     calibrates: ClassVar[bool] = True
 
-    density: float  # share of each weight's entries that count towards the number in all
-    batches: int  # of training examples that are looked at
+    density: float  # share of entries that are trained
+    batches: int  # for the scores
 
     def conflict(self, cell: Cell) -> str | None:
         if not 0 < self.density <= 1:
@@ -69,10 +69,10 @@ class Sparse(Rewriting):
     def scores(
         self, model: nn.Module, weights: list[Weight], batches: Iterator[dict[str, Any]], cell: Cell
     ) -> list[torch.Tensor]:
-        """Rate every entry of each weight, as a matrix; the highest are trained."""
+        """Compute a score for every entry of each weight, as a matrix."""
 
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
-        model.eval()  # neither dropout nor running statistics may move what is chosen
+        model.eval()  # so that neither dropout nor running statistics change the selection
         weights = list(sparse(model).values())
         with fitted_head(model, batches, cell):
             scores = [score.flatten().float() for score in self.scores(model, weights, batches, cell)]
@@ -86,7 +86,7 @@ class Sparse(Rewriting):
         release(model)
 
     def load(self, model: nn.Module, path: Path) -> nn.Module:
-        """Make room for as many entries of each weight as the file has, then fill them."""
+        """Resize the entries of each weight to those of the file, then load it."""
         with safe_open(path, "pt") as file:
             counts = {name: file.get_slice(name).get_shape()[0] for name in file.keys() if name.endswith(".index")}  # noqa: SIM118
         for name, weight in sparse(model).items():
@@ -97,23 +97,23 @@ class Sparse(Rewriting):
 
 
 def sparse(model: nn.Module) -> dict[str, Weight]:
-    """Find the weights that are changed in some entries, by module."""
+    """Find the weights with sparse changes, by module."""
     weights = {name: module.parametrizations.weight for name, module in model.named_modules() if rewritten(module)}
     return {name: weight for name, weight in weights.items() if isinstance(weight[0].change, Entries)}
 
 
 def matrix_of(weight: Weight, tensor: torch.Tensor) -> torch.Tensor:
-    """View a weight's shape as outputs x inputs, in which entries are counted."""
+    """View a tensor of a weight's shape as outputs x inputs."""
     return tensor.T if weight[0].transposed else tensor.flatten(1)
 
 
 def rewritten(module: nn.Module) -> bool:
-    """Say whether a module's weight is one of ours."""
+    """Say whether a module's weight has a Rewrite."""
     return parametrize.is_parametrized(module, "weight") and isinstance(module.parametrizations.weight[0], Rewrite)
 
 
 def release(model: nn.Module) -> None:
-    """Let go of the weights of which no entry was chosen."""
+    """Remove the changes of weights without any selected entry."""
     for name, weight in sparse(model).items():
         if not len(weight[0].change.values):
             parametrize.remove_parametrizations(model.get_submodule(name), "weight", leave_parametrized=False)

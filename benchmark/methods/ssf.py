@@ -2,9 +2,9 @@
 
 y = gamma * x + beta, per channel, after every operation of the network.
 
-The paper draws gamma from N(1, 0.02) and beta from N(0, 0.02). Here they begin at one and zero, so that all methods
-start from the same network. A layer without a bias (Llama's, or before a batch norm) gets no beta: it could not be
-folded in.
+The paper draws gamma from N(1, 0.02) and beta from N(0, 0.02). Here they start at one and zero, so that all methods
+start from the same network. A layer without a bias (Llama's, or before a batch norm) gets no beta, which could not be
+merged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_OPERATION = {"embedding", "head"}
 
 @dataclass(frozen=True, kw_only=True)
 class SSF(Native):
-    """Scale and shift after each linear layer, convolution and norm that has a role."""
+    """Scale and shift of each linear layer, convolution and norm with a role."""
 
     mergeable: ClassVar[bool] = True
 

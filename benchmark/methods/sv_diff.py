@@ -2,7 +2,7 @@
 
 W' = U diag(relu(S + scale * delta)) V^T, where W = U diag(S) V^T.
 
-delta begins at zero. What is added to W is computed, not W' itself, so that the start is W to the last bit.
+delta starts at zero. The code computes W' - W, so that the start is exactly W.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmark.methods.weights import Rewriting
 
 
 class Factors(nn.Module):
-    """Decomposition of a frozen matrix; not saved, since it is computed again."""
+    """Decomposition of a frozen matrix, which is not saved."""
 
     def __init__(self, matrix: torch.Tensor) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Factors(nn.Module):
 
 
 class Spectrum(Part):
-    """Shift the singular values of a matrix."""
+    """Trained shift of the singular values of a matrix."""
 
     def __init__(self, matrix: torch.Tensor, scale: float) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Spectrum(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class SVDiff(Rewriting):
-    """Shift the singular values of chosen weights, kernels flattened."""
+    """Shifts of the singular values of chosen weights; kernels are flattened."""
 
     scale: float
 

@@ -2,10 +2,10 @@
 
 y = f(x) + alpha x beside each 3 x 3 convolution f.
 
-alpha is a 1 x 1 convolution of the same stride: the same as adding it to the middle of f's kernel, which is how it is
-computed and merged. The paper starts it at 1e-4 times the identity; here it starts at zero, so that all methods start
-from the same network. The alignment is a d x d matrix on the features before the head, the identity at the start: of
-use to the paper's classifier, which has no weights of its own; the linear head here could learn the same.
+alpha is a 1 x 1 convolution of the same stride, which is computed and merged as a part of the middle of f's kernel. The
+paper starts it at 1e-4 times the identity; here it starts at zero, so that all methods start from the same network. The
+alignment is a d x d matrix on the features before the head, at first the identity. The paper's classifier, which has no
+weights, needs it; the linear head here could learn the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Alpha(Part):
-    """Add a 1 x 1 convolution, grouped as the kernel is, to the middle of a 3 x 3 one."""
+    """Convolution of 1 x 1, with the kernel's groups, in the middle of a 3 x 3 one."""
 
     def __init__(self, kernel: torch.Tensor) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Alpha(Part):
 
 
 class Alignment(Part):
-    """Turn the features that the head reads."""
+    """Linear map of the features that the head reads."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Alignment(Part):
 
 
 def align(encoder: nn.Module, _: tuple, features: torch.Tensor) -> torch.Tensor:
-    """Apply the alignment that the encoder itself carries."""
+    """Apply the encoder's alignment."""
     return features @ encoder.alignment.matrix.T
 
 
@@ -64,16 +64,16 @@ class TSA(Native):
         if reason := roles.refusal(family, ()):
             return reason
         if roles.refusal(family, ("conv",)):
-            return f"{family} has no residual blocks of 3 x 3 convolutions, which TSA stands beside"
+            return f"{family} has no residual blocks of 3 x 3 convolutions, to which TSA adds its own"
         return None
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Raises InputError without 3 x 3 convolutions, or with mixed features."""
+        """Raises InputError without 3 x 3 convolutions, or with a head of pairs."""
         freeze(model)
         convolutions = modules_with(model, cell.backbone.family, ["conv"]).values()
         spatial = [module for module in convolutions if module.kernel_size == (3, 3)]
         if not spatial:
-            raise InputError(f"this {cell.backbone.family} network has no 3 x 3 convolution, which TSA stands beside")
+            raise InputError(f"this {cell.backbone.family} network has no 3 x 3 convolution, to which TSA adds its own")
         for module in spatial:
             parametrize.register_parametrization(module, "weight", Alpha(module.weight.detach()), unsafe=True)
         if self.alignment:

@@ -2,8 +2,8 @@
 
 LoRA, prefixes and Pfeiffer adapters, each behind a gate sigma(w h + b).
 
-The paper's code averages a gate over the sequence; here each position has its own, or a decoder would be told of the
-answer, and an example of its neighbours' padding.
+The paper's code averages a gate over the sequence. Here each position has its gate, since an average would show a
+decoder the answer, and depend on the padding of a batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Gated(Part):
-    """g(h) f(h)."""
+    """Product of a gate and a module, g(h) f(h)."""
 
     def __init__(self, width: int, inner: nn.Module) -> None:
         super().__init__()
@@ -36,20 +36,20 @@ class Gated(Part):
 
 
 def low_rank(inputs: int, outputs: int, rank: int) -> nn.Sequential:
-    """Make LoRA's B A; the gate takes the place of alpha / rank (AdapterHub)."""
+    """Make LoRA's B A; the gate replaces alpha / rank (AdapterHub)."""
     up = nn.Linear(rank, outputs, bias=False)
     nn.init.zeros_(up.weight)
     return nn.Sequential(nn.Linear(inputs, rank, bias=False), up)
 
 
 def add_update(module: nn.Module, inputs: tuple[torch.Tensor, ...], h: torch.Tensor) -> torch.Tensor:
-    """Add what the module's own gated LoRA makes of its input."""
+    """Add the gated LoRA of the hooked module."""
     return h + module.update(inputs[0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniPELT(Native):
-    """Three methods, and gates that learn which of them helps."""
+    """LoRA, prefixes and adapters, with learned gates."""
 
     changes_output_at_init: ClassVar[str | None] = CHANGED_OUTPUT
 

@@ -2,9 +2,9 @@
 
 Learnt tokens after the class token.
 
-Shallow: they enter the first block and leave after the last. Deep: each block has its own, which replace those of the
-block before. They are gone before the last norm and the pooling, which read the image's own tokens: a class token,
-which the paper reads, sees no difference.
+Shallow: they are added before the first block and removed after the last. Deep: each block has new ones, which replace
+those of the block before. They are removed before the last norm and the pooling; for a class token, which the paper
+reads, this makes no difference.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 class Prompt(Part):
-    """Tokens drawn as Xavier draws a layer from a patch's pixels to the width."""
+    """Tokens, initialised as a layer from a patch's pixels to the width, by Xavier's rule."""
 
     def __init__(self, tokens: int, width: int, pixels: int, after: int) -> None:
         super().__init__()
-        self.after = after  # tokens that stand before
+        self.after = after  # number of tokens before them
         bound = math.sqrt(6 / (pixels + width))
         self.tokens = nn.Parameter(torch.empty(tokens, width).uniform_(-bound, bound))
 
@@ -39,13 +39,13 @@ class Prompt(Part):
         return torch.cat([states[:, : self.after], tokens, states[:, self.after :]], 1)
 
 
-def insert(block: nn.Module, given: tuple) -> tuple:
-    """Put the tokens that the block itself carries in front of it."""
-    return block.prompt(given[0]), *given[1:]
+def insert(block: nn.Module, inputs: tuple) -> tuple:
+    """Insert the block's tokens into its input."""
+    return block.prompt(inputs[0]), *inputs[1:]
 
 
 def remove(block: nn.Module, _: tuple, states: torch.Tensor, start: int, count: int) -> torch.Tensor:
-    """Leave the tokens behind a block out."""
+    """Remove the tokens from a block's output."""
     return torch.cat([states[:, :start], states[:, start + count :]], 1)
 
 
@@ -65,7 +65,7 @@ class VPT(Native):
         if reason := roles.refusal(family, ()):
             return reason
         if family != "vision_transformer":
-            return f"{family} has no plain row of image patches and a class token, which VPT puts its tokens into"
+            return f"{family} has no sequence of image patches and a class token, into which VPT inserts its tokens"
         return None
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:

@@ -1,7 +1,4 @@
-"""What methods share that rewrite a frozen weight, W' = f(W).
-
-Computed on each forward pass, folded in by merge().
-"""
+"""Base of methods that change a frozen weight, W' = f(W), on each forward pass."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Rewrite(Part):
-    """Apply f to a weight as outputs x inputs; a kernel counts as inputs."""
+    """Parametrization that applies f to a weight as outputs x inputs; a kernel counts as inputs."""
 
     def __init__(self, change: nn.Module, transposed: bool) -> None:
         super().__init__()
@@ -38,7 +35,7 @@ class Rewrite(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Rewriting(Native):
-    """A method whose whole effect is another weight at the chosen roles."""
+    """Method that changes the weights with the chosen roles, and nothing else."""
 
     mergeable: ClassVar[bool] = True
 
@@ -60,7 +57,7 @@ class Rewriting(Native):
             transposed = isinstance(module, Conv1D)  # GPT-2's weights are inputs x outputs
             weight = module.weight.detach()
             change = self.change(weight.T if transposed else weight.flatten(1)).to(weight)
-            # unsafe: no trial run, which would need values where there are none yet
+            # unsafe=True skips a trial run, which would need values that a skeleton lacks
             parametrize.register_parametrization(module, "weight", Rewrite(change, transposed), unsafe=True)
         return model
 
