@@ -1,6 +1,6 @@
 """Answers of labelled examples: class, number, label per position, text.
 
-Each class here is one half of a task; the other half reads (images, proteins, speech), see labelled.py.
+Each class is one half of a task; the other half reads images, proteins or speech, see labelled.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Classification:
-    """One class per example."""
+    """Half of a task with one class per example."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY,)
     proper: ClassVar[str | None] = "log_loss"
@@ -40,7 +40,7 @@ class Classification:
         return str(example.targets[0])
 
     def unknown(self, example: Example, head: Head) -> str | None:
-        """Say which label no training example has."""
+        """Give the reason why a label is unknown."""
         label = str(example.targets[0])
         return None if label in head.labels else f"label {label!r} is not among the training labels"
 
@@ -53,7 +53,7 @@ class Classification:
         return torch.tensor(labels)
 
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
-        """Give the likeliest class, and the probability of each."""
+        """Give the most likely class, and the probability of each."""
         rows = output.logits.softmax(-1).cpu().tolist()
         return [
             {
@@ -74,7 +74,7 @@ class Classification:
 
 
 class Regression:
-    """One number per example."""
+    """Half of a task with one number per example."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.REGRESS,)
     proper: ClassVar[str | None] = "mse"
@@ -92,7 +92,7 @@ class Regression:
         return None
 
     def unknown(self, example: Example, head: Head) -> str | None:
-        """Say that a target is no number."""
+        """Give the reason why a target is not a number."""
         return None if math.isfinite(example.targets[0]) else f"target {example.targets[0]!r} is no finite number"
 
     def label(self, example: Example, head: Head, length: int) -> float:
@@ -104,7 +104,7 @@ class Regression:
         return torch.tensor(labels, dtype=torch.float32)
 
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
-        """Give numbers in the targets' own unit."""
+        """Give numbers in the unit of the targets."""
         return [{"prediction": value * head.scale + head.centre} for value in output.logits.squeeze(-1).tolist()]
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[float, ...]]) -> dict[str, float]:
@@ -113,7 +113,7 @@ class Regression:
 
 
 class Tagging:
-    """One label per position; None in a target where a position does not count."""
+    """Half of a task with one label per position; None where a position does not count."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.TAG,)
     proper: ClassVar[str | None] = "log_loss"
@@ -126,14 +126,14 @@ class Tagging:
         return None
 
     def unknown(self, example: Example, head: Head) -> str | None:
-        """Say which label no training example has."""
+        """Give the reason why a label is unknown."""
         strange = sorted({str(tag) for tag in example.targets[0] if tag is not None} - set(head.labels))
         return f"label {strange[0]!r} is not among the training labels" if strange else None
 
     def label(self, example: Example, head: Head, length: int) -> list[int]:
         """Label the positions that are read; labels unknown to the head do not train."""
-        places = {label: i for i, label in enumerate(head.labels)}
-        return [places.get(str(tag), IGNORED) if tag is not None else IGNORED for tag in example.targets[0][:length]]
+        indices = {label: i for i, label in enumerate(head.labels)}
+        return [indices.get(str(tag), IGNORED) if tag is not None else IGNORED for tag in example.targets[0][:length]]
 
     def labels(self, labels: Sequence[Sequence[int]], width: int) -> torch.Tensor:
         return filled(labels, width)
@@ -174,7 +174,7 @@ class Tagging:
 
 
 class Transcription:
-    """A line of text by characters.
+    """Half of a task with a line of text per example, by characters.
 
     Connectionist temporal classification, Graves et al. 2006.
     """
@@ -195,7 +195,7 @@ class Transcription:
         return None
 
     def unknown(self, example: Example, head: Head) -> str | None:
-        """Name characters that cannot be written; those of a test alone are errors."""
+        """Give the reason why a transcript is unusable; unknown characters count as errors."""
         return None if example.targets[0] else "the transcript is empty"
 
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
@@ -212,9 +212,9 @@ class Transcription:
         return filled(labels, max(map(len, labels)))
 
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
-        """Decode greedily: the likeliest class per frame, repeats merged, blanks dropped.
+        """Decode greedily: the most likely class per frame, repeats merged, blanks dropped.
 
-        Beside each text stands how unlikely the true one was held, over all its alignments.
+        Adds the negative log-likelihood of the true text over all alignments.
         """
         rows = output.logits.argmax(-1).cpu().tolist()
         frames = [len(row) for row in rows] if output.mask is None else output.mask.sum(1).int().tolist()
@@ -258,7 +258,7 @@ def collapsed(classes: Sequence[int], head: Head) -> str:
 
 
 def filled(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor:
-    """Pad rows of labels with what no loss counts."""
+    """Pad rows of labels with IGNORED."""
     import torch
 
     return torch.tensor([[*row, *[IGNORED] * (width - len(row))] for row in rows], dtype=torch.long)

@@ -1,4 +1,4 @@
-"""Speech from the user's files (the audio-folder layout: metadata.csv beside the recordings) and from the hub."""
+"""Speech from the user's files (recordings with a metadata.csv) and from the hub."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ HUB_COLUMNS = (*WANTED, "speaker")
 
 @dataclass(frozen=True, kw_only=True)
 class AudioFolder(Data):
-    """A folder with metadata.csv: a recording, its label or transcript, and who speaks, per row."""
+    """Folder with a metadata.csv: a recording, label or transcript, and speaker per row."""
 
     folder: str
     metadata: str  # file in the folder: CSV, TSV, JSON lines or parquet
-    columns: dict[str, str | None]  # file, target; where there are such: speaker, split
-    splits_of: dict[str, list[str]]  # split -> words of the split column; without that column, speakers (or files)
+    columns: dict[str, str | None]  # file, target; optionally speaker, split
+    splits_of: dict[str, list[str]]  # split -> words of the split column, or speakers, or files
 
     def __post_init__(self) -> None:
         check(self.columns, "data.columns", WANTED, COLUMNS)
@@ -40,7 +40,7 @@ class AudioFolder(Data):
             check(self.splits_of, "data.splits_of", ["train", "test"], [*SPLITS, *shifts])
 
     def splits(self) -> Splits:
-        """Read every recording once; a row whose recording cannot be used becomes Bad."""
+        """Read every recording once; an unusable one becomes Bad."""
         folder = Path(self.folder).expanduser()
         if not folder.is_dir():
             raise InputError(f"no folder {str(folder)!r} (data.folder)")
@@ -60,7 +60,7 @@ class AudioFolder(Data):
 
     def local(self) -> dict[str, Path]:
         folder = Path(self.folder).expanduser()
-        with suppress(InputError):  # told when the data is read
+        with suppress(InputError):  # raised again when the data is read
             names = {str(row.get(self.columns["file"])) for row in rows(str(folder / self.metadata))}
             return {name: folder / name for name in sorted({self.metadata, *names}) if (folder / name).is_file()}
         return {}
@@ -78,7 +78,7 @@ class AudioFolder(Data):
         return text(row, self.columns[role], self.metadata)
 
     def _named(self, table: Sequence[Mapping[str, Any]]) -> list[str | None]:
-        """Say the split of each row for which one is named, by its split column, its speaker, or its file."""
+        """Give the split of each row by its split column, speaker or file; None if not named."""
         column = "split" if self.columns.get("split") else "speaker" if self.columns.get("speaker") else "file"
         units = [self._text(row, column) for row in table]
         named = {str(word): split for split, words in self.splits_of.items() for word in words}
@@ -90,24 +90,24 @@ class AudioFolder(Data):
 
 @dataclass(frozen=True, kw_only=True)
 class AudioHub(HubData):
-    """A data set of the hub with a column of recordings."""
+    """Data set of the hub with a column of recordings."""
 
     wanted: ClassVar[tuple[str, ...]] = WANTED
     known: ClassVar[tuple[str, ...]] = HUB_COLUMNS
 
     def splits(self) -> Splits:
-        """Load every split; recordings stay encoded until they are read."""
+        """Load every split; recordings are decoded later."""
         return {name: list(self._examples(part)) for name, part in self.parts().items()}
 
     def _examples(self, part: Mapping[str, Any]) -> Iterator[Example]:
         import datasets
 
         for where, row in self.encoded(part, datasets.Audio(decode=False)):
-            label, found = row["target"], row["file"] or {}
-            place = io.BytesIO(found["bytes"]) if found.get("bytes") else Path(found.get("path") or "")
+            label, stored = row["target"], row["file"] or {}
+            content = io.BytesIO(stored["bytes"]) if stored.get("bytes") else Path(stored.get("path") or "")
             source = (
-                recording(place, where)
-                if found and label not in (None, "")
+                recording(content, where)
+                if stored and label not in (None, "")
                 else Bad(f"{where}: no recording or no label")
             )
             speaker = row.get("speaker")

@@ -1,4 +1,4 @@
-"""Cache of prepared arrays, named by the hash of what they are made from.
+"""Cache of prepared arrays, by the hash of their key and code.
 
 The folder is BENCHMARK_CACHE_DIR or the user's cache folder; it can be deleted at any time.
 """
@@ -23,10 +23,10 @@ Arrays = dict[str, np.ndarray]
 
 
 def cached(name: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    """Return what make() returns, from the cache if key and code are unchanged.
+    """Return the arrays of make(), from the cache if key and code are unchanged.
 
-    Safe with several processes: each writes a file of its own and renames it, the last one wins with equal content.
-    A file that cannot be read is made again; where nothing can be written, nothing is kept.
+    Safe with several processes: each writes a file and renames it, and the contents are equal. A damaged file is made
+    again; where nothing can be written, nothing is cached.
     """
     text = json.dumps([beside(make), np.__version__, key], sort_keys=True)
     file = folder() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
@@ -39,13 +39,13 @@ def cached(name: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arr
 
 
 def beside(make: Callable[[], Arrays]) -> dict[str, str]:
-    """Hash what make depends on: every file in the folder of its module."""
+    """Hash every file in the folder of make's module, its code."""
     home = Path(inspect.getfile(sys.modules[make.__module__])).parent
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(home.iterdir()) if f.is_file()}
 
 
 def folder() -> Path:
-    """Say where prepared data is kept."""
+    """Give the folder of the cache."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("BENCHMARK_CACHE_DIR") or Path(base) / "crosspeft")
 

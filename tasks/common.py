@@ -1,4 +1,4 @@
-"""What several tasks share: where data comes from, and keeping splits apart."""
+"""Base classes of data sets, and functions that several tasks share."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from benchmark.types import Example, Splits
 
 @dataclass
 class Reading:
-    """How data was read: what was left out, cut, merged, scaled or drawn."""
+    """Counts and notes on how data was read: left out, cut, merged, scaled or drawn."""
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> what -> how many
     notes: dict[str, Any] = field(default_factory=dict)
 
     def count(self, split: str, name: str, number: int = 1) -> None:
-        """Add to a count; nothing is no entry."""
+        """Add to a count; 0 adds no entry."""
         if number:
             counts = self.counts.setdefault(split, {})
             counts[name] = counts.get(name, 0) + number
@@ -30,25 +30,25 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Data(ABC):
-    """A source of examples: embedded, local files, or the hub."""
+    """Source of examples: embedded, local files, or the hub."""
 
     description: str
 
     @abstractmethod
     def splits(self) -> Splits:
-        """Read train, valid, test and any test/<shift>; the same order in every process."""
+        """Read train, valid, test and any test/<shift>, in the same order in every process."""
 
     def unpinned(self) -> list[str]:
-        """Name what may change under one configuration: a hub id without a commit."""
+        """Name inputs that may change, such as a hub id without a commit."""
         return []
 
     def local(self) -> dict[str, Path]:
-        """List the user's files that splits() reads, by names that do not depend on where they lie."""
+        """List the user's files that splits() reads, by names independent of their folder."""
         return {}
 
     @cached_property
     def reading(self) -> Reading:
-        """How splits() has read the data."""
+        """Counts and notes on how splits() read the data."""
         return Reading()
 
 
@@ -66,7 +66,7 @@ class Corpus(ABC):
 
     @abstractmethod
     def pairs(self, rng: random.Random) -> Iterator[tuple[str, str]]:
-        """Yield (source, target) texts for ever; a language model's source is empty."""
+        """Yield (source, target) texts without end; a language model's source is empty."""
 
 
 def unit_hash(key: str) -> float:
@@ -75,7 +75,7 @@ def unit_hash(key: str) -> float:
 
 
 def by_hash(examples: Iterable[Example], most: int) -> list[Example]:
-    """Keep at most so many examples, drawn and ordered by the hash of their ids."""
+    """Draw at most `most` examples, in the order of the hashes of their ids."""
     return sorted(examples, key=lambda e: (unit_hash(f"order {e.id}"), e.id))[:most]
 
 
@@ -84,9 +84,9 @@ def disjoint(splits: Mapping[str, Sequence[Example]]) -> dict[str, list[Example]
     priority = [*(name for name in splits if name.startswith("test")), "valid", "train"]
     sources: set = set()
     targets: set = set()
-    rest = {}
+    kept_examples = {}
     for name in priority:
-        rest[name] = [e for e in splits[name] if e.source not in sources and not targets & set(e.targets)]
-        sources |= {e.source for e in rest[name]}
-        targets |= {t for e in rest[name] for t in e.targets}
-    return {name: rest[name] for name in splits}
+        kept_examples[name] = [e for e in splits[name] if e.source not in sources and not targets & set(e.targets)]
+        sources |= {e.source for e in kept_examples[name]}
+        targets |= {t for e in kept_examples[name] for t in e.targets}
+    return {name: kept_examples[name] for name in splits}

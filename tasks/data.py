@@ -26,7 +26,7 @@ class Files(Data):
     valid: str | None  # null: drawn from train
     test: str | None
     shifts: dict[str, str]  # name -> file of a shifted test
-    columns: dict[str, str | None]  # source, target, group -> column; a dot reaches into a nested one
+    columns: dict[str, str | None]  # source, target, group -> column; a nested one by dots
     shares: dict[str, float]  # split without a file -> its share of train
     merge: bool  # outside of train, rows with the same source are one example with several references
 
@@ -35,7 +35,7 @@ class Files(Data):
         check_shares(self._given(), self.shares)
 
     def splits(self) -> Splits:
-        """Read every file; a missing file or column is named."""
+        """Read every file. Raises InputError for a missing file or column."""
         given = self._given()
         check_apart(given, self.reading)
         table = Table(self.columns, self.reading)
@@ -44,11 +44,11 @@ class Files(Data):
         return {name: merged(name, part, self.reading) if self.merge else part for name, part in whole.items()}
 
     def local(self) -> dict[str, Path]:
-        found = {}
+        paths = {}
         for name, file in self._given().items():
-            with suppress(InputError):  # told when the data is read
-                found |= {f"{name} {number}": path for number, path in enumerate(table_files(file, self._sides()))}
-        return found
+            with suppress(InputError):  # raised again when the data is read
+                paths |= {f"{name} {number}": path for number, path in enumerate(table_files(file, self._sides()))}
+        return paths
 
     def _given(self) -> dict[str, str]:
         files = {"train": self.train, "valid": self.valid, "test": self.test}
@@ -61,7 +61,7 @@ class Files(Data):
 
 @dataclass(frozen=True, kw_only=True)
 class Hub(HubData):
-    """A data set of the hub with a source and a target."""
+    """Data set of the hub with a source and a target."""
 
     wanted: ClassVar[tuple[str, ...]] = ROLES
     known: ClassVar[tuple[str, ...]] = ROLES
@@ -72,7 +72,7 @@ class Hub(HubData):
     merge: bool  # outside of train, rows with the same source are one example with several references
 
     def splits(self) -> Splits:
-        """Load every split. Raises InputError within seconds where the hub cannot be reached."""
+        """Load every split. Raises InputError, within seconds if there is no network."""
         splits = {
             name: Table(part["columns"], self.reading).examples(
                 self.load(part), name, f"{part['id']} ({part['split']})"

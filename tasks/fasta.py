@@ -1,4 +1,4 @@
-"""FASTA: records of a name, what its header says as KEY=value, and a text."""
+"""FASTA files: records of a name, KEY=value attributes, and a text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.tables import content_of, lines_of
 
 @dataclass(frozen=True)
 class Entry:
-    """A record."""
+    """Record of a FASTA file."""
 
     number: int  # in its file, from 1
     attributes: dict[str, str]
@@ -22,13 +22,13 @@ class Entry:
 
 
 def named(file: Path, reading: Reading) -> dict[str, Entry]:
-    """Read records by name. The same one again counts once; of two different ones of a name, neither can be used."""
+    """Read records by name; equal ones count once, different ones of one name conflict."""
     records: dict[str, Entry] = {}
     repeated = 0
     for name, entry in read(file):
         known = records.setdefault(name, entry)
         if (known.attributes, known.text) != (entry.attributes, entry.text):
-            reason = f"record {entry.number} has this name and another content: give each a name of its own"
+            reason = f"record {entry.number} has this name and another content: give each a different name"
             records[name] = replace(known, conflict=reason)
         repeated += known is not entry
     if repeated:
@@ -37,7 +37,7 @@ def named(file: Path, reading: Reading) -> dict[str, Entry]:
 
 
 def read(file: Path) -> Iterator[tuple[str, Entry]]:
-    """Read records one by one. Raises InputError for what is no FASTA."""
+    """Read records one by one. Raises InputError."""
     if not file.is_file():
         raise InputError(f"no file {str(file)!r} (data.files names files)")
     header, lines, count = "", [], 0

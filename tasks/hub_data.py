@@ -17,16 +17,16 @@ PART = ("id", "config", "revision", "split", "columns")
 
 @dataclass(frozen=True, kw_only=True)
 class HubData(Data):
-    """A data set of the hub that is stored as parquet; what its rows mean is a subclass's."""
+    """Data set of the hub that is stored as parquet."""
 
-    wanted: ClassVar[tuple[str, ...]]  # roles that need a column, and
-    known: ClassVar[tuple[str, ...]]  # all that may have one
+    wanted: ClassVar[tuple[str, ...]]  # roles that need a column
+    known: ClassVar[tuple[str, ...]]  # roles that may have one
     instead: ClassVar[str] = "files of your own: --help lists their layouts under data="
 
     id: str
     config: str | None
-    revision: str | None  # null follows the newest one, which the record says
-    splits_of: dict[str, str]  # train, valid, test -> the data set's own split
+    revision: str | None  # null: the newest, which the record lists as unpinned
+    splits_of: dict[str, str]  # train, valid, test -> split of the data set
     shifts: dict[str, dict[str, Any]]  # name -> {id, config, revision, split, columns} where they differ
     columns: dict[str, str]
 
@@ -46,7 +46,7 @@ class HubData(Data):
         return list(dict.fromkeys(part["id"] for part in self.parts().values() if not pinned(part["revision"])))
 
     def parts(self) -> dict[str, dict[str, Any]]:
-        """Say for each split what is to be loaded."""
+        """Give the arguments of loading each split."""
         whole = {"id": self.id, "config": self.config, "revision": self.revision, "columns": self.columns}
         wanted = {name: {**whole, "split": split} for name, split in self.splits_of.items()}
         for name, shift in self.shifts.items():
@@ -58,22 +58,21 @@ class HubData(Data):
         """Load one split. Raises InputError within seconds where the hub cannot be reached."""
         import datasets
 
-        # a setting, since there is no argument for it: what was fetched before is found, the rest refused at once
+        # a setting, since there is no argument: only data sets in the local cache are found, without waiting
         datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE or offline()
         try:
             return datasets.load_dataset(part["id"], part["config"], revision=part["revision"], split=part["split"])
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-            # unreachable, unknown, gated, not parquet, or broken off
+            # unreachable, unknown, gated, not parquet, or interrupted
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise InputError(
-                f"the data set {part['id']!r} cannot be had from the hub: {first} - fetch it where there is a network, "
-                f"or give {self.instead}"
+                f"the data set {part['id']!r} cannot be downloaded: {first} - check the network, or give {self.instead}"
             ) from error
 
     def encoded(self, part: Mapping[str, Any], feature: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield where each row stands and its cells by role: what is seen or heard stays encoded, a class has its name.
+        """Yield each row's position, and its cells by role; media stay encoded.
 
-        The first wanted role is of that feature, the second is the label.
+        The first wanted role has the given feature, the second is the label, which is given by its name.
         """
         columns, table = part["columns"], self.load(part)
         for column in columns.values():
@@ -87,7 +86,7 @@ class HubData(Data):
 
 
 def class_of(value: Any, names: list[str] | None) -> Any:
-    """Name a class of the hub, which stores it by number and -1 where there is none."""
+    """Name a class, which the hub stores by number, and as -1 where there is none."""
     if not names or isinstance(value, list):
         return value
     return None if value is None or value < 0 else names[value]

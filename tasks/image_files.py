@@ -1,4 +1,4 @@
-"""Images from the user's files (folders of classes, tables of paths, MedMNIST's npz) and from the hub."""
+"""Images from the user's files: folders of classes, tables, npz; and from the hub."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SUFFIXES = (
     *(".pgm", ".ppm", ".pnm", ".pbm"),
 )
 WANTED = ("image", "label")
-NPZ = {"train": "train", "valid": "val", "test": "test"}  # MedMNIST's own names
-FOLDERS = {"valid": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}  # looked for if not there
+NPZ = {"train": "train", "valid": "val", "test": "test"}  # names in MedMNIST
+FOLDERS = {"valid": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}  # usual names
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(Data):
-    """A folder with split/class/image files."""
+    """Folder with split/class/image files."""
 
     folder: str
     splits_of: dict[str, str]  # train, valid, test, test/<shift> -> the split's folder
@@ -41,7 +41,10 @@ class ImageFolder(Data):
         check_shares(self._folders(), self.shares)
 
     def splits(self) -> Splits:
-        """List every image; what is not read is counted, a class without a readable image refused."""
+        """List every image, and count files that are not read.
+
+        Raises InputError for a class without a readable image.
+        """
         folders = self._folders()
         check_apart({name: str(folder) for name, folder in folders.items()}, self.reading)
         splits = {name: list(self._examples(name, folder)) for name, folder in folders.items()}
@@ -57,15 +60,15 @@ class ImageFolder(Data):
         }
 
     def _folders(self) -> dict[str, Path]:
-        """Find the folder of each split; valid and test may have another usual name, or none."""
-        root, found = Path(self.folder).expanduser(), {}
+        """Find the folder of each split, for valid and test also by other usual names."""
+        root, folders = Path(self.folder).expanduser(), {}
         for name, word in self.splits_of.items():
             usual = FOLDERS.get(name, ())
-            words = [word, *(usual if word in usual else ())]
-            there = list(dict.fromkeys(root / w for w in words if (root / w).is_dir()))
+            names = [word, *(usual if word in usual else ())]
+            there = list(dict.fromkeys(root / w for w in names if (root / w).is_dir()))
             if there or word not in usual:
-                found[name] = there[0] if there else root / word
-        return found
+                folders[name] = there[0] if there else root / word
+        return folders
 
     def _examples(self, split: str, folder: Path) -> Iterator[Example]:
         classes = classes_in(folder)
@@ -96,21 +99,21 @@ def classes_in(folder: Path) -> list[Path]:
 
 
 def inside(folder: Path) -> list[Path]:
-    """List the files of a folder and of those in it, without hidden ones."""
+    """List the files below a folder, without hidden ones."""
     found = (f for f in folder.rglob("*") if not any(p.startswith(".") for p in f.relative_to(folder).parts))
     return sorted(f for f in found if f.is_file())
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTable(Data):
-    """Tables (CSV, TSV, JSON, parquet) of image files and labels: one of all splits, or one per split."""
+    """Tables (CSV, TSV, JSON, parquet) of image files and labels, one in all or per split."""
 
     train: str
-    valid: str | None  # null: that split's rows stand in train's table, or its share is drawn from them
+    valid: str | None  # null: its rows are in train's table, or a share of train is drawn
     test: str | None
     shifts: dict[str, str]  # name -> table of a shifted test
-    root: str | None  # folder that the paths start from; null: each table's own
-    columns: dict[str, str | None]  # image, label; where there are such: split, group (patient, lesion)
+    root: str | None  # folder of the paths; null: the folder of each table
+    columns: dict[str, str | None]  # image, label; optionally split, group (patient, lesion)
     words: dict[str, list[str]]  # split -> words of the split column
     shares: dict[str, float]  # split -> its share of train, drawn by the hash of the group, or of the file's name
 
@@ -120,7 +123,7 @@ class ImageTable(Data):
         check_apart(self.words, self.reading)
 
     def splits(self) -> Splits:
-        """Read every table; an image that cannot be read becomes Bad when it is decoded."""
+        """Read every table; images are decoded later."""
         check_apart(self._tables(), self.reading)
         splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *self._tables())}
         places = {word: name for name, words in self.words.items() for word in words}
@@ -136,7 +139,7 @@ class ImageTable(Data):
         return completed(there, self.shares, self.reading)
 
     def local(self) -> dict[str, Path]:
-        with suppress(InputError):  # told when the data is read
+        with suppress(InputError):  # raised again when the data is read
             tables = {name: path for name, file in self._tables().items() for path in table_files(file)}
             images = {str(row.get(self.columns["image"])): file for _, file, _, row in self._rows()}
             found = {name: self._place(file, name) for name, file in images.items()}
@@ -153,7 +156,7 @@ class ImageTable(Data):
                 yield name, file, number, row
 
     def _split(self, name: str) -> bool:
-        """Say whether a table's rows name their own splits."""
+        """Say whether a table has a column for the split."""
         return name == "train" and bool(self.columns.get("split"))
 
     def _place(self, table: str, image: str) -> Path:
@@ -170,16 +173,16 @@ class ImageTable(Data):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageArchive(Data):
-    """MedMNIST's layout: one npz with {train,val,test}_{images,labels}."""
+    """File in MedMNIST's layout: one npz with {train,val,test}_{images,labels}."""
 
     file: str
-    names: dict[str, str]  # number of a class -> its name, where it has one
+    names: dict[str, str]  # number of a class -> its name
 
     def local(self) -> dict[str, Path]:
         return {"npz": Path(self.file).expanduser()}
 
     def splits(self) -> Splits:
-        """Read the arrays; nothing in them is ever unpickled."""
+        """Read the arrays, without unpickling."""
         file = Path(self.file).expanduser()
         if not file.is_file():
             raise InputError(f"no file {str(file)!r} (data.file names an npz)")
@@ -214,7 +217,7 @@ class ImageArchive(Data):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageHub(HubData):
-    """A data set of the hub with a column of images."""
+    """Data set of the hub with a column of images."""
 
     wanted: ClassVar[tuple[str, ...]] = WANTED
     known: ClassVar[tuple[str, ...]] = (*WANTED, "group", "id")
@@ -225,7 +228,7 @@ class ImageHub(HubData):
         check_shares(self.splits_of, self.shares)
 
     def splits(self) -> Splits:
-        """Load every split; images stay encoded until they are read. An id that comes again is Bad."""
+        """Load every split; images are decoded later, and a repeated id becomes Bad."""
         splits = {name: list(self._examples(name, part)) for name, part in self.parts().items()}
         return completed(splits, self.shares, self.reading)
 
@@ -239,6 +242,6 @@ class ImageHub(HubData):
             known = found and row["label"] is not None
             source = Picture(where, found) if known else Bad(f"{where}: no image or no label")
             if first.setdefault(key, where) != where:
-                source = Bad(f"{where}: image {key} comes again, it stands in {first[key].rpartition(', ')[2]}")
+                source = Bad(f"{where}: image {key} is repeated, it is first in {first[key].rpartition(', ')[2]}")
             group = row.get("group", row.get("id"))
             yield Example(f"{split}/{where}", source, (row["label"],), None if group is None else str(group))

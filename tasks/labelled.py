@@ -1,4 +1,4 @@
-"""An input and its label, for images, proteins and speech; see answers.py."""
+"""Base of tasks with an input and a label: images, proteins and speech."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled(Task):
-    """Read a source, answer with a label."""
+    """Task that reads a source and answers with a label; see answers.py."""
 
     data: Data
     skip_bad: bool
 
     @abstractmethod
     def features(self, source: Any, processor: Any, counts: dict[str, int]) -> Features:
-        """Prepare a source for this processor; `length` counts its positions."""
+        """Encode a source for this processor; `length` counts its positions."""
 
     @abstractmethod
     def inputs(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
         """Pad features into the network's keyword arguments, without labels."""
 
     def read(self) -> Splits:
-        """Read the data; a domain says here what cannot be used."""
+        """Read the data; a domain replaces unusable sources by Bad."""
         return self.data.splits()
 
     def splits(self) -> Splits:
-        """Read the data; an example whose label training cannot know becomes Bad.
+        """Read the data; an example with a label that train lacks becomes Bad.
 
         Raises InputError where the headline cannot be computed on a test.
         """
         splits = {name: [self._settled(e) for e in examples] for name, examples in self.read().items()}
         train = [e for e in splits.get("train", ()) if not isinstance(e.source, Bad)]
-        if not train:  # said better by whoever asks for examples
+        if not train:  # the caller refuses an empty split
             return splits
         head = self.head(self.kinds[0], train)
         checked = {
@@ -56,11 +56,11 @@ class Labelled(Task):
         return checked
 
     def closed(self, split: str) -> bool:
-        """Whether the labels of a split must be among those of train."""
+        """Say whether the labels of a split must be among those of train."""
         return True
 
     def lacking(self, targets: Sequence[tuple[Any, ...]], head: Head) -> str | None:
-        """Say what these targets lack without which there is no headline."""
+        """Give the reason why the headline cannot be computed on these targets."""
         return None
 
     def skips_bad(self) -> bool:
@@ -77,7 +77,7 @@ class Labelled(Task):
         return getattr(self.data, "reading", None) or Reading()
 
     def settled(self, target: Any) -> Any:
-        """Turn what a file says into a target. ValueError where it is none."""
+        """Turn a value of a file into a target. Raises ValueError."""
         return target
 
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
@@ -85,7 +85,7 @@ class Labelled(Task):
         if not features["length"]:
             counts["empty_examples"] = counts.get("empty_examples", 0) + 1
             return None
-        if example.targets == (self.placeholder,):  # to be answered, not to be learnt from
+        if example.targets == (self.placeholder,):  # an input without a known answer
             return features
         return {**features, "label": self.label(example, processor.head, features["length"])}
 
@@ -112,12 +112,12 @@ class Labelled(Task):
     def measurable(self, split: str, examples: Sequence[Example], head: Head) -> None:
         """Refuse a test on which the headline cannot be computed. Raises InputError."""
         known = [e.targets for e in examples if not isinstance(e.source, Bad)]
-        if not known or (len(known) < len(examples) and not self.skip_bad):  # told first, by its row
+        if not known or (len(known) < len(examples) and not self.skip_bad):  # bad rows are refused first
             return
         if reason := self.lacking(known, head):
             raise InputError(
-                f"split {split} has {reason}, so that no {self.metric} can be computed: give it such rows "
-                f"(the settings under data. say which rows it has)"
+                f"split {split} has {reason}, so that {self.metric} cannot be computed: add such rows "
+                f"(the settings under data. choose its rows)"
             )
 
     def _settled(self, example: Example) -> Example:

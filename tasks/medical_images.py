@@ -1,4 +1,4 @@
-"""Medical image classification."""
+"""Classification of medical images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GREY_RANGE = "grey_range_of_the_training_images_scaled_to_8_bits"
 
 @dataclass(frozen=True, kw_only=True)
 class MedicalImages(Classification, Labelled):
-    """One class per image; macro-F1, since medical classes are rarely balanced."""
+    """Classification of images, scored by macro-F1, since medical classes are unbalanced."""
 
     metric: ClassVar[str] = "macro_f1"
     reads: ClassVar[Input] = Input.IMAGE
@@ -43,7 +43,10 @@ class MedicalImages(Classification, Labelled):
         return self if self.size else replace(self, size=backbone().side)
 
     def read(self) -> Splits:
-        """Decode every image; one that cannot be becomes Bad. Grey of more than 8 bits is scaled by that of train."""
+        """Decode every image; an unreadable one becomes Bad.
+
+        Grey of more than 8 bits is scaled by the range of train.
+        """
         given = self.data.splits()
         self._measure_grey(given.get("train", ()))
         splits = {name: [self._decoded(e) for e in examples] for name, examples in given.items()}
@@ -55,12 +58,12 @@ class MedicalImages(Classification, Labelled):
         return splits
 
     def lacking(self, targets: Sequence[tuple[Any, ...]], head: Head) -> str | None:
-        """Say which class no image is of: its recall cannot be measured."""
+        """Name a class without a readable image, whose recall cannot be measured."""
         missing = sorted(set(head.labels) - {str(t[0]) for t in targets})
         return f"no readable image of class {missing[0]!r}" if missing else None
 
     def measurable(self, split: str, examples: Sequence[Example], head: Head) -> None:
-        """Ask for every class in the test alone: a shifted one may lack some."""
+        """Require every class in the test; a shifted one may lack some."""
         if split == "test":
             super().measurable(split, examples, head)
 
@@ -68,10 +71,7 @@ class MedicalImages(Classification, Labelled):
         self.reading.notes.update(notes)
 
     def source(self, given: str | Path | np.ndarray) -> np.ndarray:
-        """Decode a file; an 8-bit array is taken as it is.
-
-        Raises InputError for what is no image.
-        """
+        """Decode a file; an 8-bit array stays as it is. Raises InputError."""
         if isinstance(given, np.ndarray):
             return given
         image = Picture(f"image {given}", Path(given)).read(self.size, self.reading.notes.get(GREY_RANGE))
@@ -97,7 +97,7 @@ class MedicalImages(Classification, Labelled):
         return example._replace(source=example.source.read(self.size, self.reading.notes.get(GREY_RANGE)))
 
     def _measure_grey(self, train: Sequence[Example]) -> None:
-        """Note the lowest and the highest grey of the training images that have more than 8 bits."""
-        found = [e.source.extremes() for e in train if isinstance(e.source, Picture)]
-        if deep := [extremes for extremes in found if extremes]:
+        """Note the range of grey of the training images with more than 8 bits."""
+        ranges = [e.source.extremes() for e in train if isinstance(e.source, Picture)]
+        if deep := [extremes for extremes in ranges if extremes]:
             self.reading.notes[GREY_RANGE] = [min(low for low, _ in deep), max(high for _, high in deep)]

@@ -1,4 +1,4 @@
-"""Translate between two languages."""
+"""Translation between two languages."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from benchmark.errors import InputError, near
 from benchmark.types import Prediction
 from tasks.text import TextToText, bleu, likelihood_scores, signature, streams
 
-TOKENIZERS = {  # languages written without blanks between words, by their two and their three letters -> sacrebleu's
+TOKENIZERS = {  # languages without blanks between words (codes of two and three letters) -> sacrebleu's tokenizer
     **dict.fromkeys(("zh", "zho", "yue", "wuu", "lzh"), "zh"),
     **dict.fromkeys(("ja", "jpn"), "ja-mecab"),
-    **dict.fromkeys(("ko", "kor"), "ko-mecab"),  # has blanks, but glues particles to its words
+    **dict.fromkeys(("ko", "kor"), "ko-mecab"),  # has blanks, but particles are part of words
     **dict.fromkeys(("th", "tha", "km", "khm", "lo", "lao", "my", "mya", "bo", "bod", "dz", "dzo"), "char"),
 }
-WORDS = ("13a", "intl", "none")  # of sacrebleu's tokenizers, those that need blanks between words
+NEED_BLANKS = ("13a", "intl", "none")  # tokenizers of sacrebleu that need blanks between words
 LONGEST = 4  # words: BLEU's longest n-gram
 
 
 @dataclass(frozen=True, kw_only=True)
 class Translation(TextToText):
-    """Scored by BLEU and chrF++."""
+    """Translation, scored by BLEU and chrF++."""
 
     metric: ClassVar[str] = "bleu"
 
     source_language: str
     target_language: str
-    bleu_tokenizer: str | None  # one of sacrebleu's; null: what the target language's script takes
-    across_processors: dict[str, float] | None  # how far one seed's scores were seen to move; null: not measured
+    bleu_tokenizer: str | None  # one of sacrebleu's; null: by the target language's script
+    across_processors: dict[str, float] | None  # measured difference of one seed's scores; null: not measured
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,10 +40,10 @@ class Translation(TextToText):
         if name not in BLEU.TOKENIZERS:
             raise InputError(f"{where}: no tokenizer {name!r} of sacrebleu{near(name, BLEU.TOKENIZERS)}")
         language = self.target_language
-        if name in WORDS and (fits := TOKENIZERS.get(plain(language))) and fits != "ko-mecab":
-            raise InputError(f"{where}: {name} takes words between blanks, {language} has none: {fits}, or null")
+        if name in NEED_BLANKS and (fits := TOKENIZERS.get(plain(language))) and fits != "ko-mecab":
+            raise InputError(f"{where}: {name} needs blanks between words, {language} has none: give {fits}, or null")
         try:
-            bleu(name if name.endswith("mecab") else "13a")  # others need nothing, or are fetched when they score
+            bleu(name if name.endswith("mecab") else "13a")  # others need no package
         except RuntimeError as error:  # a dictionary that is not installed
             extra = name.partition("-")[0]
             raise InputError(
@@ -59,7 +59,7 @@ class Translation(TextToText):
         return self.source_language, self.target_language
 
     def headline(self, split: str, targets: Sequence[tuple[str, ...]]) -> str:
-        """Take chrF++ for a shifted test whose references are too short for BLEU."""
+        """Name chrF++ for a shifted test whose references are too short for BLEU."""
         if not split.startswith("test/"):
             return self.metric
         tokenised = bleu(self.tokenizer).tokenizer

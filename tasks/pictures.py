@@ -1,4 +1,4 @@
-"""Images that are decoded when they are needed, by pillow, into 8-bit grey or colour."""
+"""Encoded images, decoded on demand by pillow into 8-bit grey or colour."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from benchmark.types import Bad
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # grey of more than 8 bits
 COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 GREY = ("1", "L", "LA")
-Range = tuple[int, int]  # the lowest and the highest grey of the training images
+Range = tuple[int, int]  # lowest and highest grey of the training images
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded image, and where it stands for whoever must mend it."""
+    """Encoded image, with its position for error messages."""
 
     where: str
     content: Path | bytes = field(repr=False)
 
     def read(self, side: int, grey: Range | None = None) -> np.ndarray | Bad:
-        """Decode into uint8 of shape (side, side) or (side, side, 3), or say what is wrong.
+        """Decode into uint8 of shape (side, side) or (side, side, 3), or give the error.
 
-        grey: what black and white are in images of more than 8 bits.
+        grey: values of black and white in images of more than 8 bits.
         """
         pixels = self.decode()
         if isinstance(pixels, Bad):
             return pixels
         if pixels.dtype != np.uint8:
             if grey is None:
-                return Bad(f"{self.where} has more than 8 bits, and no training image says what is black and white")
+                return Bad(f"{self.where} has more than 8 bits, and no training image defines black and white")
             pixels = scaled(pixels, grey)
         return square(pixels, side)
 
     def decode(self) -> np.ndarray | Bad:
-        """Decode as a person sees it: uint8, or int32 for grey of more than 8 bits."""
+        """Decode upright: uint8, or int32 for grey of more than 8 bits."""
         if isinstance(self.content, Path) and not self.content.is_file():
             return Bad(f"{self.where}: no such file")
         from PIL.Image import DecompressionBombError
@@ -50,7 +50,7 @@ class Picture:
             return Bad(f"{self.where} cannot be decoded ({error})")
 
     def extremes(self) -> Range | None:
-        """Give the lowest and the highest grey of an image of more than 8 bits; nothing for any other."""
+        """Give the lowest and highest grey of an image of more than 8 bits, else None."""
         if self._header("mode") not in DEEP:
             return None
         pixels = self.decode()
@@ -62,7 +62,7 @@ class Picture:
         return self._header("n_frames") or 1
 
     def _header(self, name: str) -> Any:
-        """Look up what the file says of itself, without its pixels; nothing where it cannot be opened."""
+        """Read an attribute of the file's header; None where it cannot be opened."""
         from PIL import Image
 
         try:
@@ -76,7 +76,7 @@ class Picture:
 
 
 def decoded(content: Path | io.BytesIO) -> np.ndarray:
-    """Decode the first page. Raises OSError, ValueError or SyntaxError for what is no image."""
+    """Decode the first page. Raises OSError, ValueError or SyntaxError."""
     from PIL import Image, ImageOps
 
     with Image.open(content) as image:
@@ -91,13 +91,13 @@ def decoded(content: Path | io.BytesIO) -> np.ndarray:
 
 
 def scaled(pixels: np.ndarray, grey: Range) -> np.ndarray:
-    """Scale grey to 8 bits, black and white as given; what lies outside is one of them."""
+    """Scale grey to 8 bits, and clip it to the given black and white."""
     low, high = grey
     return np.round(255.0 * (np.clip(pixels, low, high) - low) / max(high - low, 1)).astype(np.uint8)
 
 
 def rescanned(image: np.ndarray, scanner: int, number: int) -> np.ndarray:
-    """See an 8-bit image by another scanner: less contrast, a softer lens, fewer pixels, and noise of its own."""
+    """Simulate another scanner: less contrast, blur, fewer pixels, noise."""
     from PIL import Image, ImageFilter
 
     draw = np.random.default_rng(scanner).uniform
@@ -112,7 +112,7 @@ def rescanned(image: np.ndarray, scanner: int, number: int) -> np.ndarray:
 
 
 def square(image: np.ndarray, side: int) -> np.ndarray:
-    """Scale the shorter edge to a side and keep the middle; an image of that size stays as it is."""
+    """Scale the shorter edge to `side`, and crop the middle."""
     if image.shape[:2] == (side, side):
         return image
     from PIL import Image, ImageOps

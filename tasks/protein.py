@@ -1,4 +1,4 @@
-"""Proteins: a number, a class, or a label per residue, of one sequence or of two."""
+"""Tasks of proteins: a number, a class, or a label per residue, of sequences or pairs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tasks.tables import filled, label
 if TYPE_CHECKING:
     import torch
 
-RESIDUES = frozenset("ACDEFGHIKLMNPQRSTVWYXBZUOJ")  # the twenty, and what is rare or not known for sure
+RESIDUES = frozenset("ACDEFGHIKLMNPQRSTVWYXBZUOJ")  # the twenty, and rare or ambiguous ones
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proteins(Labelled):
-    """Read a sequence, or a pair of sequences, through one encoder."""
+    """Task that reads a sequence, or a pair of sequences through one encoder."""
 
     reads: ClassVar[Input] = Input.PROTEIN
 
-    max_residues: int  # of each sequence; the rest is cut off and counted
+    max_residues: int  # of each sequence; longer ones are cut and counted
     fragment: float | None  # share of each sequence that test/fragments keeps; null: the data has its own shift
 
     def __post_init__(self) -> None:
@@ -35,18 +35,18 @@ class Proteins(Labelled):
             raise InputError(f"task.max_residues: {self.max_residues} given, at least 1 wanted")
 
     def read(self) -> Splits:
-        """Read the data; what is no sequence or no target becomes Bad, naming file and row."""
+        """Read the data; an unusable sequence or target becomes Bad, with file and row."""
         splits = {name: [self._read(e) for e in examples] for name, examples in self.data.splits().items()}
         if self.fragment is not None:
             splits["test/fragments"] = [self._fragment(e) for e in splits["test"]]
         return splits
 
     def target(self, value: Any, source: Any) -> Any:
-        """Turn what a file says into a target. ValueError where it is none."""
+        """Turn a value of a file into a target. Raises ValueError."""
         return value
 
     def source(self, given: Any) -> Any:
-        """Read a sequence, or two. Raises InputError for what is none."""
+        """Read a sequence, or two. Raises InputError."""
         try:
             return tuple(map(residues, given)) if self.pair else residues(given)
         except ValueError as error:
@@ -65,17 +65,17 @@ class Proteins(Labelled):
         return int(batch["attention_mask"].sum())
 
     def _fragment(self, example: Example) -> Example:
-        """Keep the beginning, of the labels too where there is one per residue."""
+        """Cut an example to its beginning, with labels per residue too."""
 
         def begun(whole: Any) -> Any:
             return whole[: math.ceil(self.fragment * len(whole))]
 
-        kept = example._replace(id=f"{example.id}, its beginning")
+        fragment = example._replace(id=f"{example.id}, its beginning")
         if isinstance(example.source, Bad):
-            return kept
+            return fragment
         per_residue = Kind.TAG in self.kinds
         targets = tuple(begun(t) if per_residue else t for t in example.targets)
-        return kept._replace(
+        return fragment._replace(
             source=tuple(map(begun, example.source)) if self.pair else begun(example.source), targets=targets
         )
 
@@ -107,18 +107,21 @@ class Proteins(Labelled):
 
 
 def residues(text: Any) -> str:
-    """Read a sequence: letters of either case, blanks between them, a stop at the end. ValueError for anything else."""
+    """Read a sequence of letters in any case, with blanks, and a stop at the end.
+
+    Raises ValueError for anything else.
+    """
     sequence = "".join(str(text or "").split()).upper().removesuffix("*")
-    for place, letter in enumerate(sequence, 1):
+    for position, letter in enumerate(sequence, 1):
         if letter not in RESIDUES:
-            raise ValueError(f"{letter!r} at position {place} is no residue")
+            raise ValueError(f"{letter!r} at position {position} is no residue")
     if not sequence:
         raise ValueError("the sequence is empty")
     return sequence
 
 
 class Numbers(Regression):
-    """A target is a number."""
+    """Mix-in for targets that are numbers."""
 
     metric: ClassVar[str] = "spearman"
 
@@ -132,7 +135,7 @@ class Numbers(Regression):
 
 
 class Classes(Classification):
-    """A target is a class."""
+    """Mix-in for targets that are classes."""
 
     metric: ClassVar[str] = "macro_f1"
 
@@ -142,22 +145,22 @@ class Classes(Classification):
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinRegression(Numbers, Proteins):
-    """A number per sequence."""
+    """Task with a number per sequence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinClassification(Classes, Proteins):
-    """A class per sequence."""
+    """Task with a class per sequence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinTagging(Tagging, Proteins):
-    """A label per residue; masked ones neither teach nor count."""
+    """Task with a label per residue; masked residues are not used."""
 
     metric: ClassVar[str] = "accuracy"
 
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
-        """Encode as any, and count the labels of cut residues: as answers they are wrong."""
+        """Encode, and count the labels of cut residues, whose answers are wrong."""
         features = super().encode(example, processor, counts)
         if features and example.targets != (self.placeholder,):
             lost = sum(tag is not None for tag in example.targets[0][features["length"] :])
@@ -178,20 +181,20 @@ class ProteinTagging(Tagging, Proteins):
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinPairRegression(Numbers, Proteins):
-    """A number per pair; the order of the two does not matter."""
+    """Task with a number per pair, whatever its order."""
 
     pair: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinPairClassification(Classes, Proteins):
-    """A class per pair, such as whether two proteins interact; the order of the two does not matter."""
+    """Task with a class per pair, whatever its order, such as interaction."""
 
     metric: ClassVar[str] = "aupr"
     pair: ClassVar[bool] = True
 
     def lacking(self, targets: Sequence[tuple[Any, ...]], head: Head) -> str | None:
-        """Say which class is missing: precision is averaged over both sides of each."""
+        """Name a missing class, without which the average precision cannot be computed."""
         if len(head.labels) < 2:
             return f"no class beside {head.labels[0]!r}"
         missing = set(head.labels) - {str(t[0]) for t in targets}

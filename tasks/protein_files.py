@@ -1,4 +1,4 @@
-"""Proteins from the user's files and from the hub: tables, FASTA with labels in the header or beside it."""
+"""Proteins from the user's tables and FASTA files, and from the hub."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tasks.splits import SHARES, SPLITS, check_apart, check_shares, completed
 from tasks.tables import cell, check, rows
 
 WANTED = ("sequence", "target")
-COLUMNS = (*WANTED, "partner", "mask")  # the other sequence of a pair; 0 = a residue that does not count
-MARKS = ("set", "validation")  # FLIP's columns, asked for unless others are named: splits are drawn where none has them
+COLUMNS = (*WANTED, "partner", "mask")  # partner: other sequence of a pair; mask: 0 for residues that do not count
+MARKS = ("set", "validation")  # FLIP's columns for the split, by default; without them splits are drawn
 Rows = Sequence[tuple[int, Mapping[str, Any]]]  # with their numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinTable(Data):
-    """CSV, TSV, JSON or parquet: one file per split, or one file of which columns say the split, as in FLIP."""
+    """CSV, TSV, JSON or parquet: one file per split, or one with columns for the split."""
 
     files: dict[str, str | None]  # split -> file, or all -> file
-    columns: dict[str, str | None]  # sequence, target, and where there are such: partner, mask, group
-    splits_of: dict[str, dict[str, str]]  # split -> {column: word}, of the file of all; the most words win
+    columns: dict[str, str | None]  # sequence, target; optionally partner, mask, group
+    splits_of: dict[str, dict[str, str]]  # split -> {column: word} in the file of all; most words first
     shifts: dict[str, Any]  # name of a shifted test -> file, or {column: word}
     shares: dict[str, float]  # split without rows -> its share of train
 
@@ -40,7 +40,7 @@ class ProteinTable(Data):
             check_shares({name: file for name, file in self.files.items() if file}, self.shares)
 
     def splits(self) -> Splits:
-        """Read every file; a missing file or column is named."""
+        """Read every file. Raises InputError for a missing file or column."""
         if "all" in self.files:
             check_apart(self.splits_of, self.reading)
             table = [*enumerate(rows(self.files["all"]), 1)]
@@ -58,14 +58,14 @@ class ProteinTable(Data):
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinFasta(Data):
-    """FASTA files that share their records' names: sequences, and beside them labels or masks per residue.
+    """FASTA files with the same names of records: sequences, labels, masks.
 
-    What a header says as KEY=value is a column too; a record's own text is the column of its file.
+    KEY=value in a header is a column; the text of a record is the column of its file.
     """
 
-    files: dict[str, str | None]  # column -> file; `sequence` is one of them; null: there is none
+    files: dict[str, str | None]  # column -> file, also `sequence`; null: no file
     columns: dict[str, str | None]
-    splits_of: dict[str, dict[str, str]]  # split -> {KEY: word}; the most words win
+    splits_of: dict[str, dict[str, str]]  # split -> {KEY: word}; most words first
     shifts: dict[str, dict[str, str]]  # name of a shifted test -> {KEY: word}
     shares: dict[str, float]  # split without records -> its share of train
 
@@ -75,7 +75,7 @@ class ProteinFasta(Data):
         check(self.splits_of, "data.splits_of", SPLITS)
 
     def splits(self) -> Splits:
-        """Join the files by record; a sequence without labels is left out and counted, other gaps are Bad."""
+        """Join the files by record; count sequences without labels; other gaps become Bad."""
         check_apart(self.splits_of, self.reading)
         files = self.local()
         records = {column: named(file, self.reading) for column, file in files.items()}
@@ -91,7 +91,7 @@ class ProteinFasta(Data):
     def _joined(
         self, records: Mapping[str, Mapping[str, Entry]], files: Mapping[str, Path]
     ) -> tuple[Rows, list[Example]]:
-        """Give a row per sequence that has a target, and what stands wrong in the files."""
+        """Give a row per sequence with a target, and Bad examples for errors in the files."""
         target, joined, bad, unlabelled = str(self.columns["target"]), [], [], 0
         known = any(target == c or target in e.attributes for c, part in records.items() for e in part.values())
         for column, part in records.items():
@@ -121,13 +121,13 @@ class ProteinFasta(Data):
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinHub(HubData):
-    """A data set of the hub: a sequence, or two, and a target."""
+    """Data set of the hub: a sequence, or two, and a target."""
 
     wanted: ClassVar[tuple[str, ...]] = WANTED
     known: ClassVar[tuple[str, ...]] = COLUMNS
 
     def splits(self) -> Splits:
-        """Load every split. Raises InputError within seconds where the hub cannot be reached."""
+        """Load every split. Raises InputError, within seconds if there is no network."""
         return {
             name: list(_examples(f"{part['id']} ({part['split']})", enumerate(self.load(part), 1), part["columns"]))
             for name, part in self.parts().items()
@@ -135,37 +135,38 @@ class ProteinHub(HubData):
 
 
 def shifted(shifts: Mapping[str, Any]) -> dict[str, Any]:
-    """Call shifted tests by their split's name."""
+    """Name shifted tests test/<name>."""
     return {f"test/{name}": value for name, value in shifts.items()}
 
 
 def divided(
     file: str, table: Rows, columns: Mapping[str, str | None], splits_of: Mapping[str, Mapping[str, str]]
 ) -> Splits:
-    """Deal rows out to the splits whose words they have, first to who asks for the most; a row of none is Bad.
+    """Assign rows to the splits with their words; a row of no split becomes Bad.
 
-    Where no row has one of FLIP's columns, the splits that ask for it have no rows, and train has all that are left.
+    A split with more words comes first. Where the file lacks FLIP's columns, splits defined by them have no rows, and
+    train has all others.
     """
     known = {column for _, row in table for column in row}
     splits: dict[str, list[Example]] = {name: [] for name in splits_of}
-    words = {
+    terms = {
         name: {c: w for c, w in asked.items() if c in known or c.casefold() not in MARKS}
         for name, asked in splits_of.items()
     }
     for c in {c for asked in splits_of.values() for c in asked if c.casefold() not in MARKS} - known if table else ():
-        cell(table[0][1], c, file)  # refused, with the columns that there are
-    order = sorted((n for n in words if len(words[n]) == len(splits_of[n])), key=lambda name: -len(words[name]))
+        cell(table[0][1], c, file)  # raises, naming the columns
+    order = sorted((n for n in terms if len(terms[n]) == len(splits_of[n])), key=lambda name: -len(terms[name]))
     stray = []
     for (_, row), example in zip(table, _examples(file, table, columns), strict=True):
         for name in order:
-            if all(str(cell(row, c, file)).casefold() == str(w).casefold() for c, w in words[name].items()):
+            if all(str(cell(row, c, file)).casefold() == str(w).casefold() for c, w in terms[name].items()):
                 splits[name].append(example)
                 break
         else:
             lost = example._replace(source=Bad(f"{example.id}: belongs to no split of data.splits_of"))
             stray.append(lost if order else example)
     if table and not any(splits.values()) and order:
-        seen = {c: sorted({str(cell(row, c, file)) for _, row in table})[:5] for asked in words.values() for c in asked}
+        seen = {c: sorted({str(cell(row, c, file)) for _, row in table})[:5] for asked in terms.values() for c in asked}
         raise InputError(f"{file}: no row belongs to any split; data.splits_of wants {splits_of}, found {seen}")
     splits["train"] += stray
     return {name: part for name, part in splits.items() if part or name not in SHARES}
@@ -174,15 +175,15 @@ def divided(
 def _examples(file: str, table: Iterable[tuple[int, Any]], columns: Mapping[str, str | None]) -> Iterator[Example]:
     for number, row in table:
         where = f"{Path(file).name}, row {number}"
-        found = {role: cell(row, column, file) for role, column in columns.items() if column}
-        source = (found["sequence"], found["partner"]) if "partner" in found else found["sequence"]
-        target = found["target"]
-        if "mask" in found:
-            target, mask = target or "", [str(m) for m in found["mask"] or ""]
+        cells = {role: cell(row, column, file) for role, column in columns.items() if column}
+        source = (cells["sequence"], cells["partner"]) if "partner" in cells else cells["sequence"]
+        target = cells["target"]
+        if "mask" in cells:
+            target, mask = target or "", [str(m) for m in cells["mask"] or ""]
             if len(mask) != len(target):
                 source = Bad(f"{where}: {len(target)} labels, {len(mask)} places in the mask")
             if strange := sorted({*mask} - {"0", "1"}):
                 source = Bad(f"{where}: the mask holds {strange[0]!r}, 0 or 1 wanted")
             target = [t if m == "1" else None for t, m in zip(target, mask, strict=False)]
-        group = found.get("group")
+        group = cells.get("group")
         yield Example(where, source, (target,), None if group is None else str(group))

@@ -1,4 +1,4 @@
-"""What answers are worth, by scikit-learn, scipy and jiwer."""
+"""Scores of answers, by scikit-learn, scipy and jiwer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark.types import Prediction
 
-LEAST = 5e-7  # of a probability, which is stored with six digits: a class that is ruled out must not cost infinity
+LEAST = 5e-7  # smallest probability in a logarithm, since answers store six digits
 BINS = 15  # of the calibration error (Guo et al. 2017, arXiv 1706.04599)
 
 
@@ -20,7 +20,7 @@ def by_class(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]
 
     options = {"labels": sorted(set(truth)), "average": "macro", "zero_division": 0}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a class that is never said, or that this part lacks
+        warnings.simplefilter("ignore")  # about classes that are never predicted, or missing here
         scores = {
             "accuracy": metrics.accuracy_score(truth, predicted),
             "balanced_accuracy": metrics.recall_score(truth, predicted, **options),
@@ -31,7 +31,7 @@ def by_class(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]
 
 
 def by_value(truth: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
-    """Score numbers; a constant answer has no rank correlation: 0."""
+    """Score numbers; the rank correlation of constant answers counts as 0."""
     from scipy.stats import spearmanr
     from sklearn import metrics
 
@@ -47,7 +47,7 @@ def by_value(truth: Sequence[float], predicted: Sequence[float]) -> dict[str, fl
 
 
 def by_edits(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
-    """Score texts by the characters and the words that are wrong, missing or too many."""
+    """Score texts by edits of characters and of words."""
     import jiwer
 
     cer, wer = float(jiwer.cer(list(truth), list(predicted))), float(jiwer.wer(list(truth), list(predicted)))
@@ -55,9 +55,9 @@ def by_edits(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]
 
 
 def log_loss(truth: Sequence[str], predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Average -log of the true class's probability; uniform without answer.
+    """Average -log of the true class's probability; uniform for an empty answer.
 
-    None where a true class is not among those that were asked for.
+    Empty where a true class has no probabilities.
     """
     classes = next((set(p["probabilities"]) for p in predictions if p["probabilities"]), set())
     if not classes or not set(truth) <= classes:
@@ -87,7 +87,7 @@ def by_probability(truth: Sequence[str], predictions: Sequence[Prediction]) -> d
     table = np.array([[p[c] for c in classes] for _, p in answered])
     hits = np.array([[label == c for c in classes] for label, _ in answered])
     scores = {"ece": calibration_error(table.max(1), hits[np.arange(len(table)), table.argmax(1)])}
-    if not hits.any(0).all() or hits.all(0).any():  # no curve without both sides of each class
+    if not hits.any(0).all() or hits.all(0).any():  # curves need positive and negative examples of each class
         return scores
     chosen = [1] if len(classes) == 2 else range(len(classes))
     for name, score in (("auroc", metrics.roc_auc_score), ("aupr", metrics.average_precision_score)):
@@ -96,7 +96,7 @@ def by_probability(truth: Sequence[str], predictions: Sequence[Prediction]) -> d
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Expected calibration error: weighted |accuracy - confidence| over bins."""
-    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    inside = [places == b for b in np.unique(places)]
+    """Compute the expected calibration error: weighted |accuracy - confidence| over bins."""
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    inside = [bins == b for b in np.unique(bins)]
     return float(sum(abs(correct[bin_].mean() - confidence[bin_].mean()) * bin_.mean() for bin_ in inside))

@@ -1,4 +1,4 @@
-"""Sound: clips that are read when they are needed, and their sampling rate."""
+"""Clips of sound, decoded on demand, and their sampling rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmark.types import Bad
 
 
 class Wave(NamedTuple):
-    """One channel."""
+    """Sound of one channel."""
 
     samples: np.ndarray  # float32, -1 to 1
     rate: int  # Hz
@@ -23,7 +23,7 @@ class Wave(NamedTuple):
 
 @dataclass(frozen=True)
 class Clip:
-    """A recording, known by its content: equal clips are one."""
+    """Recording, identified by its content."""
 
     digest: str
     read: Callable[[], Wave] = field(compare=False, repr=False)
@@ -33,7 +33,7 @@ class Clip:
 
 
 def clip(wave: Wave) -> Clip:
-    """Hold a wave that is in memory, in 16 bits."""
+    """Make a clip of a wave in memory, in 16 bits."""
     samples = np.round(np.clip(wave.samples, -1, 1) * 32767).astype(np.int16)
     digest = hashlib.sha256(f"{wave.rate} ".encode() + samples.tobytes()).hexdigest()
     return Clip(digest[:32], lambda: Wave(samples.astype(np.float32) / 32767, wave.rate))
@@ -57,7 +57,7 @@ def noisy(samples: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarr
 
 
 def recording(file: Path | io.BytesIO, where: str) -> Clip | Bad:
-    """Read a recording once for its content hash; it is decoded on demand."""
+    """Read a recording once for its content hash, and check it."""
     if isinstance(file, Path) and not file.is_file():
         return Bad(f"{where}: no such file")
     content = file.read_bytes() if isinstance(file, Path) else file.getvalue()
@@ -84,9 +84,9 @@ def decoded(content: bytes) -> Wave:
 
 
 def fault(wave: Wave) -> str | None:
-    """Say why nothing can be heard."""
+    """Give the reason why a wave is unusable."""
     if not len(wave.samples):
         return "is empty"
     if not np.isfinite(wave.samples).all():
-        return "holds samples that are no numbers"
+        return "has samples that are not finite"
     return None if np.any(wave.samples) else "is silent throughout (all samples are zero)"

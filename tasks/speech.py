@@ -1,4 +1,4 @@
-"""Speech: which word, mood or speaker is heard, or what is said."""
+"""Tasks of speech: classification, recognition, speaker verification."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Speech(Labelled):
-    """Listen to a clip, at the sampling rate of the backbone."""
+    """Task that reads clips, at the sampling rate of the backbone."""
 
     reads: ClassVar[Input] = Input.AUDIO
 
-    max_seconds: float  # the rest of a clip is cut off and counted
+    max_seconds: float  # longer clips are cut and counted
     noise: (
         float | None
     )  # dB of speech over white noise in test/noise, the test once more; null: the data has its own shift
@@ -36,7 +36,7 @@ class Speech(Labelled):
             raise InputError(f"task.max_seconds: {self.max_seconds} given, a positive number wanted")
 
     def read(self) -> Splits:
-        """Read the data; where it brings no shifted test, add its test in noise."""
+        """Read the data; add its test in noise if task.noise is set."""
         splits = dict(self.data.splits())
         if self.noise is not None:
             splits["test/noise"] = [self._noisy(e, number) for number, e in enumerate(splits["test"])]
@@ -54,7 +54,7 @@ class Speech(Labelled):
         return heard._replace(source=Clip(f"{example.source.digest} {number} {self.noise} dB", read))
 
     def source(self, given: str | Path | Clip) -> Clip:
-        """Read a recording. Raises InputError for what is none."""
+        """Read a recording. Raises InputError."""
         if isinstance(given, Clip):
             return given
         heard = recording(Path(given), f"recording {given}")
@@ -63,7 +63,7 @@ class Speech(Labelled):
         return heard
 
     def features(self, source: Clip, processor: Any, counts: dict[str, int]) -> Features:
-        """Resample, which is counted under both rates, and cut."""
+        """Resample and cut; count both."""
         wave = source.read()
         if wave.rate != processor.rate:
             name = f"resampled_{wave.rate}_to_{processor.rate}_hz_by_soxr"
@@ -75,7 +75,7 @@ class Speech(Labelled):
         return {"samples": samples[:most], "length": min(len(samples), most)}
 
     def mates(self, features: Features, processor: Any) -> Hashable:
-        """Require equal length where the network hears padding as silence."""
+        """Require equal length where the network reads padding as silence."""
         return features["length"] if processor.hears_padding else None
 
     def inputs(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
@@ -84,7 +84,7 @@ class Speech(Labelled):
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechClassification(Classification, Speech):
-    """A command, an emotion, a speaker."""
+    """Classification of clips: commands, emotions, speakers."""
 
     metric: ClassVar[str] = "accuracy"
 
@@ -99,27 +99,27 @@ class SpeechClassification(Classification, Speech):
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechRecognition(Transcription, Speech):
-    """What is said, character by character."""
+    """Transcription of clips, by characters."""
 
     metric: ClassVar[str] = "character_accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakerVerification(SpeechClassification):
-    """Whether two clips are of one speaker, for every pair of a split.
+    """Verification of whether two clips are of one speaker, for every pair of a split.
 
-    It is learnt by naming the training speakers.
+    The network learns to classify the training speakers.
     """
 
     metric: ClassVar[str] = "verification_accuracy"
-    proper: ClassVar[str | None] = None  # tests may have speakers of their own, to whom no probability is given
+    proper: ClassVar[str | None] = None  # speakers of a test may be new, and have no probability
 
     def closed(self, split: str) -> bool:
-        """Allow tests, not validation, to have speakers of their own."""
+        """Allow new speakers in tests, but not in validation."""
         return not split.startswith("test")
 
     def lacking(self, targets: Sequence[tuple[Any, ...]], head: Head) -> str | None:
-        """Say which pairs are missing: those of one speaker, or those of two."""
+        """Give a reason where there are no pairs of one speaker, or of two."""
         clips = Counter(str(t[0]) for t in targets)
         if len(clips) < 2:
             return f"no speaker beside {min(clips)!r}"
@@ -130,7 +130,7 @@ class SpeakerVerification(SpeechClassification):
         return head.labels.index(name) if name in head.labels else IGNORED
 
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
-        """Add what a clip is compared by: its scores for the training speakers (anchors)."""
+        """Add the embedding of a clip: its scores for the training speakers (anchors)."""
         rows = output.logits.cpu().tolist()
         named = super().answers(output, features, head)
         return [{**one, "embedding": [round(x, 4) for x in row]} for one, row in zip(named, rows, strict=True)]

@@ -1,4 +1,4 @@
-"""Rows of the user's files, and their cells: the one reader of all loaders."""
+"""Rows and cells of the user's files, read in the same way by all loaders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 def check(given: Mapping[str, Any], where: str, needed: Collection[str], known: Collection[str] | None = None) -> None:
-    """Refuse a key that is missing or that means nothing. Raises InputError."""
+    """Raise InputError for a missing or an unknown key."""
     known = needed if known is None else known
     for key in given:
         if key not in known:
@@ -33,14 +33,17 @@ def check(given: Mapping[str, Any], where: str, needed: Collection[str], known: 
 
 
 def filled(value: Any) -> Any:
-    """Strip a text; None for what is missing: null, NaN and an empty text."""
+    """Strip a text; None for null, NaN and an empty text."""
     if isinstance(value, str):
         return value.strip() or None
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def cell(row: Mapping[str, Any], column: str, where: str) -> Any:
-    """Look a column up, a nested one by its dots; None where nothing stands. Raises InputError, naming the columns."""
+    """Look up a column, a nested one by dots; None where it is empty.
+
+    Raises InputError for an unknown column.
+    """
     value: Any = row
     for part in [column] if column in row else column.split("."):
         if value is None:  # a nested column that this row leaves out
@@ -63,7 +66,7 @@ def columns_of(row: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def text(row: Mapping[str, Any], column: str, where: str, number: int | None = None) -> str:
-    """Look a column up as text; nothing is an empty one. Raises InputError for a list or an object."""
+    """Look up a column as text, "" where it is empty. Raises InputError for other types."""
     value = cell(row, column, where)
     if isinstance(value, list | tuple | dict):
         row_ = "" if number is None else f", row {number}"
@@ -72,7 +75,7 @@ def text(row: Mapping[str, Any], column: str, where: str, number: int | None = N
 
 
 def label(value: Any) -> str:
-    """Name a class: 1 and 1.0 are one. ValueError for what is none, or several."""
+    """Name a class; 1 and 1.0 are the same. Raises ValueError for none or several."""
     value = filled(value)
     if isinstance(value, list | tuple | dict):
         raise ValueError(f"{value!r:.40} stands where one class is wanted (several at once are not supported)")  # noqa: TRY004 - broken content
@@ -83,21 +86,24 @@ def label(value: Any) -> str:
 
 
 def table_files(name: str, sides: Sequence[str] = ()) -> list[Path]:
-    """Name the files of a table: itself, or of parallel texts one per language. Raises InputError where none is."""
+    """List the files of a table: one, or one per language of parallel texts.
+
+    Raises InputError where there are none.
+    """
     file = Path(name).expanduser()
     if file.is_file():
         return [file]
     parallel = [[Path(f"{file}.{side}{gz}") for side in sides] for gz in ("", ".gz")]
-    found = next((files for files in parallel if files and all(f.is_file() for f in files)), None)
-    if not found:
+    existing = next((files for files in parallel if files and all(f.is_file() for f in files)), None)
+    if not existing:
         raise InputError(f"no file {str(file)!r} (a setting under data. names it)")
-    return found
+    return existing
 
 
 def rows(name: str, sides: Sequence[str] = ()) -> list[Row]:
-    """Read a table; what cannot be read is named by file and line. Raises InputError.
+    """Read a table. Raises InputError with file and line.
 
-    sides: the two columns that parallel texts NAME.<side> have, a row per line.
+    sides: the two columns of parallel texts NAME.<side>, a row per line.
     """
     files = table_files(name, sides)
     if len(files) > 1:
@@ -107,7 +113,7 @@ def rows(name: str, sides: Sequence[str] = ()) -> list[Row]:
     if kind not in SUFFIXES or (kind == ".parquet" and file.suffix != kind):
         raise InputError(
             f"{str(file)!r}: cannot read {kind or 'a file without a suffix'}; {', '.join(SUFFIXES)} can be, text also "
-            f"as .gz; of parallel texts give what stands before the languages: data.train=PAIR "
+            f"as .gz; of parallel texts give the name before the languages: data.train=PAIR "
             f"data.columns.source=en data.columns.target=yo read PAIR.en and PAIR.yo"
         )
     try:
@@ -122,7 +128,7 @@ def rows(name: str, sides: Sequence[str] = ()) -> list[Row]:
 
 
 def content_of(file: Path) -> str:
-    """Read a text file, packed by gzip or not. Raises InputError for what is no UTF-8, with the remedy."""
+    """Read a text file, also one packed by gzip. Raises InputError where it is not UTF-8."""
     try:
         content = file.read_bytes()
         content = gzip.decompress(content) if file.suffix.lower() == ".gz" else content
@@ -132,15 +138,15 @@ def content_of(file: Path) -> str:
         kind = (file.suffix if file.suffix.lower() != ".gz" else Path(file.stem).suffix).lower()[1:] or "text"
         known = next((name for bom, name in BOMS.items() if content.startswith(bom)), "LATIN1")
         raise InputError(
-            f"{str(file)!r} cannot be read as {kind}: line {line} is no utf-8; if it is {known}, then "
-            f"iconv -f {known} -t UTF-8 OLD > NEW makes it so"
+            f"{str(file)!r} cannot be read as {kind}: line {line} is no utf-8; if it is {known}, convert it: "
+            f"iconv -f {known} -t UTF-8 OLD > NEW"
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{str(file)!r} cannot be read: {error}") from error
 
 
 def lines_of(content: str) -> list[str]:
-    """Split at line ends alone: other characters that end a line for Python may stand within a text."""
+    """Split at line ends alone, not at other characters at which Python's splitlines() does."""
     lines = content.replace("\r\n", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -161,16 +167,16 @@ def _parquet(file: Path) -> list[Row]:
 
 
 def _header(names: Sequence[str]) -> list[str]:
-    """Strip the names of columns. ValueError where one stands twice."""
+    """Strip the names of columns. Raises ValueError where two are equal."""
     names = [name.strip() for name in names]
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
-        raise ValueError(f"the column {twice[0]!r} stands twice in the header: give each a name of its own")
+        raise ValueError(f"the column {twice[0]!r} is twice in the header: give each a different name")
     return names
 
 
 def _csv(content: str) -> Iterator[Row]:
-    """Read cells as the text that they are: NA, 007 and nothing stay so. Semicolons or tabs may stand for commas."""
+    """Read cells as text (NA and 007 stay so), separated by commas, semicolons or tabs."""
     first = content.partition("\n")[0]
     delimiter = next((d for d in ",;\t" if d in first), ",")
     table = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
@@ -185,7 +191,7 @@ def _csv(content: str) -> Iterator[Row]:
 
 
 def _tsv(content: str) -> Iterator[Row]:
-    """Read a row per line. Quotes are text, unless they are those that a writer of CSV puts around quotes."""
+    """Read a row per line; quotes are text, except those around cells as in CSV."""
     table = [line.split("\t") for line in lines_of(content)]
     if not table:
         return
@@ -207,12 +213,12 @@ def _row(header: Sequence[str], cells: Sequence[str], line: int) -> Iterator[Row
 
 
 def _json(content: str) -> Iterator[Row]:
-    """Read an object per line, or one array of objects; NaN is nothing."""
+    """Read an object per line, or one array of objects; NaN becomes None."""
     if content.lstrip().startswith("["):
-        found = [(f"row {n}", row) for n, row in enumerate(_parsed(content, None), 1)]
+        rows_found = [(f"row {n}", row) for n, row in enumerate(_parsed(content, None), 1)]
     else:
-        found = [(f"line {n}", _parsed(line, n)) for n, line in enumerate(lines_of(content), 1) if line.strip()]
-    for where, row in found:
+        rows_found = [(f"line {n}", _parsed(line, n)) for n, line in enumerate(lines_of(content), 1) if line.strip()]
+    for where, row in rows_found:
         if not isinstance(row, dict):
             raise ValueError(f"{where}: an object wanted, in every line or as an element of one array")  # noqa: TRY004
         yield row

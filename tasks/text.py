@@ -1,4 +1,4 @@
-"""Text in, text out: what generation and translation share."""
+"""Base of tasks from text to text: generation and translation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TextToText(Task):
-    """Read a source text, write a target text; decoders and encoder-decoders see the same two strings."""
+    """Task that reads a source text and writes a target text."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CAUSAL_LM, Kind.SEQ2SEQ)
     proper: ClassVar[str] = "bits_per_byte"
     placeholder: ClassVar[str] = "?"
 
     data: Data
-    template: str  # what the network reads, around {source}
+    template: str  # input of the network, with {source} or columns
     max_source_tokens: int
     max_target_tokens: int
     metrics: list[str]  # further Hugging Face evaluate metrics: a local folder, or name@revision of the hub
@@ -52,24 +52,24 @@ class TextToText(Task):
                 )
 
     def languages(self) -> tuple[str, str] | None:
-        """Name the source and the target language, where the checkpoint must know them."""
+        """Name the source and target language, if the checkpoint needs them."""
         return None
 
     @cached_property
     def frame(self) -> str:
-        """What stands around the source; columns that the template names are the source, with what is between them."""
+        """Template with one {source} in place of all its columns."""
         places = [*FIELD.finditer(self.template)]
         return f"{self.template[: places[0].start()]}{{source}}{self.template[places[-1].end() :]}"
 
     @property
     def inner(self) -> str:
-        """What the source is made of: {source} alone, or a template of columns."""
+        """Part of the template that makes the source: {source}, or columns with text."""
         places = [*FIELD.finditer(self.template)]
         return self.template[places[0].start() : places[-1].end()]
 
     @cached_property
     def table(self) -> Data:
-        """The data with the columns that the template names."""
+        """Data with the source that the template's columns make."""
         return self.data if self.inner == "{source}" else templated(self.data, self.inner)
 
     def files(self) -> Mapping[str, Path]:
@@ -86,7 +86,7 @@ class TextToText(Task):
         )
 
     def splits(self) -> Splits:
-        assert self._metrics is not None  # read first: one that cannot be had is no news to come after the training
+        assert self._metrics is not None  # loaded first, so that a missing one is refused before training
         return self.table.splits()
 
     def unpinned(self) -> list[str]:
@@ -97,7 +97,7 @@ class TextToText(Task):
         return sum(most) if kind == Kind.CAUSAL_LM else max(most)
 
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
-        """Tokenise source and first target; both are cut at their ends, and every cut is counted."""
+        """Tokenise source and first target, cut at their ends; count the cuts."""
         whole, answer = example.source, example.targets[0]
 
         def read(text: str) -> list[int]:
@@ -116,13 +116,13 @@ class TextToText(Task):
             # the longest beginning that fits, within its tag and template
             fits = bisect_right(range(1, len(whole)), self.max_source_tokens, key=lambda n: len(read(whole[:n])))
             source = read(whole[: max(fits, 1)])
-        kept = target[: self.max_target_tokens - len(lead) - 1]
-        add(counts, "truncated_targets", kept != target)
+        target_ids = target[: self.max_target_tokens - len(lead) - 1]
+        add(counts, "truncated_targets", target_ids != target)
         return {
             "source": source,
-            "target": [*lead, *kept, processor.tokenizer.eos_token_id],
-            # of what is read: the likelihood of a cut target says nothing of the rest
-            "bytes": len((answer if kept == target else processor.text(kept)).encode()),
+            "target": [*lead, *target_ids, processor.tokenizer.eos_token_id],
+            # of the tokens that are kept, since the likelihood is of these
+            "bytes": len((answer if target_ids == target else processor.text(target_ids)).encode()),
         }
 
     def unreadable(self, counts: Mapping[str, int], number: int) -> str | None:
@@ -135,7 +135,7 @@ class TextToText(Task):
         return len(features["source"]) + len(features["target"])
 
     def collate(self, features: Sequence[Features], processor: Any) -> dict[str, torch.Tensor]:
-        """Pad to the right. A decoder reads source and target as one sequence and learns the target alone."""
+        """Pad on the right; of a decoder source and target are one sequence."""
         pad = processor.tokenizer.pad_token_id
         sources, targets = [f["source"] for f in features], [f["target"] for f in features]
         if processor.kind == Kind.SEQ2SEQ:
@@ -151,14 +151,14 @@ class TextToText(Task):
 
     def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
         read = int(batch["attention_mask"].sum())
-        # a decoder's one sequence holds the targets already: its labels begin with a source, which is ignored
+        # the sequence of a decoder contains the targets; its labels begin with the ignored source
         return read if bool((batch["labels"][:, 0] == IGNORED).all()) else read + self.items(batch)
 
     def nothing(self) -> Prediction:
         return {"prediction": "", "nll": 0.0, "tokens": 0, "bytes": 0}
 
     def predict(self, model: nn.Module, features: Sequence[Features], processor: Any) -> list[Prediction]:
-        """Decode greedily; beside each text, the summed negative log-likelihood (nats) of the true target's tokens."""
+        """Decode greedily; add the negative log-likelihood (nats) of the true target."""
         device = next(model.parameters()).device
         batch = {k: v.to(device) for k, v in self.collate(features, processor).items()}
         likelihoods = target_nll(model(**batch).logits, batch["labels"], processor.kind)
@@ -187,7 +187,7 @@ class TextToText(Task):
     def extra_scores(
         self, texts: Sequence[str], targets: Sequence[tuple[str, ...]], known: Mapping[str, float]
     ) -> dict[str, float]:
-        """Compute the metrics that the configuration adds; a name that is taken stands behind its metric's."""
+        """Compute the metrics of task.metrics; a taken name gets its metric's as prefix."""
         scores: dict[str, float] = {}
         for name, metric in self._metrics.items():
             for key, value in metric.compute(predictions=list(texts), references=[t[0] for t in targets]).items():
@@ -197,22 +197,22 @@ class TextToText(Task):
 
     @cached_property
     def _metrics(self) -> dict[str, Any]:
-        found = {}
+        loaded = {}
         for name in self.metrics:
             import evaluate
 
             path, _, revision = name.partition("@")
             try:
-                found[Path(path).name] = evaluate.load(path, **({"revision": revision} if revision else {}))
+                loaded[Path(path).name] = evaluate.load(path, **({"revision": revision} if revision else {}))
             except (OSError, ImportError, ValueError) as error:
                 raise InputError(
                     f"task.metrics: {name!r} cannot be loaded: {str(error).strip().splitlines()[0]}"
                 ) from error
-        return found
+        return loaded
 
 
 def add(counts: dict[str, int], name: str, number: int = 1) -> None:
-    """Add to a count; nothing is no entry."""
+    """Add to a count; 0 adds no entry."""
     if number:
         counts[name] = counts.get(name, 0) + number
 
@@ -225,16 +225,16 @@ def padded(rows: Sequence[Sequence[int]], value: int, left: bool = False) -> tup
     ids = torch.full((len(rows), longest), value, dtype=torch.long)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
     for i, row in enumerate(rows):
-        place = slice(longest - len(row), longest) if left else slice(0, len(row))
-        ids[i, place] = torch.tensor(row, dtype=torch.long)
-        mask[i, place] = 1
+        span = slice(longest - len(row), longest) if left else slice(0, len(row))
+        ids[i, span] = torch.tensor(row, dtype=torch.long)
+        mask[i, span] = 1
     return ids, mask
 
 
 def target_nll(logits: torch.Tensor, labels: torch.Tensor, kind: Kind) -> list[float]:
     """Sum the negative log-likelihood of each row's labels, in nats.
 
-    Logits may have more positions than labels: virtual tokens that a method put in front.
+    Logits may have more positions than labels, for virtual tokens before the input.
     """
     import torch
 
@@ -246,9 +246,9 @@ def target_nll(logits: torch.Tensor, labels: torch.Tensor, kind: Kind) -> list[f
 
 
 def likelihood_scores(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Perplexity per target token, and bits per UTF-8 byte of the target; end tokens count as tokens, not as bytes.
+    """Compute perplexity per target token, and bits per UTF-8 byte of the target.
 
-    Bits per byte may be compared across tokenizers, perplexity may not.
+    End tokens count as tokens, not as bytes. Bits per byte may be compared across tokenizers, perplexity may not.
     """
     nll, tokens, read = (sum(p[key] for p in predictions) for key in ("nll", "tokens", "bytes"))
     if not tokens:
@@ -264,12 +264,12 @@ def bleu(tokenizer: str) -> Any:
 
 
 def signature(metric: Any, targets: Sequence[tuple[str, ...]]) -> str:
-    """Give a sacrebleu metric's signature; it names the number of references, so it takes a look at them."""
+    """Give a sacrebleu metric's signature, which depends on the number of references."""
     metric.corpus_score([t[0] for t in targets], streams(targets))
     return str(metric.get_signature())
 
 
 def streams(targets: Sequence[tuple[str, ...]]) -> list[list[str | None]]:
-    """Turn references per example into sacrebleu's reference streams; missing ones are None."""
+    """Turn references per example into sacrebleu's streams; missing ones are None."""
     most = max(len(t) for t in targets)
     return [[t[i] if i < len(t) else None for t in targets] for i in range(most)]

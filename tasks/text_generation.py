@@ -1,4 +1,4 @@
-"""Text from a source: documentation of a signature, or of a table."""
+"""Generation of text from a source, such as a signature or a table."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ATTRIBUTE = re.compile(r"[^,\[\]]+\[[^\[\]]*\]")  # of a meaning representation:
 
 @dataclass(frozen=True, kw_only=True)
 class TextGeneration(TextToText):
-    """Scored by BLEU, chrF, ROUGE-L and exact match against every reference."""
+    """Generation, scored by BLEU, chrF, ROUGE-L and exact match against every reference."""
 
     metric: ClassVar[str] = "bleu"
 
     order: int | None  # seed of test/order, the test with its attributes in other orders; null: no such test
 
     def splits(self) -> Splits:
-        """Read the data, and add the test in another order where one is drawn."""
+        """Read the data; add the test in another order if task.order is set."""
         splits = dict(super().splits())
         if self.order is not None:
             splits["test/order"] = [moved for e in splits["test"] if (moved := self._moved(e))]
@@ -36,7 +36,7 @@ class TextGeneration(TextToText):
         if len(set(attributes)) < 2:
             return None
         moved = sorted(attributes, key=lambda a: unit_hash(f"order {self.order} {example.source} {a}"))
-        if moved == attributes:  # drawn as it was
+        if moved == attributes:  # the same order
             moved = [*moved[1:], moved[0]]
         return example._replace(id=f"{example.id} in another order", source=", ".join(moved))
 
@@ -68,9 +68,9 @@ class TextGeneration(TextToText):
 
 
 def in_parts(example: Example) -> list[str]:
-    """Take a meaning representation apart, `name[The Vaults], eatType[pub]`.
+    """Split a meaning representation such as `name[The Vaults], eatType[pub]`.
 
-    Raises InputError for what is none.
+    Raises InputError.
     """
     attributes = [part.strip() for part in ATTRIBUTE.findall(example.source)]
     if ", ".join(attributes) != example.source.strip():

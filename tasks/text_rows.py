@@ -1,4 +1,4 @@
-"""How rows become texts: columns, templates of columns, several references."""
+"""Examples of texts from rows: columns, templates of columns, several references."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ FIELD = re.compile(r"""\{([^{}\n"']+)\}""")  # a column within a template
 
 
 def templated(data: Any, template: str) -> Any:
-    """Let the source of every split be a template of columns; {source} in it is the column of the source."""
+    """Use a template of columns as source; {source} in it is the column of the source."""
 
     def source(columns: Mapping[str, str]) -> dict[str, str]:
-        own = f"{{{columns['source']}}}"
-        return {**columns, "source": FIELD.sub(lambda found: own if found[1] == "source" else found[0], template)}
+        field = f"{{{columns['source']}}}"
+        return {
+            **columns,
+            "source": FIELD.sub(lambda found: field if found[1] == "source" else found[0], template),
+        }
 
     shifts = {
         name: {**shift, "columns": source(shift["columns"])}
@@ -32,7 +35,7 @@ def templated(data: Any, template: str) -> Any:
 
 @dataclass(frozen=True)
 class Table:
-    """How rows become examples."""
+    """Mapping of rows to examples."""
 
     columns: Mapping[str, str | None]  # a source may be a template of several columns
     reading: Reading
@@ -59,13 +62,13 @@ class Table:
 
 
 def merged(split: str, examples: Sequence[Example], reading: Reading) -> list[Example]:
-    """Make one example of those with the same source, outside of train; empty sources are not the same."""
+    """Merge examples with equal sources, except empty ones, outside of train."""
     if split == "train":
         return [*examples]
-    made: dict[str, Example] = {}
+    by_source: dict[str, Example] = {}
     for example in examples:
         key = example.source or example.id
-        known = made.get(key)
-        made[key] = known._replace(targets=(*known.targets, *example.targets)) if known else example
-    reading.count(split, "rows_merged_into_those_of_an_equal_source", len(examples) - len(made))
-    return [*made.values()]
+        known = by_source.get(key)
+        by_source[key] = known._replace(targets=(*known.targets, *example.targets)) if known else example
+    reading.count(split, "rows_merged_into_those_of_an_equal_source", len(examples) - len(by_source))
+    return [*by_source.values()]

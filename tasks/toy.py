@@ -1,4 +1,4 @@
-"""A tiny synthetic data set, for tests and smoke runs: spell a number in words."""
+"""Tiny synthetic data set for tests and smoke runs: numbers in words."""
 
 from __future__ import annotations
 

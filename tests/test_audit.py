@@ -321,8 +321,8 @@ def test_a_card_with_half_a_mark_is_left_alone():
         (["task=nmtt"], "task=nmtt: no such task; did you mean nmt?"),
         (["task=nmt", "task.target_langage=ta"], "task.target_langage: no such key; did you mean target_language"),
         (["task=nmt", "write=perhaps"], "write: 'perhaps' given, bool wanted"),
-        (["task=nmt,e2e_nlg"], "an audit is of one task"),
-        (["task=nmt", "-m"], "an audit is of one task"),
+        (["task=nmt,e2e_nlg"], "one audit is of one task"),
+        (["task=nmt", "-m"], "one audit is of one task"),
         (
             ["task=nmt", "data=files", "data.train=no.csv", "data.valid=none.csv", "data.test=never.csv"],
             "no file 'no.csv'",

@@ -169,7 +169,7 @@ def test_a_hub_network_is_known_and_drawn_at_random_without_the_hub(name):
     with torch.device("meta"):
         network = timm.create_model(cell.backbone._architecture, num_classes=0)
     assert roles.resolve(dict(network.named_modules(prefix="encoder")), cell.backbone.family, ["default"])
-    with pytest.raises(InputError, match="cannot be had from the hub"):
+    with pytest.raises(InputError, match="cannot be downloaded"):
         cell_of(["task=medical_images", "method=lora", f"backbone={name}"]).backbone.load(cell.budget, THREE)
 
 
@@ -589,7 +589,7 @@ def test_a_share_of_train_becomes_a_split_that_has_no_folder(folders):
     splits = task.splits()
     assert len(splits["train"]) + len(splits["valid"]) == 8
     assert not {e.id for e in splits["train"]} & {e.id for e in splits["valid"]}
-    with pytest.raises(InputError, match="split valid: its rows wanted once"):
+    with pytest.raises(InputError, match="split valid: name its rows"):
         image_task(*words)
 
 
@@ -804,7 +804,7 @@ def test_a_set_of_the_hub_is_decoded_here_and_named_classes_are_read(monkeypatch
     assert sum(map(len, groups)) == len(set.union(*groups))
     bad = sorted(e.source.reason for examples in splits.values() for e in examples if isinstance(e.source, Bad))
     where = "marmal88/skin_cancer (train+validation+test), row"
-    assert bad[:2] == [f"{where} {i}: image 57 comes again, it stands in row 57" for i in (58, 59)]
+    assert bad[:2] == [f"{where} {i}: image 57 is repeated, it is first in row 57" for i in (58, 59)]
     assert bad[2].startswith(f"{where} 7 cannot be decoded")
     assert len(bad) == 3
     assert {e.targets[0] for examples in splits.values() for e in examples} == {"no", "yes"}
@@ -837,7 +837,7 @@ def test_rows_without_an_id_are_all_different(monkeypatch):
 def test_the_hub_sets_say_how_to_do_without_a_network(name):
     task = cell_of([f"task={name}", "method=head"]).task
     assert task.unpinned() == [task.data.id]
-    with pytest.raises(InputError, match=re.escape(f"the data set {task.data.id!r} cannot be had from the hub")):
+    with pytest.raises(InputError, match=re.escape(f"the data set {task.data.id!r} cannot be downloaded")):
         task.splits()
 
 

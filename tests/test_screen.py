@@ -43,9 +43,9 @@ def test_rows_may_be_compared_and_are_named_by_what_differs_in_a_method(other, n
 @pytest.mark.parametrize(
     ("source", "fingerprint", "said"),
     [
-        ("shipped", "f", r"moves one seed by as much as bleu 3.25, perplexity 0.50: compare means over seeds"),
+        ("shipped", "f", r"the score of one seed may differ by bleu 3.25, perplexity 0.50: compare means over seeds"),
         ("shipped", "g", r"data differs from that of the shipped results"),
-        ("yours", "f", r"moves one seed by as much as bleu 3.25, perplexity 0.50: compare means over seeds"),
+        ("yours", "f", r"the score of one seed may differ by bleu 3.25, perplexity 0.50: compare means over seeds"),
     ],
 )
 def test_beside_other_runs_stands_how_far_a_processor_moves_a_seed(source, fingerprint, said):

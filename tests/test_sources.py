@@ -109,7 +109,7 @@ def test_speakers_test_whole_and_validate_in_part(tmp_path):
 @pytest.mark.parametrize(
     ("split", "speakers", "reason"),
     [
-        ("test", "aaaa", "split test has no speaker beside 'a', so that no verification_accuracy can be computed"),
+        ("test", "aaaa", "split test has no speaker beside 'a', so that verification_accuracy cannot be computed"),
         ("test/far", "abcd", "split test/far has no speaker with two clips, so that"),
         ("valid", "aaaa", None),  # chosen by the loss
         ("test", "abcc", None),
@@ -127,7 +127,7 @@ def test_a_test_without_both_kinds_of_pairs_is_refused(split, speakers, reason):
 @pytest.mark.parametrize(
     ("train", "test", "reason"),
     [
-        ("0101", "0000", "split test has no example of class '1', so that no aupr can be computed"),
+        ("0101", "0000", "split test has no example of class '1', so that aupr cannot be computed"),
         ("0000", "0000", "split test has no class beside '0', so that"),
         ("0120", "0102", None),
         ("0120", "0110", "split test has no example of class '2'"),

@@ -652,7 +652,7 @@ def test_bad_rows_name_file_and_row(tmp_path):
     assert [r.split(" (")[0] for r in reasons] == [
         "metadata.csv, row 2: text.wav cannot be decoded",
         "metadata.csv, row 3: empty.wav is empty",
-        "metadata.csv, row 4: nan.wav holds samples that are no numbers",
+        "metadata.csv, row 4: nan.wav has samples that are not finite",
         "metadata.csv, row 5: silent.wav is silent throughout",
         "metadata.csv, row 6: missing.wav: no such file",
         "metadata.csv, row 7: good.wav has no label",

@@ -58,10 +58,10 @@ def test_arrays_lines_semicolons_and_packed_files_are_read_alike(name, content, 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.csv", "source,target,target\na,b,c\n", "the column 'target' stands twice"),
-        ("a.csv", "source,target, target\na,b,c\n", "the column 'target' stands twice"),
-        ("a.tsv", "source\ttarget\ttarget\na\tb\tc\n", "the column 'target' stands twice"),
-        ("a.json", '[{"source": "a", "target": "b", "target": "c"}]', "the column 'target' stands twice"),
+        ("a.csv", "source,target,target\na,b,c\n", "the column 'target' is twice"),
+        ("a.csv", "source,target, target\na,b,c\n", "the column 'target' is twice"),
+        ("a.tsv", "source\ttarget\ttarget\na\tb\tc\n", "the column 'target' is twice"),
+        ("a.json", '[{"source": "a", "target": "b", "target": "c"}]', "the column 'target' is twice"),
         ("a.csv", 'source,target\na,b\nc,"d\n', "line 3: unexpected end of data"),
         ("a.tsv", 'source\ttarget\na\t"b\tc"\n', "line 2 has 3 cells"),
         ("a.json", '[{"source": "a"},\n{"source": ]', "line 2"),
@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_refused_with_its_line_or_the_remedy(name, conten
 def test_a_parquet_file_with_one_name_twice_is_refused(tmp_path):
     table = pa.table([pa.array(["a"]), pa.array(["b"])], names=["target", "target"])
     parquet.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="the column 'target' stands twice"):
+    with pytest.raises(InputError, match="the column 'target' is twice"):
         rows(str(tmp_path / "a.parquet"))
 
 

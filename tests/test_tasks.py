@@ -137,8 +137,8 @@ def test_bleus_tokenizer_follows_the_target_language(language, tokenizer):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"target_language": "th", "bleu_tokenizer": "13a"}, "13a takes words between blanks, th has none: char"),
-        ({"target_language": "zh", "bleu_tokenizer": "intl"}, "intl takes words between blanks, zh has none: zh,"),
+        ({"target_language": "th", "bleu_tokenizer": "13a"}, "13a needs blanks between words, th has none: give char"),
+        ({"target_language": "zh", "bleu_tokenizer": "intl"}, "intl needs blanks between words, zh has none: give zh,"),
         ({"bleu_tokenizer": "14a"}, "no tokenizer '14a' of sacrebleu; did you mean 13a?"),
     ],
 )  # fmt: skip

@@ -32,7 +32,7 @@ STYLES = ("full", "long", "medium", "yMMMMEEEEd", "yMMMEd", "MMMMd")
 
 
 class Item(NamedTuple):
-    """A phrase before it is put into words: render(locale) is its text."""
+    """Phrase of any locale: render(locale) gives its text."""
 
     key: str
     domain: str
@@ -67,14 +67,14 @@ def task_pairs(code: str) -> dict[str, list[Example]]:
 
 
 def split_of(item: Item) -> str:
-    """Say which split, or the pretraining pool, an item belongs to in every locale."""
+    """Give the split of an item, or "pretrain", the same in every locale."""
     position = unit_hash(item.key)
     if position < PRETRAIN:
         return "pretrain"
     if item.domain in SHIFTS:
         return f"test/{item.domain}"
-    rest = (position - PRETRAIN) / (1 - PRETRAIN)
-    return "test" if rest < TEST else "valid" if rest < TEST + VALID else "train"
+    task_position = (position - PRETRAIN) / (1 - PRETRAIN)
+    return "test" if task_position < TEST else "valid" if task_position < TEST + VALID else "train"
 
 
 def pairs_of(code: str) -> Iterator[tuple[Item, str, str]]:
@@ -89,7 +89,7 @@ def pairs_of(code: str) -> Iterator[tuple[Item, str, str]]:
 
 @lru_cache(maxsize=64)
 def rendered(code: str) -> tuple[str | None, ...]:
-    """Put every item into a locale's words, None where it lacks them."""
+    """Render every item in a locale; None where the locale lacks it."""
     where = locale(code)
     return tuple(worded(item, where) for item in items())
 
@@ -104,10 +104,10 @@ def worded(item: Item, where: Locale) -> str | None:
 
 
 def locale(code: str) -> Locale:
-    """Load a locale with data of its own. Raises InputError with near matches.
+    """Load a locale with its own data. Raises InputError with near matches.
 
-    babel writes what it resolves for one locale into the data that it shares with the next one, so that Zulu months
-    came out in Hebrew after Hebrew had been asked for: every locale starts from an empty cache.
+    babel writes resolved data of one locale into data that it shares with the next, so that Zulu months would be in
+    Hebrew after Hebrew was loaded. The cache is therefore cleared before each locale.
     """
     localedata._cache.clear()
     try:
@@ -231,8 +231,8 @@ def _interval(start: datetime, end: datetime, style: str, where: Locale) -> str:
 class CldrCorpus(Corpus):
     """Pretraining items: parallel text of some locales, denoising of all.
 
-    The low-resource locales are never seen beside English. Their denoising gives their symbols a trained embedding,
-    which an adapter could not make up for.
+    The low-resource locales have no English translations. Denoising their texts trains the embeddings of their symbols,
+    which an adapter could not replace.
     """
 
     parallel: list[str]

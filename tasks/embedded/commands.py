@@ -30,22 +30,22 @@ class Spoken(Data):
             raise InputError("data.shifted_accents: an accent of data.accents is no shift")
 
     def _speak(self, split: str, texts: Sequence[str], targets: Sequence[Any], shifted: bool = False) -> list[Example]:
-        """Speak one split; the same texts in the same order always sound the same."""
+        """Speak one split, with the same samples for the same texts in the same order."""
         rng = random.Random(f"{split} {len(texts)}")
         accents = self.shifted_accents if shifted else self.accents
         asked = utterances(texts, "shift" if shifted else split.partition("/")[0], accents, rng)
         noise = np.random.default_rng(0)
-        made = []
+        examples = []
         for number, (utterance, heard, target) in enumerate(zip(asked, speak(asked, RATE), targets, strict=True)):
             samples = noisy(heard.samples, self.snr, noise) if shifted else heard.samples
             name = f"{split}/{number} {utterance.text} ({utterance.accent}+{utterance.variant})"
-            made.append(Example(name, clip(Wave(samples, RATE)), (target,), person(utterance.variant)))
-        return made
+            examples.append(Example(name, clip(Wave(samples, RATE)), (target,), person(utterance.variant)))
+        return examples
 
 
 @dataclass(frozen=True, kw_only=True)
 class Commands(Spoken):
-    """Which of some commands is said. Sizes are clips per command."""
+    """Spoken commands to be classified. Sizes are clips per command."""
 
     commands: list[str]
     train: int

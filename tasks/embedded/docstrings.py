@@ -39,7 +39,7 @@ SENTENCE = re.compile(r"(.+?[.!?])(?:\s|$)")
 
 
 class Function(NamedTuple):
-    """A documented public function: module, name, signature, docstring."""
+    """Documented public function: module, name, signature, docstring."""
 
     module: str
     name: str
@@ -48,7 +48,7 @@ class Function(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """The first sentence of the documentation, on one line."""
+        """First sentence of the documentation, on one line."""
         paragraph = " ".join(self.documentation.split("\n\n")[0].split())
         match = SENTENCE.match(paragraph)
         return match[1] if match else paragraph
@@ -88,7 +88,7 @@ def as_example(function: Function) -> Example | None:
 
 
 def as_document(function: Function) -> str:
-    """Render a function as it stands in its source, without the body."""
+    """Render a function's signature and docstring."""
     return f'{function.signature}\n    """{function.documentation}\n"""'
 
 
@@ -146,7 +146,7 @@ class DocstringCorpus(Corpus):
     held_out_packages: list[str]
 
     def texts(self) -> list[str]:
-        """Render each function as it stands in its source, without the body."""
+        """Render each function's signature and docstring."""
         sources, sentences = set(), set()
         for package in self.task_packages:
             for function in functions(package):
@@ -171,7 +171,7 @@ class DocstringCorpus(Corpus):
         return [("", documents[name]) for name in sorted(documents, key=unit_hash)[:HELD_OUT]]
 
     def pairs(self, rng: random.Random) -> Iterator[tuple[str, str]]:
-        """Yield (no source, text) for ever, in shuffled passes."""
+        """Yield (no source, text) without end, in shuffled passes."""
         texts = self.texts()
         while True:
             rng.shuffle(texts)

@@ -1,7 +1,7 @@
 """eSpeak NG through ctypes: text and voice -> samples and phoneme times.
 
-The synthesiser keeps state from one utterance to the next (noise, flutter), so a list of utterances is spoken in a
-process of its own, from a fresh start: the same list gives the same samples, whatever was spoken elsewhere before.
+The synthesiser keeps state between utterances (noise, flutter). A list of utterances is therefore spoken in a new
+process, so that the same list always gives the same samples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SYNCHRONOUS, PHONEME_EVENTS, UTF8 = 2, 1, 1
 
 
 class Utterance(NamedTuple):
-    """What is said, and how."""
+    """Text, and the settings of its voice."""
 
     text: str
     accent: str  # a language file of eSpeak, such as gmw/en-US
@@ -41,14 +41,14 @@ class Utterance(NamedTuple):
 
 
 class Spoken(NamedTuple):
-    """What was heard."""
+    """Samples and phonemes of an utterance."""
 
     samples: np.ndarray  # float32, -1 to 1
     phonemes: list[tuple[str, float]]  # (name, second at which it begins); names beginning with _ are pauses
 
 
 def speak(utterances: Sequence[Utterance], rate: int) -> list[Spoken]:
-    """Speak a list from a fresh start, at this sampling rate.
+    """Speak a list of utterances in a new process, at this sampling rate.
 
     Raises InputError without eSpeak NG.
     """
@@ -58,10 +58,10 @@ def speak(utterances: Sequence[Utterance], rate: int) -> list[Spoken]:
         "rate": rate,
         "versions": [version("espeakng-loader"), version("soxr")],
     }
-    heard = cached("espeak", key, lambda: _heard(utterances, rate))
-    clips = np.split(heard["samples"].astype(np.float32) / 32767, heard["ends"][:-1])
-    phonemes = list(zip(heard["names"].tolist(), heard["begins"].tolist(), strict=True))
-    ends = heard["phoneme_ends"].tolist()
+    arrays = cached("espeak", key, lambda: _heard(utterances, rate))
+    clips = np.split(arrays["samples"].astype(np.float32) / 32767, arrays["ends"][:-1])
+    phonemes = list(zip(arrays["names"].tolist(), arrays["begins"].tolist(), strict=True))
+    ends = arrays["phoneme_ends"].tolist()
     return [Spoken(clip, phonemes[begin:end]) for clip, begin, end in zip(clips, [0, *ends[:-1]], ends, strict=True)]
 
 
@@ -75,9 +75,9 @@ def _heard(utterances: Sequence[Utterance], rate: int) -> dict[str, np.ndarray]:
         last = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise InputError(f"eSpeak NG could not speak {len(utterances)} utterances: {last}")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as spoken:
-        heard = dict(spoken)
-    clips = [soxr.resample(clip, RATE, rate) for clip in np.split(heard["samples"], heard["ends"][:-1])]
-    return heard | {"samples": np.concatenate(clips), "ends": np.cumsum([len(clip) for clip in clips])}
+        arrays = dict(spoken)
+    clips = [soxr.resample(clip, RATE, rate) for clip in np.split(arrays["samples"], arrays["ends"][:-1])]
+    return arrays | {"samples": np.concatenate(clips), "ends": np.cumsum([len(clip) for clip in clips])}
 
 
 def data_folder() -> Path:
@@ -110,7 +110,7 @@ class _Event(ctypes.Structure):  # espeak_EVENT of speak_lib.h
 
 
 class _Synthesiser:
-    """The library, once per process."""
+    """Wrapper of the library, once per process."""
 
     def __init__(self) -> None:
         import espeakng_loader

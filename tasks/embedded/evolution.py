@@ -18,11 +18,9 @@ DECIMALS = 4  # of a target, in kT
 
 
 def evolve(lattice: Lattice, folds: np.ndarray, selection: float, steps: int, rng: np.random.Generator) -> Iterator:
-    """Mutate a sequence per fold, one residue a step; yield all of them.
+    """Mutate a sequence per fold, one residue per step; yield all, shape [folds, residues].
 
-    Shape [folds, residues].
-
-    Metropolis steps, so that sequences come to be drawn with odds exp(selection * stability).
+    Metropolis steps sample sequences with odds exp(selection * stability).
     """
     rows, length = np.arange(len(folds)), lattice.folds.shape[1]
     sequences = rng.integers(len(RESIDUES), size=(len(folds), length))

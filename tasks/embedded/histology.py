@@ -31,7 +31,7 @@ LEVELS = ("low", "middle", "high")
 
 
 class Scanner(NamedTuple):
-    """How another scanner and another staining see the section."""
+    """Properties of another scanner and staining."""
 
     stain: float  # factor of the stain's strength
     blur: float  # standard deviation of the lens, in pixels
@@ -41,7 +41,7 @@ class Scanner(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Histology(Data):
-    """Patches and their antibody stain; the shift is another scanner's view."""
+    """Patches and their antibody stain; the shift simulates another scanner."""
 
     patch: int  # side in pixels
     stride: int  # between training patches, which overlap; those of a test do not
@@ -84,7 +84,7 @@ class Histology(Data):
         return image[y : y + self.patch, x : x + self.patch]
 
     def _turned(self, image: np.ndarray, at: tuple[int, int]) -> np.ndarray:
-        """Cut in one of eight orientations, since tissue has no upside."""
+        """Cut in one of eight orientations, since tissue has none."""
         way = int(unit_hash(f"turn {at}") * 8)
         patch = np.rot90(self._cut(image, at), way % 4)
         return np.ascontiguousarray(patch[:, ::-1] if way >= 4 else patch)
@@ -108,7 +108,7 @@ def tile_of(y: int, x: int) -> str:
 
 
 def scanner(seed: int) -> Scanner:
-    """Draw a scanner, once and for ever."""
+    """Draw a scanner."""
     draw = np.random.default_rng(seed).uniform
     return Scanner(stain=draw(0.6, 0.85), blur=draw(0.4, 0.9), noise=draw(0.02, 0.06), resolution=draw(0.6, 0.8))
 

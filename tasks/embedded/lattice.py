@@ -41,7 +41,7 @@ def neighbours(shape: Sequence[int]) -> list[list[int]]:
 
 
 def symmetries(shape: Sequence[int]) -> list[list[int]]:
-    """List where each rotation and reflection of a grid takes each site."""
+    """List the images of all sites under each rotation and reflection of a grid."""
     sites = list(product(*map(range, shape)))
     number = {site: i for i, site in enumerate(sites)}
     turned = [axes for axes in permutations(range(len(shape))) if [shape[a] for a in axes] == list(shape)]
@@ -87,7 +87,7 @@ def contacts(fold: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]
 
 
 class Lattice:
-    """Every compact fold of a grid, and what a sequence weighs in each."""
+    """Every compact fold of a grid, and the energies of sequences in them."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.folds = np.array(list(compact_folds(shape)), dtype=np.int16)
@@ -99,14 +99,14 @@ class Lattice:
             row[[column[pair] for pair in pairs]] = 1
 
     def energies(self, sequences: np.ndarray) -> np.ndarray:
-        """Weigh sequences [S, residues] in every fold. Shape [S, folds], in kT / UNITS.
+        """Compute energies of sequences [S, residues] in every fold: [S, folds], kT / UNITS.
 
         Float32 holds whole numbers up to 2**24 exactly: the sums are the same in whatever order a processor adds them.
         """
         return contact_energies()[sequences[:, self.pairs[:, 0]], sequences[:, self.pairs[:, 1]]] @ self.incidence.T
 
     def stability(self, sequences: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Free energy of all other folds minus that of the sequence's fold, in kT.
+        """Compute the free energy of all other folds minus that of the sequence's, in kT.
 
         stability(s, t) = -ln sum_{f != t} exp(-E(s, f)) - E(s, t): the chain is in t with odds exp(stability).
         Float64 from exact energies: processors differ by 1e-14, far below any decimal that is kept.

@@ -24,7 +24,7 @@ class Heard(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SpokenWords:
-    """Phrases of words that no task says, by voices that no task has."""
+    """Phrases with words and voices that no task has."""
 
     words: list[str]
     accents: list[str]
@@ -32,11 +32,11 @@ class SpokenWords:
     number: int  # phrases in all
 
     def heard(self) -> list[Heard]:
-        """Speak what is trained on."""
+        """Speak the phrases for training."""
         return self._speak(phrases(self.words[self._apart :], self.number, self.longest, "pretraining"), "training")
 
     def held_out(self, number: int) -> list[Heard]:
-        """Speak words that are never trained on; the voices are those of training."""
+        """Speak words that training does not have, by the voices of training."""
         return self._speak(phrases(self.words[: self._apart], number, self.longest, "held out"), "held out")
 
     @property

@@ -1,7 +1,4 @@
-"""Images and textures of scikit-image, to pretrain small vision networks.
-
-None of its medical images is among them, and nothing is fetched.
-"""
+"""Images of scikit-image without the medical ones, to pretrain small vision networks."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ class Textures:
 
     def __post_init__(self) -> None:
         if known := sorted(set(self.images) & set(MEDICAL)):
-            raise InputError(f"corpus.images: {', '.join(known)} is medical, pretraining must not see it")
+            raise InputError(f"corpus.images: {', '.join(known)} is medical, which pretraining must not use")
 
     def parts(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Give each image's left part for pretraining, the right one held out."""
