@@ -1,15 +1,15 @@
-"""Compare our adapters with AdapterHub's library, output by output.
+"""Comparison of this project's adapters with AdapterHub's library, output by output.
 
 The library is `adapters` (Poth et al. 2023, arXiv 2311.11077).
 
-It needs transformers 4, we need 5: each half runs in an environment of its own, and a folder lies between them.
+It needs transformers 4, and this project 5: each half runs in another environment, and they share a folder.
 
     pip install adapters==1.3.0 torch             # in another environment; then there
     python scripts/adapterhub.py theirs FOLDER    # draws networks and methods, saves weights, inputs and logits
-    python scripts/adapterhub.py ours FOLDER      # here: the same weights in our methods, results/adapterhub.csv
+    python scripts/adapterhub.py ours FOLDER      # here: the same weights in these methods, results/adapterhub.csv
 
-All weights are random and of double precision, so that what differs is a formula; T5's and Llama's norms, and LoReFT's
-orthonormal R, are of single precision.
+All weights are random and of double precision, so that differences come from formulas; the norms of T5 and Llama, and
+LoReFT's orthonormal R, are of single precision.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ def theirs(folder: Path) -> None:
 
 
 def layers(name: str, tensor: torch.Tensor, network: str) -> Tensors:
-    """Give each layer its part of a prefix.
+    """Split a prefix into its layers.
 
-    There it is one tensor: (length, layers, keys and values, width).
+    AdapterHub's is one tensor of shape (length, layers, keys and values, width).
     """
     pool = re.search(r"prefix_tunings\.a\.(\w+)_prefix\.(.+)", name)
     if not pool:
@@ -148,7 +148,7 @@ def fill(model: torch.nn.Module, tensors: Tensors, case: Case, network: str) -> 
 
 
 def compare(case: Case, network: str, saved: Tensors) -> dict[str, float]:
-    """Load a network's weights, attach our method with theirs, and look at the logits."""
+    """Load a network's weights, attach the method with the saved weights, compare logits."""
     from benchmark.capabilities.networks import cell
     from benchmark.capabilities.probe import method_of
 
@@ -184,7 +184,7 @@ def ours(folder: Path, table: Path) -> None:
     """
     about = json.loads((folder / "about.json").read_text())
     if about["cases"] != json.loads(json.dumps([asdict(case) for case in CASES])):
-        raise ValueError(f"{folder} holds the cases of another version: make it anew")
+        raise ValueError(f"{folder} has the cases of another version: run `adapterhub.py theirs` again")
     versions = {"adapters": about["adapters"], "their_transformers": about["transformers"]}
     versions["our_transformers"] = transformers.__version__
     with table.open("w", newline="") as file:

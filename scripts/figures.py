@@ -1,4 +1,4 @@
-"""Draw comparison figures alone, as for a paper.
+"""Single figures of a comparison, as for a paper.
 
 python scripts/figures.py FIGURE [width=one|two] [task=T] [budget=B]
 results=DIR holds the records ("results" unless given), out=DIR gets PDF and PNG ("." unless given); width is that of
@@ -26,10 +26,7 @@ NARROWED = ("task", "budget")
 
 
 def main(arguments: list[str]) -> int:
-    """Draw one figure.
-
-    Returns 2 for a call that makes no sense, 1 where there is nothing to draw.
-    """
+    """Draw one figure; return 1 where there is nothing to draw, 2 for a wrong call."""
     figures = known()
     if not arguments or set(arguments) & {"-h", "--help"}:
         print(str(__doc__).strip() + "\n")
@@ -52,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
 
 def draw(name: str, data: Material, given: dict[str, str], width: str) -> int:
-    """Write the pictures that were asked for."""
+    """Write the chosen pictures."""
     pictures = list(press.pictures(name, known()[name], data))
     for key in NARROWED:
         if key in given and pictures:
@@ -73,7 +70,7 @@ def draw(name: str, data: Material, given: dict[str, str], width: str) -> int:
 
 
 def refuse(reason: str) -> int:
-    """Say in one line what is wrong with a call."""
+    """Print the reason of a refusal; return 2."""
     print(f"refused: {reason}", file=sys.stderr)
     return 2
 

@@ -47,14 +47,14 @@ from benchmark.types import Example  # noqa: E402
 
 Row = dict[str, Any]
 CHECKPOINTS = ROOT / "benchmark" / "backbones" / "embedded"
-PROJECTIONS = {  # every linear layer of the blocks, by its own name
+PROJECTIONS = {  # names of all linear layers of the blocks
     "nmt": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
     "protein": r"encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|.*\.dense)",
 }
 
 
 class Regressor(nn.Module):
-    """An ESM encoder, the average over its residues, and one linear output."""
+    """ESM encoder, the average over its residues, and one linear output."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Regressor(nn.Module):
 
 
 class LikeLength(Sampler[int]):
-    """Draw each epoch anew, by like length within every 20 batches."""
+    """Shuffle each epoch, with similar lengths within every 20 batches."""
 
     def __init__(self, lengths: Sequence[int], size: int, seed: int) -> None:
         self.lengths, self.size, self.draws = lengths, size, np.random.default_rng(seed)
@@ -92,7 +92,7 @@ class LikeLength(Sampler[int]):
 
 
 class Shuffled(Trainer):
-    """A Trainer with shuffled batches of like length; `group_by_length` sorts."""
+    """Trainer with shuffled batches of similar length; `group_by_length` would sort."""
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
         rows = self.train_dataset if train_dataset is None else train_dataset
@@ -100,7 +100,7 @@ class Shuffled(Trainer):
 
 
 def trained(model: nn.Module, head: list[nn.Parameter], config: Row, seed: int, rows: Row, collate: Callable) -> None:
-    """Train by the record's budget; leave the state of the lowest valid loss."""
+    """Train by the record's budget; restore the state of the lowest validation loss."""
     budget, steps = config["budget"], config["budget"]["steps"]
     looks = steps // budget["evaluations"]
     with tempfile.TemporaryDirectory() as folder:

@@ -4,8 +4,8 @@ python scripts/many_records.py 1000 DIR
 
 python scripts/many_records.py N DIR [predictions=0.2] [make=true] [build=true] [leave=statistics,figures]
 
-DIR/published/reference is filled, and DIR gets the report. predictions: the share of final runs that keep their
-answers; leave: parts of the report that are not done. Scores are noise around an effect of the method.
+DIR/published/reference gets the records, DIR the report. predictions: share of final runs with answers; leave: parts of
+the report that are left out. Scores are an effect of the method with noise.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmark.report.tables import across, overview, scores
 METRICS = ("accuracy", "spearman", "macro_f1", "bleu")
 PHASES = [("tune", trial, 0) for trial in range(4)] + [(None, trial, seed) for trial in (0, 2) for seed in range(3)]
 TEST = 80  # examples
-PARTS: dict[str, list[tuple[Any, str]]] = {  # what is timed: the functions that the report calls for it
+PARTS: dict[str, list[tuple[Any, str]]] = {  # timed parts, and the functions that the report calls for them
     "load": [(frame, "load")],
     "frames": [(frame, "tidy"), (frame, "measurements"), (frame, "write")],
     "configurations": [(comparisons, "tables")],
@@ -48,7 +48,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {  # what is timed: the functions that
 
 
 def cells(number: int) -> Iterator[tuple[str, str, float | None, str | None, int, int]]:
-    """Lay out so many cells: first more methods, then fractions, then tasks."""
+    """Yield `number` cells: first more methods, then fractions, then tasks."""
     methods = min(max(number // 50, 2), 80)
     fractions = min(max(number // (50 * methods), 1), 5)
     tasks = -(-number // (len(PHASES) * methods * fractions))
@@ -57,8 +57,9 @@ def cells(number: int) -> Iterator[tuple[str, str, float | None, str | None, int
         yield f"task_{task:02d}", f"method_{method:02d}", fraction, phase, trial, seed
 
 
-def record(task: str, method: str, fraction: float | None, phase: str | None, trial: int, seed: int) -> Record:
+def record(cell: tuple[str, str, float | None, str | None, int, int]) -> Record:
     """Make a run of realistic size; one in twenty is skipped or failed."""
+    task, method, fraction, phase, trial, seed = cell
     index, rank = int(task[5:]), int(method[7:])
     config = {
         "task": {"name": task, "_target_": "tasks.some.Task", "description": "Synthetic.", "version": 1}
@@ -123,7 +124,7 @@ def measured(chance: random.Random, metric: str, score: float, phase: str | None
 
 
 def answers(made: Record) -> Iterator[dict[str, Any]]:
-    """Answer the test about as rightly as the record says."""
+    """Yield answers of about the record's score."""
     chance = random.Random(made.run_id)
     metric = made.data["metric"]
     score = made.value("test", metric) or 0.0
@@ -139,8 +140,8 @@ def answers(made: Record) -> Iterator[dict[str, Any]]:
 
 
 def make(number: int, folder: Path, share: float) -> None:
-    """Write the records below a folder, as a store lays them out."""
-    for made in itertools.starmap(record, cells(number)):
+    """Write the records below a folder, as a store does."""
+    for made in map(record, cells(number)):
         parent = folder / made.task / made.method
         parent.mkdir(parents=True, exist_ok=True)
         (parent / f"{made.run_id}.json").write_text(made.to_json(), encoding="utf-8")
@@ -150,7 +151,7 @@ def make(number: int, folder: Path, share: float) -> None:
 
 
 def watched(spent: dict[str, list[float]], left: list[str]) -> None:
-    """Let every part note its wall and processor seconds."""
+    """Wrap the functions of every part, to add up wall and processor seconds."""
 
     def watch(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
@@ -172,7 +173,7 @@ def watched(spent: dict[str, list[float]], left: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Make, then time twice: the second time what was drawn is there."""
+    """Make the records, then time the report twice, the second time with cached figures."""
     number, folder = int(arguments[0]), Path(arguments[1])
     options = dict(word.split("=", 1) for word in arguments[2:])
     if options.get("make", "true") == "true":

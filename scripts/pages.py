@@ -83,7 +83,7 @@ def write_group(group: str, pages: Mapping[str, str]) -> None:
 
 
 def method_page(name: str, rows: Sequence[Mapping[str, str]]) -> str:
-    """Return the page of a method: its facts, its ranges and where it runs."""
+    """Make the page of a method: facts, ranges, architectures."""
     node = registry.node("method", name)
     search: Mapping[str, Any] = node.get("search") or {}
     facts = [(title, node[key]) for key, title in FACTS.items() if node.get(key)]
@@ -100,7 +100,7 @@ def method_page(name: str, rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def task_page(name: str) -> str:
-    """Return the page of a task: its card and its configuration."""
+    """Make the page of a task: its card and its configuration."""
     lines = [(registry.CONFIGS / "task" / f"{name}.md").read_text().rstrip(), ""]
     if "???" not in str(registry.node("data", registry.defaults(name)["data"])):  # else the card says how to name files
         lines += ["## Run it", "", *command(f"python -m benchmark.run method=lora task={name}")]
@@ -120,14 +120,14 @@ def configuration(group: str, name: str) -> list[str]:
 
 
 def in_words(space: Any) -> str:
-    """Name what tuning may draw."""
+    """Describe a range or list of values for tuning."""
     if isinstance(space, Mapping):
         return f"{float(space['low']):g} to {float(space['high']):g}"
     return ", ".join(map(str, space))
 
 
 def in_cell(value: Any) -> str:
-    """Put a value into a cell of a table."""
+    """Format a value for a cell of a table."""
     return str(value).replace("|", r"\|")
 
 

@@ -1,9 +1,9 @@
-"""Pretrain an embedded backbone by its recipe.
+"""Pretraining of an embedded backbone by its recipe.
 
 python scripts/pretrain.py <name> [out=DIR] [field=value ...]
 
-Writes an ordinary checkpoint (configuration, 16-bit safetensors), a card beside it, and held_out/<name>.safetensors: a
-batch that pretraining never saw, by which a run measures what its network still remembers.
+Writes a checkpoint (configuration, 16-bit safetensors), its card, and held_out/<name>.safetensors: a batch that
+pretraining does not use, by which a run measures forgetting.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def save_held_out(prepared: Pretraining, out: Path) -> None:
 def card(
     prepared: Pretraining, recipe: DictConfig, name: str, parameters: int, losses: list[float], seconds: float
 ) -> str:
-    """Tell what the checkpoint is and how it was made."""
+    """Describe the checkpoint and how it was made, in Markdown."""
     last = losses[-200:]
     size = sum(f.stat().st_size for f in Path(recipe.out).iterdir()) / 1e6
     return (

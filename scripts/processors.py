@@ -1,4 +1,4 @@
-"""Measure how far a processor's arithmetic moves one seed.
+"""Measurement of how much the score of one seed differs between processors.
 
 python scripts/processors.py results=DIR OVERRIDES
 
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
 
 
 def run(overrides: list[str], instructions: str, threads: int) -> None:
-    """Run cells in a process of their own, which reads these settings when it starts."""
+    """Run cells in a new process, which reads these settings when it starts."""
     aten, mkl, onednn = INSTRUCTIONS[instructions]
     settings = {"ATEN_CPU_CAPABILITY": aten, "MKL_ENABLE_INSTRUCTIONS": mkl, "ONEDNN_MAX_CPU_ISA": onednn}
     settings["OMP_NUM_THREADS"] = str(threads)

@@ -1,9 +1,9 @@
-"""Compare the loop's step with a hand-written one.
+"""Comparison of the loop's step time with a hand-written loop.
 
 python scripts/step_time.py [steps=60] [method=lora task=nmt ...]
 
-Both train the same method on the same batches in one process, step by step in turn; what is quoted is the ratio of
-the medians. The time of a step is everything that the loop does for it: batch, passes, update, bookkeeping.
+Both train the same method on the same batches in one process, alternating step by step. The result is the ratio of the
+medians. A step includes the batch, both passes, the update and bookkeeping.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
 
 
 def by_hand(model: torch.nn.Module, cell, train: list, processor) -> Iterator[None]:
-    """Train as one would in a notebook."""
+    """Train with a minimal loop."""
     budget = cell.budget
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=cell.lr, weight_decay=budget.weight_decay)

@@ -1,13 +1,13 @@
-"""Compare a choice by halving with all trials run in full.
+"""Comparison of successive halving with all trials run in full.
 
 python scripts/tuning_check.py tuned=DIR full=DIR [task=T]
 
 The two folders hold the records of
     python -m benchmark.run +sweep=tune results=TUNED ...
     python -m benchmark.run +sweep=tune trial=0,1,2,3,4,5 seed=0,1 results=FULL ...
-For each method of both, it prints which trial each of them chooses, how much higher the valid loss of the one that
-halving chose is (mean over the seeds, run in full), and the standard error of that loss over the examples of valid. The
-best trial is trained once more for the latter, since a record holds the mean alone.
+For each method in both, it prints the trial that each chooses, the difference of their validation losses (mean over the
+seeds, run in full), and the standard error of that loss over validation examples. For the latter the best trial is
+trained again, since a record has only the mean.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
 
 
 def standard_error(record: Record) -> tuple[float, int]:
-    """Train a record's cell again; give its valid loss's standard error."""
+    """Train a record's cell again; compute the standard error of its validation loss."""
     cell = cell_of(overrides(record))
     with tempfile.TemporaryDirectory() as scratch:
         options = {"device": "cpu", "force": False, "retry": None, "shared": True, "attempts": 1}
@@ -62,7 +62,7 @@ def standard_error(record: Record) -> tuple[float, int]:
     alone = dataclasses.replace(cell, budget=dataclasses.replace(cell.budget, eval_batch_size=1))
     valid = [cell.task.encode(example, adapted.processor, {}) for example in read(cell, Result())["valid"]]
     known = [features for features in valid if features is not None]
-    # of a mean over items: what an example adds to it, beside its share of the items
+    # the mean is over items, so an example adds its difference from the mean, times its share of the items
     parts = [(loss_of(adapted, alone, f), items(alone, f, adapted.processor)) for f in known]
     many = sum(count for _, count in parts)
     mean = sum(loss * count for loss, count in parts) / many

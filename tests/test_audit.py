@@ -310,7 +310,7 @@ def test_no_backbone_is_needed(files, capsys):
 
 
 def test_a_card_with_half_a_mark_is_left_alone():
-    with pytest.raises(command.InputError, match="not one pair"):
+    with pytest.raises(command.InputError, match="once each"):
         command.inserted(f"text {command.BEGIN} text", "audit")
 
 

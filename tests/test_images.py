@@ -700,7 +700,7 @@ def test_grey_of_more_than_8_bits_is_scaled_as_it_is_told(tmp_path):
         Image.fromarray(deep).save(tmp_path / name)
         seen = Picture("", tmp_path / name).read(3, (1000, 1200))
         assert seen.tolist() == [[0, 128, 255], [0, 255, 64], [0, 0, 0]]
-    assert "no training image says" in Picture("", tmp_path / "deep.png").read(3).reason
+    assert "no training image defines" in Picture("", tmp_path / "deep.png").read(3).reason
     Image.fromarray(np.ones((3, 3), np.float32)).save(tmp_path / "float.tiff")
     assert (
         "float.tiff cannot be decoded (pixels of mode F"

@@ -43,7 +43,7 @@ def prepare(recipe: DictConfig) -> Pretraining:
 
 
 class Objective(nn.Module):
-    """Half a batch is masked and reconstructed, the other half classified.
+    """Objective that reconstructs half a batch from masks, and classifies the other half.
 
     Masks: Xie et al. 2022, arXiv 2111.09886.
     """
@@ -56,7 +56,7 @@ class Objective(nn.Module):
         self.decoder = nn.Conv2d(network.encoder.num_features, self.cell**2, 1)
 
     def forward(self, pixels: torch.Tensor, labels: torch.Tensor) -> ModelOutput:
-        """Sum both losses: cross-entropy, and the squared error over what was masked."""
+        """Sum both losses: cross-entropy, and the squared error over masked pixels."""
         half = len(pixels) // 2
         whole = pixels[:half]
         hidden = torch.rand(half, 1, self.grid, self.grid).lt(self.masked).float()
@@ -80,7 +80,7 @@ def encoder_channels(encoder: nn.Module) -> int:
 
 
 def batches(corpus: Textures, parts: list[np.ndarray], recipe: DictConfig) -> Iterator[Batch]:
-    """Yield crops for ever: rotated, mirrored, with changed contrast."""
+    """Yield crops without end: rotated, mirrored, with changed contrast."""
     rng = np.random.default_rng(recipe.seed)
     while True:
         drawn = corpus.crops(parts, recipe.batch_size, recipe.crop, rng)

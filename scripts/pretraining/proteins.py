@@ -49,7 +49,7 @@ def prepare(recipe: DictConfig) -> Pretraining:
 
 
 def batches(sequences: np.ndarray, recipe: DictConfig) -> Iterator[Batch]:
-    """Yield batches for ever; some join sequences, to reach lengths above 25."""
+    """Yield batches without end; some join sequences, to reach lengths above 25."""
     rng, generator = np.random.default_rng(recipe.seed), torch.Generator().manual_seed(recipe.seed)
     while True:
         drawn = sequences[rng.integers(len(sequences), size=recipe.batch_size)]

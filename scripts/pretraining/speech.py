@@ -1,4 +1,4 @@
-"""Pretrain a speech encoder: which phoneme is spoken in each frame."""
+"""Pretraining of a speech encoder: classification of the phoneme in each frame."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def prepare(recipe: DictConfig) -> Pretraining:
     config = AutoConfig.for_model(**OmegaConf.to_container(recipe.model))
     encoder = AutoModel.from_config(config, attn_implementation="eager")
     network = Hearing(encoder, Head(Kind.TAG, labels=phonemes))
-    for parameter in encoder.feature_extractor.parameters():  # oneDNN's bf16 gradients are now and then no numbers
+    for parameter in encoder.feature_extractor.parameters():  # oneDNN's bf16 gradients are sometimes NaN
         parameter.register_hook(lambda gradient: torch.nan_to_num(gradient, 0.0, 0.0, 0.0))
     ears = Ears(network, phonemes, recipe)
 
@@ -45,7 +45,7 @@ def prepare(recipe: DictConfig) -> Pretraining:
 
 
 class Ears:
-    """Turns phrases into a batch."""
+    """Maker of batches from phrases."""
 
     def __init__(self, network: Hearing, phonemes: Sequence[str], recipe: DictConfig):
         self.extractor = Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=True, return_attention_mask=True)
@@ -69,7 +69,7 @@ class Ears:
 
 
 def batches(heard: Sequence[Heard], ears: Ears, recipe: DictConfig) -> Iterator[Batch]:
-    """Yield batches of like lengths for ever; half of the clips get noise."""
+    """Yield batches of similar lengths without end; half of the clips get noise."""
     rng, noise = random.Random(recipe.seed), np.random.default_rng(recipe.seed)
     while True:
         order = sorted(rng.sample(range(len(heard)), len(heard) // 2), key=lambda i: len(heard[i].samples))

@@ -41,7 +41,7 @@ def prepare(recipe: DictConfig) -> Pretraining:
 
 
 def held_out(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: DictConfig) -> Batch:
-    """Encode the corpus's own held-out pairs as one batch."""
+    """Encode the corpus's held-out pairs as one batch."""
     pairs = corpus.held_out()
     if recipe.model.model_type != "llama":
         return _padded(pairs, tokenizer, recipe.context)
@@ -88,7 +88,7 @@ def fresh_model(recipe: DictConfig, tokenizer: PreTrainedTokenizerFast) -> PreTr
 
 
 def batches(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: DictConfig) -> Iterator[Batch]:
-    """Yield batches for ever: padded pairs, or documents packed into rows."""
+    """Yield batches without end: padded pairs, or documents packed into rows."""
     rng = random.Random(recipe.seed)
     pairs = corpus.pairs(rng)
     while True:
