@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> int:
             publish(call)
             return 0
         work: Callable[[Path], int] = check if "--check" in call.flags else derive
-        return max(work(folder) for folder in chosen(call))
+        return max(work(folder) for folder in chosen_sets(call))
     except (InputError, MalformedError) as error:
         print(f"refused: {error}", file=sys.stderr)
     except OSError as error:
@@ -112,7 +112,7 @@ def publish(call: Call) -> None:
     target = call.results / PUBLISHED / name
     if target.exists() and not call.force:
         raise InputError(f"{target} exists: give another name, or force=true to replace it")
-    versions = list(selected(call, runs))
+    versions = list(select_runs(call, runs))
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{name}.{secrets.token_hex(4)}")
     scratch.mkdir()
@@ -127,7 +127,7 @@ def publish(call: Call) -> None:
     print(f"{len(versions)} records published in {target} ({size / 1e6:.1f} MB); those in {runs.folder} stay")
 
 
-def selected(call: Call, runs: Store) -> Iterator[tuple[Record, list[dict[str, Any]] | None]]:
+def select_runs(call: Call, runs: Store) -> Iterator[tuple[Record, list[dict[str, Any]] | None]]:
     """Yield the runs to pack, sorted.
 
     Raises InputError where there are none, MalformedError for a broken one.
@@ -174,7 +174,7 @@ def replace(target: Path, scratch: Path) -> None:
     shutil.rmtree(old)
 
 
-def chosen(call: Call) -> list[Path]:
+def chosen_sets(call: Call) -> list[Path]:
     """List the folders of the sets that are named, or of all. Raises InputError."""
     known = published(call.results)
     if unknown := [name for name in call.names if name not in known]:
@@ -184,7 +184,7 @@ def chosen(call: Call) -> list[Path]:
     return [call.results / PUBLISHED / name for name in call.names or known]
 
 
-def rebuilt(folder: Path, scratch: Path) -> Iterator[tuple[Path, Path]]:
+def rebuild(folder: Path, scratch: Path) -> Iterator[tuple[Path, Path]]:
     """Yield each derived file of a set, with the same file made anew from its records.
 
     Raises MalformedError where a part of the set is missing or damaged.
@@ -215,7 +215,7 @@ def derive(folder: Path) -> int:
     Raises MalformedError for a file that the records do not give.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        for path, fresh in rebuilt(folder, Path(scratch)):
+        for path, fresh in rebuild(folder, Path(scratch)):
             if not fresh.exists():
                 raise MalformedError(f"{path} comes from no record of the set: delete it")
             shutil.copy(fresh, path)
@@ -226,7 +226,7 @@ def derive(folder: Path) -> int:
 def check(folder: Path) -> int:
     """Compare a set's tables and figures with new ones; return 1 where one differs."""
     with tempfile.TemporaryDirectory() as scratch:
-        stale = [path for path, fresh in rebuilt(folder, Path(scratch)) if not same(path, fresh)]
+        stale = [path for path, fresh in rebuild(folder, Path(scratch)) if not same(path, fresh)]
     for path in stale:
         print(f"{path} is not that of the records: python -m benchmark.publish --derive {folder.name}")
     return int(bool(stale))

@@ -14,8 +14,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from benchmark.command import end
-from benchmark.config.build import typed
-from benchmark.config.compose import assemble, composed, whole
+from benchmark.config.build import convert
+from benchmark.config.compose import assemble, compose_config, compose_with_hydra
 from benchmark.config.halving import stops
 from benchmark.config.usage import usage
 from benchmark.engine import distributed
@@ -25,7 +25,7 @@ from benchmark.sweeps import screen
 from benchmark.sweeps.estimate import estimate
 from benchmark.sweeps.execute import perform
 from benchmark.sweeps.exit_status import exit_status
-from benchmark.sweeps.grid import Records, Sweep, chunks, expand, is_sweep, lookup, packed, unpacked
+from benchmark.sweeps.grid import Records, Sweep, chunks, expand, is_sweep, lookup, pack_cells, unpack_cells
 from benchmark.sweeps.launch import Overrides, launch, run_cells
 from benchmark.sweeps.lease import Lease
 from benchmark.sweeps.options import RunOptions, options_of
@@ -41,19 +41,19 @@ def main(arguments: list[str]) -> int:
         return 0
     warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about each other
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors are caught here and printed in one line
-    if not distributed.speaks():
+    if not distributed.is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  as long as the process
     statuses = [0]
     with exit_status(arguments, statuses):
         if is_sweep(arguments):
             sweep(arguments, statuses)
         else:
-            config, names = composed(arguments)
+            config, names = compose_config(arguments)
             if config.cells is None:
                 screen.begin(names, config.seed)
                 perform(assemble(config, names, arguments), options_of(config))
             else:  # a job of a sweep
-                run_cells(unpacked(config.cells), options_of(config), statuses)
+                run_cells(unpack_cells(config.cells), options_of(config), statuses)
     return max(statuses)
 
 
@@ -64,16 +64,16 @@ def execute(*overrides: str) -> Record:
 
     Raises InputError, IncompatibleError, LeaseHeldError, RunFailedError.
     """
-    config, names = composed(overrides)
+    config, names = compose_config(overrides)
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of libraries about each other
         return perform(assemble(config, names, overrides), options_of(config))
 
 
 def sweep(arguments: list[str], statuses: list[int]) -> None:
     """Run the cells of a grid that are not recorded, packed into jobs."""
-    distributed.alone_only("a sweep")
+    distributed.refuse_several("a sweep")
     grid = expand(arguments)
-    config = whole([*grid.cells[0], *grid.options])
+    config = compose_with_hydra([*grid.cells[0], *grid.options])
     check_launcher(config.hydra.launcher["_target_"])
     if config.rung is not None:
         stops(config.budget)  # refused once here, not by each cell
@@ -98,13 +98,13 @@ def sweep(arguments: list[str], statuses: list[int]) -> None:
 
 def start_jobs(grid: Sweep, left: list[Overrides], config: DictConfig, statuses: list[int]) -> None:
     """Pack cells into jobs, and run each in a new process or by the launcher."""
-    size, overrides = typed(config.cells_per_job, int | None, "cells_per_job"), [*grid.options, *grid.cells[0]]
+    size, overrides = convert(config.cells_per_job, int | None, "cells_per_job"), [*grid.options, *grid.cells[0]]
     if not config.hydra.launcher["_target_"].endswith("BasicLauncher"):
         size = size or SHARE
     if config.hydra.launcher.get("n_jobs", 1) != 1:  # several workers on this machine
         overrides.append("shared=true")
-    jobs = [packed(chunk) for chunk in chunks(left, size)]
-    if typed(config.fresh, bool, "fresh"):
+    jobs = [pack_cells(chunk) for chunk in chunks(left, size)]
+    if convert(config.fresh, bool, "fresh"):
         command = [sys.executable, "-m", "benchmark.run", *overrides]
         statuses.extend(subprocess.run([*command, f"cells='{job}'"]).returncode for job in jobs)
     else:

@@ -99,9 +99,9 @@ def _named_files(value: Any) -> Any:
 
 def _built(group: str, recorded: dict[str, Any]) -> Any:
     """Build a part of a cell from a record."""
-    node = registry.buildable(group, recorded)
+    node = registry.buildable_node(group, recorded)
     if isinstance(data := node.get("data"), dict):
-        node["data"] = registry.buildable("data", data)
+        node["data"] = registry.buildable_node("data", data)
     for part in (node, node.get("data") or {}):
         if inner := [key for key, value in part.items() if value is not node.get("data") and _names_class(value)]:
             raise InputError(f"{group}.{inner[0]}: names a class, which no record of this project does")

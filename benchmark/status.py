@@ -20,7 +20,7 @@ from benchmark.errors import InputError
 from benchmark.records import Record
 from benchmark.sweeps.estimate import by_method, duration, expected
 from benchmark.sweeps.exit_status import exit_status
-from benchmark.sweeps.grid import Records, Sweep, expand, known_as, recorded, waited_for
+from benchmark.sweeps.grid import Records, Sweep, compose_and_cache, expand, find_record, missing_below
 from benchmark.sweeps.lease import LEASE_SECONDS, Lease
 from benchmark.sweeps.override_cache import OverrideCache
 from benchmark.sweeps.trial_table import trial_table
@@ -93,22 +93,22 @@ def states(grid: Sweep) -> list[State]:
 def state(overrides: tuple[str, ...], results: Path, cache: OverrideCache, records: Records) -> State:
     """Look up one cell."""
     chosen = dict(override.split("=", 1) for override in overrides if "=" in override)
-    if waited_for(overrides, cache, records):
+    if missing_below(overrides, cache, records):
         return State(overrides, chosen["task"], chosen["method"], "missing")
     entry = cache.get(overrides)
-    if entry is None or (entry.tuned is not None and recorded(overrides, cache, records) is None):
+    if entry is None or (entry.tuned is not None and find_record(overrides, cache, records) is None):
         try:
-            entry = known_as(overrides, results, cache, records)[1]
+            entry = compose_and_cache(overrides, results, cache, records)[1]
         except InputError as error:
             return State(overrides, chosen["task"], chosen["method"], "missing", note=str(error))
     record = records.of(entry)
     if record:
         return State(overrides, entry.task, entry.method, record.status, record, record.reason)
-    running = at_work(Lease(results / "runs" / entry.task / entry.method, entry.training))
+    running = is_running(Lease(results / "runs" / entry.task / entry.method, entry.training))
     return State(overrides, entry.task, entry.method, "running" if running else "missing")
 
 
-def at_work(lease: Lease) -> bool:
+def is_running(lease: Lease) -> bool:
     """Say whether a process holds the cell's lease, by its last heartbeat."""
     try:
         return time.time() - lease.file.stat().st_mtime < LEASE_SECONDS

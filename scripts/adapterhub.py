@@ -42,7 +42,7 @@ def config_of(network: str) -> Any:
     return getattr(transformers, name)(**shape, **TOKENS)
 
 
-def drawn(network: str, tokens: int) -> Tensors:
+def draw_inputs(network: str, tokens: int) -> Tensors:
     """Draw four sequences, the last of them padded where they are long enough."""
     ids, answers = torch.randint(4, 50, (2, 4, tokens))
     mask = torch.ones_like(ids)
@@ -78,7 +78,7 @@ def theirs(folder: Path) -> None:
             model = adapters.AutoAdapterModel.from_config(config_of(network), attn_implementation=case.attention)
             (model.add_seq2seq_lm_head if network in PAIRS else model.add_causal_lm_head)("lm", layers=1)
             stir(model.double(), [name for name, _ in model.named_parameters()], 0.1, case.zero)
-            inputs, base = drawn(network, case.tokens), {k: t.clone() for k, t in model.state_dict().items()}
+            inputs, base = draw_inputs(network, case.tokens), {k: t.clone() for k, t in model.state_dict().items()}
             with torch.no_grad():
                 logits = {"bare": model.eval()(**inputs).logits}
             model.add_adapter("a", config=made(*case.theirs))

@@ -99,7 +99,7 @@ class Shuffled(Trainer):
         return LikeLength(rows["length"], self.args.train_batch_size, self.args.seed)
 
 
-def trained(model: nn.Module, head: list[nn.Parameter], config: Row, seed: int, rows: Row, collate: Callable) -> None:
+def train(model: nn.Module, head: list[nn.Parameter], config: Row, seed: int, rows: Row, collate: Callable) -> None:
     """Train by the record's budget; restore the state of the lowest validation loss."""
     budget, steps = config["budget"], config["budget"]["steps"]
     looks = steps // budget["evaluations"]
@@ -162,7 +162,7 @@ def translation(config: Row, rows: dict[str, Dataset], seed: int) -> float:
         labels = targets["input_ids"].masked_fill(targets["attention_mask"] == 0, -100)
         return {**sources([e["source"] for e in examples]), "labels": labels}
 
-    trained(model, [], config, seed, rows, collate)
+    train(model, [], config, seed, rows, collate)
     model.eval()
     answers: list[str] = []
     for start in range(0, len(rows["test"]), 32):
@@ -188,7 +188,7 @@ def stability(config: Row, rows: dict[str, Dataset], seed: int) -> float:
         read = tokenizer([e["source"] for e in examples], padding=True, return_tensors="pt")
         return {**read, "labels": torch.tensor([(e["target"] - centre) / scale for e in examples])}
 
-    trained(model, list(model.head.parameters()), config, seed, rows, collate)
+    train(model, list(model.head.parameters()), config, seed, rows, collate)
     with torch.no_grad():
         predictions = model.eval()(**collate(list(rows["test"])))["logits"]
     return float(spearmanr(predictions, rows["test"]["target"]).statistic)

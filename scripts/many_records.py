@@ -98,11 +98,11 @@ def record(cell: tuple[str, str, float | None, str | None, int, int]) -> Record:
         signatures={"bleu": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"} if metric == "bleu" else {},
         environment={"device": "cpu", "device_name": "synthetic", "commit": "0" * 40, "threads": 1}
         | {"versions": {f"package_{i}": "1.0.0" for i in range(30)}},
-        measurements=tuple(measured(chance, metric, score, phase, rank)) if status == "done" else (),
+        measurements=tuple(measure(chance, metric, score, phase, rank)) if status == "done" else (),
     )
 
 
-def measured(chance: random.Random, metric: str, score: float, phase: str | None, rank: int) -> Iterator[Measurement]:
+def measure(chance: random.Random, metric: str, score: float, phase: str | None, rank: int) -> Iterator[Measurement]:
     """Measure a hundred numbers: two curves, scores and costs."""
     scale = 100 if metric == "bleu" else 1
     for step in range(1, 61):
@@ -150,7 +150,7 @@ def make(number: int, folder: Path, share: float) -> None:
             (parent / f"{made.run_id}.examples.jsonl.gz").write_bytes(pack(answers(made)))
 
 
-def watched(spent: dict[str, list[float]], left: list[str]) -> None:
+def watch_parts(spent: dict[str, list[float]], left: list[str]) -> None:
     """Wrap the functions of every part, to add up wall and processor seconds."""
 
     def watch(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -181,7 +181,7 @@ def main(arguments: list[str]) -> int:
     if options.get("build", "true") != "true":
         return 0
     spent: dict[str, list[float]] = {}
-    watched(spent, options.get("leave", "").split(","))
+    watch_parts(spent, options.get("leave", "").split(","))
     for run in ("cold", "warm"):
         spent.clear()
         report.main([f"results={folder}"])

@@ -136,7 +136,7 @@ class Tagging:
         return [indices.get(str(tag), IGNORED) if tag is not None else IGNORED for tag in example.targets[0][:length]]
 
     def labels(self, labels: Sequence[Sequence[int]], width: int) -> torch.Tensor:
-        return filled(labels, width)
+        return pad_labels(labels, width)
 
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
         """Give each read position's label, and the true labels' surprisal (nats)."""
@@ -209,7 +209,7 @@ class Transcription:
         return [1 + head.labels.index(c) for c in example.targets[0] if c in head.labels]
 
     def labels(self, labels: Sequence[Sequence[int]], width: int) -> torch.Tensor:
-        return filled(labels, max(map(len, labels)))
+        return pad_labels(labels, max(map(len, labels)))
 
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
         """Decode greedily: the most likely class per frame, repeats merged, blanks dropped.
@@ -218,7 +218,7 @@ class Transcription:
         """
         rows = output.logits.argmax(-1).cpu().tolist()
         frames = [len(row) for row in rows] if output.mask is None else output.mask.sum(1).int().tolist()
-        texts = (collapsed(row[:n], head) for row, n in zip(rows, frames, strict=True))
+        texts = (collapse(row[:n], head) for row, n in zip(rows, frames, strict=True))
         return [
             {"prediction": " ".join(text.split()), **self._unlikely(logits[:n], f)}
             for text, logits, n, f in zip(texts, output.logits, frames, features, strict=True)
@@ -251,13 +251,13 @@ def frames_of(label: Sequence[int]) -> int:
     return len(label) + sum(one == other for one, other in pairwise(label))
 
 
-def collapsed(classes: Sequence[int], head: Head) -> str:
+def collapse(classes: Sequence[int], head: Head) -> str:
     """Turn one class per frame into text."""
     shown = [c for i, c in enumerate(classes) if c and (i == 0 or c != classes[i - 1])]
     return "".join(head.labels[c - 1] for c in shown)
 
 
-def filled(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor:
+def pad_labels(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor:
     """Pad rows of labels with IGNORED."""
     import torch
 

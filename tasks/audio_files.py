@@ -14,7 +14,7 @@ from benchmark.types import Bad, Example, Splits
 from tasks.common import Data
 from tasks.hub_data import HubData
 from tasks.sound import recording
-from tasks.splits import SHARES, SPLITS, check_apart, dealt
+from tasks.splits import SHARES, SPLITS, check_apart, deal
 from tasks.tables import cell, check, rows, text
 
 WANTED = ("file", "target")
@@ -53,10 +53,10 @@ class AudioFolder(Data):
                 example = example._replace(source=Bad(f"{self.metadata}, row {number}: no split is called {word!r}"))
             splits[split or "train"].append(example)
         free = {} if self.columns.get("split") else {n: s for n, s in SHARES.items() if n not in self.splits_of}
-        splits = dealt(splits, free, self.reading, lambda e: e.group or _file(e))
+        splits = deal(splits, free, self.reading, lambda e: e.group or _file(e))
         if splits["valid"]:
             return splits
-        return dealt(splits, {"valid": SHARES["valid"]}, self.reading, _file)  # of the training speakers
+        return deal(splits, {"valid": SHARES["valid"]}, self.reading, _file)  # of the training speakers
 
     def local(self) -> dict[str, Path]:
         folder = Path(self.folder).expanduser()

@@ -22,13 +22,13 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 
 
-def cached(name: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+def load_or_make(name: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
     """Return the arrays of make(), from the cache if key and code are unchanged.
 
     Safe with several processes: each writes a file and renames it, and the contents are equal. A damaged file is made
     again; where nothing can be written, nothing is cached.
     """
-    text = json.dumps([beside(make), np.__version__, key], sort_keys=True)
+    text = json.dumps([code_hashes(make), np.__version__, key], sort_keys=True)
     file = folder() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
     with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(file, allow_pickle=False) as stored:
         return dict(stored)
@@ -38,7 +38,7 @@ def cached(name: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arr
     return arrays
 
 
-def beside(make: Callable[[], Arrays]) -> dict[str, str]:
+def code_hashes(make: Callable[[], Arrays]) -> dict[str, str]:
     """Hash every file in the folder of make's module, its code."""
     home = Path(inspect.getfile(sys.modules[make.__module__])).parent
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(home.iterdir()) if f.is_file()}

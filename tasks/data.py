@@ -11,9 +11,9 @@ from benchmark.errors import InputError
 from benchmark.types import Splits
 from tasks.common import Data
 from tasks.hub_data import HubData
-from tasks.splits import check_apart, check_shares, completed
+from tasks.splits import check_apart, check_shares, complete
 from tasks.tables import check, rows, table_files
-from tasks.text_rows import Table, merged
+from tasks.text_rows import Table, merge_equal
 
 ROLES = ("source", "target")
 
@@ -40,8 +40,8 @@ class Files(Data):
         check_apart(given, self.reading)
         table = Table(self.columns, self.reading)
         splits = {name: table.examples(rows(file, self._sides()), name, file) for name, file in given.items()}
-        whole = completed(splits, self.shares, self.reading)
-        return {name: merged(name, part, self.reading) if self.merge else part for name, part in whole.items()}
+        whole = complete(splits, self.shares, self.reading)
+        return {name: merge_equal(name, part, self.reading) if self.merge else part for name, part in whole.items()}
 
     def local(self) -> dict[str, Path]:
         paths = {}
@@ -79,4 +79,4 @@ class Hub(HubData):
             )
             for name, part in self.parts().items()
         }
-        return {name: merged(name, part, self.reading) if self.merge else part for name, part in splits.items()}
+        return {name: merge_equal(name, part, self.reading) if self.merge else part for name, part in splits.items()}

@@ -21,7 +21,7 @@ class Entry:
     conflict: str | None = None  # why it cannot be used
 
 
-def named(file: Path, reading: Reading) -> dict[str, Entry]:
+def read_by_name(file: Path, reading: Reading) -> dict[str, Entry]:
     """Read records by name; equal ones count once, different ones of one name conflict."""
     records: dict[str, Entry] = {}
     repeated = 0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from benchmark.backbones.hub import offline, pinned
+from benchmark.backbones.hub import is_offline, is_pinned
 from benchmark.errors import InputError
 from tasks.common import Data
 from tasks.splits import SPLITS, check_apart
@@ -43,7 +43,7 @@ class HubData(Data):
         check(self.splits_of, "data.splits_of", SPLITS)
 
     def unpinned(self) -> list[str]:
-        return list(dict.fromkeys(part["id"] for part in self.parts().values() if not pinned(part["revision"])))
+        return list(dict.fromkeys(part["id"] for part in self.parts().values() if not is_pinned(part["revision"])))
 
     def parts(self) -> dict[str, dict[str, Any]]:
         """Give the arguments of loading each split."""
@@ -59,7 +59,7 @@ class HubData(Data):
         import datasets
 
         # a setting, since there is no argument: only data sets in the local cache are found, without waiting
-        datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE or offline()
+        datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE or is_offline()
         try:
             return datasets.load_dataset(part["id"], part["config"], revision=part["revision"], split=part["split"])
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:

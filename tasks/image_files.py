@@ -17,7 +17,7 @@ from benchmark.types import Bad, Example, Splits
 from tasks.common import Data
 from tasks.hub_data import HubData
 from tasks.pictures import Picture
-from tasks.splits import SPLITS, check_apart, check_shares, completed
+from tasks.splits import SPLITS, check_apart, check_shares, complete
 from tasks.tables import cell, check, rows, table_files, text
 
 SUFFIXES = (
@@ -48,7 +48,7 @@ class ImageFolder(Data):
         folders = self._folders()
         check_apart({name: str(folder) for name, folder in folders.items()}, self.reading)
         splits = {name: list(self._examples(name, folder)) for name, folder in folders.items()}
-        return completed(splits, self.shares, self.reading)
+        return complete(splits, self.shares, self.reading)
 
     def local(self) -> dict[str, Path]:
         return {
@@ -136,7 +136,7 @@ class ImageTable(Data):
                 example = example._replace(source=Bad(f"{where}: no split is called {word!r} (data.words)"))
             splits.setdefault(split, []).append(example)
         there = {name: part for name, part in splits.items() if part or name in self._tables()}
-        return completed(there, self.shares, self.reading)
+        return complete(there, self.shares, self.reading)
 
     def local(self) -> dict[str, Path]:
         with suppress(InputError):  # raised again when the data is read
@@ -230,7 +230,7 @@ class ImageHub(HubData):
     def splits(self) -> Splits:
         """Load every split; images are decoded later, and a repeated id becomes Bad."""
         splits = {name: list(self._examples(name, part)) for name, part in self.parts().items()}
-        return completed(splits, self.shares, self.reading)
+        return complete(splits, self.shares, self.reading)
 
     def _examples(self, split: str, part: Mapping[str, Any]) -> Iterator[Example]:
         import datasets

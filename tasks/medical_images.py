@@ -13,7 +13,7 @@ from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Features, Head, Input, Splits
 from tasks.answers import Classification
 from tasks.labelled import Labelled
-from tasks.pictures import Picture, rescanned, square
+from tasks.pictures import Picture, rescan, square
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +89,7 @@ class MedicalImages(Classification, Labelled):
         seen = example._replace(id=f"{example.id} by another scanner")
         if isinstance(example.source, Bad):
             return seen
-        return seen._replace(source=rescanned(square(example.source, self.size), self.scanner, number))
+        return seen._replace(source=rescan(square(example.source, self.size), self.scanner, number))
 
     def _decoded(self, example: Example) -> Example:
         if not isinstance(example.source, Picture):

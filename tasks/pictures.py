@@ -35,7 +35,7 @@ class Picture:
         if pixels.dtype != np.uint8:
             if grey is None:
                 return Bad(f"{self.where} has more than 8 bits, and no training image defines black and white")
-            pixels = scaled(pixels, grey)
+            pixels = scale_grey(pixels, grey)
         return square(pixels, side)
 
     def decode(self) -> np.ndarray | Bad:
@@ -45,7 +45,7 @@ class Picture:
         from PIL.Image import DecompressionBombError
 
         try:
-            return decoded(self._opened())
+            return decode(self._opened())
         except (OSError, ValueError, SyntaxError, EOFError, DecompressionBombError) as error:  # of broken files
             return Bad(f"{self.where} cannot be decoded ({error})")
 
@@ -75,7 +75,7 @@ class Picture:
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
 
 
-def decoded(content: Path | io.BytesIO) -> np.ndarray:
+def decode(content: Path | io.BytesIO) -> np.ndarray:
     """Decode the first page. Raises OSError, ValueError or SyntaxError."""
     from PIL import Image, ImageOps
 
@@ -90,13 +90,13 @@ def decoded(content: Path | io.BytesIO) -> np.ndarray:
         return np.asarray(image.convert("L" if image.mode in GREY else "RGB"))
 
 
-def scaled(pixels: np.ndarray, grey: Range) -> np.ndarray:
+def scale_grey(pixels: np.ndarray, grey: Range) -> np.ndarray:
     """Scale grey to 8 bits, and clip it to the given black and white."""
     low, high = grey
     return np.round(255.0 * (np.clip(pixels, low, high) - low) / max(high - low, 1)).astype(np.uint8)
 
 
-def rescanned(image: np.ndarray, scanner: int, number: int) -> np.ndarray:
+def rescan(image: np.ndarray, scanner: int, number: int) -> np.ndarray:
     """Simulate another scanner: less contrast, blur, fewer pixels, noise."""
     from PIL import Image, ImageFilter
 

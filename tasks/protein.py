@@ -11,7 +11,7 @@ from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Features, Head, Input, Kind, Splits
 from tasks.answers import Classification, Regression, Tagging
 from tasks.labelled import Labelled
-from tasks.tables import filled, label
+from tasks.tables import label, strip_cell
 
 if TYPE_CHECKING:
     import torch
@@ -173,7 +173,7 @@ class ProteinTagging(Tagging, Proteins):
     def target(self, value: Any, source: str) -> tuple[str | None, ...]:
         if value is None:
             raise ValueError("no labels")
-        tags = tuple(None if filled(tag) is None else label(tag) for tag in value)
+        tags = tuple(None if strip_cell(tag) is None else label(tag) for tag in value)
         if len(tags) != len(source):
             raise ValueError(f"{len(source)} residues, {len(tags)} labels")
         return tags

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Splits
 from tasks.common import Data
-from tasks.fasta import Entry, named
+from tasks.fasta import Entry, read_by_name
 from tasks.hub_data import HubData
-from tasks.splits import SHARES, SPLITS, check_apart, check_shares, completed
+from tasks.splits import SHARES, SPLITS, check_apart, check_shares, complete
 from tasks.tables import cell, check, rows
 
 WANTED = ("sequence", "target")
@@ -44,15 +44,15 @@ class ProteinTable(Data):
         if "all" in self.files:
             check_apart(self.splits_of, self.reading)
             table = [*enumerate(rows(self.files["all"]), 1)]
-            splits = divided(self.files["all"], table, self.columns, self.splits_of | shifted(self.shifts))
+            splits = divide(self.files["all"], table, self.columns, self.splits_of | name_shifts(self.shifts))
         else:
-            files = {name: file for name, file in (self.files | shifted(self.shifts)).items() if file}
+            files = {name: file for name, file in (self.files | name_shifts(self.shifts)).items() if file}
             check_apart(files, self.reading)
             splits = {n: list(_examples(file, [*enumerate(rows(file), 1)], self.columns)) for n, file in files.items()}
-        return completed(splits, self.shares, self.reading)
+        return complete(splits, self.shares, self.reading)
 
     def local(self) -> dict[str, Path]:
-        files = self.files | (shifted(self.shifts) if "all" not in self.files else {})
+        files = self.files | (name_shifts(self.shifts) if "all" not in self.files else {})
         return {name: Path(file).expanduser() for name, file in files.items() if file}
 
 
@@ -78,12 +78,12 @@ class ProteinFasta(Data):
         """Join the files by record; count sequences without labels; other gaps become Bad."""
         check_apart(self.splits_of, self.reading)
         files = self.local()
-        records = {column: named(file, self.reading) for column, file in files.items()}
+        records = {column: read_by_name(file, self.reading) for column, file in files.items()}
         joined, bad = self._joined(records, files)
         columns = {r: c for r, c in self.columns.items() if not (r == "mask" and c in self.files and c not in files)}
-        wanted = self.splits_of | shifted(self.shifts)
-        splits = divided(self.files["sequence"], joined, columns, wanted)
-        return completed({**splits, "train": [*splits["train"], *bad]}, self.shares, self.reading)
+        wanted = self.splits_of | name_shifts(self.shifts)
+        splits = divide(self.files["sequence"], joined, columns, wanted)
+        return complete({**splits, "train": [*splits["train"], *bad]}, self.shares, self.reading)
 
     def local(self) -> dict[str, Path]:
         return {column: Path(file).expanduser() for column, file in self.files.items() if file}
@@ -134,12 +134,12 @@ class ProteinHub(HubData):
         }
 
 
-def shifted(shifts: Mapping[str, Any]) -> dict[str, Any]:
+def name_shifts(shifts: Mapping[str, Any]) -> dict[str, Any]:
     """Name shifted tests test/<name>."""
     return {f"test/{name}": value for name, value in shifts.items()}
 
 
-def divided(
+def divide(
     file: str, table: Rows, columns: Mapping[str, str | None], splits_of: Mapping[str, Mapping[str, str]]
 ) -> Splits:
     """Assign rows to the splits with their words; a row of no split becomes Bad.

@@ -48,7 +48,7 @@ def at_rate(wave: Wave, rate: int) -> np.ndarray:
     return soxr.resample(wave.samples, wave.rate, rate)
 
 
-def noisy(samples: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarray:
+def add_noise(samples: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarray:
     """Add white noise at a signal-to-noise ratio, in dB over the whole clip."""
     noise = rng.standard_normal(len(samples))
     scale = np.sqrt(np.mean(np.square(samples, dtype=np.float64)) / 10 ** (snr / 10))
@@ -62,17 +62,17 @@ def recording(file: Path | io.BytesIO, where: str) -> Clip | Bad:
         return Bad(f"{where}: no such file")
     content = file.read_bytes() if isinstance(file, Path) else file.getvalue()
     try:
-        wave = decoded(content)
+        wave = decode(content)
     except (RuntimeError, ValueError) as error:
         return Bad(f"{where} cannot be decoded ({error})")
     reason = fault(wave)
     if reason:
         return Bad(f"{where} {reason}")
     digest = hashlib.sha256(content).hexdigest()[:32]
-    return Clip(digest, lambda: decoded(file.read_bytes() if isinstance(file, Path) else content))
+    return Clip(digest, lambda: decode(file.read_bytes() if isinstance(file, Path) else content))
 
 
-def decoded(content: bytes) -> Wave:
+def decode(content: bytes) -> Wave:
     """Decode by libsndfile, averaging channels.
 
     Raises RuntimeError where it cannot.

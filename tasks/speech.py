@@ -14,7 +14,7 @@ from benchmark.errors import InputError
 from benchmark.types import IGNORED, Bad, Example, Features, Head, Input, Prediction, Splits
 from tasks.answers import Classification, Transcription
 from tasks.labelled import Labelled
-from tasks.sound import Clip, Wave, at_rate, noisy, recording
+from tasks.sound import Clip, Wave, add_noise, at_rate, recording
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ class Speech(Labelled):
 
         def read() -> Wave:
             samples, rate = example.source.read()
-            return Wave(noisy(samples, self.noise, np.random.default_rng(number)), rate)
+            return Wave(add_noise(samples, self.noise, np.random.default_rng(number)), rate)
 
         return heard._replace(source=Clip(f"{example.source.digest} {number} {self.noise} dB", read))
 

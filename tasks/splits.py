@@ -54,13 +54,13 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one) and one == other
 
 
-def completed(splits: Mapping[str, Sequence[Example]], shares: Mapping[str, float], reading: Reading) -> Splits:
+def complete(splits: Mapping[str, Sequence[Example]], shares: Mapping[str, float], reading: Reading) -> Splits:
     """Draw splits with a share from train, and valid and test if they are missing."""
     missing = {name: share for name, share in SHARES.items() if name not in splits}
-    return dealt({**dict.fromkeys(SPLITS, ()), **splits}, {**shares, **missing, **shares}, reading, unit_of)
+    return deal({**dict.fromkeys(SPLITS, ()), **splits}, {**shares, **missing, **shares}, reading, unit_of)
 
 
-def dealt(
+def deal(
     splits: Mapping[str, Sequence[Example]],
     wanted: Mapping[str, float],
     reading: Reading,
@@ -78,7 +78,7 @@ def dealt(
     for example in train:
         units.setdefault(unit_of(example), []).append(example)
     grouped = len(units) < len(train) and any(example.group for example in train)
-    chosen = {unit: drawn(unit, wanted) for unit in units} if grouped else _by_class(units, wanted)
+    chosen = {unit: draw_split(unit, wanted) for unit in units} if grouped else _by_class(units, wanted)
     _fill(chosen, wanted)
     parts["train"] = []
     for example in train:
@@ -104,7 +104,7 @@ def _renamed(example: Example, split: str) -> Example:
     return example._replace(id=f"{split}/{example.id[6:]}") if example.id.startswith("train/") else example
 
 
-def drawn(unit: str, shares: Mapping[str, float]) -> str:
+def draw_split(unit: str, shares: Mapping[str, float]) -> str:
     """Draw a unit's split by its hash."""
     position = unit_hash(f"split {unit}")
     for name, share in shares.items():

@@ -32,7 +32,7 @@ def check(given: Mapping[str, Any], where: str, needed: Collection[str], known: 
             raise InputError(f"{where}.{key}: required, and not given")
 
 
-def filled(value: Any) -> Any:
+def strip_cell(value: Any) -> Any:
     """Strip a text; None for null, NaN and an empty text."""
     if isinstance(value, str):
         return value.strip() or None
@@ -53,7 +53,7 @@ def cell(row: Mapping[str, Any], column: str, where: str) -> Any:
                 f"{where}: no column {column!r}; it has {', '.join(columns_of(row))} (data.columns maps them)"
             )
         value = value[part]
-    return filled(value)
+    return strip_cell(value)
 
 
 def columns_of(row: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -76,7 +76,7 @@ def text(row: Mapping[str, Any], column: str, where: str, number: int | None = N
 
 def label(value: Any) -> str:
     """Name a class; 1 and 1.0 are the same. Raises ValueError for none or several."""
-    value = filled(value)
+    value = strip_cell(value)
     if isinstance(value, list | tuple | dict):
         raise ValueError(f"{value!r:.40} stands where one class is wanted (several at once are not supported)")  # noqa: TRY004 - broken content
     name = str(value)

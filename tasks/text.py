@@ -14,7 +14,7 @@ from benchmark.errors import InputError
 from benchmark.types import IGNORED, Example, Features, Kind, Prediction, Splits, Task
 from tasks.common import Data, Reading
 from tasks.tables import text
-from tasks.text_rows import FIELD, templated
+from tasks.text_rows import FIELD, apply_template
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ class TextToText(Task):
     @cached_property
     def table(self) -> Data:
         """Data with the source that the template's columns make."""
-        return self.data if self.inner == "{source}" else templated(self.data, self.inner)
+        return self.data if self.inner == "{source}" else apply_template(self.data, self.inner)
 
     def files(self) -> Mapping[str, Path]:
         return self.data.local()
@@ -139,10 +139,10 @@ class TextToText(Task):
         pad = processor.tokenizer.pad_token_id
         sources, targets = [f["source"] for f in features], [f["target"] for f in features]
         if processor.kind == Kind.SEQ2SEQ:
-            ids, mask = padded(sources, pad)
-            return {"input_ids": ids, "attention_mask": mask, "labels": padded(targets, IGNORED)[0]}
-        ids, mask = padded([s + t for s, t in zip(sources, targets, strict=True)], pad)
-        labels, _ = padded([[IGNORED] * len(s) + t for s, t in zip(sources, targets, strict=True)], IGNORED)
+            ids, mask = pad_rows(sources, pad)
+            return {"input_ids": ids, "attention_mask": mask, "labels": pad_rows(targets, IGNORED)[0]}
+        ids, mask = pad_rows([s + t for s, t in zip(sources, targets, strict=True)], pad)
+        labels, _ = pad_rows([[IGNORED] * len(s) + t for s, t in zip(sources, targets, strict=True)], IGNORED)
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
     def items(self, batch: Mapping[str, torch.Tensor]) -> int:
@@ -171,7 +171,7 @@ class TextToText(Task):
     def _generate(self, model: nn.Module, features: Sequence[Features], processor: Any, device: Any) -> list[str]:
         decoder = processor.kind == Kind.CAUSAL_LM
         pad = processor.tokenizer.pad_token_id
-        ids, mask = padded([f["source"] for f in features], pad, left=decoder)
+        ids, mask = pad_rows([f["source"] for f in features], pad, left=decoder)
         forced = processor.target("", self.frame, self.languages())[0]
         written = model.generate(
             input_ids=ids.to(device),
@@ -217,7 +217,7 @@ def add(counts: dict[str, int], name: str, number: int = 1) -> None:
         counts[name] = counts.get(name, 0) + number
 
 
-def padded(rows: Sequence[Sequence[int]], value: int, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+def pad_rows(rows: Sequence[Sequence[int]], value: int, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Pad rows of ids to one length; return them with their mask."""
     import torch
 

@@ -14,7 +14,7 @@ from tasks.tables import cell, text
 FIELD = re.compile(r"""\{([^{}\n"']+)\}""")  # a column within a template
 
 
-def templated(data: Any, template: str) -> Any:
+def apply_template(data: Any, template: str) -> Any:
     """Use a template of columns as source; {source} in it is the column of the source."""
 
     def source(columns: Mapping[str, str]) -> dict[str, str]:
@@ -61,7 +61,7 @@ class Table:
         return FIELD.sub(lambda found: text(row, found[1], where, number), column)
 
 
-def merged(split: str, examples: Sequence[Example], reading: Reading) -> list[Example]:
+def merge_equal(split: str, examples: Sequence[Example], reading: Reading) -> list[Example]:
     """Merge examples with equal sources, except empty ones, outside of train."""
     if split == "train":
         return [*examples]

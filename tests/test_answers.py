@@ -15,7 +15,7 @@ from tasks.answers import (
     Regression,
     Tagging,
     Transcription,
-    collapsed,
+    collapse,
     in_order,
 )
 from tasks.scores import calibration_error
@@ -106,7 +106,7 @@ def test_positions_that_do_not_count_are_neither_learnt_nor_scored():
 
 def test_frames_collapse_to_text():
     head = Head(Kind.CTC, labels=("a", "b", " "))
-    assert collapsed([0, 1, 1, 0, 1, 2, 2, 3, 3, 1], head) == "aab a"
+    assert collapse([0, 1, 1, 0, 1, 2, 2, 3, 3, 1], head) == "aab a"
     logits = torch.nn.functional.one_hot(torch.tensor([[1, 1, 0, 2, 3, 1]]), 4).float()
     output = ModelOutput(logits=logits, mask=torch.tensor([[1, 1, 1, 1, 0, 0]]))
     assert Transcription().answers(output, [{}], head) == [{"prediction": "ab"}]
@@ -170,7 +170,7 @@ def test_a_text_is_as_likely_as_all_its_alignments_together():
     right = sum(
         math.prod(float(likely[0, frame, c]) for frame, c in enumerate(path))
         for path in paths
-        if collapsed(path, head) == "abb"
+        if collapse(path, head) == "abb"
     )
     assert answers[0]["nll"] == pytest.approx(-math.log(right), rel=1e-5)
     assert [a["characters"] for a in answers] == [3, 0]

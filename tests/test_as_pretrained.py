@@ -23,7 +23,7 @@ from tasks.embedded import cldr
 from tasks.embedded.docstrings import as_document, functions
 from tasks.embedded.lattice import RESIDUES
 from tasks.embedded.spoken_words import Heard
-from tasks.embedded.textures import standardised
+from tasks.embedded.textures import standardise
 from tasks.embedded.voices import RATE
 from tasks.sound import Wave, clip
 
@@ -98,7 +98,7 @@ def test_generation_reads_a_document_as_the_recipe_packs_it():
 def test_proteins_are_framed_and_numbered_as_the_recipe_does():
     task, _, processor = loaded("task=protein")
     sequences = np.random.default_rng(0).integers(len(RESIDUES), size=(5, 25))
-    expected = proteins.masked(sequences, 0.0, torch.Generator().manual_seed(0))  # nothing is hidden
+    expected = proteins.mask_residues(sequences, 0.0, torch.Generator().manual_seed(0))  # nothing is hidden
     features = [
         task.encode(Example("", "".join(RESIDUES[i] for i in row), (1.0,)), processor, {}) for row in sequences.tolist()
     ]
@@ -116,7 +116,7 @@ def test_images_are_resized_and_scaled_as_crops_were(name, side):
     image = np.where((rows // 5 + columns // 3) % 2, 64, 191).astype(np.uint8)
     image[:, side // 2 :] = 255 - image[:, : (side + 1) // 2][:, ::-1][:, : side - side // 2]  # as dark as bright
     whole = np.concatenate([image, 255 - image])  # its mean is mid-grey, its deviation a quarter of the range
-    crop = standardised(whole)[:side]
+    crop = standardise(whole)[:side]
     expected = images.as_batch([(crop, 0)], recipe.size)["pixels"]
     given = task.inputs([task.features(image, processor, {})], processor)["pixels"]
     assert given.shape == expected.shape

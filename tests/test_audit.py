@@ -256,7 +256,7 @@ def test_what_a_cap_keeps_depends_neither_on_the_process_nor_on_the_order():
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     call = [sys.executable, "-c", program]
     done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    kept = [e.id for e in duplicates.drawn([Example(str(i), "", ()) for i in range(50)], 9)]
+    kept = [e.id for e in duplicates.sample([Example(str(i), "", ()) for i in range(50)], 9)]
     assert done.stdout.split() == kept
     assert len(set(kept)) == 9
 
@@ -311,7 +311,7 @@ def test_no_backbone_is_needed(files, capsys):
 
 def test_a_card_with_half_a_mark_is_left_alone():
     with pytest.raises(command.InputError, match="once each"):
-        command.inserted(f"text {command.BEGIN} text", "audit")
+        command.insert(f"text {command.BEGIN} text", "audit")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.config.build import build, class_path, plain, typed
+from benchmark.config.build import build, class_path, convert, to_plain
 from benchmark.errors import InputError, near
 
 
@@ -74,7 +74,7 @@ def test_every_value_arrives_with_the_type_of_its_field():
 
 def test_plain_gives_the_values_back():
     built = build(CAR, "car")
-    assert plain(built) == without(CAR, "_target_") | {"engine": without(ENGINE, "_target_")}
+    assert to_plain(built) == without(CAR, "_target_") | {"engine": without(ENGINE, "_target_")}
     assert class_path(built) == CAR["_target_"]
 
 
@@ -160,9 +160,9 @@ def test_a_target_that_does_not_exist_is_named(path):
 
 
 def test_a_single_value_is_typed_as_a_field_is():
-    assert typed("3", int, "seed") == 3
+    assert convert("3", int, "seed") == 3
     with pytest.raises(InputError, match="seed: 'x' given, int wanted"):
-        typed("x", int, "seed")
+        convert("x", int, "seed")
 
 
 def test_near_names_what_there_is_even_if_nothing_is_near():

@@ -375,7 +375,7 @@ def test_a_hub_that_does_not_answer_is_noticed_soon(place, offline, places, monk
     monkeypatch.setattr(constants, "ENDPOINT", places[place])
     monkeypatch.setattr(hub, "PATIENCE", 0.5)
     started = time.monotonic()
-    assert hub.offline.__wrapped__() is offline
+    assert hub.is_offline.__wrapped__() is offline
     assert time.monotonic() - started < 5
 
 
@@ -386,7 +386,7 @@ def test_a_resolver_that_does_not_answer_is_not_waited_for(places, monkeypatch):
     woken = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: woken.wait(20) and [])
     started = time.monotonic()
-    assert hub.offline.__wrapped__()
+    assert hub.is_offline.__wrapped__()
     assert time.monotonic() - started < 5
     woken.set()
 

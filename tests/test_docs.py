@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from benchmark import cli
-from benchmark.config.compose import composed
+from benchmark.config.compose import compose_config
 from benchmark.sweeps.grid import expand, is_sweep
 from scripts import pages
 
@@ -69,9 +69,9 @@ def runs():
 def test_every_run_that_is_shown_composes(overrides):
     if is_sweep(overrides) or any("=" in word and "," in word.partition("=")[2] for word in overrides):
         grid = expand(overrides)
-        composed([*grid.cells[0], *(word for word in grid.options if not word.lstrip("+").startswith("hydra"))])
+        compose_config([*grid.cells[0], *(word for word in grid.options if not word.lstrip("+").startswith("hydra"))])
     else:
-        composed(overrides)
+        compose_config(overrides)
 
 
 def test_every_module_and_script_that_is_shown_exists():

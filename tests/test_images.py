@@ -43,7 +43,7 @@ from tasks.common import Reading
 from tasks.embedded import histology, textures
 from tasks.image_files import ImageHub, ImageTable
 from tasks.pictures import Picture, square
-from tasks.splits import completed
+from tasks.splits import complete
 
 TINY = {  # architecture -> what makes it small; the first four are the classes of the hub configurations
     "vit_base_patch16_224": {"img_size": 32, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2},
@@ -845,7 +845,7 @@ def test_shares_are_as_large_as_they_are_said():
     examples = [Example(f"train/{i}", None, ("ab"[i % 4 == 0],)) for i in range(4000)]
     for group, slack in ((None, 1), ("g", 100)):  # four standard deviations of a binomial count
         given = [e._replace(group=group and f"{group}{i // 2}") for i, e in enumerate(examples)]
-        dealt = completed({"train": given}, {"valid": 0.1, "test": 0.2}, Reading())
+        dealt = complete({"train": given}, {"valid": 0.1, "test": 0.2}, Reading())
         sizes = {name: len(part) for name, part in dealt.items()}
         assert sum(sizes.values()) == 4000
         assert abs(sizes["valid"] - 400) <= slack

@@ -110,7 +110,7 @@ def test_running_statistics_are_saved_by_methods_that_train_them(tmp_path):
     restored = FULL.restore(fresh(), tmp_path, None)
     assert torch.equal(restored[1].running_mean, model[1].running_mean)
     assert not torch.equal(restored[1].running_mean, torch.zeros(2))
-    assert native.trained(model, buffers=False).keys() == dict(model.named_parameters()).keys()
+    assert native.trained_tensors(model, buffers=False).keys() == dict(model.named_parameters()).keys()
 
 
 def test_a_native_file_of_another_method_or_size_is_refused(tmp_path):

@@ -8,8 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmark import run, status
-from benchmark.config.compose import composed
-from benchmark.config.overrides import quoted, unquoted
+from benchmark.config.compose import compose_config
+from benchmark.config.overrides import quote_path, remove_quotes
 from benchmark.errors import InputError
 
 ODD = ["a b", "a,b", "a=b", "(a)", "a[0]", "{a}", "o'clock", 'say "hi"', "ümläut", "a;b&c#d", "$HOME ${x}", "end\\"]
@@ -21,19 +21,21 @@ def test_a_path_reaches_the_configuration_as_it_was_given(name, tmp_path):
     path = str(tmp_path / name)
     files = [f"data.{split}={path}" for split in ("train", "valid", "test")]
     columns = ["data.columns.source=source", "data.columns.target=target"]
-    config, _ = composed(["task=text_generation", "method=lora", "data=files", *files, *columns, f"results={path}/out"])
+    config, _ = compose_config(
+        ["task=text_generation", "method=lora", "data=files", *files, *columns, f"results={path}/out"]
+    )
     assert (config.results, config.data.train, config.data.test) == (f"{path}/out", path, path)
     for override in (f"results={path}", f"data.train={path}"):
-        assert unquoted(quoted(override).partition("=")[2]) == path
-        assert quoted(quoted(override)) == quoted(override)
+        assert remove_quotes(quote_path(override).partition("=")[2]) == path
+        assert quote_path(quote_path(override)) == quote_path(override)
 
 
 def test_a_value_that_is_no_path_keeps_its_meaning(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for override in ("seed=0,1", "method.targets=[query,value]", "data.files={train: a.csv}", "results=plain/a-b_1.x"):
-        assert quoted(override) == override
+        assert quote_path(override) == override
     Path("a,b").touch()
-    assert quoted("data.train=a,b") == "data.train='a,b'"
+    assert quote_path("data.train=a,b") == "data.train='a,b'"
 
 
 @pytest.mark.parametrize("name", ["a, b=(c)", "[ü] 'x'"])
@@ -79,11 +81,11 @@ def test_a_value_that_the_grammar_refuses_says_how_to_quote(capsys):
 )
 def test_a_node_replaces_the_one_at_its_key(override, key, expected):
     files = ["data.files.sequence=s.fasta", "data.files.labels=l.fasta"]
-    config, _ = composed(["task=protein_residues", "method=lora", "data=protein_fasta_labels", *files, override])
+    config, _ = compose_config(["task=protein_residues", "method=lora", "data=protein_fasta_labels", *files, override])
     assert OmegaConf.select(config.data, key) == expected
 
 
 def test_a_node_at_an_unknown_key_is_refused():
     for override, wrong in (("data.split_of={train: a}", "data.split_of"), ("dta.files={a: b}", "dta.files")):
         with pytest.raises(InputError, match=rf"{wrong}: no such key"):
-            composed(["task=protein_regression", "method=lora", override])
+            compose_config(["task=protein_regression", "method=lora", override])

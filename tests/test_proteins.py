@@ -20,7 +20,7 @@ from benchmark.config.compose import CONFIGS, cell_of
 from benchmark.engine import data
 from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Kind
-from tasks.embedded.evolution import evolve, identity, lattice, mutated
+from tasks.embedded.evolution import evolve, identity, lattice, mutate
 from tasks.embedded.lattice import RESIDUES, UNITS, compact_folds, contact_energies, contacts
 from tasks.protein import residues
 
@@ -112,9 +112,9 @@ def test_evolution_finds_the_odds_that_it_promises():
 def test_mutants_differ_where_they_should_and_identity_counts_it():
     rng = np.random.default_rng(0)
     parents = rng.integers(20, size=(500, 25))
-    changed = (mutated(parents, [4, 6], rng) != parents).sum(1)
+    changed = (mutate(parents, [4, 6], rng) != parents).sum(1)
     assert set(changed.tolist()) == {4, 5, 6}
-    assert identity(mutated(parents, [5, 5], rng), parents) == pytest.approx(np.full(500, 0.8))
+    assert identity(mutate(parents, [5, 5], rng), parents) == pytest.approx(np.full(500, 0.8))
 
 
 def test_the_tasks_folds_are_easier_to_be_stable_in_than_others():

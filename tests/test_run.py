@@ -29,7 +29,7 @@ import transformers
 
 from benchmark import run, saved
 from benchmark.config.compose import cell_of, choices_of
-from benchmark.config.overrides import portable
+from benchmark.config.overrides import make_portable
 from benchmark.engine import train
 from benchmark.identity import run_id
 from benchmark.records import Record, Store
@@ -142,7 +142,7 @@ def test_a_record_holds_the_overrides_that_make_its_cell(call, results, tiny_cau
     ],
 )
 def test_an_override_of_a_record_names_no_folder_of_this_machine(override, kept):
-    assert portable([override], 0, None) == [kept]
+    assert make_portable([override], 0, None) == [kept]
 
 
 def test_the_command_reaches_its_first_step_in_at_most_eight_frames(call, monkeypatch):

@@ -7,8 +7,8 @@ import pytest
 from test_trials import FINAL
 
 from benchmark.config.compose import cell_of, choices_of
-from benchmark.config.halving import Tuning, below, lay_out, rungs, stops
-from benchmark.config.trials import BEYOND, draw, edges, moved, select, spent
+from benchmark.config.halving import Tuning, cells_below, lay_out, rungs, stops
+from benchmark.config.trials import BEYOND, cost_of, draw, edges, move_edges, select
 from benchmark.errors import InputError, NoSelectionError, VacantPlaceError
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
@@ -87,13 +87,13 @@ def test_cells_are_laid_out_and_know_what_they_wait_for():
     assert lay_out(("rung=2", "task=nmt")) == [
         ("rung=2", "task=nmt", f"seed={seed}", f"place={place}") for seed in (0, 1) for place in (0, 1)
     ]
-    assert below(("rung=0", "task=nmt", "seed=0", "place=4")) == []
-    assert below(("task=nmt", "rung=2", "seed=1", "place=1")) == [
+    assert cells_below(("rung=0", "task=nmt", "seed=0", "place=4")) == []
+    assert cells_below(("task=nmt", "rung=2", "seed=1", "place=1")) == [
         ("rung=1", "task=nmt", "seed=0", f"place={place}") for place in (0, 1, 2)
     ]
     assert lay_out(("trial=3", "task=nmt")) == [("trial=3", "task=nmt")]
     with pytest.raises(InputError, match="rung: 4 given, 0 to 3 wanted"):
-        below(("rung=4",))
+        cells_below(("rung=4",))
 
 
 def test_the_better_half_goes_on_and_one_that_failed_loses():
@@ -143,7 +143,7 @@ def test_an_edge_is_gone_beyond_once_and_by_a_quarter_of_the_range():
         value = draw("lora", {"lr": space}, one)["lr"]
         assert draw("lora", {"lr": space}, BEYOND + one)["lr"] == pytest.approx(value * factor, rel=1e-3)
         assert edges({"lr": space}, draw("lora", {"lr": space}, BEYOND + one))
-        assert moved("lora", {"lr": space}, BEYOND + one) == {}
+        assert move_edges("lora", {"lr": space}, BEYOND + one) == {}
     assert draw("lora", SEARCH, EXTRA)["rank"] == draw("lora", SEARCH, EDGE)["rank"] == 16  # no end of its list
     with pytest.raises(
         InputError, match=f"trial: {BEYOND + MIDDLE} given, but no value of trial {MIDDLE} is at the edge"
@@ -167,7 +167,9 @@ def test_a_list_of_numbers_goes_on_by_its_last_ratio(values, lowest, highest):
     for trial in range(1, 20):
         value = draw("lora", search, trial)["knob"]
         wanted = {values[0]: lowest, values[-1]: highest}.get(value)
-        assert moved("lora", search, trial) == ({} if wanted is None else {"knob": pytest.approx(wanted, rel=1e-3)})
+        assert move_edges("lora", search, trial) == (
+            {} if wanted is None else {"knob": pytest.approx(wanted, rel=1e-3)}
+        )
         if wanted is not None:
             assert edges(search, draw("lora", search, BEYOND + trial))
 
@@ -200,7 +202,7 @@ def test_a_lower_loss_on_the_way_is_no_reason_to_choose_a_trial_that_was_dropped
 
 
 def test_what_a_run_took_itself_leaves_out_what_it_went_on_from():
-    assert [spent(r) for r in (first()[0], second()[0], third()[0])] == [(30, 7.5), (30, 7.5), (60, 15.0)]
+    assert [cost_of(r) for r in (first()[0], second()[0], third()[0])] == [(30, 7.5), (30, 7.5), (60, 15.0)]
 
 
 @pytest.fixture(autouse=True)

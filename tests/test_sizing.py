@@ -9,14 +9,14 @@ from benchmark.capabilities.probe import method_of
 from benchmark.config import sizing
 from benchmark.config.compose import cell_of
 from benchmark.config.registry import names as names_in
-from benchmark.config.sizing import attached, solve, trainable, turned
+from benchmark.config.sizing import attach_to_skeleton, count_trainable, solve, with_knob
 from benchmark.errors import InputError
 
 
 def test_the_rank_of_lora_follows_its_formula():
     # ESM: six wrapped maps per block of width 144 and feed-forward 288: rank times (inputs + outputs)
     cell = cell_of(["task=protein", "method=lora"])
-    per_rank = trainable(cell, turned(cell.method, "rank", 1))
+    per_rank = count_trainable(cell, with_knob(cell.method, "rank", 1))
     for wanted in (5 * per_rank, 5.4 * per_rank, 5.6 * per_rank):
         found = solve(cell_of(["task=protein", "method=lora", f"size={round(wanted)}"]))
         assert (found.knob, found.reached) == ("rank", found.value * per_rank)
@@ -35,7 +35,7 @@ def test_of_all_values_the_one_is_taken_that_comes_closest(monkeypatch):
             raise InputError("larger than the layer")
         return sizes[value]
 
-    monkeypatch.setattr(sizing, "turned", lambda method, knob, value: value)
+    monkeypatch.setattr(sizing, "with_knob", lambda method, knob, value: value)
     monkeypatch.setitem(sizing.MEASURES, "params", measured)
     method = SimpleNamespace(sized_by="rank", weightless=True)
     for wanted in range(1, 600):
@@ -51,7 +51,7 @@ def test_no_other_value_comes_closer(method):
     value, reached = cell.notes["size"]["value"], cell.notes["size"]["reached"]
     for other in (value - 1, value + 1):
         try:
-            found = trainable(cell, turned(cell.method, cell.method.sized_by, other))
+            found = count_trainable(cell, with_knob(cell.method, cell.method.sized_by, other))
         except InputError:
             continue
         assert abs(found - 9000) >= abs(reached - 9000)
@@ -63,7 +63,7 @@ def test_every_sized_method_grows_with_its_knob():
     for method in ("lora", "hra", "vera", "lokr", "mam", "unipelt", "vblora"):
         cell = cell_of(["task=nmt", f"method={method}"])
         try:
-            sizes = [trainable(cell, turned(cell.method, cell.method.sized_by, value)) for value in (4, 8)]
+            sizes = [count_trainable(cell, with_knob(cell.method, cell.method.sized_by, value)) for value in (4, 8)]
         except InputError:
             continue
         assert sizes[0] < sizes[1], method
@@ -78,7 +78,7 @@ def test_a_sized_run_is_as_large_as_said(toy_cell, size_of):
     reached = costs["trainable_params"] if size_of == "params" else costs["checkpoint_bytes"]
     assert cell.notes["size"]["reached"] == reached
     assert abs(reached - cell.size) / cell.size < 0.1
-    assert any(p.requires_grad for p in attached(cell, cell.method).parameters())
+    assert any(p.requires_grad for p in attach_to_skeleton(cell, cell.method).parameters())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from benchmark.config.compose import CONFIGS, cell_of
 from benchmark.errors import InputError
 from benchmark.saved import load
 from benchmark.types import Bad, Example, Kind
-from tasks.pictures import rescanned
+from tasks.pictures import rescan
 from tasks.sound import Wave, clip
 
 
@@ -172,7 +172,7 @@ def test_images_without_a_shift_of_their_own_are_seen_by_another_scanner():
     for plain, seen in zip(splits["test"], splits["test/scanner"], strict=True):
         assert plain.targets == seen.targets
         assert seen.source.shape == plain.source.shape
-        assert 0.6 <= np.std(rescanned(np.tile(np.uint8([[0, 255]]), (64, 32)).repeat(8, 1), 0, 0)) / 127.5 <= 0.9
+        assert 0.6 <= np.std(rescan(np.tile(np.uint8([[0, 255]]), (64, 32)).repeat(8, 1), 0, 0)) / 127.5 <= 0.9
         assert not np.array_equal(seen.source, plain.source)
     assert np.array_equal(task.splits()["test/scanner"][0].source, splits["test/scanner"][0].source)
 

@@ -20,7 +20,7 @@ from benchmark.backbones.hearing import Hearing, reach
 from benchmark.backbones.speech import Speech
 from benchmark.config.build import build
 from benchmark.config.compose import cell_of, choices_of
-from benchmark.engine.batches import in_order, parted
+from benchmark.engine.batches import in_order, split_batches
 from benchmark.engine.train import parts
 from benchmark.errors import InputError
 from benchmark.methods.houlsby import Bottleneck, Houlsby, add_bottleneck
@@ -31,7 +31,7 @@ from tasks.audio_files import AudioFolder
 from tasks.embedded.espeak import Utterance, person, speak, variants
 from tasks.embedded.spoken_words import plain
 from tasks.embedded.voices import CAST, RATE, cast, phrases
-from tasks.sound import Wave, at_rate, clip, fault, noisy, recording
+from tasks.sound import Wave, add_noise, at_rate, clip, fault, recording
 from tasks.speech import SpeakerVerification, SpeechClassification, equal_error_rate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -203,8 +203,8 @@ def test_a_step_of_clips_that_cannot_be_padded_together_is_the_step_of_their_who
     """Its examples stay those of every network; only the passes are more."""
     lengths = [5, 3, 5, 9, 3, 5]
     assert in_order(lengths, 2, lengths) == [[3], [0, 2], [5], [1, 4]]
-    assert parted([4, 0, 3, 5, 1], 2, lengths) == [[4, 1], [0, 5], [3]]
-    assert parted([4, 0, 3, 5, 1], 2) == [[4, 0], [3, 5], [1]]
+    assert split_batches([4, 0, 3, 5, 1], 2, lengths) == [[4, 1], [0, 5], [3]]
+    assert split_batches([4, 0, 3, 5, 1], 2) == [[4, 0], [3, 5], [1]]
     assert parts(list("abcdef"), [4, 0, 5, 1], 1, lengths) == [["e", "b"], ["a", "f"]]
 
 
@@ -446,7 +446,7 @@ def test_speakers_are_verified_over_every_pair():
 
 def test_noise_has_the_stated_ratio():
     tone = 0.1 * np.sin(np.arange(80_000) / 3)
-    noise = noisy(tone, 10.0, np.random.default_rng(0)) - tone
+    noise = add_noise(tone, 10.0, np.random.default_rng(0)) - tone
     assert 10 * np.log10(np.mean(tone**2) / np.mean(noise**2)) == pytest.approx(10.0, abs=0.1)
 
 

@@ -19,7 +19,7 @@ from benchmark import run, status
 from benchmark.config.compose import CONFIGS, GROUPS, cell_of, choices_of
 from benchmark.config.halving import rung_of
 from benchmark.config.registry import names as names_in
-from benchmark.config.trials import spent
+from benchmark.config.trials import cost_of
 from benchmark.config.usage import usage
 from benchmark.engine import train
 from benchmark.errors import InputError, LeaseHeldError
@@ -27,7 +27,7 @@ from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
 from benchmark.sweeps.estimate import estimate
 from benchmark.sweeps.execute import Process
-from benchmark.sweeps.grid import Records, expand, known_as, lookup, of_grid, packed, unpacked
+from benchmark.sweeps.grid import Records, compose_and_cache, expand, lookup, of_grid, pack_cells, unpack_cells
 from benchmark.sweeps.launch import run_cell
 from benchmark.sweeps.lease import Lease
 from benchmark.sweeps.options import options_of
@@ -126,8 +126,8 @@ def test_a_sweep_that_cannot_be_is_refused(said, reason, capsys):
 
 def test_cells_survive_the_way_to_a_job():
     cells = [["task=nmt", r"""task.template="{source}\n'a' = [1,2] $x % é" """, "method=lora"]]
-    assert unpacked(packed(cells)) == cells
-    assert packed(cells).replace("%", "").replace("_", "").replace(".", "").replace("-", "").isalnum()
+    assert unpack_cells(pack_cells(cells)) == cells
+    assert pack_cells(cells).replace("%", "").replace("_", "").replace(".", "").replace("-", "").isalnum()
 
 
 def test_the_same_command_again_does_only_what_is_missing(words, tmp_path, capsys):
@@ -195,7 +195,7 @@ def test_before_it_spends_anything_a_sweep_says_how_many_cells_and_how_long(word
     first, second = capsys.readouterr().out.splitlines()[:2]
     assert first == "2 cells: none recorded; 2 to run"
     assert second == "estimated time: unknown, no record has this task and budget yet"
-    seconds = sum(spent(r)[1] for r in stored(tmp_path).values())
+    seconds = sum(cost_of(r)[1] for r in stored(tmp_path).values())
     assert run.main(words) == 0
     first, second = capsys.readouterr().out.splitlines()[:2]
     assert first == "4 cells: 2 done; 2 to run"
@@ -250,18 +250,18 @@ def test_a_changed_file_is_another_cell(tmp_path, tiny_causal, monkeypatch):
         *(f"data.{s}={data}" for s in ("train", "valid", "test")),
     ]
     said = (*base, *columns, "backbone=causal_lm", f"backbone.checkpoint={tiny_causal}")
-    _, entry = known_as(said, tmp_path)
+    _, entry = compose_and_cache(said, tmp_path)
     assert OverrideCache(tmp_path).get(said) == OverrideCache(tmp_path).get(said[::-1]) == entry
     assert entry.run_id == run_id(choices_of(cell_of(said)))
     data.write_text("source,target\n1,2\n")
     signature.cache_clear()
     assert OverrideCache(tmp_path).get(said) is None
-    assert known_as(said, tmp_path)[1].run_id != entry.run_id
+    assert compose_and_cache(said, tmp_path)[1].run_id != entry.run_id
 
 
 def test_a_line_cut_short_is_no_line(tmp_path):
     said = ("task=nmt", "method=lora")
-    known_as(said, tmp_path)
+    compose_and_cache(said, tmp_path)
     cache = OverrideCache(tmp_path)
     with open(cache.path, "a") as file:
         file.write('["task=nmt\\nmethod=full", {"task": "nmt", "run')
@@ -275,7 +275,7 @@ def test_a_thousand_finished_cells_are_checked_in_seconds_without_torch(tmp_path
     said = [("seed=0", "task=nmt", f"method={method}") for method in ("lora", "ia3")]
     cache, store = OverrideCache(tmp_path), Store(tmp_path / "runs")
     for words in said:
-        cell, entry = known_as(words, tmp_path)
+        cell, entry = compose_and_cache(words, tmp_path)
         base = {"task": "nmt", "method": entry.method, "backbone": "mbart_cldr", "status": "done"}
         choices = choices_of(cell)
         for seed in seeds:
@@ -401,8 +401,8 @@ def test_halving_runs_each_rung_from_where_the_one_below_stopped(halving, tmp_pa
 
 def test_nobody_waits_for_a_rung_before_all_else_is_done(halving, tmp_path):
     grid = expand(["+sweep=tune", *halving])
-    options = options_of(run.whole([*grid.cells[0], *grid.options]))
-    held = known_as(grid.cells[2], tmp_path)[1]
+    options = options_of(run.compose_with_hydra([*grid.cells[0], *grid.options]))
+    held = compose_and_cache(grid.cells[2], tmp_path)[1]
     later = next(cell for cell in grid.cells if "rung=1" in cell)
     with Lease(tmp_path / "runs" / held.task / held.method, held.training).hold():
         with pytest.raises(LeaseHeldError):
@@ -573,7 +573,7 @@ def test_a_login_node_finds_what_its_accelerators_recorded(words, tmp_path, monk
     sent = expand([*words, "hydra/launcher=slurm", f"results={tmp_path}"])
     assert (sent.device(), expand(words).device()) == (None, "cpu")
     assert expand([*words, "hydra/launcher=slurm", "device=cuda"]).device() == "cuda"  # not looked for here
-    cell, _ = known_as(sent.cells[0], tmp_path)
+    cell, _ = compose_and_cache(sent.cells[0], tmp_path)
     names = {noun: cell.names[noun] for noun in ("task", "method", "backbone")}
     identity = {"run_id": run_id(choices_of(cell)), "seed": cell.seed, "config": choices_of(cell)}
     made = Record(**identity, **names, status="done", environment={"device": "cuda"})

@@ -12,7 +12,7 @@ from rich.table import Table
 from benchmark.audit.findings import Audit, audit
 from benchmark.command import end
 from benchmark.config import registry
-from benchmark.config.build import typed
+from benchmark.config.build import convert
 from benchmark.config.compose import SWEEP, task_of
 from benchmark.config.registry import CONFIGS
 from benchmark.errors import InputError
@@ -43,17 +43,17 @@ def main(arguments: list[str]) -> int:
         print(usage())
         return 0
     try:
-        overrides, write = parted(arguments)
+        overrides, write = split_arguments(arguments)
         method = [] if any(word.startswith("method=") for word in overrides) else ["method=frozen"]  # to compose
         name, task = task_of([*overrides, *method])
         card = CONFIGS / "task" / f"{name}.md"
         if write and not card.is_file():
             raise InputError(f"write=true: task {name} has no card (configs/task/{card.name})")
         result = audit(task)
-        command = f"python -m benchmark.audit {' '.join(map(quotable, overrides))}"
+        command = f"python -m benchmark.audit {' '.join(map(without_folders, overrides))}"
         show(result, command)
         if write:
-            card.write_text(inserted(card.read_text(encoding="utf-8"), markdown(result, command)), encoding="utf-8")
+            card.write_text(insert(card.read_text(encoding="utf-8"), markdown(result, command)), encoding="utf-8")
             print(f"written to configs/task/{card.name}")
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def parted(arguments: Sequence[str]) -> tuple[list[str], bool]:
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """Separate the overrides from the options of this command.
 
     Raises InputError.
@@ -76,13 +76,13 @@ def parted(arguments: Sequence[str]) -> tuple[list[str], bool]:
         if word in SWEEP or (key == "task" and "," in value):
             raise InputError(f"{word}: one audit is of one task; run the command once per task")
         if key == "write":
-            write = typed(value, bool, "write")
+            write = convert(value, bool, "write")
         else:
             overrides.append(word)
     return overrides, write
 
 
-def quotable(word: str) -> str:
+def without_folders(word: str) -> str:
     """Replace an absolute path in an override by its last part."""
     key, equals, value = word.partition("=")
     return f"{key}={Path(value).name}" if equals and Path(value).is_absolute() else word
@@ -125,7 +125,7 @@ def plain(text: str) -> str:
     return " ".join(text.split()).replace("|", r"\|")
 
 
-def inserted(card: str, text: str) -> str:
+def insert(card: str, text: str) -> str:
     """Insert an audit between the marks of a card, or at its end.
 
     Raises InputError.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.audit.duplicates import MOST, drawn
+from benchmark.audit.duplicates import MOST, sample
 from benchmark.types import Example, Input, Kind, Splits, Task
 
 SHOWN = 20  # classes that are listed by name
@@ -25,9 +25,9 @@ class Section(NamedTuple):
 
 def sizes(task: Task, splits: Splits, bad: Mapping[str, Sequence[str]]) -> Section:
     """Count examples, and measure the lengths of sources and of targets that are texts."""
-    samples = {name: drawn(examples, MOST[0]) for name, examples in splits.items()}
+    samples = {name: sample(examples, MOST[0]) for name, examples in splits.items()}
     unit = {Input.PROTEIN: "residues", Input.AUDIO: "seconds", Input.IMAGE: "pixels"}.get(task.reads, "characters")
-    texts = all(written(task, examples) for examples in splits.values())
+    texts = all(has_texts(task, examples) for examples in splits.values())
     table = [["split", "examples", "bad rows", f"source [{unit}]", *(["target [characters]"] if texts else [])]]
     for name, examples in samples.items():
         lengths = [span([len(target) for e in examples for target in e.targets])] if texts else []
@@ -92,6 +92,6 @@ def values(splits: Splits) -> Section:
     return Section("Targets", table)
 
 
-def written(task: Task, examples: Sequence[Example]) -> bool:
+def has_texts(task: Task, examples: Sequence[Example]) -> bool:
     """Say whether targets are free texts, not names of classes."""
     return all(isinstance(e.targets[0], str) and task.stratum(e) is None for e in examples)

@@ -50,7 +50,7 @@ def both(example: Example) -> set[Hashable]:
     return {(content(example.source), target) for target in targets(example)}
 
 
-def repeated(examples: Sequence[Example], keys: Callable[[Example], set[Hashable]]) -> int:
+def count_repeated(examples: Sequence[Example], keys: Callable[[Example], set[Hashable]]) -> int:
     """Count the examples that share a key with an earlier one of the same split."""
     seen_keys: set[Hashable] = set()
     count = 0
@@ -60,13 +60,13 @@ def repeated(examples: Sequence[Example], keys: Callable[[Example], set[Hashable
     return count
 
 
-def shared(earlier: Sequence[Example], later: Sequence[Example], keys: Callable[[Example], set[Hashable]]) -> int:
+def count_shared(earlier: Sequence[Example], later: Sequence[Example], keys: Callable[[Example], set[Hashable]]) -> int:
     """Count the examples of the second split that share a key with the first split."""
     earlier_keys = {key for e in earlier for key in keys(e)}
     return sum(bool(keys(e) & earlier_keys) for e in later)
 
 
-def drawn(examples: Sequence[Example], most: int) -> Sequence[Example]:
+def sample(examples: Sequence[Example], most: int) -> Sequence[Example]:
     """Draw at most so many examples by the hash of their ids."""
     if len(examples) <= most:
         return examples
@@ -80,8 +80,8 @@ def nearest(earlier: Sequence[Example], later: Sequence[Example]) -> Nearest | N
     """
     earlier_keys = {key for e in earlier for key in sources(e)}
     capped = len(earlier) > MOST[0] or len(later) > MOST[1]
-    earlier, later = drawn(earlier, MOST[0]), drawn(later, MOST[1])
-    table = similarity([opened(e.source) for e in later], [opened(e.source) for e in earlier])
+    earlier, later = sample(earlier, MOST[0]), sample(later, MOST[1])
+    table = similarity([decode(e.source) for e in later], [decode(e.source) for e in earlier])
     if table is None:
         return None
     pairs = [(e, earlier[i]) for e, i in zip(later, table.argmax(1), strict=True)]
@@ -95,19 +95,19 @@ def nearest(earlier: Sequence[Example], later: Sequence[Example]) -> Nearest | N
 
 def threshold(examples: Sequence[Example]) -> float:
     """Give the least similarity of near-duplicates."""
-    return LIKE_TEXT if textual(examples) else LIKE_ARRAY
+    return LIKE_TEXT if is_textual(examples) else LIKE_ARRAY
 
 
-def textual(examples: Sequence[Example]) -> bool:
+def is_textual(examples: Sequence[Example]) -> bool:
     """Say whether sources are strings, or tuples of strings."""
     source = examples[0].source
     return isinstance(source[0] if isinstance(source, tuple) else source, str)
 
 
-def opened(source: Any) -> Any:
+def decode(source: Any) -> Any:
     """Decode sources that are read on demand (clips, images in files)."""
     if isinstance(source, tuple) and type(source) is tuple:
-        return tuple(opened(part) for part in source)
+        return tuple(decode(part) for part in source)
     read = source.read() if callable(getattr(source, "read", None)) else source
     return getattr(read, "samples", read)
 

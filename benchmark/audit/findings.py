@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from benchmark.audit.description import Section, balance, sizes, values
-from benchmark.audit.leaks import alike, equal, groups
+from benchmark.audit.leaks import exact_duplicates, groups, near_duplicates
 from benchmark.types import Bad, Task
 
 
@@ -25,10 +25,11 @@ def audit(task: Task) -> Audit:
     bad = {name: [e.source.reason for e in split if isinstance(e.source, Bad)] for name, split in given.items()}
     splits = {name: [e for e in split if not isinstance(e.source, Bad)] for name, split in given.items()}
     filled = {name: examples for name, examples in splits.items() if examples}
-    (repeats, leaks), (likes, nears), (parted, shared) = equal(task, filled), alike(task, filled), groups(filled)
+    (repeats, leaks), (likes, nears) = exact_duplicates(task, filled), near_duplicates(task, filled)
+    by_group, shared = groups(filled)
     clean = "CLEAN: no source and no named group of train or valid stands in a later split"
     findings = [*([*leaks, *shared] or [clean]), *nears]
     findings += [f"BAD: {len(why):,} in {name}, the first: {why[0]}" for name, why in bad.items() if why]
     findings += [f"EMPTY: {name} has no example that can be used" for name in splits if name not in filled]
-    sections = [sizes(task, splits, bad), balance(task, filled), values(filled), repeats, *likes, parted]
+    sections = [sizes(task, splits, bad), balance(task, filled), values(filled), repeats, *likes, by_group]
     return Audit(fingerprint(splits), findings, [section for section in sections if section.table[1:]])

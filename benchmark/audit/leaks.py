@@ -6,17 +6,17 @@ import math
 from collections.abc import Sequence
 from itertools import combinations
 
-from benchmark.audit.description import Section, written
+from benchmark.audit.description import Section, has_texts
 from benchmark.audit.duplicates import (
     MOST,
     Nearest,
     both,
+    count_repeated,
+    count_shared,
+    is_textual,
     nearest,
-    repeated,
-    shared,
     sources,
     targets,
-    textual,
     threshold,
 )
 from benchmark.types import Example, Input, Kind, Splits, Task
@@ -25,16 +25,16 @@ NAMED = 5  # groups listed by name
 LEARNT = ("train", "valid")  # splits that train or select
 
 
-def equal(task: Task, splits: Splits) -> tuple[Section, list[str]]:
+def exact_duplicates(task: Task, splits: Splits) -> tuple[Section, list[str]]:
     """Count equal sources, examples and text targets, within and across splits."""
-    texts = all(written(task, examples) for examples in splits.values())
+    texts = all(has_texts(task, examples) for examples in splits.values())
     keys = (sources, both, *([targets] if texts else []))
     table = [["", "equal sources", "of these with an equal target", *(["equal targets"] if texts else [])]]
     leaks = []
     for name, examples in splits.items():
-        table.append([f"within {name}", *(f"{repeated(examples, key):,}" for key in keys)])
+        table.append([f"within {name}", *(f"{count_repeated(examples, key):,}" for key in keys)])
     for earlier, later in combinations(splits, 2):
-        counts = [shared(splits[earlier], splits[later], key) for key in keys]
+        counts = [count_shared(splits[earlier], splits[later], key) for key in keys]
         table.append([f"{later} in {earlier}", *(f"{n:,}" for n in counts)])
         if counts[0] and earlier in LEARNT:
             detail = f"{counts[1]:,} with the same target"
@@ -44,7 +44,7 @@ def equal(task: Task, splits: Splits) -> tuple[Section, list[str]]:
     return Section("Exact duplicates", table, "Examples that say again what another one says; all are compared."), leaks
 
 
-def alike(task: Task, splits: Splits) -> tuple[list[Section], list[str]]:
+def near_duplicates(task: Task, splits: Splits) -> tuple[list[Section], list[str]]:
     """Count near-duplicates of train and valid in later splits; score copying."""
     first = next(iter(splits.values()), None)
     least = threshold(first) if first else 0.0
@@ -68,7 +68,7 @@ def alike(task: Task, splits: Splits) -> tuple[list[Section], list[str]]:
         if capped
         else ""
     )
-    return [Section("Near-duplicates", table, measure(task, first) + cap), copied(task, copies)], leaks
+    return [Section("Near-duplicates", table, measure(task, first) + cap), score_copying(task, copies)], leaks
 
 
 def near(similarity: float) -> str:
@@ -78,13 +78,13 @@ def near(similarity: float) -> str:
 def measure(task: Task, examples: Sequence[Example] | None) -> str:
     """Explain the similarity of these sources."""
     beside = "Exact duplicates are left out."
-    if not examples or not textual(examples):
+    if not examples or not is_textual(examples):
         return f"Similarity: correlation of arrays reduced to 16 x 16 (sound: energy per stretch and band). {beside}"
     of = "sequence identity, that is " if task.reads == Input.PROTEIN else ""
     return f"Similarity: {of}twice the longest common subsequence over the summed lengths. {beside}"
 
 
-def copied(task: Task, matches: dict[str, Nearest]) -> Section:
+def score_copying(task: Task, matches: dict[str, Nearest]) -> Section:
     """Score the answers of the most similar training examples.
 
     Empty for labels per position, since sequences differ in length.

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmark.backbones.hub import offline, pinned
+from benchmark.backbones.hub import is_offline, is_pinned
 from benchmark.backbones.weights import check_config, check_size, check_whole, count_stored
 from benchmark.errors import InputError
 from benchmark.types import Backbone, Budget, Head
@@ -79,7 +79,7 @@ class Stored(Backbone):
         return network
 
     def unpinned(self) -> list[str]:
-        return [] if self.local or pinned(self.revision) else [self.checkpoint]
+        return [] if self.local or is_pinned(self.revision) else [self.checkpoint]
 
     def pretraining_loss(self, model: nn.Module) -> float | None:
         from benchmark.backbones.headed import pretraining_loss
@@ -152,7 +152,9 @@ class Checkpoint(Stored):
         )
 
     def _reach(self, load: Any, **options: Any) -> Any:
-        options |= {"local_files_only": self.local or offline()} | ({} if self.local else {"revision": self.revision})
+        options |= {"local_files_only": self.local or is_offline()} | (
+            {} if self.local else {"revision": self.revision}
+        )
         try:
             return load(self.checkpoint, trust_remote_code=False, **options)
         except Exception as error:  # a damaged file can raise anything

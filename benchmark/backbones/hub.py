@@ -12,13 +12,13 @@ from urllib.request import Request, urlopen
 PATIENCE = 5.0  # seconds for name resolution, connection and answer together
 
 
-def pinned(revision: str | None) -> bool:
+def is_pinned(revision: str | None) -> bool:
     """Say whether a revision is a commit; a branch or tag may change its content."""
     return bool(revision and re.fullmatch("[0-9a-f]{40}", revision))
 
 
 @functools.cache
-def offline() -> bool:
+def is_offline() -> bool:
     """Say whether the hub is unavailable: HF_HUB_OFFLINE is set, or there is no network."""
     from huggingface_hub import constants
 

@@ -16,7 +16,7 @@ from torch import nn
 from benchmark.backbones import roles
 from benchmark.backbones.checkpoint import Stored
 from benchmark.backbones.headed import Headed
-from benchmark.backbones.hub import offline
+from benchmark.backbones.hub import is_offline
 from benchmark.backbones.weights import check_whole, collect_left
 from benchmark.errors import InputError
 from benchmark.types import Budget, Head, Input, Kind
@@ -156,7 +156,7 @@ class VisionEncoder(Stored):
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-        options = {"revision": self.revision, "allow_patterns": list(NEEDED), "local_files_only": offline()}
+        options = {"revision": self.revision, "allow_patterns": list(NEEDED), "local_files_only": is_offline()}
         try:
             return Path(snapshot_download(self.checkpoint, **options))
         except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:

@@ -30,8 +30,8 @@ def main(arguments: Sequence[str]) -> int:
     """Write the table and the page; return 0, 1 where a method crashed, 2 for a refused call."""
     try:
         arguments = registry.use(arguments)
-        table_file, page_file, known = written()
-        chosen = wanted(arguments, known)
+        table_file, page_file, known = outputs()
+        chosen = parse_methods(arguments, known)
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if crashed else 0
 
 
-def written() -> tuple[Path, Path, list[str]]:
+def outputs() -> tuple[Path, Path, list[str]]:
     """Give the table's and the page's file, and the methods, of the project or a plug-in."""
     if not registry.plugins():
         return TABLE, PAGE, registry.names("method")
@@ -66,7 +66,7 @@ def written() -> tuple[Path, Path, list[str]]:
     return folder / TABLE.name, folder / PAGE.name, names
 
 
-def wanted(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
+def parse_methods(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
     """Parse the methods to probe; all by default. Raises InputError."""
     if not arguments:
         return list(known)

@@ -49,14 +49,14 @@ def build(node: Mapping[str, Any], where: str, lenient: bool = False) -> Any:
         if dataclasses.is_dataclass(value):  # built before
             values[key] = value
             continue
-        nested = isinstance(value, Mapping) and "_target_" in value
-        values[key] = build(value, f"{where}.{key}", lenient) if nested else typed(value, hints[key], f"{where}.{key}")
+        nested, path = isinstance(value, Mapping) and "_target_" in value, f"{where}.{key}"
+        values[key] = build(value, path, lenient) if nested else convert(value, hints[key], path)
         if key not in UNCHECKED:
-            check_range(values[key], f"{where}.{key}")
+            check_range(values[key], path)
     return target(**values)
 
 
-def typed(value: Any, hint: Any, where: str) -> Any:
+def convert(value: Any, hint: Any, where: str) -> Any:
     """Convert a plain value to the type a field declares. Raises InputError."""
     if dataclasses.is_dataclass(hint):
         raise InputError(f"{where}: {value!r} given, a node with a _target_ wanted")
@@ -78,10 +78,10 @@ def name_of(hint: Any) -> str:
     return text.replace(" | ", " or ").replace("None", "null")
 
 
-def plain(built: Any) -> Any:
+def to_plain(built: Any) -> Any:
     """Turn a built object back into plain data."""
     if dataclasses.is_dataclass(built):
-        return {field.name: plain(getattr(built, field.name)) for field in dataclasses.fields(built)}
+        return {field.name: to_plain(getattr(built, field.name)) for field in dataclasses.fields(built)}
     return built
 
 

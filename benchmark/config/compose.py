@@ -19,12 +19,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.cell import Cell
 from benchmark.config import registry
-from benchmark.config.build import build, class_path, plain, typed
-from benchmark.config.overrides import key_of, portable, quoted
+from benchmark.config.build import build, class_path, convert, to_plain
+from benchmark.config.overrides import key_of, make_portable, quote_path
 from benchmark.config.ranges import check_range
 from benchmark.config.registry import CONFIGS, GROUPS
-from benchmark.config.trials import BEYOND, SELECTED, draw, moved, set_knob
-from benchmark.config.tuning import chosen_trial, trial_of_rung
+from benchmark.config.trials import BEYOND, SELECTED, draw, move_edges, set_knob
+from benchmark.config.tuning import select_trial, trial_of_rung
 from benchmark.errors import IncompatibleError, InputError, near
 from benchmark.identity import CONTENTS, contents, fingerprinted
 from benchmark.types import Task
@@ -100,7 +100,7 @@ def _stranger(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
     choices = [o for o in overrides if o.partition("=")[0] in GROUPS]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        node: Any = compose("config", [*(c.split(",")[0] for c in choices), *searched()])
+        node: Any = compose("config", [*(c.split(",")[0] for c in choices), *search_path()])
     *parents, leaf = key.split(".")
     for part in parents:
         if not isinstance(node, DictConfig) or not isinstance(node.get(part), DictConfig):
@@ -132,11 +132,11 @@ def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str]
         tree |= {"trial": entrant["trial"], "until": entrant["until"]}
     if tree["trial"] == SELECTED:
         cell = _built({**tree, "trial": 0}, names)
-        chosen = chosen_trial(cell, choices_of(cell), search, Path(tree["results"]))
+        chosen = select_trial(cell, choices_of(cell), search, Path(tree["results"]))
         notes |= {"selected": chosen} if chosen else {}
         tree["trial"] = chosen["trial"] if chosen else 0
-    trial = typed(tree["trial"], int, "trial")
-    if trial >= BEYOND and not moved(names["method"], search, trial - BEYOND):
+    trial = convert(tree["trial"], int, "trial")
+    if trial >= BEYOND and not move_edges(names["method"], search, trial - BEYOND):
         raise InputError(
             f"trial: {trial} given, but no value of trial {trial - BEYOND} is at the edge of its range or list"
         )
@@ -145,33 +145,33 @@ def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str]
     if trial and (knobs := sorted(explicit & (tree["method"].get("search") or {}).keys())):
         notes["explicit"] = knobs  # an override beats a draw
     if overrides:
-        notes["overrides"] = portable(overrides, trial, tree["until"])
+        notes["overrides"] = make_portable(overrides, trial, tree["until"])
     cell = dataclasses.replace(_built(tree, names), notes=notes)
-    return cell if cell.size is None else sized(cell)
+    return cell if cell.size is None else solve_size(cell)
 
 
 def _built(tree: dict[str, Any], names: dict[str, str]) -> Cell:
     parts = {noun: build(tree[noun], noun) for noun in NOUNS}
-    return Cell(**parts, **{name: typed(tree[name], hint, name) for name, hint in SCALARS.items()}, names=names)
+    return Cell(**parts, **{name: convert(tree[name], hint, name) for name, hint in SCALARS.items()}, names=names)
 
 
-def sized(cell: Cell) -> Cell:
+def solve_size(cell: Cell) -> Cell:
     """Set the method's knob to the wanted size, and note the size that it reached.
 
     Raises InputError.
     """
-    from benchmark.config.sizing import solve, turned  # needs torch
+    from benchmark.config.sizing import solve, with_knob  # needs torch
 
     if reason := cell.conflict():
         raise IncompatibleError(reason)
     solution = solve(cell)
     notes = {**cell.notes, "size": {"wanted": cell.size, "of": cell.size_of, **dataclasses.asdict(solution)}}
-    return dataclasses.replace(cell, method=turned(cell.method, solution.knob, solution.value), notes=notes)
+    return dataclasses.replace(cell, method=with_knob(cell.method, solution.knob, solution.value), notes=notes)
 
 
 def choices_of(cell: Cell) -> dict[str, Any]:
     """Give the choices that a record stores. Raises InputError for NaN or infinity."""
-    tree = resolved(cell)
+    tree = plain_choices(cell)
     if isinstance(data := tree["task"].get("data"), dict) and (files := cell.task.files()):
         data[CONTENTS] = contents(files, data, PATHS)
     try:
@@ -193,7 +193,7 @@ def tree_of(config: DictConfig) -> dict[str, Any]:
     return tree
 
 
-def resolved(cell: Cell) -> dict[str, Any]:
+def plain_choices(cell: Cell) -> dict[str, Any]:
     """Give a cell's choices as plain data, from which the run's id is computed."""
     parts = {noun: _plain_node(noun, getattr(cell, noun), cell.names) for noun in NOUNS}
     if dataclasses.is_dataclass(data := getattr(cell.task, "data", None)):
@@ -205,37 +205,37 @@ def resolved(cell: Cell) -> dict[str, Any]:
 
 
 def _plain_node(group: str, built: Any, names: Mapping[str, str]) -> dict[str, Any]:
-    return {**registry.named(group, names.get(group), class_path(built)), **plain(built)}
+    return {**registry.class_entry(group, names.get(group), class_path(built)), **to_plain(built)}
 
 
 def cell_of(overrides: Sequence[str]) -> Cell:
     """Compose and build a cell from overrides, for use from Python."""
-    return assemble(*composed(overrides), overrides)
+    return assemble(*compose_config(overrides), overrides)
 
 
 def task_of(overrides: Sequence[str]) -> tuple[str, Task]:
     """Compose and build a task alone; its backbone need not exist on this machine."""
-    config, names = composed(overrides)
+    config, names = compose_config(overrides)
     tree = tree_of(config)
     return names["task"], build(tree["task"], "task").fitted(lambda: build(tree["backbone"], "backbone"))
 
 
-def composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+def compose_config(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     """Compose a configuration, and give the option chosen per group. Raises InputError."""
-    config = whole(overrides)
+    config = compose_with_hydra(overrides)
     names = {group: str(config.hydra.runtime.choices[group]) for group in GROUPS}
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), names
 
 
-def whole(overrides: Sequence[str]) -> DictConfig:
+def compose_with_hydra(overrides: Sequence[str]) -> DictConfig:
     """Compose a configuration with Hydra's part. Raises InputError."""
     check_options(overrides)
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             nodes = [o for o in overrides if o.partition("=")[2].startswith("{")]
-            others = [quoted(o) for o in overrides if o not in nodes]
-            config = compose("config", [*others, *searched()], return_hydra_config=True)
+            others = [quote_path(o) for o in overrides if o not in nodes]
+            config = compose("config", [*others, *search_path()], return_hydra_config=True)
             for override in OverridesParser.create().parse_overrides(nodes):
                 replace_node(config, override, others)
     except HydraException as error:
@@ -255,7 +255,7 @@ def replace_node(config: DictConfig, override: Override, overrides: Sequence[str
     OmegaConf.update(config, key, override.value(), merge=False, force_add=True)
 
 
-def searched() -> list[str]:
+def search_path() -> list[str]:
     """Give the override that makes Hydra read the folders of plug-ins as well."""
     folders = ",".join(f"'file://{folder / 'configs'}'" for folder in registry.plugins())
     return [f"hydra.searchpath=[{folders}]"] if folders else []

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from benchmark.config.trials import BEYOND, moved, ranking
+from benchmark.config.trials import BEYOND, move_edges, ranking
 from benchmark.errors import InputError, NoSelectionError, VacantPlaceError
 from benchmark.records import Record
 from benchmark.types import validation_steps
@@ -63,7 +63,7 @@ def lay_out(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [(*overrides, f"seed={seed}", f"place={place}") for seed in seeds for place in trials]
 
 
-def below(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
+def cells_below(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
     """List the cells of the rung below, whose records decide who enters this one."""
     rung = rung_of(overrides)
     if not rung:
@@ -115,7 +115,7 @@ class Tuning:
         before = [trial for trial, _ in self.standing(rung - 1)]
         if rung < len(rungs()) - 1:
             return before[: rungs()[rung].trials]
-        return [BEYOND + trial for trial in before[:1] if moved(self.method, self.search, trial)]
+        return [BEYOND + trial for trial in before[:1] if move_edges(self.method, self.search, trial)]
 
     def standing(self, rung: int) -> list[tuple[int, float]]:
         """Order a rung's trials by validation loss, without failed ones.

@@ -18,13 +18,13 @@ FOLDERS = ("results", "save", PLUGINS)  # run options that are one path
 PLAIN = re.compile(r"[\w/.+%*@?|: -]*", re.ASCII)  # what Hydra's grammar takes without quotes
 
 
-def quoted(override: str) -> str:
+def quote_path(override: str) -> str:
     """Quote a value that is a path, so that Hydra's grammar takes it as one text.
 
     Paths are the values of results=, save= and plugins=, and every value that names an existing file or folder.
     """
     key, equals, value = override.partition("=")
-    if override.startswith("-") or unquoted(value) != value or (PLAIN.fullmatch(value) and value == value.strip()):
+    if override.startswith("-") or remove_quotes(value) != value or (PLAIN.fullmatch(value) and value == value.strip()):
         return override
     if key_of(override) not in FOLDERS and not _exists(value):
         return override
@@ -33,7 +33,7 @@ def quoted(override: str) -> str:
     return f"{key}{equals}'{text}'"
 
 
-def unquoted(value: str) -> str:
+def remove_quotes(value: str) -> str:
     """Remove the quotes of a value, and their escapes."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         return re.sub(r"\\(['\"\\]|\$(?={))", r"\1", value[1:-1])
@@ -52,7 +52,7 @@ def key_of(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
-def portable(overrides: Sequence[str], trial: int, until: int | None) -> list[str]:
+def make_portable(overrides: Sequence[str], trial: int, until: int | None) -> list[str]:
     """Reduce overrides to those that make the same cell anywhere.
 
     Run options are dropped, a trial is given by its number, and a path by its last part, since a record names no path

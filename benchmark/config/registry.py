@@ -84,10 +84,10 @@ def fact(group: str, name: str, key: str) -> str:
 
 def descriptions(group: str) -> dict[str, str]:
     """Describe every name of a group, with its paper."""
-    return {name: described(fact(group, name, "description"), fact(group, name, "paper")) for name in names(group)}
+    return {name: cite(fact(group, name, "description"), fact(group, name, "paper")) for name in names(group)}
 
 
-def described(text: str, paper: str) -> str:
+def cite(text: str, paper: str) -> str:
     """Cite a paper at the end of a description."""
     return f"{text.removesuffix('.')} ({paper})." if paper else text
 
@@ -103,7 +103,7 @@ def _read_once(file: Path) -> dict[str, Any]:
     return read(file)
 
 
-def buildable(group: str, recorded: dict[str, Any]) -> dict[str, Any]:
+def buildable_node(group: str, recorded: dict[str, Any]) -> dict[str, Any]:
     """Turn the node of a record of any version into one that build() takes.
 
     Raises InputError for a class path that the registry neither has nor had: a record's class is never imported.
@@ -122,7 +122,7 @@ def buildable(group: str, recorded: dict[str, Any]) -> dict[str, Any]:
     return {CLASS: current[CLASS], **facts, **later, **values}
 
 
-def named(group: str, name: str | None, class_path: str) -> dict[str, str]:
+def class_entry(group: str, name: str | None, class_path: str) -> dict[str, str]:
     """Give what a record stores of a node's class: its registry name if it has one."""
     named_by = {} if name is None else {"name": name}
     return named_by if name and node(group, name).get(CLASS) == class_path else {**named_by, CLASS: class_path}

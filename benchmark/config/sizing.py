@@ -40,7 +40,7 @@ def solve(cell: Cell) -> Solution:
     def reach(value: int) -> int | None:
         if value not in sizes:
             try:
-                sizes[value] = MEASURES[cell.size_of](cell, turned(cell.method, knob, value))
+                sizes[value] = MEASURES[cell.size_of](cell, with_knob(cell.method, knob, value))
             except InputError:  # larger than the layer
                 sizes[value] = None
         return sizes[value]
@@ -71,30 +71,30 @@ def _search(reach: Callable[[int], int | None], wanted: int) -> None:
         low, high = (low, middle) if passed(middle) else (middle, high)
 
 
-def turned(method: Any, knob: str, value: Any) -> Any:
+def with_knob(method: Any, knob: str, value: Any) -> Any:
     """Give the same method with another value of a knob."""
     field, _, inner = knob.partition(".")
     return dataclasses.replace(method, **{field: {**getattr(method, field), inner: value} if inner else value})
 
 
-def attached(cell: Cell, method: Any) -> Any:
+def attach_to_skeleton(cell: Cell, method: Any) -> Any:
     """Attach a method to the network's shapes."""
     skeleton = cell.backbone.skeleton(cell.budget, Head(cell.kind, labels=("", " ")))
     return method.attach(skeleton, dataclasses.replace(cell, method=method))
 
 
-def trainable(cell: Cell, method: Any) -> int:
+def count_trainable(cell: Cell, method: Any) -> int:
     """Count the parameters that a method trains, without a new head's."""
-    model = attached(cell, method)
+    model = attach_to_skeleton(cell, method)
     return sum(p.numel() for n, p in model.named_parameters() if p.requires_grad and not in_head(n))
 
 
-def weighed(cell: Cell, method: Any) -> int:
+def count_bytes(cell: Cell, method: Any) -> int:
     """Save an adapter with uninitialised weights, and measure its files in bytes."""
-    model = attached(cell, method).to_empty(device="cpu")
+    model = attach_to_skeleton(cell, method).to_empty(device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         method.save(model, Path(folder))
         return sum(f.stat().st_size for f in Path(folder).rglob("*.safetensors"))
 
 
-MEASURES = {"params": trainable, "bytes": weighed}
+MEASURES = {"params": count_trainable, "bytes": count_bytes}

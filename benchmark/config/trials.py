@@ -28,7 +28,7 @@ def draw(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
     is trial k, with what lies at the edge of its range or list moved beyond it.
     """
     if trial >= BEYOND:
-        return draw(method, search, trial - BEYOND) | moved(method, search, trial - BEYOND)
+        return draw(method, search, trial - BEYOND) | move_edges(method, search, trial - BEYOND)
     return {knob: _value(space, _position(method, knob, trial)) for knob, space in search.items()} if trial else {}
 
 
@@ -53,7 +53,7 @@ def _value(space: Any, position: float) -> Any:
     return space[int(position * len(space))]
 
 
-def moved(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
+def move_edges(method: str, search: Mapping[str, Any], trial: int) -> dict[str, Any]:
     """Move the values at an end of their range or list one step beyond it."""
     values = draw(method, search, trial) if trial < BEYOND else {}
     ends = {knob: _end(search[knob], value) for knob, value in values.items()}
@@ -150,7 +150,7 @@ def select(records: Iterable[Record], config: dict[str, Any], free: Collection[s
 
 def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequence[int], budget: str) -> Selection:
     going_on = [r for r in compared if r.trial == best and _budget(r.choices) == budget]
-    steps, seconds = zip(*map(spent, compared), strict=True)
+    steps, seconds = zip(*map(cost_of, compared), strict=True)
     return Selection(
         trial=best, loss=loss, trials=len({r.trial for r in compared if r.status != "skipped"}), seeds=tuple(seeds),
         budget=compared[0].config["budget"], fraction=compared[0].config.get("fraction"),
@@ -159,7 +159,7 @@ def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequen
     )  # fmt: skip
 
 
-def spent(record: Record) -> tuple[int, float]:
+def cost_of(record: Record) -> tuple[int, float]:
     """Count a run's steps and seconds, without those of the run that it continued."""
     steps, seconds = (record.value("cost", f"inherited_{name}") or 0 for name in ("steps", "seconds"))
     taken = max((m.step for m in record.measurements if m.split == "train" and m.step), default=0)

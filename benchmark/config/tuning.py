@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell import Cell
-from benchmark.config.build import typed
+from benchmark.config.build import convert
 from benchmark.config.halving import Tuning, rung_of, rungs
 from benchmark.config.trials import draw, edges, select, tuning_records
 from benchmark.errors import InputError, NoSelectionError, VacantPlaceError
@@ -16,7 +16,7 @@ from benchmark.records import Record, Store, shipped
 from benchmark.types import TUNE
 
 
-def chosen_trial(
+def select_trial(
     cell: Cell, choices: dict[str, Any], search: Mapping[str, Any], results: Path
 ) -> dict[str, Any] | None:
     """Give the selected trial and its evidence; None for an incompatible pair.
@@ -48,7 +48,7 @@ def trial_of_rung(
 
     Raises InputError where the rung below is not complete, VacantPlaceError where no trial is left for the position.
     """
-    rung, place = rung_of([f"rung={tree['rung']}"]), typed(tree["place"], int, "place")
+    rung, place = rung_of([f"rung={tree['rung']}"]), convert(tree["place"], int, "place")
     if cell.phase != TUNE:
         raise InputError(f"rung: {rung} given, but only tuning has rungs: phase=tune")
     try:

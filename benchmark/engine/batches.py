@@ -28,10 +28,10 @@ def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]
 def in_order(lengths: Sequence[int], size: int, mates: Sequence[Hashable] | None = None) -> list[list[int]]:
     """Cut all indices into batches of similar length, the longest first."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    return parted(order, size, mates)
+    return split_batches(order, size, mates)
 
 
-def parted(chosen: Sequence[int], size: int, mates: Sequence[Hashable] | None = None) -> list[list[int]]:
+def split_batches(chosen: Sequence[int], size: int, mates: Sequence[Hashable] | None = None) -> list[list[int]]:
     """Cut indices into batches of at most this size that may be padded together."""
     groups: dict[Hashable, list[int]] = {}
     for i in chosen:

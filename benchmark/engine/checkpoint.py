@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.engine.distributed import ALONE, Group, wanted
+from benchmark.engine.distributed import ALONE, Group, process_count
 from benchmark.engine.environment import code
 from benchmark.records import Measurement
 from benchmark.types import TUNE
@@ -86,7 +86,7 @@ class Training:
         schedule = {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"}
         return {
             "numerics": self.numerics,
-            "processes": wanted(),
+            "processes": process_count(),
             "device": self.meter.device,
             "step": self.step,
             "points": self.points,
@@ -182,7 +182,7 @@ class Pause:
         state = [rest[name] for name in ("numerics", "processes", "device")]
         ended_here = rest["ended"] and rest["step"] == training.cell.last
         return (
-            state == [training.numerics, wanted(), training.meter.device]
+            state == [training.numerics, process_count(), training.meter.device]
             and rest["step"] <= training.cell.last
             and not (self.anew and ended_here)
         )
@@ -190,7 +190,7 @@ class Pause:
     def end(self) -> None:
         """Save the checkpoint of a finished tuning run, with its last weights."""
         # Each of several processes has a random generator, and a checkpoint holds the state of one alone.
-        if self.training is not None and self.training.cell.phase == TUNE and wanted() == 1:
+        if self.training is not None and self.training.cell.phase == TUNE and process_count() == 1:
             self._save(self.training, ended=True)
             self.saved_end = True
 
@@ -225,7 +225,7 @@ class Pause:
         if self.asked is None:
             self.asked = number, handler
             # Libraries, data and weights may take longer than a scheduler waits; several processes stop together.
-            if self.training is None and wanted() == 1:
+            if self.training is None and process_count() == 1:
                 raise Paused(number, handler, None)
 
     def pass_on(self) -> None:

@@ -29,13 +29,13 @@ def device_of(setting: str) -> str:
 @functools.cache  # only the first answer is right: later this process uses memory too
 def check_alone(device: str) -> None:
     """Raise InputError for a GPU that another process uses: costs would be wrong."""
-    if device == "cuda" and (uses := others()):
+    if device == "cuda" and (uses := other_processes()):
         raise InputError(
             f"device=cuda: another process uses {uses[0]}; wait for it, or give shared=true, which marks the costs"
         )
 
 
-def others() -> list[str]:
+def other_processes() -> list[str]:
     """List the memory of other processes on the visible GPUs, as nvidia-smi reports it."""
     program = shutil.which("nvidia-smi")
     if program is None:

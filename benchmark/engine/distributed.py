@@ -99,19 +99,19 @@ class Group:
 ALONE = Group()
 
 
-def wanted() -> int:
+def process_count() -> int:
     """Count the processes that a launcher started for this run."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
-def speaks() -> bool:
+def is_first() -> bool:
     """Say whether this is the first process of a run, the only one that prints."""
-    return wanted() == 1 or int(os.environ.get("RANK", 0)) == 0
+    return process_count() == 1 or int(os.environ.get("RANK", 0)) == 0
 
 
 def join(device: str) -> Group:
     """Join the other processes of torchrun or accelerate; do nothing if alone."""
-    if wanted() == 1:
+    if process_count() == 1:
         return ALONE
     from accelerate import PartialState
 
@@ -128,7 +128,7 @@ def leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def blame(reason: str, group: Group) -> str:
+def first_failure(reason: str, group: Group) -> str:
     """Give the reason of the process that failed first; the others report it and wait."""
     if group.size == 1:
         return reason
@@ -148,7 +148,7 @@ def blame(reason: str, group: Group) -> str:
 
 def refusal(cell: Cell) -> str | None:
     """Give the reason why this cell cannot run in several processes."""
-    if wanted() > 1 and cell.method.trains_buffers and cell.backbone.family == "resnet":
+    if process_count() > 1 and cell.method.trains_buffers and cell.backbone.family == "resnet":
         return (
             f"method {cell.names.get('method')} trains the running statistics of {cell.backbone.family}, which each "
             "process would compute from its part of a batch: use one process"
@@ -156,7 +156,7 @@ def refusal(cell: Cell) -> str | None:
     return None
 
 
-def alone_only(what: str) -> None:
+def refuse_several(what: str) -> None:
     """Raise InputError where there are several processes."""
-    if wanted() > 1:
-        raise InputError(f"{what} cannot be shared by {wanted()} processes: start each run by itself")
+    if process_count() > 1:
+        raise InputError(f"{what} cannot be shared by {process_count()} processes: start each run by itself")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from benchmark.engine.batches import mates_of, parted
+from benchmark.engine.batches import mates_of, split_batches
 from benchmark.engine.context import Run
 from benchmark.engine.meter import Meter
 from benchmark.engine.train import precision
@@ -21,7 +21,9 @@ def time_merged(run: Run, valid: Sequence[Features]) -> None:
     """Time merging; an error becomes the reason for missing measurements."""
     cell = run.cell
     try:
-        first, *_ = parted(range(len(valid)), cell.budget.eval_batch_size, mates_of(cell.task, valid, run.processor))
+        first, *_ = split_batches(
+            range(len(valid)), cell.budget.eval_batch_size, mates_of(cell.task, valid, run.processor)
+        )
         run.result.measurements += list(merge(run, [valid[i] for i in first]))
     except Exception as error:
         run.result.data["missing"] = {"merged": story(error)}

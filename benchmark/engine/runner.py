@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.engine.batches import batches, in_order, mates_of, parted
+from benchmark.engine.batches import batches, in_order, mates_of, split_batches
 from benchmark.engine.context import Run
 from benchmark.engine.merging import time_merged
 from benchmark.engine.optimiser import in_head
@@ -147,7 +147,7 @@ def calibration(run: Run, train: Sequence[Features]) -> Iterator[dict[str, Any]]
     cell, processor = run.cell, run.processor
     mates, size = mates_of(cell.task, train, processor), cell.budget.batch_size
     for chosen in batches([cell.task.length(f) for f in train], size, cell.seed_of("order")):
-        for part in parted(chosen, size, mates):
+        for part in split_batches(chosen, size, mates):
             batch = cell.task.collate([train[i] for i in part], processor)
             yield {name: tensor.to(run.device) for name, tensor in batch.items()}
 

@@ -6,7 +6,7 @@ from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from benchmark.backbones.blocks import blocks_of
-from benchmark.engine.distributed import wanted
+from benchmark.engine.distributed import process_count
 from benchmark.types import Head
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def refusal(cell: Cell) -> str | None:
     if not cell.budget.shard:
         return None
     name = cell.names.get("method")
-    if wanted() == 1:
+    if process_count() == 1:
         return "budget.shard=true needs several processes: torchrun --nproc-per-node 2 -m benchmark.run ..."
     if not cell.method.shards:
         return (

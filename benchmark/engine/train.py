@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from benchmark.cell import Cell
-from benchmark.engine.batches import batches, in_order, mates_of, parted
+from benchmark.engine.batches import batches, in_order, mates_of, split_batches
 from benchmark.engine.checkpoint import Training
 from benchmark.engine.context import Run
 from benchmark.engine.optimiser import groups
@@ -145,7 +145,7 @@ def parts(
     examples: Sequence[Features], chosen: list[int], count: int, mates: Sequence[Hashable] | None = None
 ) -> list[list[Features]]:
     """Cut a step's examples into micro-batches that may be padded together."""
-    return [[examples[i] for i in part] for part in parted(chosen, math.ceil(len(chosen) / count), mates)]
+    return [[examples[i] for i in part] for part in split_batches(chosen, math.ceil(len(chosen) / count), mates)]
 
 
 def precision(run: Run) -> Any:

@@ -37,13 +37,13 @@ def prepend(block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tupl
     frames, (x, *others) = block.prompt.frames, args
     x = torch.cat([frames.to(x.dtype).expand(len(x), -1, -1), x], 1)
     if others:
-        others[0] = widened(others[0], len(frames))
+        others[0] = widen(others[0], len(frames))
     if "attention_mask" in kwargs:
-        kwargs = kwargs | {"attention_mask": widened(kwargs["attention_mask"], len(frames))}
+        kwargs = kwargs | {"attention_mask": widen(kwargs["attention_mask"], len(frames))}
     return (x, *others), kwargs
 
 
-def widened(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:
+def widen(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:
     """Widen a mask, boolean or additive, by tokens that every frame sees.
 
     Its shape is (batch, keys) or (batch, heads, queries, keys).

@@ -18,7 +18,7 @@ from benchmark.backbones.blocks import blocks_of
 from benchmark.errors import near
 from benchmark.methods.layers import modules_with, width_of
 from benchmark.methods.native import Native, Part, freeze
-from benchmark.methods.side import added
+from benchmark.methods.side import add_change
 from benchmark.types import Input
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def ask(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[
 
 def add_layers(encoder: nn.Module, _: tuple, output: Any) -> Any:
     """Add the mixture of all layers' states to the last one."""
-    return added(output, encoder.l_adapter(output.hidden_states[1:]))
+    return add_change(output, encoder.l_adapter(output.hidden_states[1:]))
 
 
 @dataclass(frozen=True, kw_only=True)

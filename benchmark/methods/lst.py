@@ -118,7 +118,7 @@ def note(block: nn.Module, _: tuple, output: Any) -> None:
 
 def add_ladder(end: nn.Module, _: tuple, output: Any) -> Any:
     """Add the output of the ladder to the last state."""
-    return side.added(output, end.top(len(side.last_state(output))))
+    return side.add_change(output, end.top(len(side.last_state(output))))
 
 
 def give(encoder: nn.Module, _: tuple, kwargs: dict[str, Any], output: Any) -> None:
@@ -151,17 +151,17 @@ class LadderSideTuning(Native):
         if cell.kind == Kind.SEQ2SEQ:
             end = model.get_encoder()
             blocks = side.blocks_before(end, model, cell)
-            encoder = end.ladder = beside(blocks, Ladder(sizes, len(blocks)))
+            encoder = end.ladder = connect(blocks, Ladder(sizes, len(blocks)))
             end.register_forward_hook(give, with_kwargs=True)
         end = side.end_of(model, cell)
         blocks = side.blocks_before(end, model, cell)
         end.top = Top(sizes, len(blocks), encoder).to(next(blocks[0].parameters()))
-        beside(blocks, end.top.ladder)
+        connect(blocks, end.top.ladder)
         end.register_forward_hook(add_ladder)
         return model
 
 
-def beside(blocks: list[nn.Module], ladder: Ladder) -> Ladder:
+def connect(blocks: list[nn.Module], ladder: Ladder) -> Ladder:
     """Connect each block with a rung."""
     for block, rung in zip(blocks, ladder.rungs, strict=True):
         block.rung = rung

@@ -30,7 +30,7 @@ def freeze(model: nn.Module) -> None:
         head.requires_grad_(True)
 
 
-def trained(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:
+def trained_tensors(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:
     """Collect the tensors that a method adds or changes, with buffers also running statistics.
 
     Tied tensors have one name.
@@ -58,7 +58,9 @@ class Native(Method):
 
     def save(self, model: nn.Module, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in trained(model, self.trains_buffers).items()}
+        tensors = {
+            name: tensor.cpu().contiguous() for name, tensor in trained_tensors(model, self.trains_buffers).items()
+        }
         save_file(tensors, folder / FILE, metadata={"format": "pt"})
 
     def merge(self, model: nn.Module) -> nn.Module:
@@ -75,7 +77,7 @@ class Native(Method):
     def load(self, model: nn.Module, path: Path) -> nn.Module:
         """Load an attached adapter from a file. Raises InputError."""
         saved = load_file(path)
-        tensors = trained(model, self.trains_buffers)
+        tensors = trained_tensors(model, self.trains_buffers)
         for problem, names in (("lacks", tensors.keys() - saved.keys()), ("also has", saved.keys() - tensors.keys())):
             if names:
                 raise InputError(

@@ -55,7 +55,7 @@ def last_state(output: Any) -> torch.Tensor:
     return output if isinstance(output, torch.Tensor) else output.last_hidden_state
 
 
-def added(output: Any, change: torch.Tensor) -> Any:
+def add_change(output: Any, change: torch.Tensor) -> Any:
     """Add a change to the last state, and to all states that a mixing head reads."""
     if isinstance(output, torch.Tensor):
         return output + change

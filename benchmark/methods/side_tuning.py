@@ -43,7 +43,7 @@ def note(block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
 
 def mix(end: nn.Module, _: tuple, output: Any) -> Any:
     """Mix the side network's state into the last one."""
-    return side.added(output, end.side(side.last_state(output)))
+    return side.add_change(output, end.side(side.last_state(output)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,7 +98,7 @@ class Sparse(Rewriting):
 
 def sparse(model: nn.Module) -> dict[str, Weight]:
     """Find the weights with sparse changes, by module."""
-    weights = {name: module.parametrizations.weight for name, module in model.named_modules() if rewritten(module)}
+    weights = {name: module.parametrizations.weight for name, module in model.named_modules() if is_rewritten(module)}
     return {name: weight for name, weight in weights.items() if isinstance(weight[0].change, Entries)}
 
 
@@ -107,7 +107,7 @@ def matrix_of(weight: Weight, tensor: torch.Tensor) -> torch.Tensor:
     return tensor.T if weight[0].transposed else tensor.flatten(1)
 
 
-def rewritten(module: nn.Module) -> bool:
+def is_rewritten(module: nn.Module) -> bool:
     """Say whether a module's weight has a Rewrite."""
     return parametrize.is_parametrized(module, "weight") and isinstance(module.parametrizations.weight[0], Rewrite)
 

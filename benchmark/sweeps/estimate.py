@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
-from benchmark.config.trials import spent
+from benchmark.config.trials import cost_of
 from benchmark.records import Record
 from benchmark.sweeps.grid import Records
 from benchmark.types import TUNE
@@ -22,7 +22,7 @@ def estimate(cells: Sequence[Sequence[str]], records: Records) -> str:
         chosen = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
         setting = tuple((key, value) for key, value in chosen.items() if key in COMPARED or key.startswith("budget."))
         if setting not in speeds:
-            similar = list(alike(dict(setting), records))
+            similar = list(similar_records(dict(setting), records))
             used |= {record.run_id for record in similar}
             speeds[setting] = by_method(similar)
         seconds = expected(chosen["task"], chosen["method"], speeds[setting])
@@ -36,7 +36,7 @@ def estimate(cells: Sequence[Sequence[str]], records: Records) -> str:
 COMPARED = ("task", "backbone", "budget", "phase")  # keys of overrides in which record and cell must agree
 
 
-def alike(setting: dict[str, str], records: Records) -> Iterator[Record]:
+def similar_records(setting: dict[str, str], records: Records) -> Iterator[Record]:
     """Yield the records of a task and budget in the same phase, from all sources."""
     fields = {key.partition(".")[2]: value for key, value in setting.items() if key.startswith("budget.")}
     for record in records.of_task(setting["task"]):
@@ -56,7 +56,7 @@ def by_method(records: Iterable[Record]) -> Speeds:
     speeds: Speeds = {}
     for record in records:
         for key in ((record.task, record.method), (record.task,), ()):
-            speeds.setdefault(key, []).append(spent(record)[1])
+            speeds.setdefault(key, []).append(cost_of(record)[1])
     return speeds
 
 

@@ -68,7 +68,7 @@ class Attempt:
         if not self.sweeping:
             if known.status == "skipped":  # a single run is refused with the reason
                 return None
-            screen.already(known, options.results)
+            screen.say_recorded(known, options.results)
             if known.status == "done":
                 screen.show(known, options.store)
         return known
@@ -81,7 +81,7 @@ class Attempt:
             fields["data"] = fields.get("data", {}) | {"answers_digest": answers_digest(examples)}
         identity = {"run_id": run_id(self.config), "seed": self.cell.seed, "config": self.config}
         record = Record(**identity, **names, status=status, reason=reason, **fields)
-        if not distributed.speaks():
+        if not distributed.is_first():
             return record, None
         return record, self.options.store.append(record, examples, replace=self.options.replaces)
 
@@ -105,9 +105,9 @@ def perform(cell: Cell, options: RunOptions, sweeping: bool = False, wait: bool 
             return known
         if reason := refusal(cell):
             record, _ = attempt.write("skipped", reason)
-            screen.skipped(record)
+            screen.say_skipped(record)
             return record
-        deaths = attempt.lease.deaths() if distributed.speaks() else 0
+        deaths = attempt.lease.deaths() if distributed.is_first() else 0
         if deaths >= options.attempts:
             return give_up(attempt, deaths)
         return run_and_record(attempt)
@@ -120,7 +120,7 @@ def refusal(cell: Cell) -> str | None:
 
 def hold(attempt: Attempt, wait: bool) -> Any:
     """Hold the cell's lease, in the first process of a run."""
-    return attempt.lease.hold(wait, watch=not attempt.sweeping) if distributed.speaks() else nullcontext()
+    return attempt.lease.hold(wait, watch=not attempt.sweeping) if distributed.is_first() else nullcontext()
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def leaving(attempt: Attempt) -> Iterator[None]:
     try:
         yield
     except Paused as paused:
-        screen.paused(attempt.cell.names["task"], attempt.cell.names["method"], paused.step)
+        screen.say_paused(attempt.cell.names["task"], attempt.cell.names["method"], paused.step)
         leave(paused)
         raise
 
@@ -159,7 +159,7 @@ def run_and_record(attempt: Attempt) -> Record:
     reuse = Reuse(attempt.config, process().values if attempt.sweeping else None)
     save = None if options.save is None else Path(options.save)
     before = machine(attempt)  # before the run adds to the load
-    with attempt.lease.started() if distributed.speaks() else nullcontext(), listening(pause):
+    with attempt.lease.started() if distributed.is_first() else nullcontext(), listening(pause):
         group = distributed.join(device)
         try:
             splits = read(cell, result, reuse)
@@ -170,7 +170,7 @@ def run_and_record(attempt: Attempt) -> Record:
         except InputError:
             raise
         except Exception as error:
-            status, reason = "failed", distributed.blame(story(error), group)
+            status, reason = "failed", distributed.first_failure(story(error), group)
             if os.environ.get("BENCHMARK_DEBUG"):
                 raise
         where = environment(device) | before
@@ -181,7 +181,7 @@ def run_and_record(attempt: Attempt) -> Record:
         record, path = attempt.write(status, reason, result.examples, **fields)
         if save and status == "done" and group.first:
             (save / CELL).write_text(record.to_json())
-        if distributed.speaks() and not pause.saved_end:
+        if distributed.is_first() and not pause.saved_end:
             pause.forget()
     return finish(attempt, record, path, pause)
 

@@ -35,6 +35,6 @@ def exit_status(overrides: Sequence[str], statuses: list[int]) -> Iterator[None]
 
 def complain(status: int, line: str) -> int:
     """Print the reason once for all processes of a run; return the status."""
-    if distributed.speaks():
+    if distributed.is_first():
         print(line, file=sys.stderr)
     return status

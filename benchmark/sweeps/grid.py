@@ -24,11 +24,11 @@ from benchmark.config.compose import (
     assemble,
     check_options,
     choices_of,
-    composed,
-    resolved,
+    compose_config,
+    plain_choices,
 )
-from benchmark.config.halving import below, lay_out
-from benchmark.config.overrides import RUN_OPTIONS, key_of, quoted, unquoted
+from benchmark.config.halving import cells_below, lay_out
+from benchmark.config.overrides import RUN_OPTIONS, key_of, quote_path, remove_quotes
 from benchmark.config.registry import CONFIGS
 from benchmark.config.trials import SELECTED
 from benchmark.engine.device import device_of
@@ -53,7 +53,7 @@ class Sweep:
     def option(self, key: str, default: str) -> str:
         """Give the value of a run option; of several the last."""
         values = [override.partition("=")[2] for override in self.options if override.partition("=")[0] == key]
-        return unquoted(values[-1]) if values else default
+        return remove_quotes(values[-1]) if values else default
 
     def device(self) -> str | None:
         """Name the device type of its records; None if a cluster's node chooses it."""
@@ -74,7 +74,7 @@ def expand(arguments: Sequence[str]) -> Sweep:
     Raises InputError.
     """
     registry.use(arguments)
-    overrides = [quoted(override) for override in arguments if override not in SWEEP]
+    overrides = [quote_path(override) for override in arguments if override not in SWEEP]
     grids = [override.partition("=")[2] for override in overrides if key_of(override) == GRID]
     options = [o for o in overrides if key_of(o) in RUN_OPTIONS or key_of(o).startswith("hydra")]
     choices = [o for o in overrides if o not in options and key_of(o) != GRID]
@@ -167,34 +167,34 @@ class Records:
 def lookup(sweep: Sweep, cache: OverrideCache, records: Records) -> Iterator[tuple[tuple[str, ...], Record | None]]:
     """Yield each cell's overrides with its record, without composing it."""
     for overrides in sweep.cells:
-        yield overrides, recorded(overrides, cache, records)
+        yield overrides, find_record(overrides, cache, records)
 
 
-def recorded(overrides: Sequence[str], cache: OverrideCache, records: Records) -> Record | None:
+def find_record(overrides: Sequence[str], cache: OverrideCache, records: Records) -> Record | None:
     """Look up a cell's record; None also where new tuning records may change its trial."""
     if (record_seen := records.seen.get(tuple(overrides))) is not None:
         return record_seen
     entry = cache.get(overrides)
-    if entry is None or entry.tuned != chosen_from(overrides, entry, cache, records):
+    if entry is None or entry.tuned != tuning_evidence(overrides, entry, cache, records):
         return None
     if (record := records.of(entry)) is not None:
         records.seen[tuple(overrides)] = record
     return record
 
 
-def chosen_from(overrides: Sequence[str], entry: Entry, cache: OverrideCache, records: Records) -> str | None:
+def tuning_evidence(overrides: Sequence[str], entry: Entry, cache: OverrideCache, records: Records) -> str | None:
     """Name the tuning records that choose the trial; None if it is given by number."""
     if f"trial={SELECTED}" in overrides:
         return records.tuned(entry.task, entry.method)
-    if not (lower := below(tuple(overrides))):
+    if not (lower := cells_below(tuple(overrides))):
         return None
-    below_it = [recorded(cell, cache, records) for cell in lower]
+    below_it = [find_record(cell, cache, records) for cell in lower]
     return "" if None in below_it else " ".join(sorted(f"{record.run_id}{record.created}" for record in below_it))
 
 
-def waited_for(overrides: Sequence[str], cache: OverrideCache, records: Records) -> list[tuple[str, ...]]:
+def missing_below(overrides: Sequence[str], cache: OverrideCache, records: Records) -> list[tuple[str, ...]]:
     """List the cells of the rung below that are not recorded yet."""
-    return [cell for cell in below(tuple(overrides)) if recorded(cell, cache, records) is None]
+    return [cell for cell in cells_below(tuple(overrides)) if find_record(cell, cache, records) is None]
 
 
 def chunks(cells: Sequence[tuple[str, ...]], size: int | None) -> list[Sequence[tuple[str, ...]]]:
@@ -203,17 +203,17 @@ def chunks(cells: Sequence[tuple[str, ...]], size: int | None) -> list[Sequence[
     return [cells[start : start + size] for start in range(0, len(cells), size)]
 
 
-def packed(cells: Sequence[tuple[str, ...]]) -> str:
+def pack_cells(cells: Sequence[tuple[str, ...]]) -> str:
     """Encode cells as one override that needs no quoting."""
     return quote(json.dumps(cells, ensure_ascii=False), safe="")
 
 
-def unpacked(text: str) -> list[list[str]]:
+def unpack_cells(text: str) -> list[list[str]]:
     """Read what packed() wrote."""
     return json.loads(unquote(text))
 
 
-def known_as(
+def compose_and_cache(
     overrides: Sequence[str], results: Path, cache: OverrideCache | None = None, records: Records | None = None
 ) -> tuple[Cell | None, Entry]:
     """Compose a cell of a sweep and cache its id; no cell where no trial is left for it.
@@ -221,16 +221,16 @@ def known_as(
     Raises InputError.
     """
     cache, records = cache or OverrideCache(results), records or Records(results, None)
-    config, names = composed([*overrides, f"results={results}"])
+    config, names = compose_config([*overrides, f"results={results}"])
     cell, entry = None, Entry(names["task"], names["method"], "", "")
     try:
         cell = assemble(config, names, overrides)
     except VacantPlaceError as error:
         entry = dataclasses.replace(entry, vacant=str(error))
     else:
-        paths = [*files_in(resolved(cell)), *map(str, cell.task.files().values())]
+        paths = [*files_in(plain_choices(cell)), *map(str, cell.task.files().values())]
         choices, files = choices_of(cell), {path: signature(path) for path in paths}
         entry = dataclasses.replace(entry, run_id=run_id(choices), training=training_id(choices), files=files)
-    entry = dataclasses.replace(entry, tuned=chosen_from(overrides, entry, cache, records))
+    entry = dataclasses.replace(entry, tuned=tuning_evidence(overrides, entry, cache, records))
     cache.add(overrides, entry)
     return cell, entry

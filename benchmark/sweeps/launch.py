@@ -13,14 +13,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.config import registry
-from benchmark.config.compose import searched
+from benchmark.config.compose import search_path
 from benchmark.config.registry import CONFIGS
 from benchmark.engine.device import device_of
 from benchmark.errors import LeaseHeldError, RunFailedError, story
 from benchmark.sweeps import screen
 from benchmark.sweeps.execute import perform
 from benchmark.sweeps.exit_status import exit_status
-from benchmark.sweeps.grid import Records, known_as, unpacked, waited_for
+from benchmark.sweeps.grid import Records, compose_and_cache, missing_below, unpack_cells
 from benchmark.sweeps.options import RunOptions, options_of
 from benchmark.sweeps.override_cache import OverrideCache
 
@@ -34,9 +34,9 @@ def launch(arguments: list[str], statuses: list[int]) -> None:
     def job(config: DictConfig) -> None:
         if config.plugins:  # a new process has not imported them
             registry.add(config.plugins)
-        run_cells(unpacked(config.cells), options_of(config), statuses)
+        run_cells(unpack_cells(config.cells), options_of(config), statuses)
 
-    before, sys.argv = sys.argv, [sys.argv[0], *arguments, *searched()]  # Hydra reads only these
+    before, sys.argv = sys.argv, [sys.argv[0], *arguments, *search_path()]  # Hydra reads only these
     try:
         job()
     except (HydraException, OmegaConfBaseException):
@@ -74,7 +74,7 @@ def run_cell(overrides: Overrides, options: RunOptions, wait: bool = False) -> N
     """
     results, device = Path(options.results), device_of(options.device)
     busy = []
-    for lower in waited_for(overrides, OverrideCache(results), Records(results, device)):
+    for lower in missing_below(overrides, OverrideCache(results), Records(results, device)):
         try:
             with suppress(RunFailedError):  # it is recorded, and a failed trial is not chosen
                 run_cell(lower, options, wait)
@@ -82,8 +82,8 @@ def run_cell(overrides: Overrides, options: RunOptions, wait: bool = False) -> N
             busy.append(error)
     if busy:
         raise busy[0]
-    cell, entry = known_as(overrides, results, records=Records(results, device))
+    cell, entry = compose_and_cache(overrides, results, records=Records(results, device))
     if cell is None:
-        screen.vacant(overrides, entry.vacant)
+        screen.say_vacant(overrides, entry.vacant)
     else:
         perform(cell, options, sweeping=True, wait=wait)

@@ -9,7 +9,7 @@ from typing import get_type_hints
 
 from omegaconf import DictConfig
 
-from benchmark.config.build import typed
+from benchmark.config.build import convert
 from benchmark.errors import InputError
 from benchmark.records import Record, Store
 
@@ -54,7 +54,7 @@ class RunOptions:
 def options_of(config: DictConfig) -> RunOptions:
     """Read the run options of a composed configuration. Raises InputError."""
     hints = get_type_hints(RunOptions)
-    return RunOptions(**{key: typed(config[key], hint, key) for key, hint in hints.items()})
+    return RunOptions(**{key: convert(config[key], hint, key) for key, hint in hints.items()})
 
 
 def check_folder(key: str, path: str | None) -> None:

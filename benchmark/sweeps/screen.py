@@ -48,23 +48,23 @@ def begin(names: Mapping[str, str], seed: Any) -> None:
     say(f"{names['method']} on {names['task']}: {nouns}, seed {seed}")
 
 
-def already(record: Record, results: str) -> None:
+def say_recorded(record: Record, results: str) -> None:
     """Print that a cell is already recorded, and how to run it again."""
     reason = f": {record.reason}" if record.reason else ""
     say(f"already recorded in {results}/runs as {record.run_id} ({record.status}{reason}); force=true runs it again")
 
 
-def skipped(record: Record) -> None:
+def say_skipped(record: Record) -> None:
     """Print why a cell of a sweep was not run."""
     say(f"skipped {record.method} on {record.task}: {record.reason}")
 
 
-def vacant(overrides: Sequence[str], reason: str | None) -> None:
+def say_vacant(overrides: Sequence[str], reason: str | None) -> None:
     """Print why no trial runs at a position of a rung."""
     say(f"skipped {' '.join(overrides)}: {reason}")
 
 
-def paused(task: str, method: str, step: int | None) -> None:
+def say_paused(task: str, method: str, step: int | None) -> None:
     """Print that a signal paused a run."""
     when = "before its first step" if step is None else f"after step {step}, with a checkpoint"
     say(f"paused {method} on {task} {when}; the same command continues it")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmark.config.trials import ranking, spent
+from benchmark.config.trials import cost_of, ranking
 from benchmark.records import Record
 
 COLUMNS = ("task", "method", "trial", "values", "steps", "seconds", "how it ended")
@@ -28,9 +28,9 @@ def rows(records: Sequence[Record]) -> Iterator[tuple[Any, ...]]:
     """Give a row per trial of one method, then one for all of them."""
     trials = {trial: [r for r in records if r.trial == trial] for trial in sorted({r.trial for r in records})}
     for trial, runs in trials.items():
-        steps, seconds = (sum(part) for part in zip(*map(spent, runs), strict=True))
+        steps, seconds = (sum(part) for part in zip(*map(cost_of, runs), strict=True))
         yield runs[0].task, runs[0].method, trial, knobs(runs[0]), steps, f"{seconds:.0f}", ending(trial, records)
-    steps, seconds = (sum(part) for part in zip(*map(spent, records), strict=True))
+    steps, seconds = (sum(part) for part in zip(*map(cost_of, records), strict=True))
     yield records[0].task, records[0].method, "all", "", steps, f"{seconds:.0f}", f"{len(records)} runs"
 
 

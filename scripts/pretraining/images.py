@@ -84,10 +84,10 @@ def batches(corpus: Textures, parts: list[np.ndarray], recipe: DictConfig) -> It
     rng = np.random.default_rng(recipe.seed)
     while True:
         drawn = corpus.crops(parts, recipe.batch_size, recipe.crop, rng)
-        yield as_batch([(altered(crop, recipe, rng), which) for crop, which in drawn], recipe.size)
+        yield as_batch([(alter(crop, recipe, rng), which) for crop, which in drawn], recipe.size)
 
 
-def altered(crop: np.ndarray, recipe: DictConfig, rng: np.random.Generator) -> np.ndarray:
+def alter(crop: np.ndarray, recipe: DictConfig, rng: np.random.Generator) -> np.ndarray:
     """Rotate or mirror a crop; change contrast and brightness (in deviations)."""
     crop = np.rot90(crop, rng.integers(4))
     crop = crop[:, ::-1] if rng.integers(2) else crop

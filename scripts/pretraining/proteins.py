@@ -44,7 +44,7 @@ def prepare(recipe: DictConfig) -> Pretraining:
     return Pretraining(
         module=module, batches=batches(trained, recipe), save=lambda folder: save(module.encoder, folder),
         unit="masked residue", kind=Kind.TAG, head=head,
-        held_out=masked(held_out, recipe.masked, torch.Generator().manual_seed(recipe.seed)),
+        held_out=mask_residues(held_out, recipe.masked, torch.Generator().manual_seed(recipe.seed)),
     )  # fmt: skip
 
 
@@ -54,10 +54,10 @@ def batches(sequences: np.ndarray, recipe: DictConfig) -> Iterator[Batch]:
     while True:
         drawn = sequences[rng.integers(len(sequences), size=recipe.batch_size)]
         joined = recipe.joined if rng.random() < recipe.joined_share else 1
-        yield masked(drawn.reshape(len(drawn) // joined, -1), recipe.masked, generator)
+        yield mask_residues(drawn.reshape(len(drawn) // joined, -1), recipe.masked, generator)
 
 
-def masked(sequences: np.ndarray, share: float, generator: torch.Generator) -> Batch:
+def mask_residues(sequences: np.ndarray, share: float, generator: torch.Generator) -> Batch:
     """Choose residues to predict: 80 % masked, 10 % replaced, 10 % unchanged."""
     labels = torch.from_numpy(sequences).long()
     shape = labels.shape

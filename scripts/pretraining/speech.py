@@ -17,7 +17,7 @@ from benchmark.types import IGNORED, Head, Kind
 from scripts.pretraining.common import Batch, Pretraining
 from tasks.embedded.spoken_words import Heard
 from tasks.embedded.voices import RATE
-from tasks.sound import noisy
+from tasks.sound import add_noise
 
 
 def prepare(recipe: DictConfig) -> Pretraining:
@@ -80,4 +80,6 @@ def batches(heard: Sequence[Heard], ears: Ears, recipe: DictConfig) -> Iterator[
 
 
 def _disturbed(clip: Heard, rng: random.Random, noise: np.random.Generator, recipe: DictConfig) -> Heard:
-    return clip if rng.random() < 0.5 else clip._replace(samples=noisy(clip.samples, rng.uniform(*recipe.snr), noise))
+    return (
+        clip if rng.random() < 0.5 else clip._replace(samples=add_noise(clip.samples, rng.uniform(*recipe.snr), noise))
+    )

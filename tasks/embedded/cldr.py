@@ -82,19 +82,19 @@ def pairs_of(code: str) -> Iterator[tuple[Item, str, str]]:
 
     Missing entries fall back to English, to codes or to the root locale; none of those is a translation.
     """
-    for item, source, target, fallback in zip(items(), *map(rendered, ("en", code, "und")), strict=True):
+    for item, source, target, fallback in zip(items(), *map(render_all, ("en", code, "und")), strict=True):
         if source and target and target not in (source, fallback):
             yield item, source, target
 
 
 @lru_cache(maxsize=64)
-def rendered(code: str) -> tuple[str | None, ...]:
+def render_all(code: str) -> tuple[str | None, ...]:
     """Render every item in a locale; None where the locale lacks it."""
     where = locale(code)
-    return tuple(worded(item, where) for item in items())
+    return tuple(render_item(item, where) for item in items())
 
 
-def worded(item: Item, where: Locale) -> str | None:
+def render_item(item: Item, where: Locale) -> str | None:
     """Render an item, or None where the locale lacks it."""
     try:
         text = item.render(where)

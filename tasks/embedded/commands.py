@@ -14,7 +14,7 @@ from benchmark.types import Example, Splits
 from tasks.common import Data
 from tasks.embedded.espeak import person, speak
 from tasks.embedded.voices import RATE, phrases, utterances
-from tasks.sound import Wave, clip, noisy
+from tasks.sound import Wave, add_noise, clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Spoken(Data):
         noise = np.random.default_rng(0)
         examples = []
         for number, (utterance, heard, target) in enumerate(zip(asked, speak(asked, RATE), targets, strict=True)):
-            samples = noisy(heard.samples, self.snr, noise) if shifted else heard.samples
+            samples = add_noise(heard.samples, self.snr, noise) if shifted else heard.samples
             name = f"{split}/{number} {utterance.text} ({utterance.accent}+{utterance.variant})"
             examples.append(Example(name, clip(Wave(samples, RATE)), (target,), person(utterance.variant)))
         return examples

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.errors import InputError
-from tasks.cache import cached
+from tasks.cache import load_or_make
 
 RATE = 22_050  # Hz, the synthesiser's own
 SPEED, PITCH, RANGE = 1, 3, 4  # espeak_PARAMETER
@@ -58,7 +58,7 @@ def speak(utterances: Sequence[Utterance], rate: int) -> list[Spoken]:
         "rate": rate,
         "versions": [version("espeakng-loader"), version("soxr")],
     }
-    arrays = cached("espeak", key, lambda: _heard(utterances, rate))
+    arrays = load_or_make("espeak", key, lambda: _heard(utterances, rate))
     clips = np.split(arrays["samples"].astype(np.float32) / 32767, arrays["ends"][:-1])
     phonemes = list(zip(arrays["names"].tolist(), arrays["begins"].tolist(), strict=True))
     ends = arrays["phoneme_ends"].tolist()

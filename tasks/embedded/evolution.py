@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from benchmark.types import Example, Splits
-from tasks.cache import cached
+from tasks.cache import load_or_make
 from tasks.common import Data
 from tasks.embedded.lattice import RESIDUES, Lattice
 
@@ -34,7 +34,7 @@ def evolve(lattice: Lattice, folds: np.ndarray, selection: float, steps: int, rn
         yield sequences
 
 
-def mutated(sequences: np.ndarray, most: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+def mutate(sequences: np.ndarray, most: Sequence[int], rng: np.random.Generator) -> np.ndarray:
     """Replace most[0] to most[1] random residues of each sequence by others."""
     mutants = sequences.copy()
     for row in mutants:
@@ -51,7 +51,7 @@ def identity(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.concatenate([(letters[p].reshape(len(p), -1) @ flat).max(1) for p in parts]) / some.shape[1]
 
 
-def spelt(sequences: np.ndarray) -> list[str]:
+def spell(sequences: np.ndarray) -> list[str]:
     """Write sequences as letters."""
     return ["".join(RESIDUES[i] for i in row) for row in sequences]
 
@@ -82,12 +82,12 @@ class LatticeMutants(Data):
 
     def splits(self) -> Splits:
         """Evolve parents and mutate them; the target is exact."""
-        made = cached("lattice", {**self.__dict__, "description": None}, self._make)
+        made = load_or_make("lattice", {**self.__dict__, "description": None}, self._make)
         return {
             name: [
                 Example(f"{name}/{i}", text, (round(float(kt), DECIMALS),), group=f"{name}/parent{parent}")
                 for i, (text, kt, parent) in enumerate(
-                    zip(spelt(made[f"{name} sequences"]), made[f"{name} kT"], made[f"{name} parents"], strict=True)
+                    zip(spell(made[f"{name} sequences"]), made[f"{name} kT"], made[f"{name} parents"], strict=True)
                 )
             ]
             for name in SPLITS
@@ -103,7 +103,7 @@ class LatticeMutants(Data):
         for name, ancestors in zip(SPLITS, parents, strict=True):
             numbers = np.repeat(np.arange(len(ancestors)), self.mutants[name])
             most = self.shifted_mutations if name == "test/mutations" else self.mutations
-            mutants = mutated(ancestors[numbers], most, rng)
+            mutants = mutate(ancestors[numbers], most, rng)
             made[f"{name} sequences"], made[f"{name} parents"] = mutants, numbers
             made[f"{name} kT"] = grid.stability(mutants, folds[name][numbers])
         return made
@@ -131,7 +131,7 @@ class Relatives:
         """
         texts = [e.source for examples in task.values() for e in examples]
         seen = np.array([[RESIDUES.index(letter) for letter in text] for text in texts])
-        made = cached("relatives", {**self.__dict__, "most_identity": None}, self._make)
+        made = load_or_make("relatives", {**self.__dict__, "most_identity": None}, self._make)
         trained, held_out = (
             made[name][identity(made[name], seen) <= self.most_identity] for name in ("trained", "held_out")
         )

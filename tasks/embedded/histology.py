@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.errors import InputError
 from benchmark.types import Example, Splits
-from tasks.cache import cached
+from tasks.cache import load_or_make
 from tasks.common import Data, unit_hash
 
 TILE, GAP = 128, 8  # pixels; the section has 4 x 4 tiles, patches keep half the gap from each edge
@@ -56,7 +56,7 @@ class Histology(Data):
     def splits(self) -> Splits:
         """Cut patches; the thirds of the training patches' stain are the levels."""
         key = {"scanner": self.scanner, "version": skimage().__version__}
-        stains = cached("histology", key, lambda: section(scanner(self.scanner)))
+        stains = load_or_make("histology", key, lambda: section(scanner(self.scanner)))
         places = {name: list(self._places(name)) for name in ("train", "valid", "test")}
         amounts = {name: [self._cut(stains["dab"], at).mean() for at in points] for name, points in places.items()}
         bounds = np.quantile(amounts["train"], [1 / 3, 2 / 3])

@@ -29,7 +29,7 @@ class Textures:
         """Give each image's left part for pretraining, the right one held out."""
         seen, held_out = [], []
         for name in self.images:
-            image = standardised(read(name))
+            image = standardise(read(name))
             border = round(image.shape[1] * (1 - HELD_OUT))
             seen.append(image[:, :border])
             held_out.append(image[:, border:])
@@ -67,7 +67,7 @@ def read(name: str) -> np.ndarray:
         return np.asarray(image.convert("L"))
 
 
-def standardised(image: np.ndarray) -> np.ndarray:
+def standardise(image: np.ndarray) -> np.ndarray:
     """Shift and scale an image to mean 0 and standard deviation 1."""
     image = image.astype(np.float32)
     return (image - image.mean()) / image.std()
