@@ -1,4 +1,4 @@
-"""A cell: a task, a method, a backbone, a budget and a seed."""
+"""Cell: a task, a method, a backbone, a budget and a seed."""
 
 from __future__ import annotations
 

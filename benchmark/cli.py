@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
 
     Returns the module's exit status, 2 for an unknown verb.
     """
-    verb, *rest = arguments or ["--help"]
+    verb, *others = arguments or ["--help"]
     if verb in HELP:
         print(usage())
         return 0
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     spec = find_spec(module)
     if spec and spec.submodule_search_locations:
         module += ".__main__"
-    return import_module(module).main(rest)
+    return import_module(module).main(others)
 
 
 def usage() -> str:

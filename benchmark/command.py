@@ -31,7 +31,7 @@ def end(main: Callable[[list[str]], int], arguments: Sequence[str]) -> int:
 
 
 class Lenient:
-    """A standard stream that never raises, so that a closed pipe loses nothing.
+    """Standard stream that never raises, so that a closed pipe loses nothing.
 
     What its encoding lacks is replaced by "?"; what can no longer be written is dropped.
     """

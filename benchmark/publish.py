@@ -92,13 +92,13 @@ def parse(arguments: Sequence[str]) -> Call:
         if not value:
             raise InputError(f"{key}= has no value")
         given.setdefault(key, []).append(value)
-    words = [word for word in arguments if "=" not in word]
-    if unknown := [word for word in words if word.startswith("-") and word not in FLAGS]:
+    others = [word for word in arguments if "=" not in word]
+    if unknown := [word for word in others if word.startswith("-") and word not in FLAGS]:
         raise InputError(f"{unknown[0]}: no such flag{near(unknown[0], FLAGS)}")
-    names = [word for word in words if word not in FLAGS]
-    if len(names) > 1 or not (names or words):
+    names = [word for word in others if word not in FLAGS]
+    if len(names) > 1 or not (names or others):
         raise InputError(f"one name is wanted, {len(names)} given: python -m benchmark.publish NAME")
-    return Call(names, given, frozenset(words) & set(FLAGS))
+    return Call(names, given, frozenset(others) & set(FLAGS))
 
 
 def publish(call: Call) -> None:

@@ -35,7 +35,7 @@ SHARE = 4  # cells per job of several workers: neighbours share data and network
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; return 0, 1 where a run failed or is missing, 2 for a refused call."""
+    """Run the command; return 0, 1 if a run failed or is missing, 2 if refused."""
     if {"--help", "-h"} & set(arguments):
         print(usage())
         return 0
@@ -82,11 +82,11 @@ def sweep(arguments: list[str], statuses: list[int]) -> None:
     if options.save and len(grid.cells) > 1:
         raise InputError("save=: the runs of a sweep would overwrite each other; save each by a run of its own")
     cells = recorded(grid, options)
-    left = [overrides for overrides, record in cells if record is None or options.repeats(record)]
-    screen.plan(cells, left)
-    if left:
-        screen.say(estimate(left, Records(Path(options.results), grid.device())))
-        start_jobs(grid, left, config, statuses)
+    remaining = [overrides for overrides, record in cells if record is None or options.repeats(record)]
+    screen.plan(cells, remaining)
+    if remaining:
+        screen.say(estimate(remaining, Records(Path(options.results), grid.device())))
+        start_jobs(grid, remaining, config, statuses)
         cells = recorded(grid, options)
         screen.plan(cells, [overrides for overrides, record in cells if record is None])
     if all(record is not None and record.status == "skipped" for _, record in cells):
@@ -96,14 +96,14 @@ def sweep(arguments: list[str], statuses: list[int]) -> None:
     statuses.append(int(any(record is None or record.status == "failed" for _, record in cells)))
 
 
-def start_jobs(grid: Sweep, left: list[Overrides], config: DictConfig, statuses: list[int]) -> None:
+def start_jobs(grid: Sweep, remaining: list[Overrides], config: DictConfig, statuses: list[int]) -> None:
     """Pack cells into jobs, and run each in a new process or by the launcher."""
     size, overrides = convert(config.cells_per_job, int | None, "cells_per_job"), [*grid.options, *grid.cells[0]]
     if not config.hydra.launcher["_target_"].endswith("BasicLauncher"):
         size = size or SHARE
     if config.hydra.launcher.get("n_jobs", 1) != 1:  # several workers on this machine
         overrides.append("shared=true")
-    jobs = [pack_cells(chunk) for chunk in chunks(left, size)]
+    jobs = [pack_cells(chunk) for chunk in chunks(remaining, size)]
     if convert(config.fresh, bool, "fresh"):
         command = [sys.executable, "-m", "benchmark.run", *overrides]
         statuses.extend(subprocess.run([*command, f"cells='{job}'"]).returncode for job in jobs)

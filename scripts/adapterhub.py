@@ -1,4 +1,4 @@
-"""Comparison of this project's adapters with AdapterHub's library, output by output.
+"""Comparison of the adapters' outputs with those of AdapterHub's library.
 
 The library is `adapters` (Poth et al. 2023, arXiv 2311.11077).
 
@@ -126,7 +126,7 @@ def fill(model: torch.nn.Module, tensors: Tensors, case: Case, network: str) -> 
     behind = case.method.startswith(("pfeiffer", "compacter_pp", "unipelt"))
     rules = (BLOCK if behind else PLACES[network]) + PARTS + (GATED if case.method == "unipelt" else [])
     wanted = {name: tensor for name, tensor in tensors.items() if not re.search(case.dropped, name)}
-    for name, tensor in (pair for whole in wanted.items() for pair in layers(*whole, network).items()):
+    for name, tensor in (pair for item in wanted.items() for pair in layers(*item, network).items()):
         here = name
         for pattern, replacement in rules:
             here = re.sub(pattern, replacement, here, count=1)
@@ -148,7 +148,7 @@ def fill(model: torch.nn.Module, tensors: Tensors, case: Case, network: str) -> 
 
 
 def compare(case: Case, network: str, saved: Tensors) -> dict[str, float]:
-    """Load a network's weights, attach the method with the saved weights, compare logits."""
+    """Load network and method with the saved weights, and compare logits."""
     from benchmark.capabilities.networks import cell
     from benchmark.capabilities.probe import method_of
 

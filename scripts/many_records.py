@@ -123,13 +123,13 @@ def measure(chance: random.Random, metric: str, score: float, phase: str | None,
     yield Measurement("cost", "seconds_per_step", 0.01 * (1 + chance.random()))
 
 
-def answers(made: Record) -> Iterator[dict[str, Any]]:
+def answers(run: Record) -> Iterator[dict[str, Any]]:
     """Yield answers of about the record's score."""
-    chance = random.Random(made.run_id)
-    metric = made.data["metric"]
-    score = made.value("test", metric) or 0.0
+    chance = random.Random(run.run_id)
+    metric = run.data["metric"]
+    score = run.value("test", metric) or 0.0
     for i in range(TEST):
-        row: dict[str, Any] = {"split": "test", "id": f"{made.task} {i}"}
+        row: dict[str, Any] = {"split": "test", "id": f"{run.task} {i}"}
         right = chance.random() < score / (100 if metric == "bleu" else 1)
         if metric == "spearman":
             yield row | {"target": [i / TEST], "prediction": i / TEST + chance.gauss(0, 0.5)}
@@ -141,13 +141,13 @@ def answers(made: Record) -> Iterator[dict[str, Any]]:
 
 def make(number: int, folder: Path, share: float) -> None:
     """Write the records below a folder, as a store does."""
-    for made in map(record, cells(number)):
-        parent = folder / made.task / made.method
+    for run in map(record, cells(number)):
+        parent = folder / run.task / run.method
         parent.mkdir(parents=True, exist_ok=True)
-        (parent / f"{made.run_id}.json").write_text(made.to_json(), encoding="utf-8")
-        final = made.status == "done" and not made.config["phase"]
-        if final and random.Random(f"kept {made.run_id}").random() < share:
-            (parent / f"{made.run_id}.examples.jsonl.gz").write_bytes(pack(answers(made)))
+        (parent / f"{run.run_id}.json").write_text(run.to_json(), encoding="utf-8")
+        final = run.status == "done" and not run.config["phase"]
+        if final and random.Random(f"kept {run.run_id}").random() < share:
+            (parent / f"{run.run_id}.examples.jsonl.gz").write_bytes(pack(answers(run)))
 
 
 def watch_parts(spent: dict[str, list[float]], left: list[str]) -> None:
@@ -173,7 +173,7 @@ def watch_parts(spent: dict[str, list[float]], left: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Make the records, then time the report twice, the second time with cached figures."""
+    """Make the records, then time the report twice: without and with a cache."""
     number, folder = int(arguments[0]), Path(arguments[1])
     options = dict(word.split("=", 1) for word in arguments[2:])
     if options.get("make", "true") == "true":

@@ -49,9 +49,9 @@ def train(prepared: Pretraining, recipe: DictConfig) -> Iterator[float]:
     """Yield the loss of every step."""
     model = prepared.module
     decayed = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
+    undecayed = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}],
+        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": undecayed, "weight_decay": 0.0}],
         lr=recipe.lr,
         betas=(0.9, 0.98),
     )

@@ -113,7 +113,7 @@ class Regression:
 
 
 class Tagging:
-    """Half of a task with one label per position; None where a position does not count."""
+    """Half of a task with one label per position, None where it does not count."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.TAG,)
     proper: ClassVar[str | None] = "log_loss"
@@ -195,7 +195,7 @@ class Transcription:
         return None
 
     def unknown(self, example: Example, head: Head) -> str | None:
-        """Give the reason why a transcript is unusable; unknown characters count as errors."""
+        """Give the reason why a transcript is unusable."""
         return None if example.targets[0] else "the transcript is empty"
 
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
@@ -212,7 +212,7 @@ class Transcription:
         return pad_labels(labels, max(map(len, labels)))
 
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
-        """Decode greedily: the most likely class per frame, repeats merged, blanks dropped.
+        """Decode greedily: best class per frame, repeats merged, blanks dropped.
 
         Adds the negative log-likelihood of the true text over all alignments.
         """

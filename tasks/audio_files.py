@@ -24,7 +24,7 @@ HUB_COLUMNS = (*WANTED, "speaker")
 
 @dataclass(frozen=True, kw_only=True)
 class AudioFolder(Data):
-    """Folder with a metadata.csv: a recording, label or transcript, and speaker per row."""
+    """Folder with a metadata.csv: recording, target and speaker per row."""
 
     folder: str
     metadata: str  # file in the folder: CSV, TSV, JSON lines or parquet
@@ -78,13 +78,13 @@ class AudioFolder(Data):
         return text(row, self.columns[role], self.metadata)
 
     def _named(self, table: Sequence[Mapping[str, Any]]) -> list[str | None]:
-        """Give the split of each row by its split column, speaker or file; None if not named."""
+        """Give the split that names each row's word, speaker or file, or None."""
         column = "split" if self.columns.get("split") else "speaker" if self.columns.get("speaker") else "file"
         units = [self._text(row, column) for row in table]
         named = {str(word): split for split, words in self.splits_of.items() for word in words}
         if unknown := sorted(set(named) - set(units)):
-            held = ", ".join(sorted(set(units))[:8])
-            raise InputError(f"data.splits_of: no {column} {unknown[0]!r} in {self.metadata} (it holds {held})")
+            examples = ", ".join(sorted(set(units))[:8])
+            raise InputError(f"data.splits_of: no {column} {unknown[0]!r} in {self.metadata} (it holds {examples})")
         return [named.get(unit) for unit in units]
 
 

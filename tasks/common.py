@@ -36,7 +36,7 @@ class Data(ABC):
 
     @abstractmethod
     def splits(self) -> Splits:
-        """Read train, valid, test and any test/<shift>, in the same order in every process."""
+        """Read train, valid, test and any test/<shift>, always in the same order."""
 
     def unpinned(self) -> list[str]:
         """Name inputs that may change, such as a hub id without a commit."""
@@ -84,9 +84,9 @@ def disjoint(splits: Mapping[str, Sequence[Example]]) -> dict[str, list[Example]
     priority = [*(name for name in splits if name.startswith("test")), "valid", "train"]
     sources: set = set()
     targets: set = set()
-    kept_examples = {}
+    separate = {}
     for name in priority:
-        kept_examples[name] = [e for e in splits[name] if e.source not in sources and not targets & set(e.targets)]
-        sources |= {e.source for e in kept_examples[name]}
-        targets |= {t for e in kept_examples[name] for t in e.targets}
-    return {name: kept_examples[name] for name in splits}
+        separate[name] = [e for e in splits[name] if e.source not in sources and not targets & set(e.targets)]
+        sources |= {e.source for e in separate[name]}
+        targets |= {t for e in separate[name] for t in e.targets}
+    return {name: separate[name] for name in splits}

@@ -40,8 +40,8 @@ class Files(Data):
         check_apart(given, self.reading)
         table = Table(self.columns, self.reading)
         splits = {name: table.examples(rows(file, self._sides()), name, file) for name, file in given.items()}
-        whole = complete(splits, self.shares, self.reading)
-        return {name: merge_equal(name, part, self.reading) if self.merge else part for name, part in whole.items()}
+        full = complete(splits, self.shares, self.reading)
+        return {name: merge_equal(name, part, self.reading) if self.merge else part for name, part in full.items()}
 
     def local(self) -> dict[str, Path]:
         paths = {}

@@ -22,7 +22,7 @@ class Entry:
 
 
 def read_by_name(file: Path, reading: Reading) -> dict[str, Entry]:
-    """Read records by name; equal ones count once, different ones of one name conflict."""
+    """Read records by name; equal ones count once, different ones conflict."""
     records: dict[str, Entry] = {}
     repeated = 0
     for name, entry in read(file):
@@ -48,8 +48,8 @@ def read(file: Path) -> Iterator[tuple[str, Entry]]:
                 raise InputError(f"{str(file)!r}, line {number}: a FASTA file begins with a header line (>name)")
             continue
         if header:
-            first, *words = header.split()
+            first, *fields = header.split()
             count += 1
-            attributes = dict(word.split("=", 1) for word in words if "=" in word)
+            attributes = dict(word.split("=", 1) for word in fields if "=" in word)
             yield first, Entry(count, attributes, "".join(lines))
         header, lines = line[1:].strip(), []

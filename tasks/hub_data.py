@@ -47,15 +47,15 @@ class HubData(Data):
 
     def parts(self) -> dict[str, dict[str, Any]]:
         """Give the arguments of loading each split."""
-        whole = {"id": self.id, "config": self.config, "revision": self.revision, "columns": self.columns}
-        wanted = {name: {**whole, "split": split} for name, split in self.splits_of.items()}
+        base = {"id": self.id, "config": self.config, "revision": self.revision, "columns": self.columns}
+        wanted = {name: {**base, "split": split} for name, split in self.splits_of.items()}
         for name, shift in self.shifts.items():
             other = {"config": None, "revision": None} if "id" in shift else {}  # not of this set
-            wanted[f"test/{name}"] = {**whole, **other, **shift}
+            wanted[f"test/{name}"] = {**base, **other, **shift}
         return wanted
 
     def load(self, part: Mapping[str, Any]) -> Any:
-        """Load one split. Raises InputError within seconds where the hub cannot be reached."""
+        """Load one split. Raises InputError, within seconds if there is no network."""
         import datasets
 
         # a setting, since there is no argument: only data sets in the local cache are found, without waiting

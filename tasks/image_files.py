@@ -76,20 +76,20 @@ class ImageFolder(Data):
             raise InputError(f"{str(folder)!r}: no folder with a folder per class (data.folder, data.splits_of)")
         loose = [f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".")]
         self.reading.count(split, "files_beside_the_class_folders_not_read", len(loose))
-        for place in classes:
-            files = inside(place)
+        for parent in classes:
+            files = inside(parent)
             images = [f for f in files if f.suffix.lower() in SUFFIXES]
             strange = Counter(f.suffix.lower() or "no suffix" for f in files if f not in set(images))
             for suffix, number in strange.items():
                 self.reading.count(split, f"files_not_read ({suffix})", number)
             if files and not images:
                 raise InputError(
-                    f"{str(place)!r}: none of its {len(files)} files can be read ({', '.join(strange)}), so that the "
-                    f"class {place.name!r} would be lost; {', '.join(SUFFIXES)} can be"
+                    f"{str(parent)!r}: none of its {len(files)} files can be read ({', '.join(strange)}), so that the "
+                    f"class {parent.name!r} would be lost; {', '.join(SUFFIXES)} can be"
                 )
             for file in images:
                 name = file.relative_to(folder).as_posix()
-                yield Example(f"{split}/{name}", Picture(f"image {folder.name}/{name}", file), (place.name,))
+                yield Example(f"{split}/{name}", Picture(f"image {folder.name}/{name}", file), (parent.name,))
 
 
 def classes_in(folder: Path) -> list[Path]:
@@ -100,13 +100,13 @@ def classes_in(folder: Path) -> list[Path]:
 
 def inside(folder: Path) -> list[Path]:
     """List the files below a folder, without hidden ones."""
-    found = (f for f in folder.rglob("*") if not any(p.startswith(".") for p in f.relative_to(folder).parts))
-    return sorted(f for f in found if f.is_file())
+    visible = (f for f in folder.rglob("*") if not any(p.startswith(".") for p in f.relative_to(folder).parts))
+    return sorted(f for f in visible if f.is_file())
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTable(Data):
-    """Tables (CSV, TSV, JSON, parquet) of image files and labels, one in all or per split."""
+    """Tables of image files and labels, one in all or one per split."""
 
     train: str
     valid: str | None  # null: its rows are in train's table, or a share of train is drawn
@@ -142,8 +142,8 @@ class ImageTable(Data):
         with suppress(InputError):  # raised again when the data is read
             tables = {name: path for name, file in self._tables().items() for path in table_files(file)}
             images = {str(row.get(self.columns["image"])): file for _, file, _, row in self._rows()}
-            found = {name: self._place(file, name) for name, file in images.items()}
-            return tables | {name: path for name, path in found.items() if path.is_file()}
+            paths = {name: self._place(file, name) for name, file in images.items()}
+            return tables | {name: path for name, path in paths.items() if path.is_file()}
         return {}
 
     def _tables(self) -> dict[str, str]:
@@ -238,9 +238,9 @@ class ImageHub(HubData):
         first: dict[str, str] = {}
         for where, row in self.encoded(part, datasets.Image(decode=False)):
             key, image = str(row.get("id", where)), row["image"]
-            found = image and (image["bytes"] or Path(image["path"]))
-            known = found and row["label"] is not None
-            source = Picture(where, found) if known else Bad(f"{where}: no image or no label")
+            content = image and (image["bytes"] or Path(image["path"]))
+            known = content and row["label"] is not None
+            source = Picture(where, content) if known else Bad(f"{where}: no image or no label")
             if first.setdefault(key, where) != where:
                 source = Bad(f"{where}: image {key} is repeated, it is first in {first[key].rpartition(', ')[2]}")
             group = row.get("group", row.get("id"))

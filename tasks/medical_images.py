@@ -25,7 +25,7 @@ GREY_RANGE = "grey_range_of_the_training_images_scaled_to_8_bits"
 
 @dataclass(frozen=True, kw_only=True)
 class MedicalImages(Classification, Labelled):
-    """Classification of images, scored by macro-F1, since medical classes are unbalanced."""
+    """Classification of images, scored by macro-F1 for unbalanced classes."""
 
     metric: ClassVar[str] = "macro_f1"
     reads: ClassVar[Input] = Input.IMAGE
@@ -86,10 +86,10 @@ class MedicalImages(Classification, Labelled):
         return processor.batch([f["pixels"] for f in features])
 
     def _seen(self, example: Example, number: int) -> Example:
-        seen = example._replace(id=f"{example.id} by another scanner")
+        renamed = example._replace(id=f"{example.id} by another scanner")
         if isinstance(example.source, Bad):
-            return seen
-        return seen._replace(source=rescan(square(example.source, self.size), self.scanner, number))
+            return renamed
+        return renamed._replace(source=rescan(square(example.source, self.size), self.scanner, number))
 
     def _decoded(self, example: Example) -> Example:
         if not isinstance(example.source, Picture):

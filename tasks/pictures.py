@@ -104,8 +104,8 @@ def rescan(image: np.ndarray, scanner: int, number: int) -> np.ndarray:
     contrast, blur, noise, resolution = draw(0.6, 0.85), draw(0.4, 0.9), draw(0.02, 0.06), draw(0.6, 0.8)
     height, width = image.shape[:2]
     coarse = (max(round(width * resolution), 1), max(round(height * resolution), 1))
-    seen = Image.fromarray(image).filter(ImageFilter.GaussianBlur(blur)).resize(coarse, Image.Resampling.BILINEAR)
-    values = np.asarray(seen.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float64)
+    view = Image.fromarray(image).filter(ImageFilter.GaussianBlur(blur)).resize(coarse, Image.Resampling.BILINEAR)
+    values = np.asarray(view.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float64)
     values = values.mean() + contrast * (values - values.mean())
     values += np.random.default_rng([scanner, number]).normal(0, 255 * noise, values.shape)
     return np.clip(np.round(values), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Tasks of proteins: a number, a class, or a label per residue, of sequences or pairs."""
+"""Tasks of proteins: a number, class or label per residue."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ class Proteins(Labelled):
         return ids[:most]
 
     def sum_up(self, counts: dict[str, Any]) -> None:
-        whole, cut = counts.pop("residues", 0), counts.pop("residues_cut", 0)
+        total, cut = counts.pop("residues", 0), counts.pop("residues_cut", 0)
         if cut:
-            counts["percent_of_residues_cut"] = round(100 * cut / whole, 2)
+            counts["percent_of_residues_cut"] = round(100 * cut / total, 2)
 
     def _read(self, example: Example) -> Example:
         if isinstance(example.source, Bad):

@@ -23,7 +23,7 @@ Rows = Sequence[tuple[int, Mapping[str, Any]]]  # with their numbers
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinTable(Data):
-    """CSV, TSV, JSON or parquet: one file per split, or one with columns for the split."""
+    """Tables of proteins: one file per split, or columns for the split."""
 
     files: dict[str, str | None]  # split -> file, or all -> file
     columns: dict[str, str | None]  # sequence, target; optionally partner, mask, group
@@ -166,8 +166,10 @@ def divide(
             lost = example._replace(source=Bad(f"{example.id}: belongs to no split of data.splits_of"))
             stray.append(lost if order else example)
     if table and not any(splits.values()) and order:
-        seen = {c: sorted({str(cell(row, c, file)) for _, row in table})[:5] for asked in terms.values() for c in asked}
-        raise InputError(f"{file}: no row belongs to any split; data.splits_of wants {splits_of}, found {seen}")
+        cells = {
+            c: sorted({str(cell(row, c, file)) for _, row in table})[:5] for asked in terms.values() for c in asked
+        }
+        raise InputError(f"{file}: no row belongs to any split; data.splits_of wants {splits_of}, found {cells}")
     splits["train"] += stray
     return {name: part for name, part in splits.items() if part or name not in SHARES}
 

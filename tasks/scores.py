@@ -96,7 +96,7 @@ def by_probability(truth: Sequence[str], predictions: Sequence[Prediction]) -> d
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Compute the expected calibration error: weighted |accuracy - confidence| over bins."""
+    """Compute the expected calibration error."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     inside = [bins == b for b in np.unique(bins)]
     return float(sum(abs(correct[bin_].mean() - confidence[bin_].mean()) * bin_.mean() for bin_ in inside))

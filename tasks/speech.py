@@ -43,24 +43,24 @@ class Speech(Labelled):
         return splits
 
     def _noisy(self, example: Example, number: int) -> Example:
-        heard = example._replace(id=f"{example.id} in noise")
+        renamed = example._replace(id=f"{example.id} in noise")
         if isinstance(example.source, Bad):
-            return heard
+            return renamed
 
         def read() -> Wave:
             samples, rate = example.source.read()
             return Wave(add_noise(samples, self.noise, np.random.default_rng(number)), rate)
 
-        return heard._replace(source=Clip(f"{example.source.digest} {number} {self.noise} dB", read))
+        return renamed._replace(source=Clip(f"{example.source.digest} {number} {self.noise} dB", read))
 
     def source(self, given: str | Path | Clip) -> Clip:
         """Read a recording. Raises InputError."""
         if isinstance(given, Clip):
             return given
-        heard = recording(Path(given), f"recording {given}")
-        if isinstance(heard, Bad):
-            raise InputError(heard.reason)
-        return heard
+        clip = recording(Path(given), f"recording {given}")
+        if isinstance(clip, Bad):
+            raise InputError(clip.reason)
+        return clip
 
     def features(self, source: Clip, processor: Any, counts: dict[str, int]) -> Features:
         """Resample and cut; count both."""

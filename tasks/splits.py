@@ -118,11 +118,11 @@ def _by_class(units: Mapping[str, Sequence[Example]], shares: Mapping[str, float
     """Take each split's share of every class by hash; of three units, one each."""
     chosen = dict.fromkeys(units, "train")
     for members in _classes(units).values():
-        left = sorted(members, key=lambda unit: unit_hash(f"split {unit}"))
+        remaining = sorted(members, key=lambda unit: unit_hash(f"split {unit}"))
         for name, share in shares.items():
             number = max(round(share * len(members)), int(len(members) > len(shares)))
-            chosen |= dict.fromkeys(left[:number], name)
-            left = left[number:]
+            chosen |= dict.fromkeys(remaining[:number], name)
+            remaining = remaining[number:]
     return chosen
 
 
@@ -138,11 +138,11 @@ def _fill(chosen: dict[str, str], shares: Mapping[str, float]) -> None:
     """Give an empty split the training unit of the lowest hash. Raises InputError."""
     for name in shares:
         if name not in chosen.values():
-            left = sorted(
+            remaining = sorted(
                 (u for u, split in chosen.items() if split == "train"), key=lambda u: unit_hash(f"{name} {u}")
             )
-            if len(left) < 2:
+            if len(remaining) < 2:
                 raise InputError(
                     f"split {name} cannot be drawn from train: {len(chosen)} examples or groups are too few"
                 )
-            chosen[left[0]] = name
+            chosen[remaining[0]] = name

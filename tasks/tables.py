@@ -66,7 +66,7 @@ def columns_of(row: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def text(row: Mapping[str, Any], column: str, where: str, number: int | None = None) -> str:
-    """Look up a column as text, "" where it is empty. Raises InputError for other types."""
+    """Look up a column as text, "" where it is empty. Raises InputError."""
     value = cell(row, column, where)
     if isinstance(value, list | tuple | dict):
         row_ = "" if number is None else f", row {number}"
@@ -128,7 +128,7 @@ def rows(name: str, sides: Sequence[str] = ()) -> list[Row]:
 
 
 def content_of(file: Path) -> str:
-    """Read a text file, also one packed by gzip. Raises InputError where it is not UTF-8."""
+    """Read a text file or one packed by gzip. Raises InputError."""
     try:
         content = file.read_bytes()
         content = gzip.decompress(content) if file.suffix.lower() == ".gz" else content
@@ -146,7 +146,7 @@ def content_of(file: Path) -> str:
 
 
 def lines_of(content: str) -> list[str]:
-    """Split at line ends alone, not at other characters at which Python's splitlines() does."""
+    """Split at line ends, but not at the other separators of splitlines()."""
     lines = content.replace("\r\n", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -176,7 +176,7 @@ def _header(names: Sequence[str]) -> list[str]:
 
 
 def _csv(content: str) -> Iterator[Row]:
-    """Read cells as text (NA and 007 stay so), separated by commas, semicolons or tabs."""
+    """Read cells as text, separated by commas, semicolons or tabs."""
     first = content.partition("\n")[0]
     delimiter = next((d for d in ",;\t" if d in first), ",")
     table = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
@@ -196,9 +196,9 @@ def _tsv(content: str) -> Iterator[Row]:
     if not table:
         return
     quoted = [c for cells in table for c in cells if c.startswith('"')]
-    whole = [c for c in quoted if re.fullmatch(r'"(?:[^"]|"")*"', c) and len(c) > 1]
+    fully_quoted = [c for c in quoted if re.fullmatch(r'"(?:[^"]|"")*"', c) and len(c) > 1]
     everywhere = all(c.startswith('"') for c in table[0])
-    if len(whole) == len(quoted) and (everywhere or all('""' in c[1:-1] for c in whole)):
+    if len(fully_quoted) == len(quoted) and (everywhere or all('""' in c[1:-1] for c in fully_quoted)):
         table = [[c[1:-1].replace('""', '"') if c.startswith('"') else c for c in cells] for cells in table]
     header = _header(table[0])
     for number, cells in enumerate(table[1:], 2):
@@ -215,10 +215,10 @@ def _row(header: Sequence[str], cells: Sequence[str], line: int) -> Iterator[Row
 def _json(content: str) -> Iterator[Row]:
     """Read an object per line, or one array of objects; NaN becomes None."""
     if content.lstrip().startswith("["):
-        rows_found = [(f"row {n}", row) for n, row in enumerate(_parsed(content, None), 1)]
+        objects = [(f"row {n}", row) for n, row in enumerate(_parsed(content, None), 1)]
     else:
-        rows_found = [(f"line {n}", _parsed(line, n)) for n, line in enumerate(lines_of(content), 1) if line.strip()]
-    for where, row in rows_found:
+        objects = [(f"line {n}", _parsed(line, n)) for n, line in enumerate(lines_of(content), 1) if line.strip()]
+    for where, row in objects:
         if not isinstance(row, dict):
             raise ValueError(f"{where}: an object wanted, in every line or as an element of one array")  # noqa: TRY004
         yield row

@@ -98,24 +98,24 @@ class TextToText(Task):
 
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
         """Tokenise source and first target, cut at their ends; count the cuts."""
-        whole, answer = example.source, example.targets[0]
+        full, answer = example.source, example.targets[0]
 
         def read(text: str) -> list[int]:
             return processor.source(text, self.frame, self.languages())
 
-        source, (lead, target) = read(whole), processor.target(answer, self.frame, self.languages())
+        source, (lead, target) = read(full), processor.target(answer, self.frame, self.languages())
         if source == read("") or not target:
             add(counts, "empty_examples")
             return None
-        for name, content, ids in (("sources", whole, source), ("targets", answer, target)):
+        for name, content, ids in (("sources", full, source), ("targets", answer, target)):
             if processor.unknown in ids:
                 add(counts, f"unknown_tokens_in_{name}")
                 add(counts, f"unreadable_{name}", processor.lost(content) > 0.5)
         if len(source) > self.max_source_tokens:
             add(counts, "truncated_sources")
             # the longest beginning that fits, within its tag and template
-            fits = bisect_right(range(1, len(whole)), self.max_source_tokens, key=lambda n: len(read(whole[:n])))
-            source = read(whole[: max(fits, 1)])
+            fits = bisect_right(range(1, len(full)), self.max_source_tokens, key=lambda n: len(read(full[:n])))
+            source = read(full[: max(fits, 1)])
         target_ids = target[: self.max_target_tokens - len(lead) - 1]
         add(counts, "truncated_targets", target_ids != target)
         return {
@@ -127,8 +127,8 @@ class TextToText(Task):
 
     def unreadable(self, counts: Mapping[str, int], number: int) -> str | None:
         for name in ("sources", "targets"):
-            if (found := counts.get(f"unreadable_{name}", 0)) > number / 2:
-                return f"{found:,} of {number:,} {name} are mostly characters that the backbone has no token for"
+            if (unreadable := counts.get(f"unreadable_{name}", 0)) > number / 2:
+                return f"{unreadable:,} of {number:,} {name} are mostly characters that the backbone has no token for"
         return None
 
     def length(self, features: Features) -> int:

@@ -18,7 +18,7 @@ ATTRIBUTE = re.compile(r"[^,\[\]]+\[[^\[\]]*\]")  # of a meaning representation:
 
 @dataclass(frozen=True, kw_only=True)
 class TextGeneration(TextToText):
-    """Generation, scored by BLEU, chrF, ROUGE-L and exact match against every reference."""
+    """Generation, scored by BLEU, chrF, ROUGE-L and exact match."""
 
     metric: ClassVar[str] = "bleu"
 

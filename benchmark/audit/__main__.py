@@ -132,8 +132,8 @@ def insert(card: str, text: str) -> str:
     """
     if card.count(BEGIN) != card.count(END) or card.count(BEGIN) > 1:
         raise InputError(f"the card must have the marks {BEGIN} and {END} once each, or not at all")
-    before, _, rest = card.partition(BEGIN)
-    after = rest.partition(END)[2].strip()
+    before, _, behind = card.partition(BEGIN)
+    after = behind.partition(END)[2].strip()
     return f"{before.rstrip()}\n\n{BEGIN}\n\n{text}\n\n{END}\n" + (f"\n{after}\n" if after else "")
 
 

@@ -24,7 +24,7 @@ class Section(NamedTuple):
 
 
 def sizes(task: Task, splits: Splits, bad: Mapping[str, Sequence[str]]) -> Section:
-    """Count examples, and measure the lengths of sources and of targets that are texts."""
+    """Count examples, and measure lengths of sources and of text targets."""
     samples = {name: sample(examples, MOST[0]) for name, examples in splits.items()}
     unit = {Input.PROTEIN: "residues", Input.AUDIO: "seconds", Input.IMAGE: "pixels"}.get(task.reads, "characters")
     texts = all(has_texts(task, examples) for examples in splits.values())

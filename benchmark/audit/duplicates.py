@@ -74,7 +74,7 @@ def sample(examples: Sequence[Example], most: int) -> Sequence[Example]:
 
 
 def nearest(earlier: Sequence[Example], later: Sequence[Example]) -> Nearest | None:
-    """Find for each example of the later split the most similar one of the earlier split.
+    """Find the most similar earlier example for each later one.
 
     None for sources that cannot be compared.
     """

@@ -54,8 +54,8 @@ def near_duplicates(task: Task, splits: Splits) -> tuple[list[Section], list[str
         if earlier not in LEARNT or (matches := nearest(splits[earlier], splits[later])) is None:
             continue
         capped |= matches.capped
-        (here, there), rest = matches.compared, matches.unequal
-        share = f" ({100 * matches.like / rest:.1f} % of {rest:,})" if rest else ""
+        (here, there), unequal = matches.compared, matches.unequal
+        share = f" ({100 * matches.like / unequal:.1f} % of {unequal:,})" if unequal else ""
         row = [f"{there:,} x {here:,}", f"{matches.like:,}{share}", near(matches.middle), near(matches.highest)]
         table.append([f"{later} to {earlier}", *row, " ~ ".join(matches.ids)])
         if matches.like:
@@ -77,11 +77,11 @@ def near(similarity: float) -> str:
 
 def measure(task: Task, examples: Sequence[Example] | None) -> str:
     """Explain the similarity of these sources."""
-    beside = "Exact duplicates are left out."
+    note = "Exact duplicates are left out."
     if not examples or not is_textual(examples):
-        return f"Similarity: correlation of arrays reduced to 16 x 16 (sound: energy per stretch and band). {beside}"
+        return f"Similarity: correlation of arrays reduced to 16 x 16 (sound: energy per stretch and band). {note}"
     of = "sequence identity, that is " if task.reads == Input.PROTEIN else ""
-    return f"Similarity: {of}twice the longest common subsequence over the summed lengths. {beside}"
+    return f"Similarity: {of}twice the longest common subsequence over the summed lengths. {note}"
 
 
 def score_copying(task: Task, matches: dict[str, Nearest]) -> Section:

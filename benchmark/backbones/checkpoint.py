@@ -55,7 +55,7 @@ class Stored(Backbone):
 
     @cached_property
     def stored(self) -> tuple[int, int] | None:
-        """Number of tensors and of values in a folder's weights; None for other checkpoints."""
+        """Number of tensors and of values in a folder's weights, or None."""
         return count_stored(Path(self.checkpoint)) if self.local and self.weights == "pretrained" else None
 
     def read_config(self) -> dict[str, Any]:
@@ -126,10 +126,10 @@ class Checkpoint(Stored):
         options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # check_whole refuses them by name
         logging.disable(logging.WARNING)  # the library's report of the same, which has many lines
         try:
-            network, left = self._reach(auto.from_pretrained, **options)
+            network, loading = self._reach(auto.from_pretrained, **options)
         finally:
             logging.disable(logging.NOTSET)
-        check_whole(self.checkpoint, network, left)
+        check_whole(self.checkpoint, network, loading)
         return network
 
     def _check_folder(self) -> None:

@@ -21,7 +21,7 @@ HELD_OUT = Path(__file__).parent / "embedded" / "held_out"
 
 
 def outputs(head: Head) -> int:
-    """Count a head's outputs: one value, one per class, or one per character and the blank."""
+    """Count a head's outputs: a value, or one per class or character and blank."""
     return {Kind.REGRESS: 1, Kind.CTC: len(head.labels) + 1}.get(head.kind, len(head.labels))
 
 
@@ -87,10 +87,10 @@ class Headed(nn.Module):
 
     @abstractmethod
     def states(self, **inputs: torch.Tensor) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor | None]:
-        """Encode: states (batch, positions, width) with a mask, or (batch, width) and None."""
+        """Encode: states (batch, positions, width), mask; or (batch, width), None."""
 
     def forward(self, labels: torch.Tensor | None = None, **inputs: torch.Tensor) -> Answers:
-        """Compute logits, and with labels the mean loss per example, position or character."""
+        """Compute logits, and with labels the mean loss per item."""
         states, mask = self.states(**inputs)
         logits = self.new_head(states, mask).float()
         loss = None if labels is None else LOSSES[self.kind](logits, labels, mask)

@@ -1,4 +1,4 @@
-"""Quick test of whether the Hugging Face hub answers, whose clients retry for 30 s."""
+"""Quick test of whether the Hugging Face hub answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_pinned(revision: str | None) -> bool:
 
 @functools.cache
 def is_offline() -> bool:
-    """Say whether the hub is unavailable: HF_HUB_OFFLINE is set, or there is no network."""
+    """Say whether the hub is unavailable, by HF_HUB_OFFLINE or the network."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:

@@ -27,7 +27,7 @@ SPELLINGS = {  # format of a sequence for a tokenizer: {spelling: (text, is_spli
 
 
 class ProteinNetwork(Headed):
-    """Encoder under a head that reads only the states of residues, not of special tokens."""
+    """Encoder under a head that reads residues, but not special tokens."""
 
     base_model_prefix = "encoder"  # which Hugging Face PEFT reads to map renamed weights
 

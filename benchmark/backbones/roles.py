@@ -1,4 +1,4 @@
-"""Roles of modules (query, value, mlp, norm, head) by the names in each architecture."""
+"""Roles of modules (query, value, mlp, norm, head) by architecture."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def plays(name: str, family: str, atomic: Sequence[str]) -> bool:
 
 
 def prenorm(up: str, family: str) -> str | None:
-    """Name the norm that an up-projection's feed-forward reads; None if it is not known."""
+    """Name the norm before an up-projection's feed-forward, if it is known."""
     if family not in PRENORM:
         return None
     feed_forward, norm = PRENORM[family]

@@ -48,7 +48,7 @@ class SpeechProcessor:
         return int(self.ends(torch.tensor(math.ceil(samples / hop))))
 
     def __call__(self, clips: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-        """Normalise and pad as the checkpoint's preprocessing does, with a mask of real samples."""
+        """Normalise and pad as in pretraining, with a mask of real samples."""
         import numpy as np
 
         padded = [np.pad(clip, (0, max(0, self.shortest - len(clip)))) for clip in clips]  # at least one frame

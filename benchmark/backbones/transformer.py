@@ -40,7 +40,7 @@ class TextProcessor:
         return [*before, *self._between(opening, text, closing), *after]
 
     def target(self, text: str, template: str, languages: tuple[str, str] | None) -> tuple[list[int], list[int]]:
-        """Tokenise an answer without the end token: (ids of the language, ids of the text).
+        """Tokenise an answer without end token: (ids of language, ids of text).
 
         For a decoder it is tokenised with the template's end before it, since some tokenizers mark the begin of a text.
         """
@@ -111,19 +111,19 @@ def first_read(model: nn.Module, end: int) -> int | None:
 
     if model.device.type == "meta":
         return None
-    seen: list[torch.Tensor | None] = []
+    decoder_inputs: list[torch.Tensor | None] = []
     hook = model.get_decoder().register_forward_pre_hook(
-        lambda _, __, given: seen.append(given.get("input_ids")), with_kwargs=True
+        lambda _, __, given: decoder_inputs.append(given.get("input_ids")), with_kwargs=True
     )
     ids = torch.full((1, 2), end, device=model.device)
     with torch.no_grad():
         model(input_ids=ids, labels=ids)
     hook.remove()
-    if not seen or seen[0] is None:
+    if not decoder_inputs or decoder_inputs[0] is None:
         raise InputError(
             f"a {model.config.model_type} network does not show which token its decoder reads first: no task can use it"
         )
-    return int(seen[0][0, 0])
+    return int(decoder_inputs[0][0, 0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ class Transformer(Checkpoint):
         config = self.config()
         if hasattr(config, "relative_attention_num_buckets"):
             return None
-        return next((found for name in CONTEXT if (found := getattr(config, name, None))), None)
+        return next((length for name in CONTEXT if (length := getattr(config, name, None))), None)
 
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, TextProcessor]:
         """Load weights in fp32, with the budget's dropout and without layer drop."""

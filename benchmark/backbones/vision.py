@@ -26,7 +26,7 @@ LARGEST = 4096  # pixels a side: more than any network reads
 
 
 class VisionNetwork(Headed):
-    """Network of `pixels`, shape (batch, channels, height, width), with its own pooling."""
+    """Network of `pixels`, shape (batch, channels, height, width)."""
 
     def __init__(self, encoder: nn.Module, head: Head) -> None:
         super().__init__(encoder, encoder.num_features, head)
@@ -58,7 +58,7 @@ class ImageProcessor:
         return np.asarray(picture)
 
     def batch(self, images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-        """Stack fitted images, and normalise them by the mean and deviation of pretraining."""
+        """Stack fitted images, and normalise them as in pretraining."""
         pixels = torch.from_numpy(np.stack(images)).float().div_(255)
         pixels = pixels.unsqueeze(1) if self.channels == 1 else pixels.permute(0, 3, 1, 2)
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
@@ -79,7 +79,7 @@ class VisionEncoder(Stored):
 
     @cached_property
     def family(self) -> str:
-        """Name of timm's module of the architecture. Raises InputError if it is not in roles."""
+        """Name of timm's module of the architecture. Raises InputError."""
         from timm.models import is_model, model_entrypoint
 
         if not is_model(self._architecture):
@@ -101,10 +101,10 @@ class VisionEncoder(Stored):
         name = f"local-dir:{self._folder()}" if pretrained or not self._named else self._architecture
         # timm initialises the last gain of each ResNet block to zero; frozen at zero, no adapter would have an effect
         options = {"zero_init_last": False} if self.family == "resnet" and not pretrained else {}
-        with collect_left() as left:
+        with collect_left() as loading:
             encoder = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
         if pretrained:
-            check_whole(self.checkpoint, encoder, left[-1])
+            check_whole(self.checkpoint, encoder, loading[-1])
         set_dropouts(encoder, budget.dropout)
         return VisionNetwork(encoder.float(), head), self._processor(encoder, head)
 

@@ -1,4 +1,4 @@
-"""Checks of a checkpoint: every weight is in its files, finite, and of the right shape."""
+"""Checks of a checkpoint's weights: complete, finite, of the right shape."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def check_config(file: Path, config: Any, tensors: int | None) -> None:
     most = MOST if tensors is None else max(tensors, FEWEST)
     for key, number in _numbers(config):
         if REPEATED.search(key) and not 0 <= number <= most:
-            held = "" if tensors is None else f", and the weights are {tensors:,} tensors"
-            raise InputError(f"backbone.checkpoint: {str(file)!r} says {key}: {number}, 0 to {most:,} wanted{held}")
+            reason = "" if tensors is None else f", and the weights are {tensors:,} tensors"
+            raise InputError(f"backbone.checkpoint: {str(file)!r} says {key}: {number}, 0 to {most:,} wanted{reason}")
 
 
 def check_size(checkpoint: str, skeleton: nn.Module, numbers: int | None) -> None:
@@ -61,21 +61,21 @@ def check_size(checkpoint: str, skeleton: nn.Module, numbers: int | None) -> Non
     """
     size = sum(p.numel() for p in skeleton.parameters())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
-    held = f"this machine's memory has {memory / 1e9:,.0f} GB" if memory and 4 * size > memory else None
+    reason = f"this machine's memory has {memory / 1e9:,.0f} GB" if memory and 4 * size > memory else None
     if numbers is not None and size > 2 * numbers + LACKING:
-        held = f"its files hold {numbers:,}"
-    if held:
-        raise InputError(f"backbone.checkpoint={checkpoint!r}: config.json describes {size:,} weights, {held}")
+        reason = f"its files hold {numbers:,}"
+    if reason:
+        raise InputError(f"backbone.checkpoint={checkpoint!r}: config.json describes {size:,} weights, {reason}")
 
 
-def check_whole(checkpoint: str, network: nn.Module, left: dict[str, Collection[Any]]) -> None:
+def check_whole(checkpoint: str, network: nn.Module, keys: dict[str, Collection[Any]]) -> None:
     """Refuse a network with missing or wrong weights; count those that it did not use.
 
     left names weights as `missing_keys`, `unexpected_keys` and `mismatched_keys`: (name, shape read, shape wanted).
     Raises InputError.
     """
-    missing = sorted(name for name in left["missing_keys"] if not UNREAD.search(name))
-    shapes = [f"{n} {tuple(read)}, not {tuple(wanted)}" for n, read, wanted in sorted(left.get("mismatched_keys", ()))]
+    missing = sorted(name for name in keys["missing_keys"] if not UNREAD.search(name))
+    shapes = [f"{n} {tuple(read)}, not {tuple(wanted)}" for n, read, wanted in sorted(keys.get("mismatched_keys", ()))]
     odd = [f"{name} is not finite" for name, t in network.state_dict().items() if not t.isfinite().all()]
     for problem, names in (("lack", missing), ("have other shapes:", shapes), ("hold what is no number:", odd)):
         if names:
@@ -83,7 +83,7 @@ def check_whole(checkpoint: str, network: nn.Module, left: dict[str, Collection[
                 f"backbone.checkpoint={checkpoint!r}: its weights {problem} {', '.join(names[:3])} ({len(names)} in "
                 "all): give the whole checkpoint, or backbone.weights=random"
             )
-    network.unread_weights = len(left["unexpected_keys"])
+    network.unread_weights = len(keys["unexpected_keys"])
 
 
 def check_tokens(checkpoint: str, network: nn.Module, ids: Iterable[int]) -> None:
@@ -101,7 +101,7 @@ def check_tokens(checkpoint: str, network: nn.Module, ids: Iterable[int]) -> Non
 
 @contextmanager
 def collect_left() -> Iterator[list[dict[str, Collection[Any]]]]:
-    """Collect the missing and unused keys of load_state_dict(), which timm does not report."""
+    """Collect the missing and unused keys, which timm does not report."""
     from torch import nn
 
     collected: list[dict[str, Collection[Any]]] = []
@@ -111,9 +111,9 @@ def collect_left() -> Iterator[list[dict[str, Collection[Any]]]]:
         wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
         other = [(n, t.shape, wanted[n]) for n, t in tensors.items() if t.shape != wanted.get(n, t.shape)]
         odd = {name for name, _, _ in other}
-        left = load(network, {n: t for n, t in tensors.items() if n not in odd}, strict=False)
-        collected.append(left._asdict() | {"missing_keys": set(left.missing_keys) - odd, "mismatched_keys": other})
-        return left
+        keys = load(network, {n: t for n, t in tensors.items() if n not in odd}, strict=False)
+        collected.append(keys._asdict() | {"missing_keys": set(keys.missing_keys) - odd, "mismatched_keys": other})
+        return keys
 
     nn.Module.load_state_dict = load_and_collect
     try:

@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "methods.md"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the table and the page; return 0, 1 where a method crashed, 2 for a refused call."""
+    """Write table and page; return 0, 1 if a method crashed, 2 if refused."""
     try:
         arguments = registry.use(arguments)
         table_file, page_file, known = outputs()
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def outputs() -> tuple[Path, Path, list[str]]:
-    """Give the table's and the page's file, and the methods, of the project or a plug-in."""
+    """Give table, page and methods of the project, or of a plug-in."""
     if not registry.plugins():
         return TABLE, PAGE, registry.names("method")
     folder = registry.plugins()[-1]

@@ -41,8 +41,8 @@ def page(rows: Sequence[Capability], known: Sequence[str]) -> str:
     for category in Category:
         names = [name for name in known if registry.fact("method", name, "category") == category]
         parts.append(f"## {category.capitalize()}\n\n{listing(names)}")
-    left = "".join(f"- {name}: {why}.\n" for name, why in sorted(LEFT_OUT.items()))
-    parts.append(f"## Left out\n\nTypes of Hugging Face PEFT without a method here:\n\n{left}")
+    types_left_out = "".join(f"- {name}: {why}.\n" for name, why in sorted(LEFT_OUT.items()))
+    parts.append(f"## Left out\n\nTypes of Hugging Face PEFT without a method here:\n\n{types_left_out}")
     parts.append(f"## Where they run\n\n{LEGEND}\n{grid(rows)}")
     parts.append(f"## Why not\n\n{reasons(rows)}")
     return "\n".join(parts)

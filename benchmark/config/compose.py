@@ -221,7 +221,7 @@ def task_of(overrides: Sequence[str]) -> tuple[str, Task]:
 
 
 def compose_config(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Compose a configuration, and give the option chosen per group. Raises InputError."""
+    """Compose a configuration, with the option per group. Raises InputError."""
     config = compose_with_hydra(overrides)
     names = {group: str(config.hydra.runtime.choices[group]) for group in GROUPS}
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), names
@@ -245,7 +245,7 @@ def compose_with_hydra(overrides: Sequence[str]) -> DictConfig:
 
 
 def replace_node(config: DictConfig, override: Override, overrides: Sequence[str]) -> None:
-    """Replace the node at an override's key, which Hydra would merge. Raises InputError."""
+    """Replace a node, which Hydra would merge. Raises InputError."""
     key = override.get_key_element().lstrip("+")
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config

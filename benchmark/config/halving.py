@@ -21,7 +21,7 @@ CONFIG = Path(__file__).resolve().parents[2] / "configs" / "tuning.yaml"
 
 @dataclass(frozen=True)
 class Rung:
-    """A step of tuning."""
+    """Step of tuning."""
 
     trials: int  # that run in it, the best of the rung below
     share: float  # of the budget's steps, after which it stops
@@ -68,8 +68,8 @@ def cells_below(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
     rung = rung_of(overrides)
     if not rung:
         return []
-    rest = [override for override in overrides if override.partition("=")[0] not in ("rung", "seed", "place")]
-    return lay_out((f"rung={rung - 1}", *rest))
+    others = [override for override in overrides if override.partition("=")[0] not in ("rung", "seed", "place")]
+    return lay_out((f"rung={rung - 1}", *others))
 
 
 def rung_of(overrides: Sequence[str]) -> int | None:

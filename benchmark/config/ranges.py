@@ -1,4 +1,4 @@
-"""The range of every number of a configuration, checked before anything is loaded."""
+"""Ranges of all numbers of a configuration, checked before loading."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _share(space: Mapping[str, float], value: float) -> float:
 
 
 def _end(space: Any, value: Any) -> int:
-    """Give -1 for a value at the lower end of its range, 1 at the upper one, 0 in its middle."""
+    """Give -1 at the lower end of a range, 1 at the upper one, 0 in between."""
     if isinstance(space, Mapping):
         low, high = _share(space, value) < MARGIN, _share(space, value) > 1 - MARGIN
     elif len(space) > 2 and all(isinstance(choice, int | float) for choice in space):
@@ -89,7 +89,7 @@ def _end(space: Any, value: Any) -> int:
 
 
 def edges(search: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-    """Name the knobs whose value is at an end of its range: a better one may be beyond."""
+    """Name the knobs whose value is at an end of its range."""
     ends = {knob: _end(search[knob], value) for knob, value in values.items()}
     return [f"{k}={values[k]:g} is near its {'lowest' if end < 0 else 'highest'}" for k, end in ends.items() if end]
 
@@ -162,8 +162,8 @@ def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequen
 def cost_of(record: Record) -> tuple[int, float]:
     """Count a run's steps and seconds, without those of the run that it continued."""
     steps, seconds = (record.value("cost", f"inherited_{name}") or 0 for name in ("steps", "seconds"))
-    taken = max((m.step for m in record.measurements if m.split == "train" and m.step), default=0)
-    return int(taken - steps), record.seconds() - seconds
+    last = max((m.step for m in record.measurements if m.split == "train" and m.step), default=0)
+    return int(last - steps), record.seconds() - seconds
 
 
 def ranking(trials: Mapping[int, Sequence[Record]]) -> list[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""Trial of a cell as the tuning records decide: one of a rung, or the selected one."""
+"""Trial of a cell by the tuning records: of a rung, or the selected one."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Training:
             "numpy": list(np.random.get_state()[2:]),
         }
 
-    def load(self, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
+    def load(self, tensors: dict[str, torch.Tensor], saved: dict[str, Any]) -> None:
         """Restore the state."""
         import numpy as np
         import torch
@@ -112,17 +112,17 @@ class Training:
                 tensor.copy_(parts["model"][name])
         device = self.meter.device
         self.best.state = {name: tensor.to(device) for name, tensor in parts.get("best", {}).items()}
-        self.best.loss = rest["best"]
-        self.optimizer.load_state_dict(_optimizer(self.optimizer, parts.get("optimizer", {}), rest["groups"]))
-        self.schedule.load_state_dict(self.schedule.state_dict() | rest["schedule"])
+        self.best.loss = saved["best"]
+        self.optimizer.load_state_dict(_optimizer(self.optimizer, parts.get("optimizer", {}), saved["groups"]))
+        self.schedule.load_state_dict(self.schedule.state_dict() | saved["schedule"])
         self.cell.method.resume(
             self.model, {name: tensor.to(device) for name, tensor in parts.get("method", {}).items()}
         )
-        self.meter.resume(rest["meter"], rest["ended"])
-        self.step, self.points = rest["step"], [Measurement(*point) for point in rest["points"]]
-        version, state, gauss = rest["python"]
+        self.meter.resume(saved["meter"], saved["ended"])
+        self.step, self.points = saved["step"], [Measurement(*point) for point in saved["points"]]
+        version, state, gauss = saved["python"]
         random.setstate((version, tuple(state), gauss))
-        np.random.set_state(("MT19937", parts["random"]["numpy"].numpy().astype("uint32"), *rest["numpy"]))
+        np.random.set_state(("MT19937", parts["random"]["numpy"].numpy().astype("uint32"), *saved["numpy"]))
         torch.set_rng_state(parts["random"]["torch"])
         if "cuda" in parts["random"]:
             torch.cuda.set_rng_state(parts["random"]["cuda"], device)
@@ -163,13 +163,13 @@ class Pause:
         from safetensors.torch import load_file
 
         try:
-            rest = json.loads((self.folder / REST).read_text())
-            if not self._fits(rest, training):
+            state = json.loads((self.folder / REST).read_text())
+            if not self._fits(state, training):
                 return False
-            training.load(load_file(self.folder / TENSORS), rest)
+            training.load(load_file(self.folder / TENSORS), state)
         except FileNotFoundError:
             return False
-        self.begun = rest["begun"]
+        self.begun = state["begun"]
         return True
 
     def _fits(self, rest: dict[str, Any], training: Training) -> bool:
@@ -200,8 +200,8 @@ class Pause:
             return
         if self.training is not None and group.first and not self.saved_end:  # after the end it has the best weights
             self._save(self.training)
-        asked = self.asked or (signal.SIGTERM, None)
-        raise Paused(*asked, self.training.step if self.training else None)
+        request = self.asked or (signal.SIGTERM, None)
+        raise Paused(*request, self.training.step if self.training else None)
 
     def _save(self, training: Training, ended: bool = False) -> None:
         from safetensors.torch import save_file

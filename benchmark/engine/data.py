@@ -92,7 +92,7 @@ def usable(cell: Cell, splits: Splits, result: Result) -> Splits:
 
 
 def share(cell: Cell, train: Sequence[Example]) -> Sequence[Example]:
-    """Draw the cell's share of training examples per class; larger shares contain smaller."""
+    """Draw the cell's share of each class; larger shares contain smaller ones."""
     if cell.fraction is None:
         return train
     seed = cell.seed_of("sample")
@@ -101,8 +101,8 @@ def share(cell: Cell, train: Sequence[Example]) -> Sequence[Example]:
         strata.setdefault(cell.task.stratum(example), []).append(example)
     chosen = set()
     for examples in strata.values():
-        drawn = sorted(examples, key=lambda e: draw(f"{seed} {e.id}"))
-        chosen |= {e.id for e in drawn[: math.ceil(cell.fraction * len(drawn))]}
+        in_order = sorted(examples, key=lambda e: draw(f"{seed} {e.id}"))
+        chosen |= {e.id for e in in_order[: math.ceil(cell.fraction * len(in_order))]}
     return [e for e in train if e.id in chosen]
 
 

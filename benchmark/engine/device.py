@@ -36,7 +36,7 @@ def check_alone(device: str) -> None:
 
 
 def other_processes() -> list[str]:
-    """List the memory of other processes on the visible GPUs, as nvidia-smi reports it."""
+    """List the memory of other processes on the visible GPUs, by nvidia-smi."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

@@ -1,4 +1,4 @@
-"""Processes that share one run: each takes a part of every batch, gradients are summed."""
+"""Processes that share one run: parts of batches, sums of gradients."""
 
 from __future__ import annotations
 

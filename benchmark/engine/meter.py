@@ -83,7 +83,7 @@ class Meter:
         return [self.memory, [tokens for _, tokens, _ in self.steps]]
 
     def join(self, ledgers: list[list[Any]]) -> None:
-        """Combine processes: the largest memory, the sum of tokens, this process's seconds."""
+        """Combine processes: largest memory, sum of tokens, own seconds."""
         for memory, _ in ledgers:
             for name, peaks in memory.items():
                 before = self.memory.setdefault(name, {})

@@ -38,7 +38,7 @@ def by_decay(group: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def decays(parameter: nn.Parameter) -> bool:
-    """Say whether weight decay applies: not to vectors, nor to factors that begin at one.
+    """Say whether weight decay applies: not to vectors, nor to factors of one.
 
     Decay towards zero pulls an added matrix back to the pretrained network, but pulls a factor, whose neutral value is
     one, away from it. IA3 stores such factors as matrices of one row or column.

@@ -218,7 +218,7 @@ def score(run: Run, split: str, examples: Sequence[Example], answers: Sequence[P
 
 
 def rows(split: str, examples: Sequence[Example], answers: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Combine each answer with its target and group, from which scores can be recomputed."""
+    """Combine each answer with its target and group, to recompute scores."""
     return [
         {"split": split, "id": example.id, "target": list(example.targets)}
         | ({} if example.group is None else {"group": example.group})

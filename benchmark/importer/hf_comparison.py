@@ -151,10 +151,10 @@ def _rows(metrics: list[Content], shared: Content) -> Iterator[Content]:
         if name in final:
             named = {"task": task, "why": _why(shared, "")}
             yield named | {"metric": name, "value": final[name], "unit": unit}
-            for beside in BESIDE:
-                if beside in final:
-                    why = _why(shared, beside)
-                    yield named | {"metric": beside, "value": final[beside], "unit": BESIDE[beside], "why": why}
+            for metric in BESIDE:
+                if metric in final:
+                    why = _why(shared, metric)
+                    yield named | {"metric": metric, "value": final[metric], "unit": BESIDE[metric], "why": why}
             return
     if shared["status"] != "done":
         valid = {f"test {key[6:]}" for entry in metrics for key in entry if key.startswith("valid ")}

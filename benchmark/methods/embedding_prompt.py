@@ -52,8 +52,8 @@ def widen(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:
         return None
     if mask.ndim == 4:  # the prompt sees as much as the first frame
         mask = torch.cat([mask[:, :, :1].expand(-1, -1, tokens, -1), mask], 2)
-    seen = 0.0 if mask.is_floating_point() else 1
-    return F.pad(mask, (tokens, 0), value=seen)
+    value = 0.0 if mask.is_floating_point() else 1
+    return F.pad(mask, (tokens, 0), value=value)
 
 
 def take_off(block: nn.Module, _: tuple, output: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Fitted head for methods that calibrate by gradients, to which a random head is useless."""
+"""Fitted head for methods that calibrate by gradients."""
 
 from __future__ import annotations
 

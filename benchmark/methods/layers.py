@@ -23,7 +23,7 @@ def inputs_of(module: nn.Module) -> int:
 
 
 def modules_with(model: nn.Module, family: str, chosen: Sequence[str]) -> dict[str, nn.Module]:
-    """Find the modules with these roles, by name. Raises InputError where there are none."""
+    """Find the modules with these roles, by name. Raises InputError."""
     modules = dict(model.named_modules())
     try:
         names = roles.resolve(modules, family, chosen)

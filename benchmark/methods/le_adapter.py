@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Encoder(Part):
-    """Branch of the E-adapter; the gain of its norm, and so its output, starts at zero."""
+    """Branch of the E-adapter; the gain of its norm starts at zero."""
 
     def __init__(self, width: int, bottleneck: int, activation: str) -> None:
         super().__init__()

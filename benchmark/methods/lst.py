@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Sizes(NamedTuple):
-    """Widths of the network, of the side network, and inside the side network's layers."""
+    """Widths of the network, the side network, and inside its layers."""
 
     width: int
     inner: int
@@ -69,7 +69,7 @@ class Rung(Part):
 
 
 class Ladder(Part):
-    """Side network of all rungs, with gates between state and side state (section 3.2)."""
+    """Side network, with gates between state and side state (section 3.2)."""
 
     def __init__(self, sizes: Sizes, layers: int, attends: bool = False) -> None:
         super().__init__()

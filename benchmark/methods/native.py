@@ -31,7 +31,7 @@ def freeze(model: nn.Module) -> None:
 
 
 def trained_tensors(model: nn.Module, buffers: bool) -> dict[str, torch.Tensor]:
-    """Collect the tensors that a method adds or changes, with buffers also running statistics.
+    """Collect the tensors that a method adds or changes, optionally statistics.
 
     Tied tensors have one name.
     """

@@ -45,7 +45,7 @@ class Eva(Lora):
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:
-        """Set A to the right singular vectors of all inputs, by second moments; B stays zero."""
+        """Set A to the right singular vectors of all inputs; B stays zero."""
         layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
         for layer in layers:
             weight = layer.lora_A["default"].weight

@@ -42,7 +42,7 @@ class Routed(LilyLinear):
 
 @dataclass(frozen=True, kw_only=True)
 class Lily(Peft):
-    """Lily: options.stride_A neighbouring layers share one A, all share options.num_B experts B."""
+    """Lily; options.stride_A layers share one A, all share options.num_B experts."""
 
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
         model = super().attach(model, cell)

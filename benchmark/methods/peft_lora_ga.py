@@ -76,9 +76,9 @@ class LoraGa(Lora):
         _take_off(layers, starts)
 
     def _start(self, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        left, _, right = torch.svd_lowrank(gradient.float(), q=min(4 * self.rank, *gradient.shape), niter=4)
+        outputs, _, right = torch.svd_lowrank(gradient.float(), q=min(4 * self.rank, *gradient.shape), niter=4)
         scale = gradient.shape[0] ** 0.25 / self.gamma**0.5
-        return scale * right.T[: self.rank], scale * left[:, self.rank : 2 * self.rank]
+        return scale * right.T[: self.rank], scale * outputs[:, self.rank : 2 * self.rank]
 
     def save(self, model: nn.Module, folder: Path) -> None:
         super().save(model, folder)

@@ -53,7 +53,7 @@ class Oft(Peft):
 
 @dataclass(frozen=True, kw_only=True)
 class Frod(Peft):
-    """FRoD (Wan et al. 2025, arXiv 2512.23485), whose layers of one name share a basis."""
+    """FRoD (Wan et al. 2025, arXiv 2512.23485); layers of one name share a basis."""
 
     def layers(self, model: nn.Module, cell: Cell) -> dict[str, nn.Module]:
         layers, shared = super().layers(model, cell), {}

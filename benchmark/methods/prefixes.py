@@ -66,7 +66,7 @@ class Prefix(Part):
             self.grow = nn.Linear(trunk.down.out_features, 2 * width)
 
     def forward(self, like: torch.Tensor) -> torch.Tensor:
-        """Compute (keys, values), each of shape (batch, heads, positions, width) as `like`."""
+        """Compute (keys, values) as `like`: (batch, heads, positions, width)."""
         states = self.states if self.trunk is None else torch.stack(self.grow(self.trunk()).chunk(2, -1))
         heads = states.to(like.dtype).unflatten(-1, (like.shape[1], like.shape[3])).transpose(1, 2)
         return heads.unsqueeze(1).expand(2, len(like), -1, -1, -1)

@@ -1,4 +1,4 @@
-"""Selective methods: training a part of the network's parameters, from none to all.
+"""Selective methods, which train a part of the network's parameters.
 
 Biases include those of norms, and exclude those of keys, which have no effect. Norm tuning trains the norms of the
 whole network; its paper trains those of attention. The last blocks of an encoder-decoder are the decoder's.

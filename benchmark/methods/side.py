@@ -28,14 +28,14 @@ def refusal(cell: Cell) -> str | None:
 
 
 def end_of(model: nn.Module, cell: Cell) -> nn.Module:
-    """Find the module that gives the last state before head and pooling; of a decoder if any."""
+    """Find the module of the last state before the head, in the decoder if any."""
     if not cell.kind.new_head:
         return model.get_decoder()
     return model.encoder.norm if cell.backbone.reads == Input.IMAGE else model.encoder
 
 
 def blocks_before(end: nn.Module, model: nn.Module, cell: Cell) -> list[nn.Module]:
-    """List the blocks before the end, of the same encoder or decoder. Raises InputError."""
+    """List the blocks of the end's encoder or decoder. Raises InputError."""
     blocks = [model.get_submodule(name) for name in blocks_of(model, cell.backbone.family)]
     if not cell.kind.new_head:
         inside = set(end.modules())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Prompt(Part):
-    """Tokens, initialised as a layer from a patch's pixels to the width, by Xavier's rule."""
+    """Tokens, initialised by Xavier's rule for (pixels of a patch, width)."""
 
     def __init__(self, tokens: int, width: int, pixels: int, after: int) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Rewrite(Part):
-    """Parametrization that applies f to a weight as outputs x inputs; a kernel counts as inputs."""
+    """Parametrization that applies f to a weight as a matrix, outputs x inputs."""
 
     def __init__(self, change: nn.Module, transposed: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Configurations: groups of runs that differ only in their seeds, and may be averaged."""
+"""Configurations: runs that differ only in their seeds and may be averaged."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def distinguished(members: Sequence[Configuration]) -> list[Configuration]:
 
 
 def differences(members: Sequence[Configuration]) -> Iterator[tuple[Configuration, tuple[str, ...]]]:
-    """Yield each with the settings that differ within its method, or between comparisons."""
+    """Yield each with the settings that distinguish it."""
     values: dict[str, set[str]] = defaultdict(set)
     for one in members:
         for key, value in one.settings.items():
@@ -151,8 +151,8 @@ def _fingerprints(settings: Sequence[Settings]) -> dict[frozenset[tuple[str, str
 
 def _settings(source: str, record: Record) -> Settings:
     choices = {key: value for key, value in record.choices.items() if key not in SEEDS}
-    beside = {"source": source, "device": record.device, FINGERPRINT: record.data.get("fingerprint")}
-    return dict(_flat(choices)) | {key: str(value) for key, value in beside.items() if value is not None}
+    further = {"source": source, "device": record.device, FINGERPRINT: record.data.get("fingerprint")}
+    return dict(_flat(choices)) | {key: str(value) for key, value in further.items() if value is not None}
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

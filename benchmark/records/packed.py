@@ -48,7 +48,7 @@ class PackedStore:
         raise PermissionError(f"{self.folder} holds published records: write to another folder")
 
     def records(self) -> Iterator[Record]:
-        """Yield every current record, one per cell and device type, sorted by task, method and run_id."""
+        """Yield the current record of each cell and device type, sorted by name."""
         yield from self.of("*", "*")
 
     def of(self, task: str, method: str) -> Iterator[Record]:
@@ -78,7 +78,7 @@ class PackedStore:
         return hashlib.sha256(f"{self.about['sha256'][ANSWERS]} {rows}".encode()).digest()
 
     def versions(self) -> Iterator[tuple[Record, list[Row] | None]]:
-        """Yield every record, the newest of a cell first, replaced ones too, with its rows.
+        """Yield every record, also replaced ones, with its rows, newest first.
 
         Raises MalformedError where one has another digest than when it was published.
         """
@@ -102,7 +102,7 @@ class PackedStore:
 
     @functools.cached_property
     def _tables(self) -> tuple[list[Row], list[list[Any]]]:
-        """Rows of records, with the starts of their measurements and answers, and the columns of measurements."""
+        """Rows of records with their offsets, and the columns of measurements."""
         try:
             refuse_newer(self.about)
             rows = self._file(RECORDS).read().to_pylist()
@@ -152,7 +152,7 @@ class PackedStore:
             raise
 
     def _group(self, row: int) -> tuple[int, Any]:
-        """Read the row group of answers that holds a row; give its first row, and its rows."""
+        """Read the row group of answers with a row; give its first row, its rows."""
         sizes = [self._answers.metadata.row_group(n).num_rows for n in range(self._answers.num_row_groups)]
         starts = list(itertools.accumulate(sizes, initial=0))
         number = next(n for n, start in enumerate(starts[1:]) if row < start)
@@ -202,8 +202,8 @@ def pack(folder: Path, versions: Iterable[tuple[Record, list[Row] | None]], abou
 
 def _row(record: Record, examples: list[Row] | None) -> Row:
     header, digest = record.to_parts()
-    beside = {"measurements": len(record.measurements), "answers": None if examples is None else len(examples)}
-    return {name: getattr(record, name) for name in NAMES} | {"header": _escaped(header), "digest": digest} | beside
+    counts = {"measurements": len(record.measurements), "answers": None if examples is None else len(examples)}
+    return {name: getattr(record, name) for name in NAMES} | {"header": _escaped(header), "digest": digest} | counts
 
 
 def _table(schema: Any, rows: list[tuple]) -> Any:

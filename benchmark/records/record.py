@@ -115,13 +115,13 @@ class Record:
 
     @property
     def busy(self) -> bool:
-        """True if other work ran on the machine: by shared=true, or by a load above the cores."""
+        """True if other programs ran: shared=true, or a load above the cores."""
         load, cores = (self.environment.get(name) for name in ("load_average", "cores"))
         return bool(self.environment.get("shared") or (load and cores and load > cores))
 
     @property
     def untrained(self) -> bool:
-        """True if training was selected away: the state before the first step was the best."""
+        """True if the state before the first step was selected."""
         return self.value("valid", "selected_step") == 0 and bool(self.value("cost", "trainable_params"))
 
     def headline(self, split: str = "test") -> str | None:
@@ -174,9 +174,9 @@ class Record:
 
     def _at(self, path: str) -> Any:
         """Look up a value by a dotted path; None where there is none."""
-        first, *rest = path.split(".")
+        first, *keys = path.split(".")
         node = getattr(self, first)
-        for key in rest:
+        for key in keys:
             node = node.get(key) if isinstance(node, dict) else None
         return node
 
@@ -267,8 +267,8 @@ def _digest(lines: Sequence[str]) -> str:
 def _digest_of(text: str | bytes) -> str | None:
     """Compute the digest from the text of to_json; None for any other text."""
     written = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    lines, _, rest = written.rpartition(b',\n"digest": "')
-    if not lines.startswith(b"{\n") or not rest.endswith(b'"\n}\n'):
+    lines, _, end = written.rpartition(b',\n"digest": "')
+    if not lines.startswith(b"{\n") or not end.endswith(b'"\n}\n'):
         return None
     # JSON texts hold no bare line end, and lines within the measurements begin with blanks
     return hashlib.sha256(lines[2:].replace(b',\n"', b'\n"')).hexdigest()[:16]
@@ -289,7 +289,7 @@ _quoted = functools.lru_cache(4096, typed=True)(strict)  # typed, since 1 == Tru
 
 
 def thin(points: Sequence[Point], most: int = 100) -> list[Point]:
-    """Thin a curve to at most `most` points, evenly spread, with the first and the last."""
+    """Thin a curve to at most `most` points, with the first and the last."""
     if len(points) <= most:
         return list(points)
     return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]

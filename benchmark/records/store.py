@@ -29,7 +29,7 @@ BROKEN = (ValueError, TypeError, OverflowError, RecursionError)  # raised by fil
 
 
 class Store:
-    """Folder of records, <task>/<method>/<run_id>.json, to which records are only added."""
+    """Folder of records, <task>/<method>/<run_id>.json, which only grows."""
 
     def __init__(self, folder: Path, read_only: bool = False) -> None:
         self.folder = Path(folder)
@@ -96,7 +96,7 @@ class Store:
         raise FileNotFoundError(f"{folder} holds no record {record.run_id} created {record.created}")
 
     def versions(self, task: str, method: str) -> Iterator[tuple[Record, list[dict[str, Any]] | None]]:
-        """Yield every record, the newest of a cell first, replaced ones too, with its rows.
+        """Yield every record, also replaced ones, with its rows, newest first.
 
         Raises MalformedError where a file is damaged.
         """
@@ -130,7 +130,7 @@ def _newest(versions: Iterable[tuple[Path, Record | None]]) -> dict[str | None, 
 
 
 def _listed(folder: Path) -> dict[str, list[Path]]:
-    """List the files of each cell, newest first: without a number, then by falling number."""
+    """List the files of each cell, newest first: no number, then falling."""
     cells: dict[str, list[tuple[float, Path]]] = {}
     for name in os.listdir(folder) if folder.is_dir() else ():
         if match := FILE.fullmatch(name):

@@ -157,7 +157,7 @@ def run_and_record(attempt: Attempt) -> Record:
     pause = Pause(attempt.lease.state, anew=options.replaces)
     result, status, reason = Result(data=dict(cell.notes)), "done", None
     reuse = Reuse(attempt.config, process().values if attempt.sweeping else None)
-    save = None if options.save is None else Path(options.save)
+    save = Path(options.save) if options.save else None
     before = machine(attempt)  # before the run adds to the load
     with attempt.lease.started() if distributed.is_first() else nullcontext(), listening(pause):
         group = distributed.join(device)
@@ -165,19 +165,17 @@ def run_and_record(attempt: Attempt) -> Record:
             splits = read(cell, result, reuse)
             process().cells += 1
             with watching(quiet=not group.first) as watch:
-                context = {"group": group, "watch": watch, "result": result, "reuse": reuse, "pause": pause}
-                measure(Run(cell, device, save=save, **context), splits)
+                measure(Run(cell, device, group, watch, result, reuse, pause, save), splits)
         except InputError:
             raise
         except Exception as error:
             status, reason = "failed", distributed.first_failure(story(error), group)
             if os.environ.get("BENCHMARK_DEBUG"):
                 raise
-        where = environment(device) | before
-        where |= {"processes": group.size} if group.size > 1 else {}
-        where |= {"begun": pause.begun} if pause.begun != code() else {}
         fields = {name: getattr(result, name) for name in ("data", "modules", "signatures")}
-        fields |= {"measurements": tuple(result.measurements), "environment": where}
+        fields |= {"measurements": tuple(result.measurements), "environment": environment(device) | before}
+        fields["environment"] |= {"processes": group.size} if group.size > 1 else {}
+        fields["environment"] |= {"begun": pause.begun} if pause.begun != code() else {}
         record, path = attempt.write(status, reason, result.examples, **fields)
         if save and status == "done" and group.first:
             (save / CELL).write_text(record.to_json())

@@ -171,7 +171,7 @@ def lookup(sweep: Sweep, cache: OverrideCache, records: Records) -> Iterator[tup
 
 
 def find_record(overrides: Sequence[str], cache: OverrideCache, records: Records) -> Record | None:
-    """Look up a cell's record; None also where new tuning records may change its trial."""
+    """Look up a cell's record; None if its trial may have changed."""
     if (record_seen := records.seen.get(tuple(overrides))) is not None:
         return record_seen
     entry = cache.get(overrides)
@@ -216,7 +216,7 @@ def unpack_cells(text: str) -> list[list[str]]:
 def compose_and_cache(
     overrides: Sequence[str], results: Path, cache: OverrideCache | None = None, records: Records | None = None
 ) -> tuple[Cell | None, Entry]:
-    """Compose a cell of a sweep and cache its id; no cell where no trial is left for it.
+    """Compose a cell of a sweep and cache its id; None if no trial is left.
 
     Raises InputError.
     """

@@ -38,7 +38,7 @@ class Lease:
         Raises LeaseHeldError where another process holds it. wait: until that one has ended. watch: until that one
         shows a heartbeat; without one, take over.
         """
-        made = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
+        missing = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = SoftFileLease(self.file, lease_duration=LEASE_SECONDS, poll_interval=0.5, timeout=-1 if wait else 0)
         try:
@@ -50,7 +50,7 @@ class Lease:
             yield
         except InputError:  # refused: leave no empty folders
             lock.release()
-            for folder in made:
+            for folder in missing:
                 with suppress(OSError):
                     folder.rmdir()
             raise
@@ -129,8 +129,8 @@ class Lease:
             path.unlink(missing_ok=True)
 
     def _forget(self, lines: int) -> None:
-        left = self.deaths() - lines
-        if left > 0:
-            self.starts.write_text("started\n" * left, encoding="ascii")
+        remaining = self.deaths() - lines
+        if remaining > 0:
+            self.starts.write_text("started\n" * remaining, encoding="ascii")
         else:
             self.starts.unlink(missing_ok=True)

@@ -82,11 +82,11 @@ def line(record: Record) -> None:
     )
 
 
-def plan(cells: Sequence[tuple[Any, Record | None]], left: Sequence[Any]) -> None:
+def plan(cells: Sequence[tuple[Any, Record | None]], remaining: Sequence[Any]) -> None:
     """Print the number of a sweep's cells by status, and the reasons of failures."""
     counts = Counter(record.status for _, record in cells if record)
     known = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none recorded"
-    say(f"{len(cells)} cells: {known}; {len(left)} to run")
+    say(f"{len(cells)} cells: {known}; {len(remaining)} to run")
     for overrides, record in cells:
         if record and record.status == "failed":
             say(f"failed {' '.join(overrides)}: {record.reason}")
@@ -152,7 +152,7 @@ def costs(record: Record) -> Table:
 
 
 def notes(record: Record) -> str:
-    """Write the notes on a run: selected step, retention, counts of its data, warnings."""
+    """Write the notes on a run: step, retention, counts of data, warnings."""
     step = record.value("valid", "selected_step")
     lines = [f"selected step {step:.0f} (lowest validation loss)" if step is not None else ""]
     lines += [UNTRAINED] if record.untrained else []

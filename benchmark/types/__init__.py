@@ -103,7 +103,7 @@ class Task(ABC):
 
     @abstractmethod
     def items(self, batch: Mapping[str, torch.Tensor]) -> int:
-        """Count the target items over which the loss is a mean: tokens, residues, examples."""
+        """Count the items over which the loss is a mean, such as tokens."""
 
     @abstractmethod
     def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
@@ -138,7 +138,7 @@ class Task(ABC):
 
 
 def validation_steps(steps: int, evaluations: int) -> list[int]:
-    """List the steps after which there is a validation, evenly spaced, the last included."""
+    """List the steps after which there is a validation, evenly spaced."""
     return sorted({round(steps * (i + 1) / evaluations) for i in range(evaluations)})
 
 
@@ -247,7 +247,7 @@ class Method(ABC):
         return 0
 
     def conflict(self, cell: Cell) -> str | None:
-        """Give the reason why this method cannot run in this cell, before anything is loaded."""
+        """Give the reason why this method cannot run in this cell."""
         return None
 
     @abstractmethod

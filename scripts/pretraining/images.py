@@ -28,12 +28,12 @@ def prepare(recipe: DictConfig) -> Pretraining:
     """Build the network, and crops: left parts train, right parts are held out."""
     timm.layers.set_fused_attn(False)  # on a CPU its backward pass takes four times as long in bf16
     corpus = build(OmegaConf.to_container(recipe.corpus), "corpus")
-    seen, held_out = corpus.parts()
+    training, held_out = corpus.parts()
     encoder = timm.create_model(recipe.architecture, num_classes=0, **OmegaConf.to_container(recipe.model_args))
     network = VisionNetwork(encoder, Head(Kind.CLASSIFY, labels=tuple(corpus.images)))
     return Pretraining(
         module=Objective(network, recipe.size, recipe.masked, recipe.masked_patch),
-        batches=batches(corpus, seen, recipe),
+        batches=batches(corpus, training, recipe),
         save=lambda folder: save(network.encoder, recipe, folder),
         unit="crop (a class, and squared error per masked pixel)",
         held_out=as_batch(corpus.crops(held_out, HELD_OUT_CROPS, recipe.crop, np.random.default_rng(1)), recipe.size),
@@ -43,7 +43,7 @@ def prepare(recipe: DictConfig) -> Pretraining:
 
 
 class Objective(nn.Module):
-    """Objective that reconstructs half a batch from masks, and classifies the other half.
+    """Objective: reconstruct half a batch from masks, classify the other half.
 
     Masks: Xie et al. 2022, arXiv 2111.09886.
     """
@@ -58,11 +58,11 @@ class Objective(nn.Module):
     def forward(self, pixels: torch.Tensor, labels: torch.Tensor) -> ModelOutput:
         """Sum both losses: cross-entropy, and the squared error over masked pixels."""
         half = len(pixels) // 2
-        whole = pixels[:half]
+        first_half = pixels[:half]
         hidden = torch.rand(half, 1, self.grid, self.grid).lt(self.masked).float()
         hidden = F.interpolate(hidden, scale_factor=self.patch)
-        painted = F.pixel_shuffle(self.decoder(self.map(whole * (1 - hidden))).float(), self.cell)
-        error = ((painted - whole).square() * hidden).sum() / hidden.sum()
+        painted = F.pixel_shuffle(self.decoder(self.map(first_half * (1 - hidden))).float(), self.cell)
+        error = ((painted - first_half).square() * hidden).sum() / hidden.sum()
         return ModelOutput(loss=error + self.network(labels=labels[half:], pixels=pixels[half:]).loss)
 
     def map(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -83,8 +83,8 @@ def batches(corpus: Textures, parts: list[np.ndarray], recipe: DictConfig) -> It
     """Yield crops without end: rotated, mirrored, with changed contrast."""
     rng = np.random.default_rng(recipe.seed)
     while True:
-        drawn = corpus.crops(parts, recipe.batch_size, recipe.crop, rng)
-        yield as_batch([(alter(crop, recipe, rng), which) for crop, which in drawn], recipe.size)
+        crops = corpus.crops(parts, recipe.batch_size, recipe.crop, rng)
+        yield as_batch([(alter(crop, recipe, rng), which) for crop, which in crops], recipe.size)
 
 
 def alter(crop: np.ndarray, recipe: DictConfig, rng: np.random.Generator) -> np.ndarray:

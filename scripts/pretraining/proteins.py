@@ -52,9 +52,9 @@ def batches(sequences: np.ndarray, recipe: DictConfig) -> Iterator[Batch]:
     """Yield batches without end; some join sequences, to reach lengths above 25."""
     rng, generator = np.random.default_rng(recipe.seed), torch.Generator().manual_seed(recipe.seed)
     while True:
-        drawn = sequences[rng.integers(len(sequences), size=recipe.batch_size)]
+        sample = sequences[rng.integers(len(sequences), size=recipe.batch_size)]
         joined = recipe.joined if rng.random() < recipe.joined_share else 1
-        yield mask_residues(drawn.reshape(len(drawn) // joined, -1), recipe.masked, generator)
+        yield mask_residues(sample.reshape(len(sample) // joined, -1), recipe.masked, generator)
 
 
 def mask_residues(sequences: np.ndarray, share: float, generator: torch.Generator) -> Batch:

@@ -23,8 +23,8 @@ from tasks.sound import add_noise
 def prepare(recipe: DictConfig) -> Pretraining:
     """Speak the corpus, list its phonemes, initialise the network."""
     corpus = build(OmegaConf.to_container(recipe.corpus), "corpus")
-    heard = corpus.heard()
-    phonemes = tuple(sorted({name for one in heard for name, _ in one.phonemes}))
+    phrases = corpus.heard()
+    phonemes = tuple(sorted({name for one in phrases for name, _ in one.phonemes}))
     config = AutoConfig.for_model(**OmegaConf.to_container(recipe.model))
     encoder = AutoModel.from_config(config, attn_implementation="eager")
     network = Hearing(encoder, Head(Kind.TAG, labels=phonemes))
@@ -39,7 +39,7 @@ def prepare(recipe: DictConfig) -> Pretraining:
         ears.extractor.save_pretrained(folder)
 
     return Pretraining(
-        module=network, batches=batches(heard, ears, recipe), save=save, unit="frame",
+        module=network, batches=batches(phrases, ears, recipe), save=save, unit="frame",
         held_out=ears.batch(corpus.held_out(recipe.held_out)), kind=str(Kind.TAG), head=network.new_head.state_dict(),
     )  # fmt: skip
 
@@ -68,15 +68,15 @@ class Ears:
         return {**batch, "labels": labels}
 
 
-def batches(heard: Sequence[Heard], ears: Ears, recipe: DictConfig) -> Iterator[Batch]:
+def batches(phrases: Sequence[Heard], ears: Ears, recipe: DictConfig) -> Iterator[Batch]:
     """Yield batches of similar lengths without end; half of the clips get noise."""
     rng, noise = random.Random(recipe.seed), np.random.default_rng(recipe.seed)
     while True:
-        order = sorted(rng.sample(range(len(heard)), len(heard) // 2), key=lambda i: len(heard[i].samples))
+        order = sorted(rng.sample(range(len(phrases)), len(phrases) // 2), key=lambda i: len(phrases[i].samples))
         chunks = [order[i : i + recipe.batch_size] for i in range(0, len(order), recipe.batch_size)]
         rng.shuffle(chunks)
         for chunk in chunks:
-            yield ears.batch([_disturbed(heard[i], rng, noise, recipe) for i in chunk])
+            yield ears.batch([_disturbed(phrases[i], rng, noise, recipe) for i in chunk])
 
 
 def _disturbed(clip: Heard, rng: random.Random, noise: np.random.Generator, recipe: DictConfig) -> Heard:

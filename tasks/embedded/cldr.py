@@ -276,7 +276,7 @@ class CldrCorpus(Corpus):
     def _pairs(self) -> dict[str, list[tuple[str, str]]]:
         codes = (*self.parallel, *self.monolingual)
         # in every role: "Albania" is a source of the task, and Italian for Albania
-        asked = {
+        task_texts = {
             text
             for code in codes
             for examples in task_pairs(code).values()
@@ -287,7 +287,7 @@ class CldrCorpus(Corpus):
             code: [
                 (source, target)
                 for item, source, target in pairs_of(code)
-                if split_of(item) == "pretrain" and not asked & {source, target}
+                if split_of(item) == "pretrain" and not task_texts & {source, target}
             ]
             for code in codes
         }

@@ -33,11 +33,11 @@ class Spoken(Data):
         """Speak one split, with the same samples for the same texts in the same order."""
         rng = random.Random(f"{split} {len(texts)}")
         accents = self.shifted_accents if shifted else self.accents
-        asked = utterances(texts, "shift" if shifted else split.partition("/")[0], accents, rng)
+        calls = utterances(texts, "shift" if shifted else split.partition("/")[0], accents, rng)
         noise = np.random.default_rng(0)
         examples = []
-        for number, (utterance, heard, target) in enumerate(zip(asked, speak(asked, RATE), targets, strict=True)):
-            samples = add_noise(heard.samples, self.snr, noise) if shifted else heard.samples
+        for number, (utterance, spoken, target) in enumerate(zip(calls, speak(calls, RATE), targets, strict=True)):
+            samples = add_noise(spoken.samples, self.snr, noise) if shifted else spoken.samples
             name = f"{split}/{number} {utterance.text} ({utterance.accent}+{utterance.variant})"
             examples.append(Example(name, clip(Wave(samples, RATE)), (target,), person(utterance.variant)))
         return examples

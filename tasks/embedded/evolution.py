@@ -18,7 +18,7 @@ DECIMALS = 4  # of a target, in kT
 
 
 def evolve(lattice: Lattice, folds: np.ndarray, selection: float, steps: int, rng: np.random.Generator) -> Iterator:
-    """Mutate a sequence per fold, one residue per step; yield all, shape [folds, residues].
+    """Mutate a sequence per fold; yield all per step, shape [folds, residues].
 
     Metropolis steps sample sequences with odds exp(selection * stability).
     """
@@ -29,8 +29,8 @@ def evolve(lattice: Lattice, folds: np.ndarray, selection: float, steps: int, rn
         mutants = sequences.copy()
         mutants[rows, rng.integers(length, size=len(rows))] = rng.integers(len(RESIDUES), size=len(rows))
         changed = lattice.stability(mutants, folds)
-        taken = np.log(rng.random(len(rows))) < selection * (changed - stability)
-        sequences[taken], stability[taken] = mutants[taken], changed[taken]
+        accepted = np.log(rng.random(len(rows))) < selection * (changed - stability)
+        sequences[accepted], stability[accepted] = mutants[accepted], changed[accepted]
         yield sequences
 
 
@@ -82,12 +82,12 @@ class LatticeMutants(Data):
 
     def splits(self) -> Splits:
         """Evolve parents and mutate them; the target is exact."""
-        made = load_or_make("lattice", {**self.__dict__, "description": None}, self._make)
+        data = load_or_make("lattice", {**self.__dict__, "description": None}, self._make)
         return {
             name: [
                 Example(f"{name}/{i}", text, (round(float(kt), DECIMALS),), group=f"{name}/parent{parent}")
                 for i, (text, kt, parent) in enumerate(
-                    zip(spell(made[f"{name} sequences"]), made[f"{name} kT"], made[f"{name} parents"], strict=True)
+                    zip(spell(data[f"{name} sequences"]), data[f"{name} kT"], data[f"{name} parents"], strict=True)
                 )
             ]
             for name in SPLITS
@@ -99,14 +99,14 @@ class LatticeMutants(Data):
         folds = {name: np.resize(wanted[name], self.parents[name]) for name in SPLITS}
         *_, evolved = evolve(grid, np.concatenate(list(folds.values())), self.selection, self.steps, rng)
         parents = np.split(evolved, np.cumsum([len(f) for f in folds.values()])[:-1])
-        made = {}
+        arrays = {}
         for name, ancestors in zip(SPLITS, parents, strict=True):
             numbers = np.repeat(np.arange(len(ancestors)), self.mutants[name])
             most = self.shifted_mutations if name == "test/mutations" else self.mutations
             mutants = mutate(ancestors[numbers], most, rng)
-            made[f"{name} sequences"], made[f"{name} parents"] = mutants, numbers
-            made[f"{name} kT"] = grid.stability(mutants, folds[name][numbers])
-        return made
+            arrays[f"{name} sequences"], arrays[f"{name} parents"] = mutants, numbers
+            arrays[f"{name} kT"] = grid.stability(mutants, folds[name][numbers])
+        return arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +130,10 @@ class Relatives:
         Shape [number, residues], indices of RESIDUES.
         """
         texts = [e.source for examples in task.values() for e in examples]
-        seen = np.array([[RESIDUES.index(letter) for letter in text] for text in texts])
-        made = load_or_make("relatives", {**self.__dict__, "most_identity": None}, self._make)
+        task_sequences = np.array([[RESIDUES.index(letter) for letter in text] for text in texts])
+        data = load_or_make("relatives", {**self.__dict__, "most_identity": None}, self._make)
         trained, held_out = (
-            made[name][identity(made[name], seen) <= self.most_identity] for name in ("trained", "held_out")
+            data[name][identity(data[name], task_sequences) <= self.most_identity] for name in ("trained", "held_out")
         )
         return trained, held_out
 

@@ -132,9 +132,9 @@ def rescan(image: np.ndarray, other: Scanner, rng: np.random.Generator) -> np.nd
     from skimage import filters, transform
 
     coarse = tuple(round(side * other.resolution) for side in image.shape)
-    seen = filters.gaussian(image * other.stain, other.blur)
-    seen = transform.resize(seen, coarse, order=1, anti_aliasing=True)
-    return transform.resize(seen + rng.normal(0, other.noise, coarse), image.shape, order=1)
+    blurred = filters.gaussian(image * other.stain, other.blur)
+    blurred = transform.resize(blurred, coarse, order=1, anti_aliasing=True)
+    return transform.resize(blurred + rng.normal(0, other.noise, coarse), image.shape, order=1)
 
 
 def grey(image: np.ndarray) -> np.ndarray:

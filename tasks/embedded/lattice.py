@@ -99,7 +99,7 @@ class Lattice:
             row[[column[pair] for pair in pairs]] = 1
 
     def energies(self, sequences: np.ndarray) -> np.ndarray:
-        """Compute energies of sequences [S, residues] in every fold: [S, folds], kT / UNITS.
+        """Compute energies of sequences in every fold: [S, folds], kT / UNITS.
 
         Float32 holds whole numbers up to 2**24 exactly: the sums are the same in whatever order a processor adds them.
         """

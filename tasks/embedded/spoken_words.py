@@ -16,7 +16,7 @@ HELD_OUT = 0.1  # of the words
 
 
 class Heard(NamedTuple):
-    """A phrase and its phonemes."""
+    """Phrase and its phonemes."""
 
     samples: np.ndarray  # at voices.RATE
     phonemes: list[tuple[str, float]]  # (name, second at which it begins)
@@ -44,8 +44,8 @@ class SpokenWords:
         return int(HELD_OUT * len(self.words))
 
     def _speak(self, texts: list[str], part: str) -> list[Heard]:
-        asked = utterances(texts, "pretraining", self.accents, random.Random(part))
-        return [Heard(s.samples, [(plain(name), at) for name, at in s.phonemes]) for s in speak(asked, RATE)]
+        requests = utterances(texts, "pretraining", self.accents, random.Random(part))
+        return [Heard(s.samples, [(plain(name), at) for name, at in s.phonemes]) for s in speak(requests, RATE)]
 
 
 def plain(name: str) -> str:

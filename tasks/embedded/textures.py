@@ -1,4 +1,4 @@
-"""Images of scikit-image without the medical ones, to pretrain small vision networks."""
+"""Non-medical images of scikit-image, to pretrain vision networks."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class Textures:
 
     def parts(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Give each image's left part for pretraining, the right one held out."""
-        seen, held_out = [], []
+        training, held_out = [], []
         for name in self.images:
             image = standardise(read(name))
             border = round(image.shape[1] * (1 - HELD_OUT))
-            seen.append(image[:, :border])
+            training.append(image[:, :border])
             held_out.append(image[:, border:])
-        return seen, held_out
+        return training, held_out
 
     def crops(
         self, parts: Sequence[np.ndarray], number: int, sizes: tuple[int, int], rng: np.random.Generator
     ) -> list[tuple[np.ndarray, int]]:
         """Draw squares of a side between the sizes, with their image's number."""
-        drawn = []
+        crops_drawn = []
         for _ in range(number):
             which = int(rng.integers(len(parts)))
             image, side = parts[which], int(rng.integers(sizes[0], sizes[1] + 1))
             y, x = (int(rng.integers(0, edge - side + 1)) for edge in image.shape)
-            drawn.append((image[y : y + side, x : x + side], which))
-        return drawn
+            crops_drawn.append((image[y : y + side, x : x + side], which))
+        return crops_drawn
 
 
 def folder() -> Path:
