@@ -250,8 +250,8 @@ def test_a_cap_is_stated_and_hides_no_exact_duplicate(monkeypatch):
 
 def test_what_a_cap_keeps_depends_neither_on_the_process_nor_on_the_order():
     program = (
-        "from benchmark.audit.duplicates import drawn; from benchmark.types import Example;"
-        "print(*(e.id for e in drawn([Example(str(i), '', ()) for i in reversed(range(50))], 9)))"
+        "from benchmark.audit.duplicates import sample; from benchmark.types import Example;"
+        "print(*(e.id for e in sample([Example(str(i), '', ()) for i in reversed(range(50))], 9)))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     call = [sys.executable, "-c", program]

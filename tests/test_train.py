@@ -318,7 +318,7 @@ def run_and_data(model, train, valid=None):
 
 def test_a_valid_loss_that_is_no_number_stops_the_run_too():
     valid = [(1.0, 1.0), (1.0, math.nan)]
-    with pytest.raises(DivergedError, match=r"valid loss.*nan.*step 0\b"):
+    with pytest.raises(DivergedError, match=r"validation loss.*nan.*step 0\b"):
         list(fit(*run_and_data(Line(), weighted_examples(16), valid)))
 
 
