@@ -197,7 +197,7 @@ def test_a_stop_where_nobody_looks_is_refused(toy_cell, words, reason):
     [
         ((module, "code", lambda: {"commit": "another", "dirty": True}), True),
         ((train, "NUMERICS", train.NUMERICS + 1), False),
-        ((module, "wanted", lambda: 2), False),
+        ((module, "process_count", lambda: 2), False),
     ],
 )
 def test_another_commit_goes_on_and_other_numbers_or_processes_begin_anew(
