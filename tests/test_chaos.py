@@ -149,7 +149,7 @@ def test_a_single_run_is_refused_as_soon_as_the_other_process_is_seen_to_live(tm
     beat = threading.Timer(1.0, os.utime, [lease.file])
     beat.start()
     before = time.monotonic()
-    with pytest.raises(LeaseHeldError, match="on elsewhere is at work"), lease.hold(watch=True):
+    with pytest.raises(LeaseHeldError, match="on elsewhere is running this cell"), lease.hold(watch=True):
         pytest.fail("its owner lives")
     assert time.monotonic() - before < 20
     beat.join()

@@ -162,7 +162,7 @@ def test_a_process_that_breaks_ends_the_others_and_the_record_says_which(words_o
     [
         (1, ("causal_lm", "lora", "budget.shard=true"), "needs several processes: torchrun"),
         (2, ("causal_lm", "full", "budget.shard=true"), "full trains every parameter of the blocks"),
-        (2, ("causal_lm", "shadow", "budget.shard=true"), "shadow computes with the weights of blocks outside"),
+        (2, ("causal_lm", "shadow", "budget.shard=true"), "shadow uses the weights of blocks outside"),
         (2, ("causal_lm", "lora", "budget.shard=true"), None),
         (2, ("seq2seq", "full"), None),
         (1, ("seq2seq", "lora"), None),

@@ -66,7 +66,7 @@ def test_what_the_headline_cannot_tell_apart_a_proper_score_does(tmp_path: Path)
     low, high = map(float, lora[2].split(" to "))
     assert low < lost(0.6) < high
     legend = (tmp_path / "tables" / "nmt.md").read_text()
-    assert "log_loss: a proper score of the same answers, lower is better" in legend
+    assert "log_loss: a proper score of the same answers; lower is better" in legend
     assert "Smyth 2004" in legend
 
 
