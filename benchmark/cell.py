@@ -32,6 +32,7 @@ class Cell:
     size: int | None = None  # wanted size, for which the method's knob was solved
     size_of: str = "params"  # unit of size: trainable parameters, or bytes of the adapter's files
     names: Mapping[str, str] = field(default_factory=dict)  # option chosen per group: {"task": "nmt", ...}
+    headline: str | None = None  # score to show instead of the task's own; a view of the record, not in the identity
     notes: Mapping[str, Any] = field(default_factory=dict)  # how the choices were made; recorded, not in the identity
 
     def __post_init__(self) -> None:

@@ -28,19 +28,20 @@ from benchmark.report.tables.scores import METHOD
 from benchmark.report.tables.table import significant
 from benchmark.report.views import MEASURING, Run
 
-USAGE = """usage: python -m benchmark.compare A B [task=T] [unit=example] [results=DIR]
+USAGE = """usage: python -m benchmark.compare A B [task=T] [metric=NAME] [unit=example] [results=DIR]
 
 Compares method A with method B for every task, budget and backbone on which both were recorded. Shows the difference
 of their headline scores with its 95 % interval, paired by seed and test example, and the ratio of their parameters,
 step time and memory.
   unit=group    draw groups in the bootstrap: speakers, patients, parents, tiles (the default; examples of a group are
                 alike)
-  unit=example  draw single examples, as if they were independent"""
+  unit=example  draw single examples, as if they were independent
+  metric=NAME   take another score as headline; higher must be better"""
 PROPER = ", proper score"
 WIDTH = 100  # letters of a caption's line
 OUTCOMES = ("win", "tie", "loss", "open")
 UNITS = ("group", "example")
-KEYS = ("task", "unit", "results")
+KEYS = ("task", "metric", "unit", "results")
 COSTS = {"trainable_params": "parameters", STEP: "step time", MEMORY: "memory"}
 
 
@@ -80,8 +81,8 @@ def main(arguments: list[str]) -> int:
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     methods = [argument for argument in arguments if "=" not in argument]
     results = Path(given.get("results", "results"))
-    runs = frame.load_and_warn(results)
     try:
+        runs = frame.load_and_warn(results, given.get("metric"))
         check(methods, given, runs)
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)

@@ -6,14 +6,15 @@ Each class is one half of a task; the other half reads images, proteins or speec
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from benchmark.errors import InputError
-from benchmark.types import IGNORED, Example, Head, Kind, Prediction
+from benchmark.types import IGNORED, Constant, Example, Head, Kind, Prediction
 from tasks.scores import by_class, by_edits, by_probability, by_value, log_loss, unlikelihood
 from tasks.tables import label
 
@@ -66,6 +67,17 @@ class Classification:
     def nothing(self) -> Prediction:
         return {"prediction": "", "probabilities": {}}
 
+    def scores(self) -> tuple[str, ...]:
+        return "accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "aupr"
+
+    def constant(self, train: Sequence[Example], targets: Sequence[tuple[Any, ...]]) -> Constant:
+        """Answer with the class of most training examples, and with the share of each as its probability."""
+        counts = Counter(str(e.targets[0]) for e in train)
+        shares = {name: round(counts[name] / len(train), 6) for name in in_order(set(counts))}
+        answer = commonest(counts.elements())
+        one = {**self.nothing(), "prediction": answer, "probabilities": shares}
+        return Constant(answer, self.score([one] * len(targets), targets))
+
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
         """Score classes, and the probabilities behind them."""
         truth = [str(t[0]) for t in targets]
@@ -106,6 +118,9 @@ class Regression:
     def answers(self, output: Any, features: Sequence[Features], head: Head) -> list[Prediction]:
         """Give numbers in the unit of the targets."""
         return [{"prediction": value * head.scale + head.centre} for value in output.logits.squeeze(-1).tolist()]
+
+    def scores(self) -> tuple[str, ...]:
+        return "spearman", "r2"
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[float, ...]]) -> dict[str, float]:
         """Score ranks and distances."""
@@ -161,6 +176,15 @@ class Tagging:
 
     def nothing(self) -> Prediction:
         return {"prediction": [], "nll": 0.0, "positions": 0}
+
+    def scores(self) -> tuple[str, ...]:
+        return "accuracy", "balanced_accuracy", "macro_f1", "mcc"
+
+    def constant(self, train: Sequence[Example], targets: Sequence[tuple[Any, ...]]) -> Constant:
+        """Answer every position with the label of most training positions."""
+        answer = commonest(str(tag) for e in train for tag in e.targets[0] if tag is not None)
+        answers = [{**self.nothing(), "prediction": [answer] * len(tags)} for tags, *_ in targets]
+        return Constant(answer, self.score(answers, targets))
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
         """Score all counting positions as one population; cut ones are wrong."""
@@ -262,6 +286,12 @@ def pad_labels(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor:
     import torch
 
     return torch.tensor([[*row, *[IGNORED] * (width - len(row))] for row in rows], dtype=torch.long)
+
+
+def commonest(answers: Iterable[str]) -> str:
+    """Choose the answer given most often; of several the first by name."""
+    counts = Counter(answers)
+    return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
 def in_order(labels: set[str]) -> tuple[str, ...]:

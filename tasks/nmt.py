@@ -26,6 +26,7 @@ class Translation(TextToText):
     """Translation, scored by BLEU and chrF++."""
 
     metric: ClassVar[str] = "bleu"
+    ranked: ClassVar[tuple[str, ...]] = ("bleu", "chrf++")
 
     source_language: str
     target_language: str

@@ -88,6 +88,9 @@ class SpeechClassification(Classification, Speech):
 
     metric: ClassVar[str] = "accuracy"
 
+    def scores(self) -> tuple[str, ...]:
+        return "accuracy", "unweighted_average_recall", "macro_f1", "mcc", "auroc", "aupr"
+
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
         """Score as any classification, with unweighted average recall by that name."""
         scores = super().score(predictions, targets)
@@ -137,6 +140,9 @@ class SpeakerVerification(SpeechClassification):
 
     def nothing(self) -> Prediction:
         return {**super().nothing(), "embedding": []}
+
+    def scores(self) -> tuple[str, ...]:
+        return self.metric, *super().scores()
 
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
         """Compare every two clips by the cosine of their embeddings."""

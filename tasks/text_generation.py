@@ -21,6 +21,7 @@ class TextGeneration(TextToText):
     """Generation, scored by BLEU, chrF, ROUGE-L and exact match."""
 
     metric: ClassVar[str] = "bleu"
+    ranked: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "rouge_l", "exact_match")
 
     order: int | None  # seed of test/order, the test with its attributes in other orders; null: no such test
 

@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 NOUNS = ("task", "method", "backbone", "budget", "data")
 HEADS = ("backbone", "head_lr")
 # words for people, ranges for a tuner, the knob of a solver, what was measured of a task, how choices came about
-UNCHOSEN = {"description", "search", "sized_by", "across_processors", "notes"}
+UNCHOSEN = {"description", "search", "sized_by", "across_processors", "notes", "headline"}
 UNCHOSEN |= {"category", "paper", "formula", "architecture", "facts", "natural_size"}  # what is known of a name
 
 

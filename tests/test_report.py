@@ -280,7 +280,9 @@ def test_a_wrong_call_is_one_line_and_status_2(argument: str, capsys: pytest.Cap
     assert report.main([argument]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err == f"{argument}: the report takes results=DIR, plugins=DIR and nothing else\n"
+    assert (
+        shown.err == f"refused: {argument}: the report takes results=DIR, metric=NAME, plugins=DIR and nothing else\n"
+    )
 
 
 def test_help_names_what_is_rebuilt(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,11 @@ CASES = {  # metric -> targets, answers, the score as the task computes it
         list(RNG.choice(list("abcd"), 30)),
         lambda t, p: by_class([x[0] for x in t], p)["accuracy"],
     ),
+    "exact_match": (
+        [[f" {a}\n", b] for a, b in zip(RNG.choice(list("abc"), 30), RNG.choice(list("abc"), 30), strict=True)],
+        list(RNG.choice(list("abcd"), 30)),
+        lambda t, p: 100 * np.mean([said in (x[0].strip(), x[1]) for x, said in zip(t, p, strict=True)]),
+    ),
     "macro_f1": (
         [[x] for x in RNG.choice(list("abcdefgh"), 30)],  # some draws lack a class
         list(RNG.choice(list("abcdefghi"), 30)),

@@ -26,7 +26,7 @@ from benchmark.report.tables.table import ABSENT
 from benchmark.report.views import Run
 
 USAGE = """usage: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true] [examples=500]
-                                  [backbone=B] [budget=P] [view=V] [results=DIR] [plugins=DIR]
+                                  [backbone=B] [budget=P] [view=V] [metric=NAME] [results=DIR] [plugins=DIR]
 
 Which method for me? Answers from the records of a task: which method to try, which tie with it, which are clearly
 worse. Shows the methods that no other beats in score and parameters, memory or time, and the command to run each.
@@ -36,12 +36,13 @@ worse. Shows the methods that no other beats in score and parameters, memory or 
   examples       prefer runs with about so many training examples
   backbone       the pretrained network; that of the task unless given
   budget         one that is recorded; the one with most evidence unless given
-  view           how methods got their settings: defaults, tuned, sized or trials"""
+  view           how methods got their settings: defaults, tuned, sized or trials
+  metric         another score as headline; higher must be better"""
 LIMITS = {  # key -> the cost it limits, and the unit of the key in that of the cost
     "max_memory_gb": ("peak_memory_bytes", 1e9),
     "max_params": ("trainable_params", 1.0),
 }
-KEYS = ("task", *LIMITS, "mergeable", "examples", "backbone", "budget", "view", "results")
+KEYS = ("task", *LIMITS, "mergeable", "examples", "backbone", "budget", "view", "metric", "results")
 WIDTH = 100
 Line = str | list[str] | list[Candidate]  # a sentence, the overrides of a command, or the rows of the table
 
@@ -57,6 +58,7 @@ class Request:
     budget: str | None = None
     view: str | None = None
     results: Path = Path("results")
+    metric: str | None = None
 
 
 def main(arguments: list[str]) -> int:
@@ -69,10 +71,10 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         request = read(registry.use(arguments))
+        runs = frame.load_and_warn(request.results, request.metric)
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
-    runs = frame.load_and_warn(request.results)
     lines = list(answer(request, runs))
     show(lines, [] if request.results == Request.results else [f"results={request.results}"])
     return 0 if any(isinstance(line, list) and isinstance(line[0], Candidate) for line in lines) else 1
@@ -106,7 +108,8 @@ def read(arguments: Sequence[str]) -> Request:
     limits += [Limit("mergeable")] if given.get("mergeable") == "true" else []
     examples = math.ceil(number("examples", given["examples"])) if "examples" in given else None
     results = Path(given.get("results", "results"))
-    return Request(given["task"], backbone, tuple(limits), examples, given.get("budget"), given.get("view"), results)
+    chosen = (given.get(key) for key in ("budget", "view"))
+    return Request(given["task"], backbone, tuple(limits), examples, *chosen, results, given.get("metric"))
 
 
 def number(key: str, text: str) -> float:

@@ -27,6 +27,7 @@ from benchmark.config.trials import BEYOND, SELECTED, draw, move_edges, set_knob
 from benchmark.config.tuning import select_trial, trial_of_rung
 from benchmark.errors import IncompatibleError, InputError, near
 from benchmark.identity import CONTENTS, contents, fingerprinted
+from benchmark.records.headline import check_headline
 from benchmark.types import Task
 
 NOUNS = ("task", "method", "backbone", "budget")
@@ -76,7 +77,8 @@ def check_options(overrides: Sequence[str]) -> None:
 @functools.cache
 def _root_keys() -> tuple[str, ...]:
     """List the keys at the root of a configuration, without its groups."""
-    return tuple(str(key) for key in OmegaConf.load(CONFIGS / "config.yaml") if key not in ("defaults", "hydra"))
+    groups = ("defaults", "hydra", "task")
+    return tuple(str(key) for key in OmegaConf.load(CONFIGS / "config.yaml") if key not in groups)
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -152,7 +154,17 @@ def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str]
 
 def _built(tree: dict[str, Any], names: dict[str, str]) -> Cell:
     parts = {noun: build(tree[noun], noun) for noun in NOUNS}
-    return Cell(**parts, **{name: convert(tree[name], hint, name) for name, hint in SCALARS.items()}, names=names)
+    scalars = {name: convert(tree[name], hint, name) for name, hint in SCALARS.items()}
+    return Cell(**parts, **scalars, headline=headline_of(parts["task"], tree["metric"]), names=names)
+
+
+def headline_of(task: Task, asked: Any) -> str | None:
+    """Give the score to show a run by, where it is not the task's own. Raises InputError for what is no score."""
+    name = convert(asked, str | None, "task.metric")
+    if name in (None, task.metric):
+        return None
+    check_headline(name, task.scores(), f"task.metric={name}")
+    return name
 
 
 def solve_size(cell: Cell) -> Cell:
@@ -189,6 +201,7 @@ def tree_of(config: DictConfig) -> dict[str, Any]:
         tree = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(" ".join(str(error).split())) from error
+    tree["metric"] = tree["task"].pop("metric", None)  # it chooses what is shown, no number: it is no field of a task
     tree["task"]["data"] = build(tree["data"], "data") if tree["data"] else None
     return tree
 

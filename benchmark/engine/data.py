@@ -51,6 +51,7 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
         used = {name: used[name] for name in ("train", "valid")}
     result.data |= {
         "metric": cell.task.metric,
+        **({"headline": cell.headline} if cell.headline else {}),
         **({"proper": cell.task.proper} if cell.task.proper else {}),
         "fingerprint": reuse.get("fingerprint", ("task",), lambda: fingerprint(splits)),
         "sample": fingerprint(used),

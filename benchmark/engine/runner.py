@@ -24,7 +24,7 @@ from benchmark.engine.optimiser import in_head
 from benchmark.engine.sharding import shard
 from benchmark.engine.train import Encoded, fit, precision
 from benchmark.errors import InputError
-from benchmark.records import Measurement, thin
+from benchmark.records import MAJORITY, Measurement, lower_is_better, thin
 from benchmark.types import TUNE, Example, Features, Head, Prediction, Splits
 
 
@@ -55,6 +55,7 @@ def measure(run: Run, splits: Splits) -> None:
     for name in (name for name in splits if name != "train"):
         answered = slice(cell.budget.max_test)  # also of valid, whose loss covers all: answering takes much longer
         score(run, name, splits[name][answered], predict(run, encoded[name][answered], name))
+        score_constant(run, name, splits["train"], [e.targets for e in splits[name][answered]])
     if bare is not None:
         adapted = pretraining_loss(run)
         losses = {"loss_bare": bare, "loss": adapted, "retention": adapted - bare}
@@ -215,6 +216,15 @@ def score(run: Run, split: str, examples: Sequence[Example], answers: Sequence[P
         result.signatures = task.signatures(targets)
     if split != "valid":
         result.examples += rows(split, examples, answers)
+
+
+def score_constant(run: Run, split: str, train: Sequence[Example], targets: Sequence[tuple[Any, ...]]) -> None:
+    """Score one answer for every example of a split: a run that is not above it has learnt nothing of use."""
+    task, result = run.cell.task, run.result
+    if constant := task.constant(train, targets):
+        result.data["majority"] = constant.answer
+        scores = {name: value for name, value in constant.scores.items() if not lower_is_better(name)}
+        result.measurements += [Measurement(split, MAJORITY + name, value) for name, value in scores.items()]
 
 
 def rows(split: str, examples: Sequence[Example], answers: Sequence[Prediction]) -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
 """Records of runs, and the folders that store them."""
 
 from benchmark.records.folders import YOURS, published, shipped, sources
+from benchmark.records.headline import MAJORITY, floor_notes, lower_is_better
 from benchmark.records.packed import PackedStore
 from benchmark.records.record import MARK, SEEDS, UNTRAINED, Measurement, Record, file_name, thin
 from benchmark.records.store import Store, answers_digest
 
 __all__ = [
-    "MARK", "SEEDS", "UNTRAINED", "YOURS", "Measurement", "PackedStore", "Record", "Store", "answers_digest",
-    "file_name", "published", "shipped", "sources", "thin",
+    "MAJORITY", "MARK", "SEEDS", "UNTRAINED", "YOURS", "Measurement", "PackedStore", "Record", "Store",
+    "answers_digest", "file_name", "floor_notes", "lower_is_better", "published", "shipped", "sources", "thin",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from benchmark.records.headline import FLOOR, below_floor
 from benchmark.records.record import MARK, SEEDS, Record
 
 Run = tuple[str, Record]  # source, record
@@ -46,6 +47,11 @@ class Configuration:
     def untrained(self) -> str:
         """Mark of its score, where at least one record is untrained."""
         return MARK * any(record.untrained for record in self.done)
+
+    @property
+    def marks(self) -> str:
+        """The marks of its score: an untrained seed, or no better than one answer for every example."""
+        return self.untrained + FLOOR * (self.metric() in below_floor(self.done))
 
     @property
     def control(self) -> bool:

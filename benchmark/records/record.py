@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import json
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from operator import itemgetter
 from types import NoneType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from benchmark.errors import NewerSchemaError
 from benchmark.identity import choices
@@ -46,8 +47,8 @@ KINDS: dict[type, tuple[str, ...]] = {  # type of fields, checked where a file i
     list: ("modules",),
 }
 NESTED: dict[type | tuple[type, ...], tuple[str, ...]] = {  # type of values in fields, which may be absent
-    str: ("data.metric", "data.fingerprint", "data.answers_digest", "config.phase", "environment.device",
-          "environment.commit", "config.budget.name"),
+    str: ("data.metric", "data.headline", "data.majority", "data.fingerprint", "data.answers_digest", "config.phase",
+          "environment.device", "environment.commit", "config.budget.name"),
     int: ("config.trial",),
     dict: ("data.sizes", "data.headlines", "data.head", "data.counts"),
     list: ("data.overrides",),
@@ -77,6 +78,7 @@ class Record:
     signatures: dict[str, str] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[Measurement, ...] = ()
+    shown_by: ClassVar[str | None] = None  # of a view: the headline; None: the recorded one
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -126,7 +128,14 @@ class Record:
 
     def headline(self, split: str = "test") -> str | None:
         """Name the headline score of a split."""
-        return self.data.get("headlines", {}).get(split, self.data.get("metric"))
+        own, chosen = self.data.get("metric"), self.shown_by or self.data.get("headline")
+        return chosen if chosen and chosen != own else self.data.get("headlines", {}).get(split, own)
+
+    def under(self, headline: str | None) -> Record:
+        """Show it by another of its scores, None: by its task's own; what was recorded stays equal."""
+        view = copy.copy(self)
+        object.__setattr__(view, "shown_by", headline or self.data.get("metric"))
+        return view
 
     def value(self, split: str, name: str) -> float | None:
         """Return the final value of a measurement."""

@@ -22,7 +22,7 @@ from benchmark.report.tables import across, costs, markup, overview, scores
 from benchmark.report.tables.table import Table
 from benchmark.report.views import Run
 
-USAGE = """usage: python -m benchmark.report [results=DIR] [plugins=DIR]
+USAGE = """usage: python -m benchmark.report [results=DIR] [metric=NAME] [plugins=DIR]
 
 Reads the published sets in DIR/published and your own records in DIR/runs, and rebuilds from them
   DIR/runs.csv      one row per run
@@ -33,7 +33,8 @@ Reads the published sets in DIR/published and your own records in DIR/runs, and 
   DIR/figures/      a folder per figure (PDF and PNG); what was drawn is cached in DIR/.cache/figures
   DIR/site/index.html
                     all of it as one page that needs no network: tables to sort, figures to point at, every run
-DIR is "results" unless given."""
+DIR is "results" unless given. metric shows runs by another of their scores, of which higher is better, on all tasks
+that have it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -41,19 +42,18 @@ def main(arguments: list[str]) -> int:
     if set(arguments) & {"-h", "--help"}:
         print(USAGE)
         return 0
-    results = Path("results")
+    given = {"results": "results"}
     try:
-        arguments = registry.use(arguments)
+        for argument in registry.use(arguments):
+            key, _, value = argument.partition("=")
+            if key not in ("results", "metric") or not value:
+                raise InputError(f"{argument}: the report takes results=DIR, metric=NAME, plugins=DIR and nothing else")
+            given[key] = value
+        results = Path(given["results"])
+        runs = frame.load_and_warn(results, given.get("metric"))
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key != "results" or not value:
-            print(f"{argument}: the report takes results=DIR, plugins=DIR and nothing else", file=sys.stderr)
-            return 2
-        results = Path(value)
-    runs = frame.load_and_warn(results)
     if not runs:
         folders = f"{results / PUBLISHED} and {results / RUNS}"
         print(f"no records in {folders}: make one with python -m benchmark.run method=lora task=nmt")

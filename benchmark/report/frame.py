@@ -16,14 +16,18 @@ import pandas as pd
 
 from benchmark.records import Record, sources
 from benchmark.records.configurations import Run, weights
+from benchmark.records.headline import agreed
 
 KEYS = ["task", "backbone", "weights", "method", "seed", "source", "run_id", "device"]
 COLUMNS = ["source", "task", "method", "backbone", "weights", "seed", "phase", "trial", "status", "reason", "metric"]
 ORIGIN = ["fingerprint", "device", "commit", "run_id"]
 
 
-def load(results: Path) -> list[Run]:
-    """Read every current record once, published ones first."""
+def load(results: Path, headline: str | None = None) -> list[Run]:
+    """Read every current record once, published ones first, with one headline per task.
+
+    Raises InputError for a headline that no record has.
+    """
     runs: list[Run] = []
     known: dict[tuple[str | None, ...], Record] = {}
     with keeping():
@@ -33,14 +37,17 @@ def load(results: Path) -> list[Run]:
                 first = known.setdefault(key, record)
                 if first is record or first != record:  # runs that were published stay where they were made
                     runs.append((source, record))
-    return runs
+    shown, said = agreed(runs, headline)
+    for text in said:
+        warnings.warn(text, stacklevel=2)
+    return shown
 
 
-def load_and_warn(results: Path) -> list[Run]:
+def load_and_warn(results: Path, headline: str | None = None) -> list[Run]:
     """Read every current record, and print what is left out and why."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        runs = load(results)
+        runs = load(results, headline)
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
     return runs
@@ -119,7 +126,7 @@ def _row(source: str, record: Record) -> dict[str, Any]:
         "trial": record.config.get("trial") or 0,
         "status": record.status,
         "reason": record.reason,
-        "metric": record.data.get("metric"),
+        "metric": record.headline(),
         "fingerprint": record.data.get("fingerprint"),
         "device": record.device,
         "commit": record.environment.get("commit"),

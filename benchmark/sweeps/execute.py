@@ -65,6 +65,7 @@ class Attempt:
         known = options.store.find(names["task"], names["method"], run_id(self.config), self.device)
         if not known or options.repeats(known):
             return None
+        known = known.under(self.cell.headline)
         if not self.sweeping:
             if known.status == "skipped":  # a single run is refused with the reason
                 return None

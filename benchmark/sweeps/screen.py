@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.records import MARK, UNTRAINED, YOURS, Record, Store, shipped
+from benchmark.records import MAJORITY, MARK, UNTRAINED, YOURS, Record, Store, floor_notes, shipped
 from benchmark.records.configurations import (
     ANY_SOURCE,
     FINGERPRINT,
@@ -22,6 +22,7 @@ from benchmark.records.configurations import (
     distinguished,
     label,
 )
+from benchmark.records.headline import FLOOR, NOT_ABOVE
 
 console = Console()
 COSTS = {  # measurement -> (label, unit, divisor)
@@ -72,13 +73,13 @@ def say_paused(task: str, method: str, step: int | None) -> None:
 
 def line(record: Record) -> None:
     """Print in one line how a cell of a sweep ended."""
-    metric = record.data.get("metric", "")
+    metric = record.headline() or ""
     split = "valid" if record.value("test", metric) is None else "test"
     trial = f" trial {record.trial}" if record.trial else ""
     say(
         f"{record.status} {record.method} on {record.task}, {record.backbone}, seed {record.seed}{trial}: "
         f"{metric} {number(record.value(split, metric))} on {split} ({record.seconds():.1f} s)"
-        f"{f'; {UNTRAINED}' if record.untrained else ''}"
+        f"{''.join(f'; {note}' for note in [*[UNTRAINED] * record.untrained, *floor_notes(record)])}"
     )
 
 
@@ -131,9 +132,9 @@ def scores(record: Record) -> Table:
     table.add_column("score")
     for split in splits:
         table.add_column(split, justify="right")
-    for name in dict.fromkeys(m.name for m in final if m.name != "selected_step"):
+    for name in dict.fromkeys(m.name for m in final if m.name != "selected_step" and not m.name.startswith(MAJORITY)):
         values = [record.value(split, name) for split in splits]
-        style = "bold" if name == record.data.get("metric") else None
+        style = "bold" if name == record.headline() else None
         table.add_row(name, *("" if v is None else number(v) for v in values), style=style)
     return table
 
@@ -155,7 +156,7 @@ def notes(record: Record) -> str:
     """Write the notes on a run: step, retention, counts of data, warnings."""
     step = record.value("valid", "selected_step")
     lines = [f"selected step {step:.0f} (lowest validation loss)" if step is not None else ""]
-    lines += [UNTRAINED] if record.untrained else []
+    lines += [*[UNTRAINED] * record.untrained, *floor_notes(record)]
     if (change := record.value("pretraining", "retention")) is not None:
         bare = record.value("pretraining", "loss_bare")
         lines.append(f"loss on held-out pretraining data {number(bare)} -> {number(bare + change)}")
@@ -177,27 +178,30 @@ def notes(record: Record) -> str:
 
 def comparison(record: Record, known: Iterable[Configuration]) -> Table:
     """Make the table of configurations comparable with a run, best mean first."""
-    metric = record.data.get("metric", "")
+    metric = record.headline() or ""
     table = Table(title=f"{metric} on test, same task, backbone and device type, same budget", title_justify="left")
     for column in ("method", "records", "seeds", metric, r"trainable \[%]", r"step \[ms]", "run"):
         left = column in ("method", "records", "run")
         table.add_column(column, justify="left" if left else "right")
+    captions: dict[str, str] = {}
     members = distinguished(rivals(record, known))
     for one in sorted(members, key=lambda one: _mean(one, "test", metric) or -math.inf, reverse=True):
         this = one.source == YOURS and any(r.run_id == record.run_id for r in one.done)
         step = _mean(one, "cost", "seconds_per_step")
         bound = "≤" * any(r.busy for r in one.done)
-        table.caption = f"{MARK} {UNTRAINED}" if one.untrained else table.caption
+        captions |= {MARK: f"{MARK} {UNTRAINED}"} if one.untrained else {}
+        captions |= {FLOOR: f"{FLOOR} {NOT_ABOVE}"} if FLOOR in one.marks else {}
         table.add_row(
             label(one, ANY_SOURCE),
             one.source,
             str(len(one.done)),
-            number(_mean(one, "test", metric)) + one.untrained,
+            number(_mean(one, "test", metric)) + one.marks,
             number(trainable(one.done[0])),
             "" if step is None else bound + number(1000 * step),
             "<- this" if this else "",
             style="bold" if this else None,
         )
+    table.caption = "; ".join(captions.values()) or None
     return table
 
 

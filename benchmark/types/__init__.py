@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.errors import InputError
-from benchmark.types.data import Bad, Category, Example, Features, Head, Input, Kind, Prediction, Splits
+from benchmark.types.data import Bad, Category, Constant, Example, Features, Head, Input, Kind, Prediction, Splits
 
-__all__ = ["Bad", "Category", "Example", "Features", "Head", "Input", "Kind", "Prediction", "Splits"]
+__all__ = ["Bad", "Category", "Constant", "Example", "Features", "Head", "Input", "Kind", "Prediction", "Splits"]
 
 if TYPE_CHECKING:
     import torch
@@ -127,6 +127,14 @@ class Task(ABC):
     @abstractmethod
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[Any, ...]]) -> dict[str, float]:
         """Score answers; uses only values that are stored with the record."""
+
+    def scores(self) -> tuple[str, ...]:
+        """Name the entries of score() of which higher is better: each may be the headline."""
+        return (self.metric,)
+
+    def constant(self, train: Sequence[Example], targets: Sequence[tuple[Any, ...]]) -> Constant | None:
+        """Score one answer for every target, that of most training examples; None where that says nothing."""
+        return None
 
     def headline(self, split: str, targets: Sequence[tuple[Any, ...]]) -> str:
         """Name the split's headline score; `metric` unless that is uninformative."""

@@ -69,6 +69,13 @@ class Bad(NamedTuple):
     reason: str
 
 
+class Constant(NamedTuple):
+    """One answer given to every example, and its scores."""
+
+    answer: str
+    scores: Mapping[str, float]
+
+
 Splits = Mapping[str, Sequence[Example]]  # train, valid, test, test/<shift> ..., in this order
 Features = dict[str, Any]  # one encoded example
 Prediction = dict[str, Any]  # one answer as JSON: prediction, and further inputs of the scores

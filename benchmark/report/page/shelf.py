@@ -65,7 +65,7 @@ def _order(run: Run) -> tuple[str, ...]:
 
 def _row(source: str, record: Record) -> list[Any]:
     config = record.config
-    metric = record.data.get("metric")
+    metric = record.headline()
     split = "valid" if config.get("phase") == "tune" else "test"
     trained, step, memory = (
         record.value("cost", name) for name in ("trainable_params", "seconds_per_step", "peak_memory_bytes")

@@ -99,6 +99,11 @@ def _accuracy(rows: Sequence[Row], _: str) -> Score:
     return _ratio(right, asked)
 
 
+def _exact_match(rows: Sequence[Row], _: str) -> Score:
+    right = [row["prediction"] in map(str.strip, row["target"]) for row in rows]
+    return _ratio([100.0 * hit for hit in right], np.ones(len(rows)))
+
+
 def _character_accuracy(rows: Sequence[Row], _: str) -> Score:
     import jiwer
 
@@ -194,6 +199,7 @@ def _nats_per_character(rows: Sequence[Row], _: str) -> Score:
 SCORES: dict[str, Callable[[Sequence[Row], str], Score]] = {
     "bleu": _bleu,
     "accuracy": _accuracy,
+    "exact_match": _exact_match,
     "character_accuracy": _character_accuracy,
     "balanced_accuracy": _by_class(_recall),
     "unweighted_average_recall": _by_class(_recall),

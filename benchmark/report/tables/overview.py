@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from benchmark.records.configurations import WHOLE, Configuration
-from benchmark.report.tables.scores import UNLEARNT
+from benchmark.report.tables.scores import explain_marks
 from benchmark.report.tables.table import ABSENT, Table, label, significant, states
 
 LEGEND = (
@@ -35,7 +35,7 @@ def overview(budget: str, tasks: Mapping[str, Sequence[Configuration]]) -> Table
         table.header += [" ".join(filter(None, (task, backbone if several else "", metric))), "trained"]
     for method in sorted({method for members in columns.values() for method in members}):
         table.rows.append([method, *(cell for members in columns.values() for cell in _cells(members.get(method)))])
-    table.legend += UNLEARNT * any(one.untrained for members in columns.values() for one in members.values())
+    table.legend += explain_marks(one for members in columns.values() for one in members.values())
     return table
 
 
@@ -46,6 +46,6 @@ def _cells(one: Configuration | None) -> list[str]:
         return [states(one), ""]
     scores, trained = one.values("test", one.metric() or ""), one.values("cost", "trainable_params")
     return [
-        significant(statistics.fmean(scores)) + one.untrained if scores else ABSENT,
+        significant(statistics.fmean(scores)) + one.marks if scores else ABSENT,
         f"{statistics.median(trained):,.0f}" if trained else ABSENT,
     ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmark.records import MARK, UNTRAINED
 from benchmark.records.configurations import Configuration
+from benchmark.records.headline import FLOOR, NOT_ABOVE
 from benchmark.report.costs import FP32, MEMORY, STEP, Cost, Costs
 from benchmark.report.statistics.samples import FEWEST
 from benchmark.report.statistics.standings import REFERENCES, Standings
@@ -48,6 +49,7 @@ APART = (
     "columns: from the runs that gave the scores."
 )
 UNLEARNT = f" {MARK} at least one seed is {UNTRAINED}."
+AT_FLOOR = f" {FLOOR} {NOT_ABOVE}: that of most training examples scores as much or more."
 SHARED = " ≤: an upper bound, measured beside other work on the machine."
 
 
@@ -73,17 +75,23 @@ def table(
     known = [cost for pair in priced for cost in pair if cost]
     result.legend += "".join(PROPER.format(one.name) for one in sure[1:])
     result.legend += _apart(priced) + SHARED * any(cost.shared for cost in known)
-    result.legend += UNLEARNT * any(group.untrained for group in groups)
+    result.legend += explain_marks(groups)
     for row, group in enumerate(groups):
         beside = [cell for one in sure for cell in one.cells(row, group, result)]
         cells = [
-            *(column[row] + group.untrained for column in scores[:1]),
+            *(column[row] + group.marks for column in scores[:1]),
             *beside,
             *(column[row] for column in scores[1:]),
         ]
         ended = _outcome(group, cells, priced[row], result)
         result.rows.append([group.backbone, group.weights, label(group, result), *ended])
     return result
+
+
+def explain_marks(groups: Iterable[Configuration]) -> str:
+    """Explain the marks that stand behind scores."""
+    marks = "".join(group.marks for group in groups)
+    return UNLEARNT * (MARK in marks) + AT_FLOOR * (FLOOR in marks)
 
 
 def _headline(groups: Sequence[Configuration], split: str) -> str:
