@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,7 @@ from benchmark.records import Measurement, Record, Store
 from benchmark.records.configurations import configurations
 from benchmark.records.headline import agreed, lower_is_better
 from benchmark.report import frame
+from benchmark.report.__main__ import judge
 from benchmark.report.comparisons import tables
 from benchmark.report.tables.overview import overview
 from benchmark.report.tables.scores import table
@@ -234,6 +236,13 @@ def test_a_table_never_mixes_headlines(tmp_path):
     assert made.header[3] == "test exact_match"
     assert {row[3] for row in made.rows} == {"50.00"}
     assert set(frame.tidy(runs)["metric"]) == {"exact_match"}
+
+
+def test_claims_are_not_judged_by_another_score_than_they_are_about(capsys):
+    runs = [("yours", record(task="nmt", bleu=1.0, exact_match=1.0).under("exact_match"))]
+    results = Path(__file__).parents[1] / "results"
+    assert judge(SimpleNamespace(runs=runs, results=results)) is None
+    assert "claims are left out: another score of nmt is shown" in capsys.readouterr().err
 
 
 def test_shifted_tests_are_shown_by_the_headline_that_was_asked_for():

@@ -27,6 +27,7 @@ def usage() -> str:
         "  plugins=DIR (your own configs/ and modules)  save=DIR (save the adapter)",
         "  shared=true (others use the device)  attempts=3  cells_per_job=8  fresh=true",
         "Any field of a configuration: method.lr=1e-3 budget.steps=1000 task.target_language=ta",
+        "Another headline: task.metric=exact_match (any score of which higher is better; trains nothing anew)",
         "Your own texts: data=files data.train=F data.valid=F data.test=F data.columns.source=C data.columns.target=C",
         "Your own images: task=medical_images data=image_folder data.folder=DIR (or image_table, image_npz)",
         "Your own proteins: task=protein_regression data.files.all=F (or protein_classification, _residues, _pairs)",

@@ -74,12 +74,8 @@ def build(runs: list[Run], results: Path) -> None:
     budgets = order(made.tables)
     keys = sorted(made.tables, key=lambda key: (key[0], budgets.index(key[1])))
     task_tables = [TaskTable(*key, table_of(made, key), made.tables[key], key[1] != views.MEASURING) for key in keys]
-    overviews, judged = [table for budget in budgets for table in over_tasks(made, budget)], None
-    if (results / claims.FILE).exists():
-        try:
-            judged = verdicts.table(claims.load(results), verdicts.Judge(made.tables, made.evidence))
-        except MalformedError as error:
-            print(f"warning: claims are left out: {error}", file=sys.stderr)
+    overviews = [table for budget in budgets for table in over_tasks(made, budget)]
+    judged = judge(made) if (results / claims.FILE).exists() else None
     written = [*(one.table for one in task_tables), *overviews, *filter(None, [judged])]
     for table in written:
         for ending, write in markup.KINDS.items():
@@ -89,6 +85,19 @@ def build(runs: list[Run], results: Path) -> None:
     page = site.write(results, Report(runs, task_tables, overviews, judged, drawn))
     derived = f"{results / 'runs.csv'}, measurements.parquet, {len(written)} tables in {results / 'tables'}"
     print(f"{len(runs)} runs: {derived}, {len(drawn)} figures in {results / 'figures'}, {page}")
+
+
+def judge(made: Material) -> Table | None:
+    """Judge the claims; None, with a warning, where they are malformed or other headlines are shown."""
+    other = {record.task for _, record in made.runs if record.headline() != record.data.get("metric")}
+    try:
+        known = claims.load(made.results)
+        if tasks := sorted(other & {claim.task for claim in known}):
+            raise MalformedError(f"another score of {tasks[0]} is shown than the headline that they are about")
+        return verdicts.table(known, verdicts.Judge(made.tables, made.evidence))
+    except MalformedError as error:
+        print(f"warning: claims are left out: {error}", file=sys.stderr)
+        return None
 
 
 def table_of(made: Material, key: tuple[str, str]) -> Table:
