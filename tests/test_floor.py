@@ -238,6 +238,13 @@ def test_a_table_never_mixes_headlines(tmp_path):
     assert set(frame.tidy(runs)["metric"]) == {"exact_match"}
 
 
+@pytest.mark.parametrize(("name", "drawn"), [("rouge_l", False), ("exact_match", True), ("bleu", True)])
+def test_a_table_says_where_a_score_has_no_bootstrap(name, drawn):
+    one = record(headline=name, bleu=1.0, exact_match=1.0, rouge_l=1.0)
+    legend = table("yes", configurations([("yours", one)])).legend
+    assert ("no bootstrap over test examples is made" in legend) != drawn
+
+
 def test_claims_are_not_judged_by_another_score_than_they_are_about(capsys):
     runs = [("yours", record(task="nmt", bleu=1.0, exact_match=1.0).under("exact_match"))]
     results = Path(__file__).parents[1] / "results"

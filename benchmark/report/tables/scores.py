@@ -10,6 +10,7 @@ from benchmark.records import MARK, UNTRAINED
 from benchmark.records.configurations import Configuration
 from benchmark.records.headline import FLOOR, NOT_ABOVE
 from benchmark.report.costs import FP32, MEMORY, STEP, Cost, Costs
+from benchmark.report.statistics.bootstrap import SCORES
 from benchmark.report.statistics.samples import FEWEST
 from benchmark.report.statistics.standings import REFERENCES, Standings
 from benchmark.report.tables.table import ABSENT, Table, label, reasons, significant, states
@@ -49,6 +50,7 @@ APART = (
     "columns: from the runs that gave the scores."
 )
 UNLEARNT = f" {MARK} at least one seed is {UNTRAINED}."
+UNDRAWN = " {}: † too, because no bootstrap over test examples is made for this score."
 AT_FLOOR = f" {FLOOR} {NOT_ABOVE}: that of most training examples scores as much or more."
 SHARED = " ≤: an upper bound, measured beside other work on the machine."
 
@@ -76,6 +78,8 @@ def table(
     result.legend += "".join(PROPER.format(one.name) for one in sure[1:])
     result.legend += _apart(priced) + SHARED * any(cost.shared for cost in known)
     result.legend += explain_marks(groups)
+    if (metric := _headline(groups, "test")) not in (*SCORES, "score"):
+        result.legend += UNDRAWN.format(metric)
     for row, group in enumerate(groups):
         beside = [cell for one in sure for cell in one.cells(row, group, result)]
         cells = [
