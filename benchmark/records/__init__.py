@@ -1,9 +1,9 @@
 """Records of runs, and the folders that store them."""
 
-from benchmark.records.folders import YOURS, published, shipped, sources
+from benchmark.records.folders import YOURS, file_name, published, shipped, sources
 from benchmark.records.headline import MAJORITY, floor_notes, lower_is_better
 from benchmark.records.packed import PackedStore
-from benchmark.records.record import MARK, SEEDS, UNTRAINED, Measurement, Record, file_name, thin
+from benchmark.records.record import MARK, SEEDS, UNTRAINED, Measurement, Record, thin
 from benchmark.records.store import Store, answers_digest
 
 __all__ = [

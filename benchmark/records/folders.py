@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +38,9 @@ def shipped(task: str, method: str) -> Iterator[Record]:
     """Yield the current records shipped with the code; "*" matches every name."""
     for store in published(RESULTS).values():
         yield from store.of(task, method)
+
+
+def file_name(text: str) -> str:
+    """Make a file name from a text of a record: not hidden, and unique to the text."""
+    slug = re.sub(r"^\.+|[^\w.=+-]+", "-", text)[:80]
+    return slug if slug == text else f"{slug}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"

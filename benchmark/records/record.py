@@ -288,12 +288,6 @@ def strict(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def file_name(text: str) -> str:
-    """Make a file name from a text of a record: not hidden, and unique to the text."""
-    slug = re.sub(r"^\.+|[^\w.=+-]+", "-", text)[:80]
-    return slug if slug == text else f"{slug}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
-
-
 _quoted = functools.lru_cache(4096, typed=True)(strict)  # typed, since 1 == True
 
 
