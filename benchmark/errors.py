@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -77,9 +78,27 @@ def refusing(what: str) -> Iterator[None]:
         raise InputError(f"{what}: {story(error)}") from error
 
 
-def story(error: Exception) -> str:
+def path_of(text: str | Path) -> Path:
+    """Give the path that a user names, `~` expanded. Raises InputError for what no file system takes."""
+    try:
+        path = Path(text).expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a null character, an unknown user, no leave
+        raise InputError(f"{str(text)!r:.80} is no path that can be read: {story(error)[:80]}") from error
+    return path
+
+
+def story(error: BaseException) -> str:
     """Give an error's class and first line, without paths of this machine."""
     first = next(iter(str(error).strip().splitlines()), "")
-    for prefix in (str(ROOT), str(Path.cwd()), str(Path.home())):
+    for prefix in (str(ROOT), *_folders()):
         first = first.replace(prefix, "...") if len(prefix) > 1 else first
     return f"{type(error).__name__}: {first}"
+
+
+def _folders() -> Iterator[str]:
+    """Name the working folder and the user's, where there are such."""
+    with suppress(OSError):
+        yield os.getcwd()
+    yield os.path.expanduser("~")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, path_of
 from benchmark.types import Bad, Example, Splits
 from tasks.common import Data
 from tasks.hub_data import HubData
@@ -41,7 +41,7 @@ class AudioFolder(Data):
 
     def splits(self) -> Splits:
         """Read every recording once; an unusable one becomes Bad."""
-        folder = Path(self.folder).expanduser()
+        folder = path_of(self.folder)
         if not folder.is_dir():
             raise InputError(f"no folder {str(folder)!r} (data.folder)")
         table = rows(str(folder / self.metadata))
@@ -59,7 +59,7 @@ class AudioFolder(Data):
         return deal(splits, {"valid": SHARES["valid"]}, self.reading, _file)  # of the training speakers
 
     def local(self) -> dict[str, Path]:
-        folder = Path(self.folder).expanduser()
+        folder = path_of(self.folder)
         with suppress(InputError):  # raised again when the data is read
             names = {str(row.get(self.columns["file"])) for row in rows(str(folder / self.metadata))}
             return {name: folder / name for name in sorted({self.metadata, *names}) if (folder / name).is_file()}

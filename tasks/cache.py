@@ -46,7 +46,8 @@ def code_hashes(make: Callable[[], Arrays]) -> dict[str, str]:
 
 def folder() -> Path:
     """Give the folder of the cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.path.expanduser("~")  # "~" for a user whom the machine does not know
+    base = os.environ.get("XDG_CACHE_HOME") or Path(tempfile.gettempdir() if home == "~" else home) / ".cache"
     return Path(os.environ.get("BENCHMARK_CACHE_DIR") or Path(base) / "crosspeft")
 
 

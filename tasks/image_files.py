@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, path_of
 from benchmark.types import Bad, Example, Splits
 from tasks.common import Data
 from tasks.hub_data import HubData
@@ -61,7 +61,7 @@ class ImageFolder(Data):
 
     def _folders(self) -> dict[str, Path]:
         """Find the folder of each split, for valid and test also by other usual names."""
-        root, folders = Path(self.folder).expanduser(), {}
+        root, folders = path_of(self.folder), {}
         for name, word in self.splits_of.items():
             usual = FOLDERS.get(name, ())
             names = [word, *(usual if word in usual else ())]
@@ -160,7 +160,7 @@ class ImageTable(Data):
         return name == "train" and bool(self.columns.get("split"))
 
     def _place(self, table: str, image: str) -> Path:
-        return (Path(self.root).expanduser() if self.root else Path(table).expanduser().parent) / image
+        return (path_of(self.root) if self.root else path_of(table).parent) / image
 
     def _example(self, split: str, file: str, number: int, row: Mapping[str, Any]) -> Example:
         image, label = text(row, self.columns["image"], file, number), cell(row, self.columns["label"], file)
@@ -179,11 +179,11 @@ class ImageArchive(Data):
     names: dict[str, str]  # number of a class -> its name
 
     def local(self) -> dict[str, Path]:
-        return {"npz": Path(self.file).expanduser()}
+        return {"npz": path_of(self.file)}
 
     def splits(self) -> Splits:
         """Read the arrays, without unpickling."""
-        file = Path(self.file).expanduser()
+        file = path_of(self.file)
         if not file.is_file():
             raise InputError(f"no file {str(file)!r} (data.file names an npz)")
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, path_of
 from benchmark.types import Bad, Example, Splits
 from tasks.common import Data
 from tasks.fasta import Entry, read_by_name
@@ -53,7 +53,7 @@ class ProteinTable(Data):
 
     def local(self) -> dict[str, Path]:
         files = self.files | (name_shifts(self.shifts) if "all" not in self.files else {})
-        return {name: Path(file).expanduser() for name, file in files.items() if file}
+        return {name: path_of(file) for name, file in files.items() if file}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class ProteinFasta(Data):
         return complete({**splits, "train": [*splits["train"], *bad]}, self.shares, self.reading)
 
     def local(self) -> dict[str, Path]:
-        return {column: Path(file).expanduser() for column, file in self.files.items() if file}
+        return {column: path_of(file) for column, file in self.files.items() if file}
 
     def _joined(
         self, records: Mapping[str, Mapping[str, Entry]], files: Mapping[str, Path]

@@ -21,6 +21,9 @@ class Wave(NamedTuple):
     rate: int  # Hz
 
 
+RATES = (1000, 768_000)  # Hz of a recording; at others it would be resampled to hours, or is no sound
+
+
 @dataclass(frozen=True)
 class Clip:
     """Recording, identified by its content."""
@@ -87,6 +90,8 @@ def fault(wave: Wave) -> str | None:
     """Give the reason why a wave is unusable."""
     if not len(wave.samples):
         return "is empty"
+    if not RATES[0] <= wave.rate <= RATES[1]:
+        return f"has a sampling rate of {wave.rate:,} Hz, {RATES[0]:,} to {RATES[1]:,} Hz can be heard"
     if not np.isfinite(wave.samples).all():
         return "has samples that are not finite"
     return None if np.any(wave.samples) else "is silent throughout (all samples are zero)"

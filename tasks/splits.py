@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, path_of
 from benchmark.types import Bad, Example, Splits
 from tasks.common import Reading, unit_hash
 
@@ -48,7 +47,7 @@ def check_apart(named: Mapping[str, Any], reading: Reading) -> None:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, str) and isinstance(other, str):
-        return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+        return path_of(one).resolve() == path_of(other).resolve()
     if isinstance(one, list) and isinstance(other, list):
         return bool({*one} & {*other})
     return bool(one) and one == other

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import InputError, near
+from benchmark.errors import InputError, near, path_of
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # all but the last may end in .gz
 BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
@@ -90,7 +90,7 @@ def table_files(name: str, sides: Sequence[str] = ()) -> list[Path]:
 
     Raises InputError where there are none.
     """
-    file = Path(name).expanduser()
+    file = path_of(name)
     if file.is_file():
         return [file]
     parallel = [[Path(f"{file}.{side}{gz}") for side in sides] for gz in ("", ".gz")]

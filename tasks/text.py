@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmark.errors import InputError, refusing
+from benchmark.errors import InputError, refusing, story
 from benchmark.types import IGNORED, Constant, Example, Features, Kind, Prediction, Splits, Task
 from tasks.answers import commonest
 from tasks.common import Data, Reading
@@ -201,12 +201,19 @@ class TextToText(Task):
     def extra_scores(
         self, texts: Sequence[str], targets: Sequence[tuple[str, ...]], known: Mapping[str, float]
     ) -> dict[str, float]:
-        """Compute the metrics of task.metrics; a taken name gets its metric's as prefix."""
+        """Compute the metrics of task.metrics; a taken name gets its metric's as prefix.
+
+        A metric that raises or exits gives no score, since a run must not end on it; the reason is in `missing`.
+        """
         scores: dict[str, float] = {}
         for name, metric in self._metrics.items():
-            for key, value in metric.compute(predictions=list(texts), references=[t[0] for t in targets]).items():
-                if isinstance(value, (int, float)):
-                    scores[key if key not in {**known, **scores} else f"{name}_{key}"] = float(value)
+            try:
+                given = metric.compute(predictions=list(texts), references=[t[0] for t in targets])
+                found = {key: float(value) for key, value in given.items() if isinstance(value, (int, float))}
+            except (Exception, SystemExit) as error:
+                self.missing[name] = story(error)
+                continue
+            scores |= {key if key not in {**known, **scores} else f"{name}_{key}": found[key] for key in found}
         return scores
 
     @cached_property
@@ -218,10 +225,8 @@ class TextToText(Task):
             path, _, revision = name.partition("@")
             try:
                 loaded[Path(path).name] = evaluate.load(path, **({"revision": revision} if revision else {}))
-            except (OSError, ImportError, ValueError) as error:
-                raise InputError(
-                    f"task.metrics: {name!r} cannot be loaded: {str(error).strip().splitlines()[0]}"
-                ) from error
+            except (Exception, SystemExit) as error:  # it is a program
+                raise InputError(f"task.metrics: {name!r} cannot be loaded: {story(error)}") from error
         return loaded
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from benchmark import compare
+from benchmark import compare, status
+from benchmark.advise import __main__ as advise
 from benchmark.records import Store
 from benchmark.report import __main__ as report
 from benchmark.report import frame
@@ -27,6 +28,11 @@ LEAVES = st.one_of(
     st.sampled_from([1e308, -1e308, 10**400, 2**63, "../../README", "/", "..", "\ud800", "a\x00b", "done", "x" * 300]),
 )  # fmt: skip
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner))
+
+
+WORDS = ["task=protein", "method=lora", "budget=smoke", "budget.steps=60", "budget.evaluations=2", "budget.max_test=16"]
+CELL = [*WORDS, "method.rank=2", "method.targets=[query,value]"]  # of the record that is changed
+CALLS = {compare: ["lora", "bitfit"], status: ["-m", *CELL, "device=cpu"], advise: ["task=protein"]}
 
 
 def paths(node, path=()):
@@ -62,7 +68,8 @@ def read_all(results):
         for key in made.tables:
             report.table_of(made, key)
         press.every(made)
-    compare.main(["lora", "bitfit", f"results={results}"])
+    for command, arguments in CALLS.items():
+        command.main([*arguments, f"results={results}"])
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

@@ -101,5 +101,5 @@ def test_what_was_not_reached_or_not_measured_is_said():
     idle = (Measurement("cost", "params_without_gradient", 1234.0),)
     said = notes(record(measurements=idle, data={"missing": {"merged": "MergeError: logits differ by 6"}}))
     assert "1,234 of the trained parameters never had a gradient" in said
-    assert "not timed merged: MergeError: logits differ by 6" in said
+    assert "no number of merged: MergeError: logits differ by 6" in said
     assert notes(record()) == ""

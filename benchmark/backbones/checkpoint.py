@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.backbones.hub import is_offline, is_pinned
 from benchmark.backbones.weights import check_config, check_size, check_whole, count_stored
-from benchmark.errors import InputError
+from benchmark.errors import InputError, path_of
 from benchmark.types import Backbone, Budget, Head
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Stored(Backbone):
 
     def found(self) -> Path | None:
         """Find the folder of a local checkpoint."""
-        places = (HERE / self.checkpoint, Path(self.checkpoint).expanduser().absolute())
+        places = (HERE / self.checkpoint, path_of(self.checkpoint).absolute())
         return next((candidate for candidate in places if candidate.is_dir()), None)
 
     @property

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.backbones.checkpoint import Checkpoint
-from benchmark.errors import InputError
+from benchmark.errors import InputError, refusing
 from benchmark.types import Budget, Head, Input, Kind
 
 if TYPE_CHECKING:
@@ -17,6 +19,15 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+SOUND = {  # numbers of preprocessor_config.json: others would fill the memory while filters are made or clips padded
+    "sampling_rate": (1000, 768_000),
+    "n_fft": (2, 65_536),
+    "hop_length": (1, 65_536),
+    "feature_size": (1, 4096),
+    "chunk_length": (1, 3600),
+    "n_samples": (1, 100_000_000),
+    "nb_max_frames": (1, 1_000_000),
+}
 WAVES = ("wav2vec2", "hubert", "wavlm")  # read samples; Whisper reads the log-mel spectrogram of 30 seconds
 
 
@@ -79,6 +90,11 @@ class Speech(Checkpoint):
             raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {kind} network, one of {known} wanted")
         return kind
 
+    def _check_folder(self) -> None:
+        super()._check_folder()
+        for file in Path(self.checkpoint).glob("pr*or_config.json"):
+            check_sound(file)
+
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, SpeechProcessor]:
         """Load the encoder in fp32 under a new head, without random masking (SpecAugment)."""
         import torch
@@ -102,3 +118,18 @@ class Speech(Checkpoint):
             encoder.feature_extractor._requires_grad = False
         network = Hearing(encoder, head, self.layers == "weighted")
         return network, SpeechProcessor(extractor, head, reach(config), network.ends, hears_padding(config))
+
+
+def check_sound(file: Path) -> None:
+    """Refuse a feature extractor's numbers that no recording has. Raises InputError."""
+    with refusing(f"backbone.checkpoint: {str(file)!r} is no JSON that can be read"):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content = content.get("feature_extractor", content)
+        given = {key: content[key] for key in SOUND if key in content}
+    for key, value in given.items():
+        low, high = SOUND[key]
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise InputError(
+                f"backbone.checkpoint: {str(file)!r} says {key}: {value!r:.24}, {low:,} to {high:,} wanted: "
+                "take this file from the checkpoint that the weights are of"
+            )

@@ -12,11 +12,9 @@ from hydra.utils import get_class
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmark.config.ranges import check_range
+from benchmark.config.ranges import UNCHECKED, check_range
 from benchmark.errors import InputError, near
 from benchmark.identity import CLASS, FACTS
-
-UNCHECKED = ("search", "across_processors")  # ranges for a tuner; a measured fact
 
 
 def build(node: Mapping[str, Any], where: str, lenient: bool = False) -> Any:

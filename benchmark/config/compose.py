@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -25,7 +25,7 @@ from benchmark.config.ranges import check_range
 from benchmark.config.registry import CONFIGS, GROUPS
 from benchmark.config.trials import BEYOND, SELECTED, draw, move_edges, set_knob
 from benchmark.config.tuning import select_trial, trial_of_rung
-from benchmark.errors import IncompatibleError, InputError, near
+from benchmark.errors import BenchmarkError, IncompatibleError, InputError, near
 from benchmark.identity import CONTENTS, contents, fingerprinted
 from benchmark.records.headline import check_headline
 from benchmark.types import Task
@@ -244,17 +244,26 @@ def compose_with_hydra(overrides: Sequence[str]) -> DictConfig:
     """Compose a configuration with Hydra's part. Raises InputError."""
     check_options(overrides)
     GlobalHydra.instance().clear()
-    try:
+    with refusing_overrides(overrides):
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             nodes = [o for o in overrides if o.partition("=")[2].startswith("{")]
             others = [quote_path(o) for o in overrides if o not in nodes]
             config = compose("config", [*others, *search_path()], return_hydra_config=True)
             for override in OverridesParser.create().parse_overrides(nodes):
                 replace_node(config, override, others)
-    except HydraException as error:
-        raise InputError(explain(error, overrides)) from error
-    check_range({key: config[key] for key in _root_keys() if not OmegaConf.is_missing(config, key)}, "")
+        check_range({key: config[key] for key in _root_keys() if not OmegaConf.is_missing(config, key)}, "")
     return config
+
+
+@contextmanager
+def refusing_overrides(overrides: Sequence[str]) -> Iterator[None]:
+    """Parse overrides inside; whatever Hydra raises there is an InputError."""
+    try:
+        yield
+    except BenchmarkError:
+        raise
+    except Exception as error:  # its grammar raises the errors of what it is made of as well
+        raise InputError(explain(error, overrides)) from error
 
 
 def replace_node(config: DictConfig, override: Override, overrides: Sequence[str]) -> None:

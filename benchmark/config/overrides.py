@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.config.registry import PLUGINS
+from benchmark.errors import InputError, path_of
 
 RUN_OPTIONS = (  # no choices
     *("results", "device", "force", "retry", "save", "shared", "attempts", "cells_per_job", "fresh", "cells"),
@@ -42,8 +44,8 @@ def remove_quotes(value: str) -> str:
 
 def _exists(value: str) -> bool:
     try:
-        return Path(value).expanduser().exists()
-    except (OSError, ValueError):  # too long, or with a null character
+        return path_of(value).exists()
+    except InputError:  # no path at all
         return False
 
 
@@ -68,7 +70,7 @@ def _without_folders(override: str) -> str:
     key, equals, value = override.partition("=")
 
     def name(match: re.Match[str]) -> str:
-        path = Path(match[0]).expanduser()
-        return path.name if path.is_absolute() or path.exists() else match[0]
+        path = Path(os.path.expanduser(match[0]))
+        return path.name if path.is_absolute() or _exists(match[0]) else match[0]
 
     return key + equals + re.sub(r"[^\[\]{},:'\"=]*[/\\][^\[\]{},:'\"=]*", name, value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from benchmark.errors import InputError
@@ -40,6 +41,7 @@ RANGES: dict[str, tuple[float, float]] = {  # by the key's last part; or by its 
     "task.max_seconds": (0.01, 3600),
     "budget.max_seconds": (LEAST, 1e9),
 }
+UNCHECKED = ("search", "across_processors")  # a tuner draws from the first, the second is a fact
 OTHERS = (0, 1_000_000)  # of any other key
 
 
@@ -68,3 +70,14 @@ def range_of(key: str) -> tuple[float, float]:
         return ANYTHING
     candidates = (RANGES.get(name) for name in (".".join(parts[-2:]), *reversed(parts)))
     return next(filter(None, candidates), OTHERS)
+
+
+def check_texts(overrides: Sequence[str]) -> None:
+    """Refuse a number of a sweep outside the range that its key has, before the first cell. Raises InputError."""
+    for key, _, text in (override.lstrip("+").partition("=") for override in overrides):
+        value: float | None = None
+        for kind in (int, float):
+            with suppress(ValueError):
+                value = kind(text) if value is None else value
+        if value is not None and range_of(key) != OTHERS and not set(UNCHECKED) & {*key.split(".")}:
+            check_range(value, key)

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from benchmark.errors import InputError, MalformedError, near
+from benchmark.errors import InputError, MalformedError, near, path_of
 from benchmark.identity import CLASS, CONTENTS, NO_CHOICE, recorded_classes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,7 +145,7 @@ def add(folder: str | Path) -> None:
     Raises InputError.
     """
     global _folders
-    root = Path(folder).expanduser().resolve()
+    root = path_of(folder).resolve()
     if root / "configs" in _folders:
         return
     call = f"{PLUGINS}={folder}"

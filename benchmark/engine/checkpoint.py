@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import random
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.engine.distributed import ALONE, Group, process_count
+from benchmark.engine.distributed import ALONE, Group, is_first, process_count
 from benchmark.engine.environment import code
+from benchmark.errors import refusing, story
 from benchmark.records import Measurement
 from benchmark.types import TUNE
 
@@ -65,7 +67,7 @@ class Training:
         import numpy as np
         import torch
 
-        tensors = {f"model.{name}": tensor for name, tensor in self._moving()}
+        tensors = {f"model.{name}": tensor for name, tensor in self.moving()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.state.items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
@@ -108,7 +110,7 @@ class Training:
             part, _, inner = name.partition(".")
             parts.setdefault(part, {})[inner] = tensor
         with torch.no_grad():
-            for name, tensor in self._moving():
+            for name, tensor in self.moving():
                 tensor.copy_(parts["model"][name])
         device = self.meter.device
         self.best.state = {name: tensor.to(device) for name, tensor in parts.get("best", {}).items()}
@@ -127,7 +129,8 @@ class Training:
         if "cuda" in parts["random"]:
             torch.cuda.set_rng_state(parts["random"]["cuda"], device)
 
-    def _moving(self) -> Iterator[tuple[str, torch.Tensor]]:
+    def moving(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield what a step changes of the network, and its buffers."""
         yield from ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
         yield from self.model.named_buffers()
 
@@ -140,6 +143,13 @@ def _optimizer(optimizer: Any, tensors: dict[str, Any], groups: list[dict[str, A
         state.setdefault(int(index), {})[inner] = value
     present = optimizer.state_dict()["param_groups"]
     return {"state": state, "param_groups": [group | saved for group, saved in zip(present, groups, strict=True)]}
+
+
+def _digest(folder: Path, rest: dict[str, Any]) -> str:
+    """Hash a state: its file of tensors and all else."""
+    with open(folder / TENSORS, "rb") as file:
+        tensors = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(f"{tensors} {json.dumps(rest)}".encode()).hexdigest()
 
 
 class Pause:
@@ -160,17 +170,32 @@ class Pause:
     def begin(self, training: Training) -> bool:
         """Restore the checkpoint if there is one that fits; return whether it did."""
         self.training = training
+        try:
+            state = self._read(training)
+        except Exception as error:  # nothing is loaded yet; a damaged file can end in anything
+            if is_first() and not isinstance(error, FileNotFoundError):
+                print(f"the state in {self.folder} is damaged ({story(error)}): this run begins anew", flush=True)
+            return False
+        if state:
+            with refusing(f"the state in {self.folder} is of another version, delete it"):
+                training.load(*state)
+            self.begun = state[1]["begun"]
+        return state is not None
+
+    def _read(self, training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """Read the state; None where it does not fit. ValueError for one that is not what was written."""
         from safetensors.torch import load_file
 
-        try:
-            state = json.loads((self.folder / REST).read_text())
-            if not self._fits(state, training):
-                return False
-            training.load(load_file(self.folder / TENSORS), state)
-        except FileNotFoundError:
-            return False
-        self.begun = state["begun"]
-        return True
+        rest = json.loads((self.folder / REST).read_text())
+        if rest.pop("digest", None) not in (None, _digest(self.folder, rest)):  # the first states had none
+            raise ValueError("its content is not what a run wrote")
+        if not self._fits(rest, training):
+            return None
+        tensors = load_file(self.folder / TENSORS)
+        for name, tensor in training.moving():
+            if tensors[f"model.{name}"].shape != tensor.shape:
+                raise ValueError(f"{name} has another shape")
+        return tensors, rest
 
     def _fits(self, rest: dict[str, Any], training: Training) -> bool:
         """Say whether a checkpoint continues to the same numbers as a run without pause."""
@@ -211,7 +236,8 @@ class Pause:
         scratch.mkdir(parents=True)
         try:
             save_file(training.tensors(), scratch / TENSORS)
-            (scratch / REST).write_text(json.dumps({"begun": self.begun, "ended": ended, **training.rest()}))
+            rest = {"begun": self.begun, "ended": ended, **training.rest()}
+            (scratch / REST).write_text(json.dumps({**rest, "digest": _digest(scratch, rest)}))
             shutil.rmtree(self.folder, ignore_errors=True)
             scratch.rename(self.folder)
         finally:

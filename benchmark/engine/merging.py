@@ -26,7 +26,7 @@ def time_merged(run: Run, valid: Sequence[Features]) -> None:
         )
         run.result.measurements += list(merge(run, [valid[i] for i in first]))
     except Exception as error:
-        run.result.data["missing"] = {"merged": story(error)}
+        run.result.data.setdefault("missing", {})["merged"] = story(error)
 
 
 @torch.no_grad()

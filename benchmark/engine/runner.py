@@ -212,6 +212,8 @@ def score(run: Run, split: str, examples: Sequence[Example], answers: Sequence[P
     task, result = run.cell.task, run.result
     targets = [e.targets for e in examples]
     result.measurements += [Measurement(split, key, value) for key, value in task.score(answers, targets).items()]
+    if task.missing:
+        result.data["missing"] = {**task.missing}
     if split == "test":
         result.signatures = task.signatures(targets)
     if split != "valid":

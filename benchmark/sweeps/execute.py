@@ -63,7 +63,9 @@ class Attempt:
         """Find and print the record of the cell; None if it is to be run."""
         names, options = self.cell.names, self.options
         known = options.store.find(names["task"], names["method"], run_id(self.config), self.device)
-        if not known or options.repeats(known):
+        repeats = not known or options.repeats(known)
+        options.check_save(None if repeats else known.run_id)
+        if repeats:
             return None
         known = known.under(self.cell.headline)
         if not self.sweeping:

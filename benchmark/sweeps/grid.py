@@ -14,7 +14,6 @@ from urllib.parse import quote, unquote
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 
 from benchmark.cell import Cell
 from benchmark.config import registry
@@ -26,9 +25,11 @@ from benchmark.config.compose import (
     choices_of,
     compose_config,
     plain_choices,
+    refusing_overrides,
 )
 from benchmark.config.halving import cells_below, lay_out
 from benchmark.config.overrides import RUN_OPTIONS, key_of, quote_path, remove_quotes
+from benchmark.config.ranges import check_texts
 from benchmark.config.registry import CONFIGS
 from benchmark.config.trials import SELECTED
 from benchmark.engine.device import device_of
@@ -84,6 +85,7 @@ def expand(arguments: Sequence[str]) -> Sweep:
     if "trial" in given:  # trials given by number run the whole budget, without rungs
         axes.pop("rung", None)
     options += [o for name in grids for o in of_grid(name, "settings") if key_of(o) not in given]
+    check_texts([*itertools.chain(*axes.values())])
     for needed in ("method", "task"):
         if needed not in map(key_of, axes):
             raise InputError(f"{needed}=? is missing, and the sweep names none: give {needed}=...")
@@ -106,22 +108,19 @@ def of_grid(name: str, part: str) -> list[str]:
 def _values(overrides: Sequence[str]) -> dict[str, list[str]]:
     """Expand each override into those of its values."""
     GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-            parsed = parser.parse_overrides(list(overrides))
-            axes: dict[str, list[str]] = {}
-            for override in parsed:
-                key = override.get_key_element()
-                if override.is_sweep_override() and not override.is_discrete_sweep():
-                    raise InputError(f"{override.input_line}: an interval has infinitely many values; give a list")
-                if override.is_sweep_override():
-                    values = itertools.islice(override.sweep_string_iterator(), MOST_CELLS + 1)
-                    axes[key] = [f"{key}={value}" for value in values]
-                else:
-                    axes[key] = [str(override.input_line)]
-    except HydraException as error:
-        raise InputError(" ".join(str(error).split())) from error
+    with refusing_overrides(overrides), initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        parsed = parser.parse_overrides(list(overrides))
+        axes: dict[str, list[str]] = {}
+        for override in parsed:
+            key = override.get_key_element()
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                raise InputError(f"{override.input_line}: an interval has infinitely many values; give a list")
+            if override.is_sweep_override():
+                values = itertools.islice(override.sweep_string_iterator(), MOST_CELLS + 1)
+                axes[key] = [f"{key}={value}" for value in values]
+            else:
+                axes[key] = [str(override.input_line)]
     if empty := [key for key, values in axes.items() if not values]:
         raise InputError(f"{empty[0]}: the pattern matches nothing")
     return axes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_type_hints
@@ -12,6 +13,7 @@ from omegaconf import DictConfig
 from benchmark.config.build import convert
 from benchmark.errors import InputError
 from benchmark.records import Record, Store
+from benchmark.saved import CELL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +34,18 @@ class RunOptions:
         if self.retry not in (None, "failed"):
             raise InputError(f"retry: {self.retry!r} given, failed or null wanted")
         for key in ("results", "save"):
-            check_folder(key, getattr(self, key))
-        if self.save and Path(self.save).is_dir() and any(Path(self.save).iterdir()):
-            raise InputError(f"save={self.save}: the folder is not empty: give another one")
+            if (path := getattr(self, key)) is not None:
+                check_folder(key, path)
+
+    def check_save(self, recorded: str | None) -> None:
+        """Refuse a folder that is not empty, unless it has the adapter of the recorded run. Raises InputError."""
+        folder = Path(self.save or "")
+        if self.save is None or not folder.is_dir() or not any(folder.iterdir()):
+            return
+        with suppress(OSError, ValueError, TypeError):  # no record there: another file of the user's
+            if recorded and Record.from_json((folder / CELL).read_bytes()).run_id == recorded:
+                return
+        raise InputError(f"save={self.save}: the folder is not empty: give another one")
 
     @property
     def store(self) -> Store:
@@ -57,11 +68,11 @@ def options_of(config: DictConfig) -> RunOptions:
     return RunOptions(**{key: convert(config[key], hint, key) for key, hint in hints.items()})
 
 
-def check_folder(key: str, path: str | None) -> None:
+def check_folder(key: str, path: str) -> None:
     """Raise InputError for a path where no folder can be made."""
     if path == "":
         raise InputError(f"{key}= has no value: give a folder")
-    folder = Path(path or ".").absolute()
+    folder = Path(path).absolute()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise InputError(f"{key}={path}: {str(existing)!r} is not a writable folder; give another one")

@@ -70,9 +70,10 @@ class OverrideCache:
         for line in text.splitlines():
             try:
                 name, entry = json.loads(line)
-                if isinstance(name, str) and isinstance(entry["files"], dict):
+                texts = [name, *(value for key, value in entry.items() if key != "files" and value is not None)]
+                if isinstance(entry["files"], dict) and all(isinstance(text, str) for text in texts):
                     yield name, Entry(**entry)
-            except (ValueError, TypeError, LookupError):
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
                 continue
 
 

@@ -170,7 +170,7 @@ def notes(record: Record) -> str:
         lines.append(f"{size['knob']}={size['value']} for {size['reached']:,} of {size['wanted']:,} {size['of']}")
     if idle := record.value("cost", "params_without_gradient"):
         lines.append(f"{idle:,.0f} of the trained parameters never had a gradient")
-    lines += [f"not timed {what}: {reason}" for what, reason in record.data.get("missing", {}).items()]
+    lines += [f"no number of {what}: {reason}" for what, reason in record.data.get("missing", {}).items()]
     if unpinned := record.data.get("unpinned"):
         lines.append(f"unpinned: {', '.join(unpinned)}")
     return "; ".join(line for line in lines if line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -59,6 +60,11 @@ class Task(ABC):
         """Counts and notes on how splits() read the data, for the record."""
         return None
 
+    @cached_property
+    def missing(self) -> dict[str, str]:
+        """Why score() has left a score out, by its name."""
+        return {}
+
     def recall(self, notes: Mapping[str, Any]) -> None:  # noqa: B027  optional
         """Prepare to read inputs in the way that a record's notes describe."""
 
@@ -110,10 +116,7 @@ class Task(ABC):
         """Count the input and target positions without padding; 0 where there are none."""
 
     def source(self, given: Any) -> Any:
-        """Turn a user's input, such as a file's name, into a source.
-
-        Raises InputError.
-        """
+        """Turn a user's input, such as a file's name, into a source. Raises InputError."""
         return given
 
     def nothing(self) -> Prediction:
@@ -260,10 +263,7 @@ class Method(ABC):
 
     @abstractmethod
     def attach(self, model: nn.Module, cell: Cell) -> nn.Module:
-        """Attach to a network, and set requires_grad on the trained parameters alone.
-
-        Raises InputError.
-        """
+        """Attach to a network, and set requires_grad on the trained parameters alone. Raises InputError."""
 
     def calibrate(self, model: nn.Module, batches: Iterator[dict[str, Any]], cell: Cell) -> None:  # noqa: B027  optional
         """Initialise the attached modules by training batches, for methods that calibrate."""
