@@ -15,13 +15,10 @@ import sys
 
 import pytest
 import torch
-import transformers
 from absl import logging as absl_logging
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers.utils.logging import disable_progress_bar
 
 from benchmark.config import registry
-from tasks.toy import Toy
 
 # Hydra closes every log handler when it starts, and this one (of rouge-score) its stream: pytest's own, were it not for
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
@@ -66,71 +63,27 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in left_out]
 
 
-SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-LLAMA = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-}
-MBART = {
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
-    "max_position_embeddings": 256,
-    "forced_eos_token_id": None,
-}
-
-
 @pytest.fixture(scope="session")
 def toy_tokenizer():
-    """A byte-level BPE tokenizer of the toy strings; every byte is a token."""
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        special_tokens=list(SPECIAL.values()),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    splits = Toy(description="", train=64, test=16).splits()
-    texts = [text for examples in splits.values() for e in examples for text in (e.source, *e.targets)]
-    inner.train_from_iterator(texts, trainer)
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, clean_up_tokenization_spaces=False, **SPECIAL)
+    import networks  # takes seconds, which tests without a network need not wait for
 
-
-def _saved(config, auto, tokenizer, folder):
-    torch.manual_seed(0)
-    auto.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def _ids(tokenizer):
-    names = ("pad_token_id", "bos_token_id", "eos_token_id")
-    return {"vocab_size": len(tokenizer)} | {name: getattr(tokenizer, name) for name in names}
+    return networks.toy_tokenizer()
 
 
 @pytest.fixture(scope="session")
 def tiny_causal(toy_tokenizer, tmp_path_factory):
-    """Folder of a random Llama shape, for backbone=causal_lm and data=toy."""
-    config = transformers.LlamaConfig(**LLAMA, **_ids(toy_tokenizer))
-    return _saved(config, transformers.AutoModelForCausalLM, toy_tokenizer, tmp_path_factory.mktemp("tiny_causal"))
+    """Folder of a random Llama, for backbone=causal_lm and data=toy."""
+    import networks
+
+    return networks.save_toy("causal_lm", toy_tokenizer, tmp_path_factory.mktemp("tiny_causal"))
 
 
 @pytest.fixture(scope="session")
 def tiny_seq2seq(toy_tokenizer, tmp_path_factory):
-    """The folder of a random mBART shape, whose decoder starts from the end token."""
-    ids = _ids(toy_tokenizer)
-    config = transformers.MBartConfig(**MBART, **ids, decoder_start_token_id=ids["eos_token_id"])
-    return _saved(config, transformers.AutoModelForSeq2SeqLM, toy_tokenizer, tmp_path_factory.mktemp("tiny_seq2seq"))
+    """Folder of a random mBART."""
+    import networks
+
+    return networks.save_toy("seq2seq", toy_tokenizer, tmp_path_factory.mktemp("tiny_seq2seq"))
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from networks import BART, CONFIGS
 from safetensors.torch import load_file
-from tiny_networks import BART, CONFIGS
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
 

@@ -18,7 +18,7 @@ import peft
 import pytest
 import timm
 import torch
-from cells import run_cell
+from factories import run_cell
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors import safe_open

@@ -7,7 +7,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-from tiny_networks import SEQ2SEQ, batch, cell, network
+from networks import SEQ2SEQ, batch, cell, network
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -75,7 +75,7 @@ def test_a_prefix_fits_a_decoder_unlike_its_encoder():
     model = network("mbart", encoder_layers=1, decoder_layers=3, decoder_attention_heads=4)
     model = PREFIX.attach(model, cell("mbart"))
     step(model)
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 5 * 3 * (16 + 16)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 5 * 3 * (32 + 32)
 
 
 def test_a_deep_copy_trains_its_own_adapters():
@@ -91,7 +91,7 @@ def test_an_adapter_is_the_formula_of_the_paper():
     model = attached(HOULSBY, "llama")
     place = model.model.layers[0].mlp.down_proj
     nn.init.normal_(place.adapter.up.weight)
-    x = torch.randn(2, 24)
+    x = torch.randn(2, 48)
     h = x @ place.weight.T
     down, up = place.adapter.down, place.adapter.up
     expected = h + torch.nn.functional.gelu(h @ down.weight.T + down.bias) @ up.weight.T + up.bias
@@ -117,8 +117,8 @@ def test_a_native_file_of_another_method_or_size_is_refused(tmp_path):
     NORM.save(attached(NORM, "gpt2"), tmp_path)
     with pytest.raises(InputError, match=r"adapter.safetensors lacks transformer.h.0.attn.c_attn.bias"):
         BITFIT.restore(network("gpt2"), tmp_path, cell("gpt2"))
-    with pytest.raises(InputError, match=r"has shape \(16,\), this network needs \(32,\)"):
-        NORM.restore(network("gpt2", n_embd=32), tmp_path, cell("gpt2"))
+    with pytest.raises(InputError, match=r"has shape \(32,\), this network needs \(64,\)"):
+        NORM.restore(network("gpt2", n_embd=64), tmp_path, cell("gpt2"))
     with pytest.raises(InputError, match=r"no adapter.safetensors; give the folder"):
         NORM.restore(network("gpt2"), tmp_path / "none", cell("gpt2"))
 
@@ -203,7 +203,7 @@ def test_what_cannot_run_is_refused_with_its_reason(method, family, reason):
     assert method.conflict(cell(family)).startswith(reason)
 
 
-SIZES = {  # what a type needs to fit 16 columns
+SIZES = {  # what a type needs to fit 32 columns
     "C3A": {"block_size": 8},
     "FOURIERFT": {"n_frequency": 8},
     "WAVEFT": {"n_frequency": 8},

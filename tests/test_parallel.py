@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cells import run_cell
+from factories import run_cell
 from safetensors.torch import load_file
 
 from benchmark.config.compose import cell_of, choices_of

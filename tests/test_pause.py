@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from cells import run_cell
+from factories import run_cell
 
 from benchmark import run as benchmark_run
 from benchmark.config.compose import cell_of

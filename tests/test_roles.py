@@ -1,7 +1,7 @@
 """Table of module names against real networks; refusals have reasons."""
 
 import pytest
-from tiny_networks import CONFIGS, network
+from networks import CONFIGS, network
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 

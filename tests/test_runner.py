@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from cells import run_cell
+from factories import run_cell
 from torch import nn
 
 from benchmark.config.compose import cell_of, choices_of

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from cells import run_cell
+from factories import run_cell
 
 from benchmark.capabilities.probe import method_of
 from benchmark.config import sizing

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from cells import run_cell
+from factories import run_cell
 from omegaconf import OmegaConf
 from PIL import Image
 

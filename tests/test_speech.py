@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 import transformers
-from cells import run_cell
+from factories import run_cell
 from omegaconf import OmegaConf
 
 from benchmark.backbones import roles

@@ -8,7 +8,7 @@ import sys
 import pytest
 import sacrebleu
 import torch
-from cells import run_cell
+from factories import run_cell
 
 from benchmark.backbones.transformer import TextProcessor
 from benchmark.engine.data import Result, read

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from cells import run_cell
+from factories import run_cell
 from safetensors import safe_open
 from torch import nn
 

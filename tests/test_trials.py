@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import pytest
-from cells import run_cell
+from factories import run_cell
 from omegaconf import OmegaConf
 from scipy import stats
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
-from cells import run_cell
+from factories import run_cell
 
 from benchmark import run
 from benchmark.config.compose import cell_of

@@ -1,0 +1,112 @@
+"""Tiny random networks of every family, of the shapes that the gate has.
+
+2 layers, width 32, feed-forward 48 (GPT-2: 128), vocabulary 50.
+"""
+
+from types import SimpleNamespace
+
+import timm
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
+
+from benchmark.capabilities.networks import BART, GPT2, IMAGES, LLAMA, T5, TOKENS
+from benchmark.types import Kind
+from tasks.toy import Toy
+
+CONFIGS = {
+    "llama": (transformers.LlamaConfig, LLAMA),
+    "qwen3": (transformers.Qwen3Config, LLAMA),
+    "gpt2": (transformers.GPT2Config, GPT2),
+    "mbart": (transformers.MBartConfig, BART),
+    "m2m_100": (transformers.M2M100Config, BART),
+    "t5": (transformers.T5Config, T5),
+    "mt5": (transformers.MT5Config, T5),
+}
+SEQ2SEQ = {"mbart", "m2m_100", "t5", "mt5"}
+
+
+def network(family: str, **changes: object) -> nn.Module:
+    """Build the network in eval mode, with random weights, norms and biases."""
+    tokens = TOKENS | ({"decoder_start_token_id": 3} if family in SEQ2SEQ else {})
+    kind, shape = CONFIGS[family]
+    config = kind(**shape | tokens | changes)
+    auto = transformers.AutoModelForSeq2SeqLM if family in SEQ2SEQ else transformers.AutoModelForCausalLM
+    torch.manual_seed(0)
+    return shake(auto.from_config(config).eval())
+
+
+def shake(model: nn.Module, scale: float = 0.1) -> nn.Module:
+    """Move every weight, so that none is one or zero by luck."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p), alpha=scale)
+    return model
+
+
+def cell(family: str) -> SimpleNamespace:
+    """Stand in for a cell: what a method may ask of it."""
+    kind = Kind.SEQ2SEQ if family in SEQ2SEQ else Kind.CAUSAL_LM
+
+    def skeleton(budget: object, head: object) -> nn.Module:
+        with torch.device("meta"):
+            return network(family)
+
+    backbone, budget = SimpleNamespace(family=family, skeleton=skeleton), SimpleNamespace(steps=20)
+    return SimpleNamespace(kind=kind, backbone=backbone, budget=budget, seed=0)
+
+
+def batch(seed: int = 0) -> dict[str, torch.Tensor]:
+    """Give random tokens, the network's input and its labels."""
+    ids = torch.randint(4, 50, (3, 6), generator=torch.Generator().manual_seed(seed))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.flip(0)}
+
+
+# Checkpoints that know the toy data
+
+SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+TOY_LLAMA = LLAMA | {"intermediate_size": 64, "num_key_value_heads": 2, "max_position_embeddings": 256}
+TOY_MBART = BART | {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 256}
+
+
+def toy_tokenizer():
+    """Train a byte-level BPE tokenizer on the toy strings; every byte is a token."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=list(SPECIAL.values()),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    splits = Toy(description="", train=64, test=16).splits()
+    texts = [text for examples in splits.values() for e in examples for text in (e.source, *e.targets)]
+    inner.train_from_iterator(texts, trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, clean_up_tokenization_spaces=False, **SPECIAL)
+
+
+def save_toy(kind, tokenizer, folder):
+    """Save a random network of a kind with its tokenizer; an mBART decodes from the end token."""
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    ids["vocab_size"] = len(tokenizer)
+    if kind == "causal_lm":
+        auto, config = transformers.AutoModelForCausalLM, transformers.LlamaConfig(**TOY_LLAMA, **ids)
+    else:
+        auto = transformers.AutoModelForSeq2SeqLM
+        config = transformers.MBartConfig(**TOY_MBART, **ids, decoder_start_token_id=ids["eos_token_id"])
+    torch.manual_seed(0)
+    auto.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+# Networks of timm; the shapes are those of the classes of the hub configurations
+
+VISION = IMAGES | {"vit_base_patch16_clip_224": IMAGES["vit_base_patch16_224"]}
+
+
+def vision_network(architecture, channels=3, **changes):
+    torch.manual_seed(0)
+    return timm.create_model(architecture, num_classes=0, in_chans=channels, **VISION[architecture], **changes)
