@@ -100,3 +100,33 @@ def toy_cell(tiny_causal, tiny_seq2seq):
         return cell_of([*chosen, f"backbone.checkpoint={folder}", "backbone.lr_scale=1", *words])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def timm_folder(tmp_path_factory):
+    """Save a tiny checkpoint in timm's layout: timm_folder("resnet50", channels=1)."""
+    import networks
+
+    return lambda name, *more, **options: networks.save_timm(tmp_path_factory.mktemp(name), name, *more, **options)
+
+
+@pytest.fixture(scope="session")
+def image_archive(tmp_path_factory):
+    from factories import write_image_archive
+
+    return write_image_archive(tmp_path_factory.mktemp("npz") / "halves.npz")
+
+
+@pytest.fixture(scope="session")
+def image_cell(timm_folder, image_archive):
+    """Build a cell on the archive of images: image_cell("resnet50", "method=lora")."""
+    from benchmark.config.compose import cell_of
+
+    folder_of = functools.cache(timm_folder)
+
+    def make(architecture, *overrides, channels=3):
+        chosen = ["task=medical_images", "data=image_npz", f"data.file={image_archive}", "task.size=12", "budget=smoke"]
+        chosen += ["backbone=timm_network", f"backbone.checkpoint={folder_of(architecture, channels)}"]
+        return cell_of([*chosen, "backbone.lr_scale=1", *overrides])
+
+    return make

@@ -1,11 +1,43 @@
-"""Running a cell as the command does, without recording it."""
+"""Records, cells and small data files that several tests make."""
 
+import numpy as np
+from PIL import Image
+
+from benchmark.config.compose import cell_of
 from benchmark.engine import data, runner
 from benchmark.engine.context import Run
 
 
 def run_cell(cell, **context):
-    """Run on the CPU and return what came of it."""
+    """Run on the CPU without recording it; return what came of it."""
     run = Run(cell, **context)
     runner.measure(run, data.read(cell, run.result, run.reuse))
     return run.result
+
+
+# Images
+
+
+def write_image_archive(file):
+    """Write an npz like MedMNIST's: class 0 bright on the left, class 1 on the right."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, number in (("train", 32), ("val", 8), ("test", 12)):
+        labels = np.arange(number) % 2
+        images = rng.integers(0, 60, (number, 12, 12), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[:, 6 * label : 6 * label + 6] += 150
+        arrays |= {f"{split}_images": images, f"{split}_labels": labels[:, None].astype(np.uint8)}
+    np.savez(file, **arrays)
+    return file
+
+
+def png(file, value=100, size=(10, 10), mode="L"):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(file)
+    return file
+
+
+def image_task(*overrides):
+    chosen = ["task=medical_images", "method=head", "task.size=8", "backbone.weights=random"]
+    return cell_of([*chosen, *overrides]).task

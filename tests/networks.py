@@ -3,16 +3,18 @@
 2 layers, width 32, feed-forward 48 (GPT-2: 128), vocabulary 50.
 """
 
+import json
 from types import SimpleNamespace
 
 import timm
 import torch
 import transformers
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 
 from benchmark.capabilities.networks import BART, GPT2, IMAGES, LLAMA, T5, TOKENS
-from benchmark.types import Kind
+from benchmark.types import Head, Kind
 from tasks.toy import Toy
 
 CONFIGS = {
@@ -104,9 +106,28 @@ def save_toy(kind, tokenizer, folder):
 
 # Networks of timm; the shapes are those of the classes of the hub configurations
 
+THREE_CLASSES = Head(Kind.CLASSIFY, ("a", "b", "c"))
 VISION = IMAGES | {"vit_base_patch16_clip_224": IMAGES["vit_base_patch16_224"]}
 
 
 def vision_network(architecture, channels=3, **changes):
     torch.manual_seed(0)
     return timm.create_model(architecture, num_classes=0, in_chans=channels, **VISION[architecture], **changes)
+
+
+def save_timm(folder, architecture, channels=3, prefix=""):
+    """Save a network in timm's layout; prefix: of the names of its weights."""
+    state = {f"{prefix}{name}": tensor for name, tensor in vision_network(architecture, channels).state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    size = [channels, 32, 32]
+    config = {
+        "architecture": architecture,
+        "num_classes": 0,
+        "model_args": {**VISION[architecture], "in_chans": channels},
+        "pretrained_cfg": {
+            "input_size": size, "mean": [0.4] * channels, "std": [0.2] * channels, "interpolation": "bilinear",
+            "num_classes": 0, "first_conv": None, "classifier": None,
+        },
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
