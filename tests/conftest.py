@@ -130,3 +130,11 @@ def image_cell(timm_folder, image_archive):
         return cell_of([*chosen, "backbone.lr_scale=1", *overrides])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """Build the checkpoint of a hub configuration, once: checkpoint("gpt2_medium")."""
+    from checkpoints import LEARNT, save_text
+
+    return functools.cache(lambda name: save_text(LEARNT[name], tmp_path_factory.mktemp(name)))

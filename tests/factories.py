@@ -41,3 +41,9 @@ def png(file, value=100, size=(10, 10), mode="L"):
 def image_task(*overrides):
     chosen = ["task=medical_images", "method=head", "task.size=8", "backbone.weights=random"]
     return cell_of([*chosen, *overrides]).task
+
+
+def write_files(folder, **files):
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return folder

@@ -1,0 +1,196 @@
+"""Tiny checkpoints as the hub has them: a network, its tokenizer, its configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+import transformers
+from networks import CONFIGS, SEQ2SEQ, shake
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import nn
+
+from benchmark.backbones.protein import STANDARD
+from benchmark.capabilities.networks import ESM, T5
+from benchmark.cell import Cell
+from benchmark.config.compose import cell_of
+from benchmark.types import Example, Head
+from tasks.toy import DIGITS
+
+CORPUS = [*DIGITS, "translate en to sw: ", *(" ".join(DIGITS[i:] + DIGITS[:i]) for i in range(10)), "0123456789 " * 3]
+DROPS = {  # as the published configurations of these families have them: none of it may survive
+    "gpt2": {"resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1},
+    "qwen3": {"attention_dropout": 0.1},
+    "llama": {"attention_dropout": 0.1},
+    "mt5": {"dropout_rate": 0.1},
+    "mbart": {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1, "encoder_layerdrop": 0.05},
+    "m2m_100": {"dropout": 0.1, "attention_dropout": 0.1, "encoder_layerdrop": 0.05, "decoder_layerdrop": 0.05},
+}
+
+
+def bytewise(special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]], Tokenizer]:
+    """Learn a byte-level BPE, as GPT-2, Qwen and Llama 3 have one."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    inner.train_from_iterator(
+        CORPUS,
+        trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=letters, show_progress=False),
+    )
+    learnt = json.loads(inner.to_str())["model"]
+    return learnt["vocab"], [tuple(merge) for merge in learnt["merges"]], inner
+
+
+def pieces(special: list[str]) -> list[tuple[str, float]]:
+    """Write a fixed unigram vocabulary like those of T5 and mBART."""
+    known = sorted({f"▁{word}" for text in CORPUS for word in text.split()})
+    letters = sorted({letter for text in CORPUS for letter in text if not letter.isspace()})
+    scores = [*((word, -1.0) for word in known), ("▁", -3.0), *((letter, -4.0) for letter in letters)]
+    return [*((token, 0.0) for token in special), *scores]
+
+
+def gpt2() -> transformers.PreTrainedTokenizerBase:
+    vocab, merges, _ = bytewise(["<|endoftext|>"])
+    return transformers.GPT2Tokenizer(vocab=vocab, merges=merges)
+
+
+def qwen3() -> transformers.PreTrainedTokenizerBase:
+    vocab, merges, _ = bytewise(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    return transformers.Qwen2Tokenizer(vocab=vocab, merges=merges)
+
+
+def llama() -> transformers.PreTrainedTokenizerBase:
+    """Llama 3's generic tokenizer: a start token on every text, no padding."""
+    begin, end = "<|begin_of_text|>", "<|end_of_text|>"
+    _, _, inner = bytewise([begin, end])
+    inner.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, inner.token_to_id(begin))]
+    )
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, bos_token=begin, eos_token=end)
+
+
+def mt5() -> transformers.PreTrainedTokenizerBase:
+    return transformers.T5Tokenizer(vocab=pieces(["<pad>", "</s>", "<unk>"]), extra_ids=0)
+
+
+def mbart() -> transformers.PreTrainedTokenizerBase:
+    return transformers.MBart50Tokenizer(vocab=pieces(["<unk>", "<s>", "</s>"]), src_lang="en_XX", tgt_lang="sw_KE")
+
+
+def m2m_100() -> transformers.PreTrainedTokenizerBase:
+    inner = Tokenizer(models.BPE(unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    inner.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=120, special_tokens=special, show_progress=False))
+    learnt = json.loads(inner.to_str())["model"]
+    merges = [tuple(merge) for merge in learnt["merges"]]
+    return transformers.NllbTokenizer(vocab=learnt["vocab"], merges=merges, src_lang="eng_Latn", tgt_lang="swh_Latn")
+
+
+TOKENIZERS = {maker.__name__: maker for maker in (gpt2, qwen3, llama, mt5, mbart, m2m_100)}
+
+
+def save_text(family, folder):
+    """Save a tokenizer of the family and a 16-bit network that fits it."""
+    tokenizer = TOKENIZERS[family]()
+    tokenizer.save_pretrained(folder)
+    kind, shape = CONFIGS[family]
+    special = {key: getattr(tokenizer, key) for key in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    if family in SEQ2SEQ:
+        special["decoder_start_token_id"] = tokenizer.pad_token_id if family == "mt5" else tokenizer.eos_token_id
+    positions = {} if family == "mt5" else {"n_positions" if family == "gpt2" else "max_position_embeddings": 128}
+    config = kind(**shape | DROPS[family] | special | positions | {"vocab_size": len(tokenizer)})
+    torch.manual_seed(0)
+    auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+    model = shake(auto.from_config(config), 0.3)  # else a random network says one word for ever
+    with torch.no_grad():  # or nothing but language tokens
+        for matrix in {model.get_input_embeddings().weight, model.get_output_embeddings().weight}:
+            matrix[tokenizer.all_special_ids] *= 0.1
+    model.half().save_pretrained(folder)
+    return folder
+
+
+# Proteins
+
+ESM_TOKENS = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO.-", "<null_1>", "<mask>"]
+
+
+def save_esm(folder, **changes):
+    """Save an ESM with its language model's head, as the hub has it."""
+    torch.manual_seed(0)
+    tokens = {"vocab_size": 33, "pad_token_id": 1, "mask_token_id": 32, "token_dropout": True}
+    sizes = {"max_position_embeddings": 1026, "emb_layer_norm_before": False}
+    config = transformers.EsmConfig(**ESM | tokens | sizes | changes)
+    (folder / "vocab.txt").write_text("\n".join(ESM_TOKENS))
+    transformers.EsmTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    shake(transformers.EsmForMaskedLM(config)).half().save_pretrained(folder)
+    return folder
+
+
+def save_protein_t5(folder):
+    torch.manual_seed(0)
+    config = transformers.T5Config(**T5, vocab_size=32, decoder_start_token_id=0)
+    shake(transformers.T5ForConditionalGeneration(config)).half().save_pretrained(folder)
+    return folder
+
+
+def save_prot_t5(folder):
+    """Save a T5 whose tokenizer knows a residue as a word: ▁A."""
+    pieces = [*((token, 0.0) for token in ("<pad>", "</s>", "<unk>")), *((f"▁{a}", -2.0) for a in f"{STANDARD}XUZOB")]
+    transformers.T5Tokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder)
+    return save_protein_t5(folder)
+
+
+def save_ankh(folder):
+    """Save a T5 whose tokenizer knows letters, and takes a sequence as a list of them."""
+    tokens = ["<pad>", "</s>", "<unk>", *STANDARD, "X"]
+    inner = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, "<unk>"))
+    inner.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **special).save_pretrained(folder)
+    return save_protein_t5(folder)
+
+
+SOURCES = ["7", "305", "one two three four", "9 8 7 six five"]  # of different lengths: batches are padded
+
+
+LEARNT = {  # configuration -> architecture
+    "gpt2_medium": "gpt2",
+    "qwen3_600m": "qwen3",
+    "llama_3_2_1b": "llama",
+    "mt5_small": "mt5",
+    "mbart_large_50": "mbart",
+    "nllb_200_600m": "m2m_100",
+}
+
+
+CODES = {"mbart_large_50": ("en_XX", "sw_KE"), "nllb_200_600m": ("eng_Latn", "swh_Latn")}
+
+
+def hub_overrides(name: str, folder: Path) -> list[str]:
+    return [
+        f"backbone={name}", f"backbone.checkpoint={folder}", "task=nmt", "data=toy", "data.train=16", "data.test=6",
+        "task.source_language=en", "task.target_language=sw", "task.max_target_tokens=12", "method=lora",
+        "budget=smoke", "budget.steps=2",
+    ]  # fmt: skip
+
+
+def load_hub(name: str, folder: Path, *more: str) -> tuple[Cell, nn.Module, object]:
+    made = cell_of([*hub_overrides(name, folder), *more])
+    model, processor = made.backbone.load(made.budget, Head(made.kind))
+    return made, model.eval(), processor
+
+
+def answer_sources(
+    made: Cell, model: nn.Module, processor: object, sources: list[str] = SOURCES
+) -> tuple[list[str], torch.Tensor]:
+    """Answer sources as one batch; return the answers and their ids."""
+    written, generate = [], model.generate
+    model.generate = lambda **options: written.append(generate(**options)) or written[-1]
+    features = [made.task.encode(Example("", source, ("?",)), processor, {}) for source in sources]
+    with torch.no_grad():
+        answers = made.task.predict(model, features, processor)
+    model.generate = generate
+    return [answer["prediction"] for answer in answers], written[0]
