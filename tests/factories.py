@@ -47,3 +47,8 @@ def write_files(folder, **files):
     for name, text in files.items():
         (folder / name.replace("__", ".")).write_text(text)
     return folder
+
+
+def write_metadata(folder, rows, header="file_name,label,speaker,part"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metadata.csv").write_text("\n".join([header, *rows]) + "\n")

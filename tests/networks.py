@@ -6,6 +6,7 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import timm
 import torch
 import transformers
@@ -13,7 +14,9 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 
-from benchmark.capabilities.networks import BART, GPT2, IMAGES, LLAMA, T5, TOKENS
+from benchmark.backbones.hearing import Hearing
+from benchmark.backbones.speech import Speech
+from benchmark.capabilities.networks import BART, GPT2, IMAGES, LLAMA, T5, TOKENS, WAVES, WHISPER
 from benchmark.types import Head, Kind
 from tasks.toy import Toy
 
@@ -131,3 +134,80 @@ def save_timm(folder, architecture, channels=3, prefix=""):
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+OF_WAVES = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "conv_dim", "conv_kernel",
+    "conv_stride", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups",
+)  # fmt: skip
+
+
+SHAPE = {key: WAVES[key] for key in OF_WAVES}  # without the dropouts and masks that the gate takes out
+
+
+LAYERED = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+
+
+LISTENING = WHISPER | TOKENS | {"max_source_positions": 50}
+
+
+SPEECH = {  # the class of every configuration of the hub, and our own shape
+    "wav2vec2": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model, SHAPE),
+    "wav2vec2 layered": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model, SHAPE | LAYERED),
+    "hubert": (transformers.HubertConfig, transformers.HubertModel, SHAPE),
+    "wavlm": (transformers.WavLMConfig, transformers.WavLMModel, SHAPE),
+    "whisper": (transformers.WhisperConfig, transformers.WhisperModel, LISTENING),
+}
+
+
+SPEECH_LABELS = ("go", "stop", "yes")
+
+
+def speech_encoder(name):
+    """Build a random network whose every parameter is random, norms and biases too."""
+    config, model, shape = SPEECH[name]
+    torch.manual_seed(0)
+    network = model(config(**shape, layerdrop=0.0) if name != "whisper" else config(**shape)).eval()
+    return shake(network).get_encoder() if name == "whisper" else shake(network)
+
+
+def speech_network(name, kind=Kind.CLASSIFY, weighted=False):
+    torch.manual_seed(1)
+    return Hearing(speech_encoder(name), Head(kind, labels=SPEECH_LABELS), weighted).eval()
+
+
+def feature_extractor(name):
+    if name == "whisper":
+        return transformers.WhisperFeatureExtractor(feature_size=8, chunk_length=1)
+    return transformers.Wav2Vec2FeatureExtractor(sampling_rate=8000, do_normalize=True, return_attention_mask=False)
+
+
+def sound_batch(name, *lengths):
+    """Give random clips as the network reads them."""
+    rng = np.random.default_rng(0)
+    clips = [rng.standard_normal(n).astype(np.float32) for n in lengths]
+    rate = feature_extractor(name).sampling_rate
+    padding = "max_length" if name == "whisper" else "longest"
+    return dict(
+        feature_extractor(name)(
+            clips, sampling_rate=rate, padding=padding, return_attention_mask=True, return_tensors="pt"
+        )
+    )
+
+
+def speech_family(name):
+    return name.split()[0]
+
+
+def save_speech(name, where):
+    where.mkdir(parents=True, exist_ok=True)
+    config, model, shape = SPEECH[name]
+    torch.manual_seed(0)
+    model(config(**shape)).save_pretrained(where)
+    feature_extractor(name).save_pretrained(where)
+    return where
+
+
+def speech_backbone(where, **changes):
+    fields = {"description": "", "lr_scale": 1.0, "head_lr": None, "revision": None, "weights": "pretrained"}
+    return Speech(**{**fields, "layers": "last", "checkpoint": str(where), **changes})
