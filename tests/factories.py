@@ -1,11 +1,16 @@
 """Records, cells and small data files that several tests make."""
 
+import json
+
 import numpy as np
 from PIL import Image
 
 from benchmark.config.compose import cell_of
 from benchmark.engine import data, runner
 from benchmark.engine.context import Run
+from tasks.nmt import Translation
+from tasks.text_generation import TextGeneration
+from tasks.toy import Toy
 
 
 def run_cell(cell, **context):
@@ -52,3 +57,27 @@ def write_files(folder, **files):
 def write_metadata(folder, rows, header="file_name,label,speaker,part"):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metadata.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+COMMON = {"description": "", "version": 1, "data": Toy(description="", train=64, test=16), "metrics": []}
+
+
+LIMITS = {"max_source_tokens": 24, "max_target_tokens": 12, "allow_metric_code": False}
+
+
+def generation_task(**changes):
+    return TextGeneration(**{"template": "{source}\n", "order": None, **COMMON, **LIMITS, **changes})
+
+
+def translation_task(**changes):
+    languages = {"source_language": "en", "target_language": "si", "bleu_tokenizer": "13a", "across_processors": None}
+    return Translation(**{"template": "{source}", **COMMON, **LIMITS, **languages, **changes})
+
+
+def answers_of(texts):
+    return [{"prediction": text, "nll": 8.0, "tokens": 4, "bytes": 16} for text in texts]
+
+
+def write_pairs(path, rows):
+    path.write_text("".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in rows))
+    return path

@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import peft
 import pytest
@@ -19,8 +18,6 @@ from benchmark.methods import native
 from benchmark.methods.hf_peft import Peft
 from benchmark.methods.houlsby import Houlsby
 
-FOLDER = Path(__file__).parents[1] / "configs" / "method"
-
 
 def hf(peft_type, rank=None, targets=("default",), **options):
     changes = {"lr": 1e-2, "search": {}, "sized_by": None, "targets": list(targets), "rank": rank}
@@ -28,7 +25,6 @@ def hf(peft_type, rank=None, targets=("default",), **options):
 
 
 FULL, BITFIT, NORM = (method_of(name, {"lr": 1e-2}) for name in ("full", "bitfit", "norm_tuning"))
-FROZEN = method_of("frozen")
 HOULSBY = Houlsby(description="", search={}, sized_by=None, lr=1e-2, bottleneck=4, activation="gelu", norms=True)
 LORA, DORA, IA3 = hf("LORA", 4, lora_alpha=8), hf("LORA", 4, lora_alpha=8, use_dora=True), hf("IA3", targets=["scaled"])
 PROMPT = hf("PROMPT_TUNING", targets=(), num_virtual_tokens=5, num_transformer_submodules=1)
