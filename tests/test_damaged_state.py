@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from cells import run_cell
+from factories import run_cell
 from safetensors.torch import load_file, save_file
 from test_pause import AfterChecks
 

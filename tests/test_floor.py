@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cells import run_cell
+from factories import run_cell
 from hydra.utils import get_class
 
 from benchmark import run

@@ -1,7 +1,7 @@
 """A user's metric that breaks costs its own score, and nothing else."""
 
 import pytest
-from cells import run_cell
+from factories import run_cell
 
 from benchmark.errors import InputError
 from benchmark.records import Record
