@@ -344,7 +344,8 @@ def numbers(folder):
 
 
 def states(folder):
-    return sorted(path.name for path in Path(folder).rglob(".*") if path.parent.name != "runs")
+    paths = (path for path in Path(folder, "runs").rglob(".*") if path.parent.name != "runs")
+    return sorted(path.name for path in paths)
 
 
 def check_without_states(halving, tmp_path):
