@@ -402,7 +402,7 @@ def bound(rows: list[dict]) -> Record:
 @pytest.mark.parametrize(
     "content",
     [b"", b"no gzip", gzip.compress(b"[1]\n"), gzip.compress(b"x" * 999)[:-12], "other"],
-    ids=["empty", "no gzip", "other rows", "cut", "another run's"],
+    ids=["empty", "no gzip", "no row", "cut", "other"],
 )
 def test_answers_that_are_not_the_records_are_refused_by_name(content: bytes | str, tmp_path: Path) -> None:
     store, made = Store(tmp_path), bound(ROWS)
