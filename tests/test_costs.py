@@ -46,7 +46,7 @@ def test_a_table_shows_the_costs_of_runs_made_for_it(tmp_path: Path) -> None:
     assert after[-3:-1] == ["60.0", "200"]
     assert after[:-3] == before[:-3]
     text = (tmp_path / "tables" / "nmt.md").read_text()
-    assert " Step and memory: of runs made to measure it (budget=cost" in text
+    assert " Step and memory: from separate runs that measure costs (budget=cost" in text
     assert "≤" not in text
 
 
