@@ -12,6 +12,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import sys
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -138,3 +139,50 @@ def checkpoint(tmp_path_factory):
     from checkpoints import LEARNT, save_text
 
     return functools.cache(lambda name: save_text(LEARNT[name], tmp_path_factory.mktemp(name)))
+
+
+@pytest.fixture(scope="session")
+def toy_shape(tiny_causal):
+    shape = ["task=text_generation", "data=toy", "backbone=causal_lm", f"backbone.checkpoint={tiny_causal}"]
+    return [*shape, "budget=smoke"]
+
+
+@pytest.fixture
+def toy_sweep(toy_shape, tmp_path):
+    """A sweep of four toy cells."""
+    return ["-m", *toy_shape, "method=lora,ia3", "seed=0,1", "device=cpu", f"results={tmp_path}"]
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def command_overrides(toy_shape, results):
+    """A call that works, of two steps; a later override of the same key wins."""
+    sizes = ["task.max_target_tokens=20", "data.train=24", "data.test=8", "budget.steps=2"]
+    return ["method=lora", *toy_shape, *sizes, "device=cpu", f"results={results}"]
+
+
+@pytest.fixture
+def call(command_overrides, tmp_path, monkeypatch, capfd):
+    """Run in this process, in an empty folder, with no shipped records."""
+    from benchmark import run
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr("benchmark.records.folders.RESULTS", tmp_path / "installed")
+
+    def perform(*more):
+        capfd.readouterr()
+        status = run.main([*command_overrides, *more])
+        return Outcome(status, *capfd.readouterr())
+
+    return perform

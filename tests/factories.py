@@ -1,6 +1,10 @@
 """Records, cells and small data files that several tests make."""
 
+from __future__ import annotations
+
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -8,6 +12,8 @@ from PIL import Image
 from benchmark.config.compose import cell_of
 from benchmark.engine import data, runner
 from benchmark.engine.context import Run
+from benchmark.identity import run_id
+from benchmark.records import Measurement, Record, Store
 from tasks.nmt import Translation
 from tasks.text_generation import TextGeneration
 from tasks.toy import Toy
@@ -81,3 +87,51 @@ def answers_of(texts):
 def write_pairs(path, rows):
     path.write_text("".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in rows))
     return path
+
+
+def stored_records(folder):
+    return {r.run_id: r for r in Store(Path(folder) / "runs").records()}
+
+
+def json_records(folder: Path) -> list[dict]:
+    """Read every current record as plain JSON, in the order they were made."""
+    found = [p for p in folder.glob("runs/*/*/*.json") if re.fullmatch(r"[0-9a-f]{12}\.json", p.name)]
+    return [json.loads(p.read_text()) for p in sorted(found, key=lambda p: p.stat().st_mtime_ns)]
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def final_value(record: dict, split: str, name: str) -> float:
+    (found,) = [m["value"] for m in record["measurements"] if (m["split"], m["name"], m["step"]) == (split, name, None)]
+    return found
+
+
+MT_CHOICES = {"task": {"_target_": "tasks.nmt.Nmt", "locale": "si"}, "method": {"rank": 8, "lr": 0.01}, "seed": 1}
+
+
+MT_ROWS = [{"id": "a", "prediction": "ව", "target": ["වම"]}, {"id": "b", "prediction": "", "target": ["x", "y"]}]
+
+
+def mt_record(device: str = "cpu", status: str = "done", bleu: float = 41.25, **changes: object) -> Record:
+    values = {
+        "run_id": run_id(MT_CHOICES),
+        "task": "nmt",
+        "method": "lora",
+        "backbone": "mbart_cldr",
+        "seed": 1,
+        "status": status,
+        "created": "2025-01-02T03:04:05+00:00",
+        "config": MT_CHOICES,
+        "data": {"fingerprint": "ab12", "metric": "bleu", "sizes": {"train": 10}},
+        "modules": ["decoder.q", "decoder.v"],
+        "signatures": {"bleu": "nrefs:1|case:mixed"},
+        "environment": {"device": device, "commit": None},
+        "measurements": (
+            Measurement("valid", "loss", 1 / 3, 10),
+            Measurement("valid", "loss", 0.1),
+            Measurement("test", "bleu", bleu),
+        ),
+    }
+    return Record(**values | changes)

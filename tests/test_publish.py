@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from test_records import ROWS, record
+from factories import MT_ROWS, mt_record
 
 from benchmark import publish
 from benchmark.identity import run_id
@@ -23,7 +23,7 @@ SET = ROOT / "results/published/reference"
 
 
 def other(name: str = "ffff00001111", **changes: object) -> Record:
-    return replace(record(), run_id=name, **changes)
+    return replace(mt_record(), run_id=name, **changes)
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def runs(tmp_path: Path) -> Store:
     """A folder with every kind of record, on two devices."""
     store = Store(tmp_path / "runs")
     for bleu, device in ((1.0, "cpu"), (2.0, "cuda"), (3.0, "cpu"), (4.0, "cpu")):
-        store.append(record(device, bleu=bleu), [{"prediction": bleu, "target": ["\ud83d"]}], replace=True)
+        store.append(mt_record(device, bleu=bleu), [{"prediction": bleu, "target": ["\ud83d"]}], replace=True)
     store.append(other(), [])
-    store.append(other(task="asr", method="frozen"), ROWS)
+    store.append(other(task="asr", method="frozen"), MT_ROWS)
     store.append(other("0" * 12, status="failed", reason='\ud800 "x",\n"y"', measurements=()), None)
     store.append(other("1" * 12, status="skipped", environment={}), None)
     return store
@@ -58,8 +58,8 @@ def test_every_record_comes_back_to_the_bit_in_the_same_order(runs: Store) -> No
 def test_a_record_is_found_by_its_cell_and_device(runs: Store) -> None:
     packed = published_set(runs)
     for device in ("cpu", "cuda", "tpu"):
-        assert packed.find("nmt", "lora", run_id(record().config), device) == runs.find(
-            "nmt", "lora", run_id(record().config), device
+        assert packed.find("nmt", "lora", run_id(mt_record().config), device) == runs.find(
+            "nmt", "lora", run_id(mt_record().config), device
         )
     assert packed.find("nmt", "lora", "unknown", "cpu") is None
 
@@ -77,8 +77,8 @@ def test_answers_come_back_row_by_row(runs: Store) -> None:
 
 
 def test_a_folder_without_answers_or_measurements_is_packed_too(tmp_path: Path) -> None:
-    Store(tmp_path / "runs").append(record(measurements=()), None)
-    assert list(published_set(Store(tmp_path / "runs")).records()) == [record(measurements=())]
+    Store(tmp_path / "runs").append(mt_record(measurements=()), None)
+    assert list(published_set(Store(tmp_path / "runs")).records()) == [mt_record(measurements=())]
 
 
 def test_records_of_the_shipped_set_are_those_that_their_digests_name() -> None:
@@ -113,7 +113,7 @@ def test_only_what_is_asked_for_is_packed(runs: Store, capsys: pytest.CaptureFix
 
 def test_nothing_can_be_added_to_a_published_set(runs: Store) -> None:
     with pytest.raises(PermissionError, match="published"):
-        published_set(runs).append(record(), ROWS)
+        published_set(runs).append(mt_record(), MT_ROWS)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -138,19 +138,19 @@ def test_an_edited_set_is_named_and_left_out(name: str, runs: Store) -> None:
 
 
 def test_a_record_that_was_edited_before_its_set_was_sealed_is_refused(tmp_path: Path) -> None:
-    pack(tmp_path, [(record(), None)], {})
+    pack(tmp_path, [(mt_record(), None)], {})
     path, about = tmp_path / MEASUREMENTS, json.loads((tmp_path / ABOUT).read_text())
     table = pq.read_table(path)
     values = [value + 1 for value in table["value"].to_pylist()]
     pq.write_table(table.set_column(3, "value", [values]), path)
     about["sha256"][MEASUREMENTS] = hashlib.sha256(path.read_bytes()).hexdigest()
     (tmp_path / ABOUT).write_text(json.dumps(about))
-    with pytest.raises(ValueError, match=f"the digest of nmt/lora/{record().run_id} is wrong"):
+    with pytest.raises(ValueError, match=f"the digest of nmt/lora/{mt_record().run_id} is wrong"):
         list(PackedStore(tmp_path).versions())
 
 
 def test_a_set_of_a_newer_version_is_named_and_left_out(tmp_path: Path) -> None:
-    pack(tmp_path, [(record(), None)], {})
+    pack(tmp_path, [(mt_record(), None)], {})
     about = json.loads((tmp_path / ABOUT).read_text())
     (tmp_path / ABOUT).write_text(json.dumps(about | {"schema": 2}))
     with pytest.warns(UserWarning, match="schema 2 is newer than 1"):
@@ -225,7 +225,7 @@ def test_published_runs_are_shown_once_and_a_later_one_beside_them(runs: Store) 
     published_set(runs)
     assert list(sources(results)) == ["one", "yours"]
     assert {source for source, _ in frame.load(results)} == {"one"}
-    runs.append(record(bleu=5.0, created="2026-01-01"), None, replace=True)
+    runs.append(mt_record(bleu=5.0, created="2026-01-01"), None, replace=True)
     assert [(s, one.value("test", "bleu")) for s, one in frame.load(results) if s == "yours"] == [("yours", 5.0)]
 
 

@@ -1,42 +1,37 @@
-"""Data of users and of the hub: rows arrive unchanged, faults are named."""
+"""A user's text files: rows arrive unchanged, faults are named."""
 
 from __future__ import annotations
 
 import csv
 import gzip
-import http.server
 import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import datasets
 import pyarrow as pa
 import pytest
-from huggingface_hub import constants
 from pyarrow import parquet
 
 from benchmark import run
-from benchmark.backbones import hub
 from benchmark.config.compose import cell_of
 from benchmark.engine.data import Result, read
 from benchmark.errors import InputError
-from tasks.data import Files, Hub
+from tasks.data import Files
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 REAL = os.environ.get("BENCHMARK_DATA_DIR")
+
+
 real = pytest.mark.skipif(not REAL, reason="BENCHMARK_DATA_DIR is not set: no real files to try")
+
+
 # What readers like to turn into something else: missing values, numbers, dates, truth; quotes, commas and two scripts.
 ROWS = [
     ("a b", "x"), ("c", "NA"), ("a b", "null"), ("", "z"), ("007", "1.50"), ("2020-01-01", "true"),
     ('say "so", twice', "ව ේ"), ("a b", ""), ("nan", "None"),
 ]  # fmt: skip
+
+
 GROUPED = [
     ("a b", ("x", "null", "")), ("c", ("NA",)), ("", ("z",)), ("007", ("1.50",)), ("2020-01-01", ("true",)),
     ('say "so", twice', ("ව ේ",)), ("nan", ("None",)),
@@ -215,208 +210,6 @@ def test_the_fingerprint_follows_every_example_and_nothing_else(tiny_causal, tmp
     quick = data("budget.max_test=2")
     assert quick["fingerprint"] == plain["fingerprint"]
     assert {name: quick["sizes"][name] for name in ("valid", "test")} == {"valid": plain["sizes"]["valid"], "test": 2}
-
-
-@pytest.fixture
-def asked(monkeypatch) -> list[tuple]:
-    """Stand in for the hub, noting requests; rows as in OPUS-100 and Tatoeba."""
-    calls = []
-
-    def load_dataset(path: str, name: str | None, *, revision: str | None, split: str) -> list[dict]:
-        calls.append((path, name, revision, split))
-        if path.startswith("mteb"):
-            return [{"sentence1": f"ta {i}", "sentence2": f"en {i}", "lang": "tam-eng"} for i in range(4)]
-        return [{"translation": {"en": f"{split} {i}", "ta": f"ta {split} {i}"}} for i in range(8)]
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    return calls
-
-
-def test_the_hub_is_asked_for_what_the_configuration_names(asked):
-    pin = "0123456789" * 4
-    cell = cell_of(["task=opus100_ta", "method=frozen", f"data.revision={pin}"])
-    splits = cell.task.splits()
-    opus = "Helsinki-NLP/opus-100"
-    assert asked == [
-        (opus, "en-ta", pin, "train"),
-        (opus, "en-ta", pin, "validation"),
-        (opus, "en-ta", pin, "test"),
-        ("mteb/tatoeba-bitext-mining", "tam-eng", None, "test"),
-    ]
-    assert list(splits) == ["train", "valid", "test", "test/tatoeba"]
-    assert splits["valid"][1][1:3] == ("validation 1", ("ta validation 1",))
-    assert splits["test/tatoeba"][1][1:3] == ("en 1", ("ta 1",))
-
-
-def test_a_shift_takes_from_its_own_set_what_it_does_not_name(asked):
-    shifts = {
-        "later": {"split": "test_2"},
-        "news": {"id": "mteb/x", "split": "s", "columns": {"source": "sentence2", "target": "sentence1"}},
-    }
-    columns = {"source": "translation.en", "target": "translation.ta"}
-    names = {"train": "train", "valid": "dev", "test": "test"}
-    options = {"description": "", "id": "a/b", "config": "c", "revision": "r", "merge": True}
-    Hub(splits_of=names, shifts=shifts, columns=columns, **options).splits()
-    assert asked[3:] == [("a/b", "c", "r", "test_2"), ("mteb/x", None, None, "s")]
-
-
-@pytest.mark.parametrize(
-    ("key", "wanted"),
-    [
-        ("+data.shifts.x.splt=test", "data.shifts.x.splt: no such key; did you mean split?"),
-        ("+data.shifts.x.id=a/b", "data.shifts.x.split: required"),
-        ("~data.splits_of.valid", "data.splits_of.valid: required"),
-        ("+data.splits_of.dev=x", "data.splits_of.dev: no such key"),
-    ],
-)
-def test_a_hub_node_with_a_wrong_key_is_refused(key, wanted):
-    with pytest.raises(InputError) as refusal:
-        cell_of(["task=opus100_ta", "method=frozen", key])
-    assert wanted in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ConnectionError("Couldn't reach 'x'\nmore"), ConnectionError(), ValueError("BuilderConfig not found"),
-        RuntimeError("Dataset scripts are no longer supported"), datasets.exceptions.DatasetNotFoundError("no set"),
-        datasets.exceptions.DatasetGenerationError("broken off"),
-    ],
-    ids=lambda error: f"{type(error).__name__} {str(error)[:5]}",
-)  # fmt: skip
-def test_what_the_hub_cannot_give_is_refused_with_what_to_do_instead(error, monkeypatch):
-    def load_dataset(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(InputError) as refusal:
-        cell_of(["task=e2e_nlg", "method=frozen"]).task.splits()
-    line = str(refusal.value)
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    for word in ("tuetschek/e2e_nlg", reason, "data=files data.train=F", "data.columns.source=COLUMN"):
-        assert word in line
-    assert "\n" not in line
-
-
-def test_a_record_names_what_the_hub_may_change(asked, tiny_seq2seq, tmp_path, capfd):
-    base = [
-        "task=opus100_ta", "method=frozen", "backbone=seq2seq", f"backbone.checkpoint={tiny_seq2seq}", "budget=smoke",
-        "device=cpu", "task.max_target_tokens=8", f"results={tmp_path}",
-    ]  # fmt: skip
-    pin = "0123456789" * 4
-    for more, unpinned in (
-        ([], ["Helsinki-NLP/opus-100", "mteb/tatoeba-bitext-mining"]),
-        ([f"data.revision={pin}"], ["mteb/tatoeba-bitext-mining"]),
-        ([f"data.revision={pin}", f"data.shifts.tatoeba.revision={pin}"], None),
-        (["data.revision=main", f"data.shifts.tatoeba.revision={pin}"], ["Helsinki-NLP/opus-100"]),
-    ):
-        assert run.main([*base, *more]) == 0
-        newest = max(tmp_path.glob("runs/*/*/*.json"), key=lambda p: p.stat().st_mtime_ns)
-        assert json.loads(newest.read_text())["data"].get("unpinned") == unpinned
-        shown = capfd.readouterr().out
-        assert ("unpinned: " + ", ".join(unpinned) in shown) if unpinned else ("unpinned" not in shown)
-
-
-@pytest.fixture
-def cached(tiny_causal, tmp_path, monkeypatch) -> str:
-    """Commit of a cached checkpoint me/tiny, in the layout of the hub's cache."""
-    commit = "fedcba9876" * 4
-    home = tmp_path / "cache" / "models--me--tiny"
-    shutil.copytree(tiny_causal, home / "snapshots" / commit)
-    (home / "refs").mkdir()
-    (home / "refs" / "main").write_text(commit)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    return commit
-
-
-def test_a_fetched_checkpoint_runs_without_a_network_and_is_unpinned_unless_by_commit(cached, tmp_path):
-    base = [
-        "task=nmt",
-        "data=toy",
-        "method=frozen",
-        "backbone=causal_lm",
-        "backbone.checkpoint=me/tiny",
-        "budget=smoke",
-    ]
-    for more, unpinned in (([], ["me/tiny"]), ([f"backbone.revision={cached}"], None)):
-        assert run.main([*base, "task.max_target_tokens=8", "device=cpu", f"results={tmp_path / 'r'}", *more]) == 0
-        newest = max(tmp_path.glob("r/runs/*/*/*.json"), key=lambda p: p.stat().st_mtime_ns)
-        assert json.loads(newest.read_text())["data"].get("unpinned") == unpinned
-
-
-class Refusing(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:
-        self.send_error(401)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def places() -> Iterator[dict[str, str]]:
-    """A closed port, a silent listener, and a server with given answers."""
-    with (
-        socket.socket() as free,
-        socket.socket() as silent,
-        http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server,
-    ):
-        free.bind(("127.0.0.1", 0))
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        ports = {"closed": free.getsockname()[1], "silent": silent.getsockname()[1], "answers": server.server_port}
-        yield {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-        server.shutdown()
-
-
-@pytest.mark.parametrize(("place", "offline"), [("closed", True), ("silent", True), ("answers", False)])
-def test_a_hub_that_does_not_answer_is_noticed_soon(place, offline, places, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", places[place])
-    monkeypatch.setattr(hub, "PATIENCE", 0.5)
-    started = time.monotonic()
-    assert hub.is_offline.__wrapped__() is offline
-    assert time.monotonic() - started < 5
-
-
-def test_a_resolver_that_does_not_answer_is_not_waited_for(places, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", places["answers"])
-    monkeypatch.setattr(hub, "PATIENCE", 0.1)
-    woken = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: woken.wait(20) and [])
-    started = time.monotonic()
-    assert hub.is_offline.__wrapped__()
-    assert time.monotonic() - started < 5
-    woken.set()
-
-
-@pytest.mark.slow
-def test_without_a_network_hub_data_and_checkpoints_are_refused_within_seconds(places, tiny_causal, tmp_path):
-    program = f"""
-import time, datasets, torch, transformers  # none of them is what is timed
-from benchmark.run import main
-for more in (['backbone=causal_lm', 'backbone.checkpoint={tiny_causal}'], ['backbone=gpt2_medium']):
-    started = time.monotonic()
-    short = ['task.max_source_tokens=96', 'task.max_target_tokens=96']  # the tiny network has 256 positions
-    assert main(['method=frozen', 'task=e2e_nlg', 'budget=smoke', 'results={tmp_path}/r', *short, *more]) == 2
-    print("seconds:", time.monotonic() - started)
-"""
-    unset = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
-    alone = {**unset, "HF_ENDPOINT": places["closed"], "HF_HOME": str(tmp_path / "home")}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, env=alone, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("refused: ")]
-    assert len(lines) == 2
-    assert "tuetschek/e2e_nlg" in lines[0]
-    assert "data=files" in lines[0]
-    assert "openai-community/gpt2-medium" in lines[1]
-    assert "backbone.checkpoint=DIR" in lines[1]
-    seconds = [float(line.partition("seconds:")[2]) for line in done.stdout.splitlines() if "seconds:" in line]
-    assert max(seconds) < 10, "the hub's clients alone retry for 23 seconds and more"
-    assert not (tmp_path / "r").exists()
 
 
 def sample(name: str, folder: Path, most: int) -> Path:
