@@ -186,3 +186,11 @@ def call(command_overrides, tmp_path, monkeypatch, capfd):
         return Outcome(status, *capfd.readouterr())
 
     return perform
+
+
+@pytest.fixture
+def figure_results(tmp_path):
+    """Results of which every figure has something."""
+    from drawings import ship_figures
+
+    return ship_figures(tmp_path)

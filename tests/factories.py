@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ from benchmark.engine import data, runner
 from benchmark.engine.context import Run
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
+from benchmark.report import __main__ as report
+from benchmark.report.statistics.bootstrap import counts
+from benchmark.report.statistics.estimates import Sample
 from tasks.nmt import Translation
 from tasks.text_generation import TextGeneration
 from tasks.toy import Toy
@@ -135,3 +140,95 @@ def mt_record(device: str = "cpu", status: str = "done", bleu: float = 41.25, **
         ),
     }
     return Record(**values | changes)
+
+
+def run_record(
+    method: str = "lora", seed: int = 0, bleu: float = 30.0, trained: int = 50_000, **changes: object
+) -> Record:
+    config = {
+        "task": {"locale": "si"},
+        "method": {"description": f"seed {seed}", "rank": changes.pop("rank", 8)},
+        "backbone": {"weights": changes.pop("weights", "pretrained")},
+        "seed": seed,
+    }
+    values = {
+        "run_id": run_id(config | {"name": method}),
+        "task": "nmt",
+        "method": method,
+        "backbone": "tiny_mt",
+        "seed": seed,
+        "status": "done",
+        "config": config,
+        "data": {"fingerprint": "f1", "metric": "bleu"},
+        "environment": {"device": "cpu", "device_name": "chip", "commit": "c0ffee"},
+        "measurements": (
+            Measurement("valid", "loss", 5.0, 10),
+            Measurement("test", "bleu", bleu),
+            Measurement("test", "perplexity", 4.0),
+            Measurement("test/names", "bleu", bleu / 2),
+            Measurement("cost", "seconds_per_step", 0.1234567891 + seed),
+            Measurement("cost", "peak_memory_bytes", 2e8),
+            Measurement("cost", "params", 5_812_345),
+            Measurement("cost", "trainable_params", trained),
+            Measurement("cost", "checkpoint_bytes", 200_001),
+        ),
+    }
+    return Record(**values | changes)
+
+
+def lost_record(status: str, reason: str, **changes: object) -> Record:
+    return run_record(status=status, reason=reason, data={}, measurements=(), **changes)
+
+
+def publish_records(results: Path, *records: Record) -> Path:
+    for one in records:
+        Store(results / "published/reference").append(one, None)
+    return results
+
+
+def table_rows(results: Path, task: str = "nmt") -> dict[str, list[list[str]]]:
+    """Read the Markdown table as its readers do: method -> cells of its rows."""
+    assert report.main([f"results={results}"]) == 0
+    lines = (results / "tables" / f"{task}.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")][2:]
+    return {name: [row for row in cells if row[2] == name] for name in (row[2] for row in cells)}
+
+
+def answered_record(method: str, seed: int, right: int, first: int = 0) -> tuple[Record, list[dict[str, object]]]:
+    """Make a run with so many of a hundred answers right, from one on."""
+    rows = [
+        {"split": "test", "id": str(i), "target": ["yes"], "prediction": "yes" if first <= i < first + right else "no"}
+        for i in range(100)
+    ]
+    measured = [Measurement("test", "accuracy", right / 100), Measurement("cost", "trainable_params", 5)]
+    data = {"fingerprint": "f1", "metric": "accuracy", "sample": "s1"}
+    return run_record(method, seed, data=data, measurements=tuple(measured)), rows
+
+
+def untrained_record(one: Record) -> Record:
+    return replace(one, measurements=(*one.measurements, Measurement("valid", "selected_step", 0.0)))
+
+
+DRAWN_EXAMPLES = 100
+
+
+@cache
+def draw_counts(examples):
+    """Draw test sets of this many examples once, since it takes long."""
+    return counts([str(i) for i in range(examples)], 300)
+
+
+def draw_world(rng, seeds, seed_spread, item_spread, noise, effect=0.0, items=None):
+    """Draw a value per seed and example: shared items, seeds, and chance."""
+    items = rng.normal(0, item_spread, DRAWN_EXAMPLES) if items is None else items
+    levels = 0.5 + effect + rng.normal(0, seed_spread, seeds)
+    return {s: levels[s] + items + rng.normal(0, noise, DRAWN_EXAMPLES) for s in range(seeds)}
+
+
+def draw_sample(values):
+    return Sample(
+        {s: float(v.mean()) for s, v in values.items()},
+        {s: draw_counts(DRAWN_EXAMPLES) @ v / DRAWN_EXAMPLES for s, v in values.items()},
+        "same",
+        DRAWN_EXAMPLES,
+    )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_report import answered, lost, record, untrained
+from factories import answered_record, lost_record, run_record, untrained_record
 
 from benchmark import compare
 from benchmark.identity import run_id
@@ -24,7 +24,7 @@ def written(results: Path, *runs: tuple) -> str:
 
 def test_a_clear_win_and_a_tie_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [
-        answered(name, seed, right + seed)
+        answered_record(name, seed, right + seed)
         for name, right in (("lora", 80), ("ia3", 79), ("full", 40))
         for seed in (0, 1, 2)
     ]
@@ -40,7 +40,9 @@ def test_a_clear_win_and_a_tie_are_told_apart(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_means_are_over_the_seeds_that_both_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    where = written(tmp_path, answered("lora", 0, 80), answered("lora", 1, 20), answered("ia3", 0, 79))
+    where = written(
+        tmp_path, answered_record("lora", 0, 80), answered_record("lora", 1, 20), answered_record("ia3", 0, 79)
+    )
     assert compare.main(["lora", "ia3", where]) == 0
     said = capsys.readouterr().out
     assert "0.8000" in said
@@ -50,9 +52,9 @@ def test_means_are_over_the_seeds_that_both_have(tmp_path: Path, capsys: pytest.
 
 
 def test_other_budgets_and_other_examples_never_meet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other, rows = answered("ia3", 0, 79)
+    other, rows = answered_record("ia3", 0, 79)
     rows = [{**row, "id": f"other {row['id']}"} for row in rows]
-    where = written(tmp_path, answered("lora", 0, 80), (other, rows), (record("full", seed=5), None))
+    where = written(tmp_path, answered_record("lora", 0, 80), (other, rows), (run_record("full", seed=5), None))
     assert compare.main(["lora", "ia3", where]) == 1
     assert "no runs that may be compared" in capsys.readouterr().out
     assert compare.main(["lora", "full", where]) == 1
@@ -70,7 +72,7 @@ def test_other_budgets_and_other_examples_never_meet(tmp_path: Path, capsys: pyt
     ],
 )
 def test_a_wrong_call_is_refused_with_what_is_near(words, said, tmp_path, capsys) -> None:
-    where = written(tmp_path, (record(), None), (lost("failed", "x", method="dora"), None))
+    where = written(tmp_path, (run_record(), None), (lost_record("failed", "x", method="dora"), None))
     assert compare.main([*words, where]) == 2
     assert re.search(said, capsys.readouterr().err)
 
@@ -84,7 +86,7 @@ def test_rows_of_one_place_say_what_tells_them_apart(tmp_path: Path, capsys: pyt
         ("lora", 4, 0.1),
         ("ia3", 1, 0.1),
     ):
-        one, rows = answered(method, 0, 70 + rank)
+        one, rows = answered_record(method, 0, 70 + rank)
         config = one.config | {"method": {"rank": rank}} | ({"fraction": part} if part else {})
         runs.append((replace(one, config=config, run_id=run_id(config | {"of": method})), rows))
     assert compare.main(["lora", "ia3", written(tmp_path, *runs)]) == 0
@@ -99,7 +101,7 @@ def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: py
     runs = []
     for method, right in (("lora", 80), ("ia3", 60)):
         for phase, trial, score in ((None, 0, right), ("tune", 0, right), ("tune", 1, 10), (None, 1, 10)):
-            one, rows = answered(method, 0, score)
+            one, rows = answered_record(method, 0, score)
             config = one.config | {"method": {"rank": trial}, "phase": phase, "trial": trial or None}
             chosen = {"selected": {"trial": 0, "trials": 2, "at_edge": []}} if not phase and not trial else {}
             told = {"data": one.data | chosen, "run_id": run_id(config | {"of": method})}
@@ -117,7 +119,7 @@ def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: py
 def test_a_shipped_cell_that_was_run_again_has_its_own_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number, folder in enumerate(("published/reference", "runs")):
         for method, right in (("lora", 80), ("ia3", 60)):
-            made, answers = answered(method, 0, right)
+            made, answers = answered_record(method, 0, right)
             Store(tmp_path / folder).append(replace(made, created=f"{number}"), answers)
     assert compare.main(["lora", "ia3", f"results={tmp_path}"]) == 0
     said = capsys.readouterr().out
@@ -132,13 +134,13 @@ def test_an_own_run_meets_a_shipped_one_that_it_has_none_of_its_own_for(tmp_path
             ("published/reference", "ia3", 60),
             ("runs", "dora", 90),
         ):
-            Store(tmp_path / source).append(*answered(method, seed, right))
+            Store(tmp_path / source).append(*answered_record(method, seed, right))
     assert compare.main(["dora", "lora", f"results={tmp_path}"]) == 0
     said = capsys.readouterr().out
     assert "+0.1000" in said
     assert "dora source=yours" in " ".join(said.split())
     for seed in (0, 1, 2):
-        Store(tmp_path / "runs").append(*answered("lora", seed, 70))
+        Store(tmp_path / "runs").append(*answered_record("lora", seed, 70))
     assert compare.main(["dora", "lora", f"results={tmp_path}"]) == 0
     said = capsys.readouterr().out
     assert "+0.2000" in said
@@ -147,7 +149,7 @@ def test_an_own_run_meets_a_shipped_one_that_it_has_none_of_its_own_for(tmp_path
 
 def test_groups_are_drawn_unless_examples_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for method, right in (("lora", 80), ("ia3", 50)):
-        one, rows = answered(method, 0, right)
+        one, rows = answered_record(method, 0, right)
         written(tmp_path, (one, [row | {"group": str(number // 10)} for number, row in enumerate(rows)]))
     widths = {}
     for unit in ("", "unit=group", "unit=example"):
@@ -166,8 +168,10 @@ def test_without_any_record_it_says_how_to_make_one(tmp_path: Path, capsys: pyte
 
 
 def test_the_score_of_an_untrained_side_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one, rows = answered("ia3", 0, 50)
-    where = written(tmp_path, answered("lora", 0, 80), (untrained(one), rows), answered("full", 0, 60))
+    one, rows = answered_record("ia3", 0, 50)
+    where = written(
+        tmp_path, answered_record("lora", 0, 80), (untrained_record(one), rows), answered_record("full", 0, 60)
+    )
     assert compare.main(["lora", "ia3", where]) == 0
     said = capsys.readouterr().out
     assert "0.8000 " in said

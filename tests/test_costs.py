@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_report import lost, record, rows, shipped
+from factories import lost_record, publish_records, run_record, table_rows
 
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
@@ -23,7 +23,7 @@ ALONE = {"device": "cpu", "device_name": "chip", "threads": 2}
 
 def measuring(method: str = "lora", seed: int = 0, step: float = 0.05, **changes: object) -> Record:
     """Make a run that measures costs; its 99 BLEU must not be shown."""
-    one = record(method, seed, bleu=99.0, environment=ALONE, **changes)
+    one = run_record(method, seed, bleu=99.0, environment=ALONE, **changes)
     config = one.config | {"budget": {"name": "cost", "batch_size": 16}, "trial": 2}
     measured = [m for m in one.measurements if m.name != STEP]
     measured += [Measurement("cost", STEP, step), Measurement("cost", "predict_seconds_per_example", 0.004)]
@@ -37,12 +37,12 @@ def cells(results: Path, name: str) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_a_table_shows_the_costs_of_runs_made_for_it(tmp_path: Path) -> None:
-    busy = [record(seed=seed, environment=BUSY) for seed in (0, 1)]
-    before = rows(shipped(tmp_path, *busy))["lora"][0]
+    busy = [run_record(seed=seed, environment=BUSY) for seed in (0, 1)]
+    before = table_rows(publish_records(tmp_path, *busy))["lora"][0]
     assert before[-3:-1] == ["≤623", "–"]  # the median of 123 and 1123 ms; the process had run others before
     Store(tmp_path / "published/reference").append(measuring(step=0.04), None)
     Store(tmp_path / "published/reference").append(measuring(seed=1, step=0.08), None)
-    after = rows(tmp_path)["lora"][0]
+    after = table_rows(tmp_path)["lora"][0]
     assert after[-3:-1] == ["60.0", "200"]
     assert after[:-3] == before[:-3]
     text = (tmp_path / "tables" / "nmt.md").read_text()
@@ -51,9 +51,9 @@ def test_a_table_shows_the_costs_of_runs_made_for_it(tmp_path: Path) -> None:
 
 
 def test_a_legend_says_of_which_columns_runs_were_made_for_it(tmp_path: Path) -> None:
-    other = record("ia3", trained=60_000, environment=BUSY)  # known nowhere else: its step is as good as lora's
-    shipped(tmp_path, record(environment=BUSY), other, measuring())
-    found = {name: row[-3:-1] for name, [row] in rows(tmp_path).items()}
+    other = run_record("ia3", trained=60_000, environment=BUSY)  # known nowhere else: its step is as good as lora's
+    publish_records(tmp_path, run_record(environment=BUSY), other, measuring())
+    found = {name: row[-3:-1] for name, [row] in table_rows(tmp_path).items()}
     assert found == {"lora": ["≤123", "200"], "ia3": ["≤123", "–"]}
     assert " Memory: from separate runs that measure costs (" in (tmp_path / "tables" / "nmt.md").read_text()
 
@@ -67,7 +67,7 @@ def test_of_another_size_machine_or_precision_nothing_is_taken(tmp_path: Path) -
             replace(measuring(), backbone="large_mt"),
         )
     ):
-        folder = shipped(tmp_path / str(number), record(environment=BUSY), other)
+        folder = publish_records(tmp_path / str(number), run_record(environment=BUSY), other)
         runs = load(folder)
         members = comparisons.tables(runs)["nmt", ""]
         assert [cost.apart for cost in Costs(runs).of([g for g in members if g.done], STEP)] == [False]
@@ -76,10 +76,10 @@ def test_of_another_size_machine_or_precision_nothing_is_taken(tmp_path: Path) -
 
 def test_runs_that_measure_costs_have_tables_of_their_own_without_scores(tmp_path: Path) -> None:
     made = [measuring(), measuring(seed=1, step=0.07), measuring("full", step=0.12, trained=5_812_345)]
-    made.append(replace(lost("skipped", "no biases", method="bitfit"), config=measuring().config))
+    made.append(replace(lost_record("skipped", "no biases", method="bitfit"), config=measuring().config))
     made += [replace(one, task="speech", run_id=one.run_id[::-1]) for one in made]
-    shipped(tmp_path, *made)
-    rows(tmp_path, "nmt_cost")
+    publish_records(tmp_path, *made)
+    table_rows(tmp_path, "nmt_cost")
     found = {row["method"]: row for row in cells(tmp_path, "nmt_cost")}
     assert (found["lora"]["step (ms)"], found["full"]["step (ms)"]) == ("60.0", "120")
     assert (found["lora"]["step, full = 1"], found["full"]["step, full = 1"]) == ("0.500", "1.00")
@@ -100,6 +100,6 @@ def test_runs_that_measure_costs_have_tables_of_their_own_without_scores(tmp_pat
 
 
 def test_an_upper_bound_is_one_in_latex(tmp_path: Path) -> None:
-    runs = load(shipped(tmp_path, record(environment=BUSY)))
+    runs = load(publish_records(tmp_path, run_record(environment=BUSY)))
     (members,) = comparisons.tables(runs).values()
     assert r"$\leq$123" in latex(table("t", members))

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from factories import answered_record, draw_sample, draw_world, publish_records
 from scipy import stats
-from test_report import answered, shipped
-from test_statistics import sample, world
 
 from benchmark.identity import run_id
 from benchmark.records import Store
@@ -77,7 +76,10 @@ def test_the_true_mean_rank_lies_in_its_interval_at_least_as_often_as_it_says(ef
 
 def simulated(rng: np.random.Generator, effects: list[float], noise: float = 0.1) -> TaskScores:
     items = rng.normal(0, 0.1, 100)
-    samples = {str(i): sample(world(rng, 3, 0.02 * (noise > 0.05), 0, noise, e, items)) for i, e in enumerate(effects)}
+    samples = {
+        str(i): draw_sample(draw_world(rng, 3, 0.02 * (noise > 0.05), 0, noise, e, items))
+        for i, e in enumerate(effects)
+    }
     return TaskScores("a", "net", {name: Configuration("net", "pretrained", name, {}) for name in samples}, samples)
 
 
@@ -125,7 +127,7 @@ def test_of_several_backbones_the_one_with_most_methods_stands_for_its_task(tmp_
         ("bitfit", "x", 8),
         ("bitfit", "x", 4),
     ]:
-        run, rows = answered(method, 0, 50)
+        run, rows = answered_record(method, 0, 50)
         method_ = run.config["method"] | {"rank": rank}
         changed = replace(run, backbone=backbone, config=run.config | {"method": method_})
         Store(tmp_path / "published/reference").append(
@@ -141,7 +143,7 @@ def two_tasks(results: Path, **changes: object) -> None:
     for task, flip in (("nmt", 0), ("speech", 40)):
         for method, right in (("lora", 80 - flip), ("ia3", 78 - flip), ("full", 60), ("frozen", 5)):
             for seed in (0, 1, 2):
-                run, rows = answered(method, seed, right + seed)
+                run, rows = answered_record(method, seed, right + seed)
                 config = run.config | changes
                 run = replace(run, task=task, config=config, run_id=run_id({"of": [task, method, seed], **changes}))
                 Store(results / "published/reference").append(run, rows)
@@ -181,6 +183,6 @@ def test_tables_over_tasks_say_who_leads_and_how_sure_that_is(tmp_path: Path) ->
 
 
 def test_a_single_task_has_no_table_over_tasks(tmp_path: Path) -> None:
-    results = shipped(tmp_path, *(answered(m, 0, 50)[0] for m in ("lora", "ia3")))
+    results = publish_records(tmp_path, *(answered_record(m, 0, 50)[0] for m in ("lora", "ia3")))
     assert report.main([f"results={results}"]) == 0
     assert not list((results / "tables").glob("ranking*"))

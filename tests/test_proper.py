@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_report import answered, rows
+from factories import answered_record, table_rows
 
 from benchmark import compare
 from benchmark.config.compose import task_of
@@ -27,7 +27,7 @@ from benchmark.types import Example
 
 def believed(method: str, seed: int, likely: float, persons: int = 0) -> tuple[Record, list[dict[str, object]]]:
     """Answer 70 of a hundred rightly, with alternating degrees of belief."""
-    run, told = answered(method, seed, 70)
+    run, told = answered_record(method, seed, 70)
     for place, row in enumerate(told):
         belief = likely + 0.02 * (place % 3 - 1) + 0.002 * seed
         row["probabilities"] = {"yes": round(belief, 6), "no": round(1 - belief, 6)}
@@ -52,7 +52,7 @@ def put(results: Path, persons: int = 0, **likely: float) -> Path:
 
 
 def test_what_the_headline_cannot_tell_apart_a_proper_score_does(tmp_path: Path) -> None:
-    found = rows(put(tmp_path, lora=0.6, ia3=0.8, dora=0.6))
+    found = table_rows(put(tmp_path, lora=0.6, ia3=0.8, dora=0.6))
     header = next(csv.reader((tmp_path / "tables" / "nmt.csv").read_text().splitlines()))
     names = ["test log_loss", "log_loss 95 %", "log_loss tied", "log_loss less lora"]
     places = [header.index(name) for name in names]
@@ -72,7 +72,7 @@ def test_what_the_headline_cannot_tell_apart_a_proper_score_does(tmp_path: Path)
 
 def test_runs_without_one_have_no_such_columns(tmp_path: Path) -> None:
     for seed in (0, 1):
-        Store(tmp_path / "published/reference").append(*answered("lora", seed, 70))
+        Store(tmp_path / "published/reference").append(*answered_record("lora", seed, 70))
     assert report.main([f"results={tmp_path}"]) == 0
     assert "log_loss" not in (tmp_path / "tables" / "nmt.md").read_text()
 
@@ -100,7 +100,7 @@ def test_groups_reach_the_stored_answers_and_are_drawn(tmp_path: Path) -> None:
 
 def test_a_table_says_where_groups_are_too_few_for_a_verdict(tmp_path: Path) -> None:
     for name, persons in (("five", 5), ("seven", 7)):
-        found = rows(put(tmp_path / name, persons, lora=0.6, ia3=0.9, full=0.7))
+        found = table_rows(put(tmp_path / name, persons, lora=0.6, ia3=0.9, full=0.7))
         header = next(csv.reader((tmp_path / name / "tables" / "nmt.csv").read_text().splitlines()))
         (row,) = found["ia3"]
         assert ("‡" in row[header.index("95 %")]) == (persons == 5)
@@ -116,7 +116,7 @@ EMBEDDED = ["nmt", "protein", "speech", "medical_images", "text_generation", "sp
 def test_seeds_of_all_methods_under_the_same_conditions_are_taken_together(tmp_path: Path) -> None:
     for method, step in (("lora", 1), ("ia3", 5), ("full", 4), ("dora", 6)):
         for seed in range(3):
-            Store(tmp_path / "published/reference").append(*answered(method, seed, 60 + step * seed))
+            Store(tmp_path / "published/reference").append(*answered_record(method, seed, 60 + step * seed))
     (groups,) = tables(load(tmp_path)).values()
     evidence = Evidence(tmp_path)
     found = {one.method: sample for one, sample in evidence.samples(groups).items()}

@@ -2,49 +2,22 @@
 
 import itertools
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
+from factories import DRAWN_EXAMPLES, draw_counts, draw_sample, draw_world
 from scipy import stats
 
 from benchmark.report.statistics import estimates as statistics
-from benchmark.report.statistics.bootstrap import counts, prepare
+from benchmark.report.statistics.bootstrap import prepare
 from benchmark.report.statistics.estimates import Sample, against, estimate, holm, needed, split, ties
 from benchmark.report.statistics.evidence import Evidence
-
-EXAMPLES = 100
-
-
-@cache
-def drawn(examples):
-    """Draw test sets of this many examples once, since it takes long."""
-    return counts([str(i) for i in range(examples)], 300)
-
-
-DRAWS = drawn(EXAMPLES)
-
-
-def world(rng, seeds, seed_spread, item_spread, noise, effect=0.0, items=None):
-    """Draw a value per seed and example: shared items, seeds, and chance."""
-    items = rng.normal(0, item_spread, EXAMPLES) if items is None else items
-    levels = 0.5 + effect + rng.normal(0, seed_spread, seeds)
-    return {s: levels[s] + items + rng.normal(0, noise, EXAMPLES) for s in range(seeds)}
-
-
-def sample(values):
-    return Sample(
-        {s: float(v.mean()) for s, v in values.items()},
-        {s: DRAWS @ v / EXAMPLES for s, v in values.items()},
-        "same",
-        EXAMPLES,
-    )
 
 
 def coverage(seeds, seed_spread, item_spread, noise, tries=1500):
     rng, held = np.random.default_rng(1), 0
     for _ in range(tries):
-        found = estimate(sample(world(rng, seeds, seed_spread, item_spread, noise)))
+        found = estimate(draw_sample(draw_world(rng, seeds, seed_spread, item_spread, noise)))
         held += found.low <= 0.5 <= found.high
     return held / tries
 
@@ -72,25 +45,25 @@ def test_intervals_are_wide_where_neither_examples_nor_seeds_differ():
 def test_a_difference_that_is_not_there_is_found_no_more_often_than_it_says(seed_spread, noise):
     rng, found, tries = np.random.default_rng(2), 0, 1500
     for _ in range(tries):
-        items = rng.normal(0, 0.2, EXAMPLES)
-        one, other = (sample(world(rng, 3, seed_spread, 0, noise, items=items)) for _ in range(2))
+        items = rng.normal(0, 0.2, DRAWN_EXAMPLES)
+        one, other = (draw_sample(draw_world(rng, 3, seed_spread, 0, noise, items=items)) for _ in range(2))
         found += estimate(one.paired(other)).p < 0.05
     assert found / tries <= 0.06
 
 
 def test_three_seeds_that_agree_by_chance_prove_nothing():
-    better = {s: np.zeros(EXAMPLES) for s in range(3)}
+    better = {s: np.zeros(DRAWN_EXAMPLES) for s in range(3)}
     for s in better:
         better[s][s] = 1.0  # each seed has another one example more
-    found = estimate(sample(better).paired(sample({s: np.zeros(EXAMPLES) for s in range(3)})))
+    found = estimate(draw_sample(better).paired(draw_sample({s: np.zeros(DRAWN_EXAMPLES) for s in range(3)})))
     assert found.value == pytest.approx(0.01)
     assert found.p > 0.05
 
 
 def test_pairing_finds_what_two_intervals_hide():
     rng = np.random.default_rng(3)
-    items = rng.normal(0, 0.3, EXAMPLES)
-    one, other = (sample(world(rng, 3, 0.0, 0, 0.05, effect, items)) for effect in (0.0, 0.05))
+    items = rng.normal(0, 0.3, DRAWN_EXAMPLES)
+    one, other = (draw_sample(draw_world(rng, 3, 0.0, 0, 0.05, effect, items)) for effect in (0.0, 0.05))
     alone, paired = (estimate(one), estimate(other)), estimate(other.paired(one))
     assert alone[0].high > alone[1].low
     assert paired.low > 0
@@ -114,8 +87,8 @@ def test_without_predictions_there_is_no_interval():
 
 def test_other_examples_are_not_compared_and_unknown_ones_by_seed_alone():
     rng = np.random.default_rng(5)
-    one, other = sample(world(rng, 3, 0, 0.1, 0.1)), sample(world(rng, 3, 0, 0.1, 0.1))
-    assert one.paired(Sample(other.scores, other.draws, "others", EXAMPLES)) is None
+    one, other = draw_sample(draw_world(rng, 3, 0, 0.1, 0.1)), draw_sample(draw_world(rng, 3, 0, 0.1, 0.1))
+    assert one.paired(Sample(other.scores, other.draws, "others", DRAWN_EXAMPLES)) is None
     assert one.paired(Sample(other.scores, {})).draws == {}
     assert one.paired(Sample({7: 0.1}, {})) is None
 
@@ -128,9 +101,10 @@ def test_correction_is_holms_step_down():
 
 def test_who_shares_a_letter_is_not_told_apart_and_who_is_told_apart_shares_none():
     rng = np.random.default_rng(6)
-    items = rng.normal(0, 0.2, EXAMPLES)
+    items = rng.normal(0, 0.2, DRAWN_EXAMPLES)
     samples = {
-        f"m{i}": sample(world(rng, 3, 0.004, 0, 0.1, effect, items)) for i, effect in enumerate(np.linspace(0, 0.1, 8))
+        f"m{i}": draw_sample(draw_world(rng, 3, 0.004, 0, 0.1, effect, items))
+        for i, effect in enumerate(np.linspace(0, 0.1, 8))
     }
     letters = ties(samples)
     pairs = list(itertools.combinations(samples, 2))
@@ -144,7 +118,9 @@ def test_who_shares_a_letter_is_not_told_apart_and_who_is_told_apart_shares_none
 
 def test_ties_are_computed_once_whatever_the_settings_are_called(tmp_path, monkeypatch):
     rng = np.random.default_rng(8)
-    samples = {f"m{i}": sample(world(rng, 3, 0.004, 0, 0.1, effect)) for i, effect in enumerate((0.0, 0.05, 0.1))}
+    samples = {
+        f"m{i}": draw_sample(draw_world(rng, 3, 0.004, 0, 0.1, effect)) for i, effect in enumerate((0.0, 0.05, 0.1))
+    }
     expected = ties(samples)
     assert Evidence(tmp_path).ties(samples) == expected
     calls = []
@@ -163,9 +139,9 @@ def test_ties_are_computed_once_whatever_the_settings_are_called(tmp_path, monke
 
 def test_differences_from_a_reference_are_corrected_for_their_number():
     rng = np.random.default_rng(7)
-    items = rng.normal(0, 0.2, EXAMPLES)
+    items = rng.normal(0, 0.2, DRAWN_EXAMPLES)
     samples = {
-        name: sample(world(rng, 3, 0.0, 0, 0.1, effect, items))
+        name: draw_sample(draw_world(rng, 3, 0.0, 0, 0.1, effect, items))
         for name, effect in {"lora": 0.0, "same": 0.0, "better": 0.1, "worse": -0.1}.items()
     }
     found = against("lora", samples)
@@ -198,7 +174,7 @@ def test_shares_of_variance_are_those_of_the_world(effects):
 
 def rivals(rng, gap=0.0, seeds=3, examples=100, by_seed=0.01, by_example=0.1, methods=2):
     """Score methods on the same examples and seeds; the first leads by a gap."""
-    easy, weights = rng.normal(0, 0.3, examples), drawn(examples) / examples
+    easy, weights = rng.normal(0, 0.3, examples), draw_counts(examples) / examples
     samples = {}
     for m in range(methods):
         own = rng.normal(0, by_example, examples)  # what a method makes of an example, whatever the seed
@@ -234,7 +210,7 @@ def test_where_examples_are_too_few_no_seeds_are_enough():
 def test_two_samples_of_stored_answers_differ_by_what_their_scores_do():
     rows = [[{"target": ["a"], "prediction": "a" if i < right else "b"} for i in range(100)] for right in (90, 70)]
     one, other = (
-        Sample({0: n}, {0: prepare("accuracy", r, {})(DRAWS)}, "same", 100)
+        Sample({0: n}, {0: prepare("accuracy", r, {})(draw_counts(DRAWN_EXAMPLES))}, "same", 100)
         for n, r in zip((0.9, 0.7), rows, strict=True)
     )
     found = estimate(one.paired(other))

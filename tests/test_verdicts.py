@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_report import answered
+from factories import answered_record
 
 from benchmark.identity import run_id
 from benchmark.records import Record, Store
@@ -23,7 +23,7 @@ from benchmark.report.statistics.evidence import Evidence
 
 def put(results: Path, method: str, right: int, seeds: int = 3, rank: int = 8, **settings: object) -> None:
     for seed in range(seeds):
-        run, rows = answered(method, seed, right + seed)
+        run, rows = answered_record(method, seed, right + seed)
         config = run.config | settings | {"method": {"rank": rank}}
         Store(results / "published/reference").append(
             replace(run, config=config, run_id=run_id(config | {"m": method})), rows
@@ -96,13 +96,13 @@ def test_the_table_gives_each_claim_a_verdict_with_its_numbers(tmp_path: Path) -
 
 def test_an_own_run_tests_a_claim_beside_a_shipped_one(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
-        Store(tmp_path / "published/reference").append(*answered("full", seed, 60))
-        Store(tmp_path / "runs").append(*answered("lora", seed, 80))
+        Store(tmp_path / "published/reference").append(*answered_record("full", seed, 60))
+        Store(tmp_path / "runs").append(*answered_record("lora", seed, 80))
     assert less(judge(tmp_path), setting("lora"), setting("full")).value == pytest.approx(0.2)
 
 
 def test_what_has_no_answers_tests_nothing(tmp_path: Path) -> None:
     for method, seed in itertools.product(("lora", "full"), (0, 1, 2)):
-        bare: Record = answered(method, seed, 80)[0]
+        bare: Record = answered_record(method, seed, 80)[0]
         Store(tmp_path / "published/reference").append(bare, None)
     assert less(judge(tmp_path), setting("lora"), setting("full")) is None
