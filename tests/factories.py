@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
 from benchmark.config.compose import cell_of
 from benchmark.engine import data, runner
+from benchmark.engine.checkpoint import Pause
 from benchmark.engine.context import Run
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
 from benchmark.report import __main__ as report
 from benchmark.report.statistics.bootstrap import counts
 from benchmark.report.statistics.estimates import Sample
+from benchmark.types import Input
+from tasks.answers import Transcription
 from tasks.nmt import Translation
 from tasks.text_generation import TextGeneration
 from tasks.toy import Toy
@@ -232,3 +237,38 @@ def draw_sample(values):
         "same",
         DRAWN_EXAMPLES,
     )
+
+
+RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
+
+
+class StubTask(SimpleNamespace):
+    """A task of which only the data counts."""
+
+    def splits(self):
+        return self.data
+
+
+def stub_task(data, answer=Transcription, reads=Input.TEXT):
+    kind = answer()
+    borrowed = {name: getattr(kind, name) for name in ("kinds", "stratum", "score")}
+    return StubTask(data=data, reads=reads, nothing=lambda: {"probabilities": {}}, **borrowed)
+
+
+def random_sequences(seed, number, length=40):
+    rng = np.random.default_rng(seed)
+    return ["".join(rng.choice(list(RESIDUES), length)) for _ in range(number)]
+
+
+class AfterChecks(Pause):
+    """Asks for a pause at the n-th moment at which one is possible."""
+
+    def __init__(self, folder, moment):
+        super().__init__(folder)
+        self.left = moment
+
+    def check(self, group):
+        self.left -= 1
+        if not self.left:
+            self.asked = signal.SIGTERM, None
+        super().check(group)

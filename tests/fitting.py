@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
+from benchmark.capabilities.probe import batches
 from benchmark.engine import runner
 from benchmark.engine.context import Run
 from benchmark.engine.train import Encoded, fit
@@ -117,3 +118,13 @@ def fit_model(model, budget, train, valid=None, **options):
         points.append(point)
         states.append(copy_state(model))
     return model, points, states
+
+
+def train_steps(method, model, network, steps, lr=0.05):
+    optimizer = torch.optim.AdamW(method.groups(model, lr), lr=lr)
+    for number, inputs in zip(range(1, steps + 1), batches(network, None), strict=False):
+        model.train()(**inputs).loss.backward()
+        optimizer.step()
+        method.after_step(model, number)
+        optimizer.zero_grad()
+    return model.eval()

@@ -16,8 +16,10 @@ from torch import nn
 
 from benchmark.backbones.hearing import Hearing
 from benchmark.backbones.speech import Speech
+from benchmark.capabilities import networks as gate
 from benchmark.capabilities.networks import BART, GPT2, IMAGES, LLAMA, T5, TOKENS, WAVES, WHISPER
-from benchmark.types import Head, Kind
+from benchmark.capabilities.probe import method_of
+from benchmark.types import Head, Kind, Method
 from tasks.toy import Toy
 
 CONFIGS = {
@@ -66,6 +68,18 @@ def batch(seed: int = 0) -> dict[str, torch.Tensor]:
     """Give random tokens, the network's input and its labels."""
     ids = torch.randint(4, 50, (3, 6), generator=torch.Generator().manual_seed(seed))
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.flip(0)}
+
+
+def attach(name: str, network: str, noise: float = 0.0, **changes: object) -> tuple[Method, nn.Module]:
+    """Attach a method to a network of the gate; noise moves what it adds from its start."""
+    place = gate.cell(network, method_of(name, changes))
+    assert place.conflict() is None
+    model = place.method.attach(gate.bare(network), place)
+    with torch.no_grad():
+        for key, p in model.named_parameters():
+            if noise and p.requires_grad and ".new_head." not in f".{key}" and "base.parametrizations" not in key:
+                p.add_(torch.randn_like(p), alpha=noise)
+    return place.method, model
 
 
 # Checkpoints that know the toy data

@@ -7,9 +7,10 @@ import pytest
 import timm
 import torch
 import transformers
+from networks import attach
 from torch import nn
 
-from benchmark.capabilities.networks import NETWORKS, bare, batch, cell
+from benchmark.capabilities.networks import NETWORKS, batch, cell
 from benchmark.capabilities.probe import method_of
 from benchmark.errors import InputError
 from benchmark.methods.compacter import Kronecker, Rule
@@ -20,14 +21,8 @@ INTERFACE = ("llama", "qwen3", "gpt2", "mbart", "m2m_100", "t5", "mt5", "esm", "
 
 
 def attached(method, network, **changes):
-    torch.manual_seed(0)
-    where = cell(network, method_of(method, changes))
-    model = where.method.attach(bare(network), where)
-    with torch.no_grad():  # nothing is zero, so that everything counts
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(torch.randn_like(p), alpha=0.1)
-    return model
+    """Attach with nothing at zero, so that everything counts."""
+    return attach(method, network, 0.1, **changes)[1]
 
 
 def mean(model, network):

@@ -1,39 +1,16 @@
 """The audit: planted duplicates are reported, clean data pass, cards match."""
 
-import csv
-import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from factories import random_sequences, stub_task
 
-from benchmark.audit import __main__ as command
 from benchmark.audit import description, duplicates, leaks
 from benchmark.audit.duplicates import energies, nearest, similarity, small
 from benchmark.audit.findings import audit
 from benchmark.types import Bad, Example, Input, Kind
-from tasks.answers import Classification, Regression, Tagging, Transcription
-
-ROOT = Path(__file__).parents[1]
-REAL = os.environ.get("BENCHMARK_DATA_DIR")
-real = pytest.mark.skipif(not REAL, reason="BENCHMARK_DATA_DIR is not set: no real files to try")
-LETTERS = "ACDEFGHIKLMNPQRSTVWY"
-
-
-class Stub(SimpleNamespace):
-    """A task of which only the data counts."""
-
-    def splits(self):
-        return self.data
-
-
-def task(data, answer=Transcription, reads=Input.TEXT):
-    kind = answer()
-    borrowed = {name: getattr(kind, name) for name in ("kinds", "stratum", "score")}
-    return Stub(data=data, reads=reads, nothing=lambda: {"probabilities": {}}, **borrowed)
+from tasks.answers import Classification, Regression, Tagging
 
 
 def rows(split, sources, targets=None, groups=None):
@@ -42,11 +19,6 @@ def rows(split, sources, targets=None, groups=None):
     return [
         Example(f"{split}/{i}", s, (t,), g) for i, (s, t, g) in enumerate(zip(sources, targets, groups, strict=True))
     ]
-
-
-def words(seed, number, length=40):
-    rng = np.random.default_rng(seed)
-    return ["".join(rng.choice(list(LETTERS), length)) for _ in range(number)]
 
 
 def section(made, title):
@@ -69,14 +41,14 @@ def subsequence(one, other):
 
 def clean():
     return {
-        "train": rows("train", words(0, 30)),
-        "valid": rows("valid", words(1, 8)),
-        "test": rows("test", words(2, 8)),
+        "train": rows("train", random_sequences(0, 30)),
+        "valid": rows("valid", random_sequences(1, 8)),
+        "test": rows("test", random_sequences(2, 8)),
     }
 
 
 def test_clean_data_is_called_clean():
-    made = audit(task(clean()))
+    made = audit(stub_task(clean()))
     assert [line.partition(":")[0] for line in made.findings] == ["CLEAN"]
     assert section(made, "Groups").table[1] == ["all splits", "no groups given"]
     assert entry(made, "Sizes", "train", "examples") == "30"
@@ -88,7 +60,7 @@ def test_planted_duplicates_are_counted_within_and_across_splits():
     first, second = data["train"][:2]
     data["test"] += [first._replace(id="a"), second._replace(id="b", targets=("another",))]
     data["train"] += [first._replace(id="c"), second._replace(id="d", targets=("else", *second.targets))]
-    made = audit(task(data))
+    made = audit(stub_task(data))
     assert made.findings[0] == "LEAK: 2 of 10 sources of test stand in train (1 with the same target)"
     equal = "of these with an equal target"
     assert [entry(made, "Exact duplicates", "within train", c) for c in ("equal sources", equal)] == ["2", "2"]
@@ -101,7 +73,7 @@ def test_a_planted_near_duplicate_is_found_by_name():
     data = clean()
     source = data["train"][17].source
     data["test"].append(Example("planted", source[:20] + ("A" if source[20] != "A" else "C") + source[21:], ("x",)))
-    made = audit(task(data))
+    made = audit(stub_task(data))
     assert made.findings[1] == "NEAR: 1 of 9 examples of test are at 0.9 or more to one of train, without being equal"
     assert entry(made, "Near-duplicates", "test to train", "its ids") == "train/17 ~ planted"
     assert entry(made, "Near-duplicates", "test to train", "highest") == "0.975"  # 39 of 40 letters
@@ -109,18 +81,18 @@ def test_a_planted_near_duplicate_is_found_by_name():
 
 
 def test_similarity_of_strings_is_twice_the_common_subsequence_over_the_lengths():
-    ones, others = words(3, 5, 31), words(4, 6, 23)
+    ones, others = random_sequences(3, 5, 31), random_sequences(4, 6, 23)
     expected = [[2 * subsequence(a, b) / (len(a) + len(b)) for b in others] for a in ones]
     np.testing.assert_allclose(similarity(ones, others), expected, rtol=1e-6)
 
 
 def test_sequence_identity_is_called_so_for_proteins_alone():
-    assert "sequence identity" in section(audit(task(clean(), reads=Input.PROTEIN)), "Near-duplicates").note
-    assert "sequence identity" not in section(audit(task(clean())), "Near-duplicates").note
+    assert "sequence identity" in section(audit(stub_task(clean(), reads=Input.PROTEIN)), "Near-duplicates").note
+    assert "sequence identity" not in section(audit(stub_task(clean())), "Near-duplicates").note
 
 
 def test_a_pair_is_alike_only_if_both_parts_are_in_either_order():
-    a, b, c, d = words(5, 4)
+    a, b, c, d = random_sequences(5, 4)
     found = similarity([(a, b)], [(a, b), (b, a), (a, c), (c, d)])[0]
     assert found[0] == found[1] == 1
     assert found[2] == pytest.approx(similarity([b], [c])[0, 0])
@@ -176,18 +148,18 @@ def test_what_is_read_when_needed_is_opened_and_measured_in_seconds():
         return SimpleNamespace(read=lambda: SimpleNamespace(samples=samples, rate=8000))
 
     data = {name: rows(name, [clip(tone(f))]) for name, f in (("train", 300), ("valid", 900), ("test", 300.01))}
-    made = audit(task(data, reads=Input.AUDIO))
+    made = audit(stub_task(data, reads=Input.AUDIO))
     assert entry(made, "Sizes", "train", "source [seconds]") == "0.5 / 0.5 / 0.5"
     assert entry(made, "Near-duplicates", "test to train", "at 0.99 or more").startswith("1 ")
 
 
 def test_a_group_on_both_sides_is_a_leak_and_one_of_two_tests_is_none():
     data = clean()
-    data["train"] = rows("train", words(0, 3), groups=["ann", "bob", "ann"])
-    data["valid"] = rows("valid", words(1, 2), groups=["cid", None])
-    data["test"] = rows("test", words(2, 3), groups=["bob", "dora", "dora"])
-    data["test/noise"] = rows("test/noise", words(3, 1), groups=["dora"])
-    made = audit(task(data))
+    data["train"] = rows("train", random_sequences(0, 3), groups=["ann", "bob", "ann"])
+    data["valid"] = rows("valid", random_sequences(1, 2), groups=["cid", None])
+    data["test"] = rows("test", random_sequences(2, 3), groups=["bob", "dora", "dora"])
+    data["test/noise"] = rows("test/noise", random_sequences(3, 1), groups=["dora"])
+    made = audit(stub_task(data))
     assert [line for line in made.findings if line.startswith("LEAK")] == [
         "LEAK: 1 of 2 groups of test stand in train (bob)"
     ]
@@ -196,8 +168,11 @@ def test_a_group_on_both_sides_is_a_leak_and_one_of_two_tests_is_none():
 
 
 def test_classes_are_counted_with_their_shares():
-    data = {"train": rows("train", words(0, 4), ["a", "a", "a", "b"]), "valid": rows("valid", words(1, 2), ["a", "b"])}
-    made = audit(task(data, Classification))
+    data = {
+        "train": rows("train", random_sequences(0, 4), ["a", "a", "a", "b"]),
+        "valid": rows("valid", random_sequences(1, 2), ["a", "b"]),
+    }
+    made = audit(stub_task(data, Classification))
     assert entry(made, "Class balance", "a", "train") == "3 (75.0 %)"
     assert entry(made, "Class balance", "b", "valid") == "1 (50.0 %)"
     assert section(made, "Exact duplicates").table[0][-1] == "of these with an equal target"  # a class is no text
@@ -205,32 +180,35 @@ def test_classes_are_counted_with_their_shares():
 
 def test_labels_of_positions_are_counted_where_they_count():
     data = {"train": [Example("0", "ACD", (["H", "H", None],)), Example("1", "AC", (["E", "H"],))]}
-    made = audit(task(data, Tagging, Input.PROTEIN))
+    made = audit(stub_task(data, Tagging, Input.PROTEIN))
     assert entry(made, "Class balance", "H", "train") == "3 (75.0 %)"
     assert section(made, "Class balance").note == "positions"
 
 
 def test_numbers_are_described():
-    data = {"train": rows("train", words(0, 3), [1.0, 2.0, 6.0]), "test": rows("test", words(1, 3), [4.0, 5.0, 9.0])}
-    made = audit(task(data, Regression, Input.PROTEIN))
+    data = {
+        "train": rows("train", random_sequences(0, 3), [1.0, 2.0, 6.0]),
+        "test": rows("test", random_sequences(1, 3), [4.0, 5.0, 9.0]),
+    }
+    made = audit(stub_task(data, Regression, Input.PROTEIN))
     assert section(made, "Targets").table[1] == ["train", "3", f"{np.std([1, 2, 6]):.4g}", "1", "2", "6"]
     assert {s.title for s in made.sections} >= {"Sizes", "Copying"}
 
 
 def test_copying_scores_the_target_of_the_nearest_training_source():
-    sources = words(6, 4)
+    sources = random_sequences(6, 4)
     data = {
         "train": rows("train", sources, ["a", "b", "a", "b"]),
         "test": rows("test", [s[:-1] + "X" for s in sources], ["a", "b", "b", "a"]),
     }
-    assert entry(audit(task(data, Classification)), "Copying", "accuracy", "test") == "0.5"
+    assert entry(audit(stub_task(data, Classification)), "Copying", "accuracy", "test") == "0.5"
 
 
 def test_bad_rows_and_empty_splits_are_told():
     data = clean()
     data["train"].append(Example("bad", Bad("images.csv, row 7: x.png cannot be decoded"), ("x",)))
     data["valid"] = []
-    made = audit(task(data))
+    made = audit(stub_task(data))
     assert "BAD: 1 in train, the first: images.csv, row 7: x.png cannot be decoded" in made.findings
     assert "EMPTY: valid has no example that can be used" in made.findings
     assert [entry(made, "Sizes", "train", c) for c in ("examples", "bad rows")] == ["30", "1"]
@@ -241,135 +219,13 @@ def test_a_cap_is_stated_and_hides_no_exact_duplicate(monkeypatch):
         monkeypatch.setattr(module, "MOST", (20, 5))
     data = clean()
     data["test"].append(data["train"][-1]._replace(id="planted"))
-    made = audit(task(data))
+    made = audit(stub_task(data))
     assert "At most 5 x 20 examples are compared, drawn by hash: that applied" in section(made, "Near-duplicates").note
     assert entry(made, "Near-duplicates", "test to train", "compared") == "5 x 20"
     assert made.findings[0] == "LEAK: 1 of 9 sources of test stand in train (1 with the same target)"
-    assert "drawn" not in section(audit(task({"train": data["valid"][:4]})), "Sizes").note
-
-
-def test_what_a_cap_keeps_depends_neither_on_the_process_nor_on_the_order():
-    program = (
-        "from benchmark.audit.duplicates import sample; from benchmark.types import Example;"
-        "print(*(e.id for e in sample([Example(str(i), '', ()) for i in reversed(range(50))], 9)))"
-    )
-    environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    call = [sys.executable, "-c", program]
-    done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    kept = [e.id for e in duplicates.sample([Example(str(i), "", ()) for i in range(50)], 9)]
-    assert done.stdout.split() == kept
-    assert len(set(kept)) == 9
-
-
-@pytest.fixture
-def files(tmp_path):
-    """Overrides for three files of the user's own with one planted row."""
-    for name, seed in (("train", 0), ("valid", 1), ("test", 2)):
-        sources = [*words(seed, 6), *([words(0, 1)[0]] if name == "test" else [])]
-        with open(tmp_path / f"{name}.csv", "w", newline="") as file:
-            csv.writer(file).writerows([["mr", "ref"], *([s, f"{name} | {i}"] for i, s in enumerate(sources))])
-    named = [f"data.{name}={tmp_path / name}.csv" for name in ("train", "valid", "test")]
-    return ["task=text_generation", "data=files", *named, "data.columns.source=mr", "data.columns.target=ref"]
-
-
-def test_a_leak_in_own_files_is_told_at_the_top_and_the_status_is_0(files, capsys):
-    assert command.main(files) == 0
-    out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("`python -m benchmark.audit task=text_generation data=files data.train=train.csv ")
-    assert out[2] == "- LEAK: 1 of 7 sources of test stand in train (0 with the same target)"
-
-
-def test_every_process_says_the_same(files, capfd):
-    assert command.main(files) == 0
-    here = capfd.readouterr().out
-    call = [sys.executable, "-m", "benchmark.audit", *files]
-    done = subprocess.run(
-        call, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == here
-
-
-def test_a_card_keeps_what_was_printed_and_its_own_words(files, tmp_path, monkeypatch, capsys):
-    (tmp_path / "task").mkdir()
-    card = tmp_path / "task" / "text_generation.md"
-    card.write_text("# text_generation\n\nBy hand.\n\n## Audit\n")
-    monkeypatch.setattr(command, "CONFIGS", tmp_path)
-    assert command.main([*files, "write=true"]) == 0
-    once = card.read_text()
-    assert once.startswith(f"# text_generation\n\nBy hand.\n\n## Audit\n\n{command.BEGIN}\n")
-    assert once.endswith(f"{command.END}\n")
-    assert once[once.index(command.BEGIN) :].splitlines()[2:-2] == capsys.readouterr().out.splitlines()[:-1]
-    assert str(tmp_path) not in once
-    assert command.main([*files, "write=true"]) == 0
-    assert card.read_text() == once
-
-
-def test_no_backbone_is_needed(files, capsys):
-    assert command.main([*files, "backbone=causal_lm", "backbone.checkpoint=nowhere"]) == 0
-    assert "LEAK" in capsys.readouterr().out
-
-
-def test_a_card_with_half_a_mark_is_left_alone():
-    with pytest.raises(command.InputError, match="once each"):
-        command.insert(f"text {command.BEGIN} text", "audit")
-
-
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        ([], "task=? is missing"),
-        (["task=nmtt"], "task=nmtt: no such task; did you mean nmt?"),
-        (["task=nmt", "task.target_langage=ta"], "task.target_langage: no such key; did you mean target_language"),
-        (["task=nmt", "write=perhaps"], "write: 'perhaps' given, bool wanted"),
-        (["task=nmt,e2e_nlg"], "one audit is of one task"),
-        (["task=nmt", "-m"], "one audit is of one task"),
-        (
-            ["task=nmt", "data=files", "data.train=no.csv", "data.valid=none.csv", "data.test=never.csv"],
-            "no file 'no.csv'",
-        ),
-    ],
-)
-def test_a_call_that_makes_no_sense_is_refused_in_one_line(call, said, capsys):
-    assert command.main(call) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("refused: ")
-    assert said in err
-    assert err.count("\n") == 1
-
-
-def test_a_terminal_gets_every_line_of_the_findings(files, capsys, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "200")
-    assert command.main(files) == 0
-    out = capsys.readouterr().out
-    assert "LEAK: 1 of 7 sources of test stand in train (0 with the same target)" in out
-    assert "source [characters]" in out
-    assert "test to train" in out
-
-
-@real
-def test_pneumoniamnist_has_eight_images_in_both_train_and_valid(capsys):
-    file = next((Path(REAL) / "pneumoniamnist").glob("*.npz"))
-    assert command.main(["task=medical_images", "data=image_npz", f"data.file={file}"]) == 0
-    out = capsys.readouterr().out
-    found = [line for line in out.splitlines() if line.startswith("- ")]
-    assert found == ["- LEAK: 8 of 524 sources of valid stand in train (8 with the same target)"]
-    assert "| test | 624 | 0 | 28 x 28 |" in out
-    assert "| 1 | 3,494 (74.2 %) | 389 (74.2 %) | 390 (62.5 %) |" in out  # the set's own counts
-
-
-@real
-def test_fsdd_shares_all_its_speakers_between_its_official_splits():
-    folder = Path(REAL) / "fsdd"
-    data: dict = {"train": [], "test": []}
-    with open(folder / "metadata.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            name = row["file_name"]
-            data[row["official_split"]].append(Example(name, name, (row["digit"],), row["speaker"]))
-    made = audit(task(data, Classification, Input.AUDIO))
-    assert made.findings[0].startswith("LEAK: 6 of 6 groups of test stand in train (george, jackson, lucas, ")
+    assert "drawn" not in section(audit(stub_task({"train": data["valid"][:4]})), "Sizes").note
 
 
 def test_kinds_that_name_no_class_have_no_balance():
-    assert Kind.CTC in task({}).kinds
-    assert all(s.title != "Class balance" for s in audit(task(clean())).sections)
+    assert Kind.CTC in stub_task({}).kinds
+    assert all(s.title != "Class balance" for s in audit(stub_task(clean())).sections)

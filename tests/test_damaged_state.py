@@ -4,9 +4,8 @@ import json
 
 import pytest
 import torch
-from factories import run_cell
+from factories import AfterChecks, run_cell
 from safetensors.torch import load_file, save_file
-from test_pause import AfterChecks
 
 from benchmark.engine.checkpoint import REST, TENSORS, Pause, Paused
 from benchmark.errors import InputError

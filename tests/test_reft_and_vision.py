@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from networks import attach
 from torch.nn import functional as F
 from transformers import EsmConfig, EsmModel, LlamaConfig, LlamaForCausalLM
 
@@ -16,15 +17,7 @@ SOURCE, MASK = torch.arange(4, 9)[None], torch.ones(1, 5, dtype=torch.long)
 
 
 def attached(name, network, changes=None, noise=0.3):
-    """Attach, and move all that is added away from its start."""
-    torch.manual_seed(0)
-    method = method_of(name, changes)
-    model = method.attach(bare(network), cell(network, method))
-    with torch.no_grad():
-        for key, p in model.named_parameters():
-            if p.requires_grad and ".new_head." not in f".{key}" and "base.parametrizations" not in key:
-                p.add_(torch.randn_like(p), alpha=noise)
-    return method, model
+    return attach(name, network, noise, **(changes or {}))
 
 
 def trainable(model):

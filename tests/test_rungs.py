@@ -4,7 +4,6 @@ import dataclasses
 from functools import cache
 
 import pytest
-from test_trials import FINAL
 
 from benchmark.config.compose import cell_of, choices_of
 from benchmark.config.halving import Tuning, cells_below, lay_out, rungs, stops
@@ -60,7 +59,7 @@ def third(losses=((2, (1.0, 3.0)), (3, (1.5, 1.75)))):
 
 
 def tuning(records, search=SEARCH):
-    return Tuning("lora", search, FINAL["config"]["budget"] | {"steps": 120, "evaluations": 4}, records)
+    return Tuning("lora", search, choices()["budget"] | {"steps": 120, "evaluations": 4}, records)
 
 
 def test_the_rungs_and_the_winners_seeds_take_at_most_one_and_a_half_times_the_steps_of_four_short_trials():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import timm
 import torch
+from networks import attach
 from torch import nn
 from transformers import WavLMConfig, WavLMModel
 
@@ -22,9 +23,8 @@ HEAD = Head(Kind.CLASSIFY, labels=("a", "b"))
 
 
 def attached(name, network, **changes):
-    torch.manual_seed(0)
-    place = cell(network, method_of(name, changes))
-    return place.method.attach(bare(network), place), place.method
+    method, model = attach(name, network, **changes)
+    return model, method
 
 
 def stream(network):
