@@ -154,8 +154,6 @@ def save_ankh(folder):
 
 
 SOURCES = ["7", "305", "one two three four", "9 8 7 six five"]  # of different lengths: batches are padded
-
-
 LEARNT = {  # configuration -> architecture
     "gpt2_medium": "gpt2",
     "qwen3_600m": "qwen3",
@@ -164,8 +162,6 @@ LEARNT = {  # configuration -> architecture
     "mbart_large_50": "mbart",
     "nllb_200_600m": "m2m_100",
 }
-
-
 CODES = {"mbart_large_50": ("en_XX", "sw_KE"), "nllb_200_600m": ("eng_Latn", "swh_Latn")}
 
 

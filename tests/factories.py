@@ -76,8 +76,6 @@ def write_metadata(folder, rows, header="file_name,label,speaker,part"):
 
 
 COMMON = {"description": "", "version": 1, "data": Toy(description="", train=64, test=16), "metrics": []}
-
-
 LIMITS = {"max_source_tokens": 24, "max_target_tokens": 12, "allow_metric_code": False}
 
 
@@ -119,8 +117,6 @@ def final_value(record: dict, split: str, name: str) -> float:
 
 
 MT_CHOICES = {"task": {"_target_": "tasks.nmt.Nmt", "locale": "si"}, "method": {"rank": 8, "lr": 0.01}, "seed": 1}
-
-
 MT_ROWS = [{"id": "a", "prediction": "ව", "target": ["වම"]}, {"id": "b", "prediction": "", "target": ["x", "y"]}]
 
 

@@ -154,17 +154,9 @@ OF_WAVES = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "conv_dim", "conv_kernel",
     "conv_stride", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups",
 )  # fmt: skip
-
-
 SHAPE = {key: WAVES[key] for key in OF_WAVES}  # without the dropouts and masks that the gate takes out
-
-
 LAYERED = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
-
-
 LISTENING = WHISPER | TOKENS | {"max_source_positions": 50}
-
-
 SPEECH = {  # the class of every configuration of the hub, and our own shape
     "wav2vec2": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model, SHAPE),
     "wav2vec2 layered": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model, SHAPE | LAYERED),
@@ -172,8 +164,6 @@ SPEECH = {  # the class of every configuration of the hub, and our own shape
     "wavlm": (transformers.WavLMConfig, transformers.WavLMModel, SHAPE),
     "whisper": (transformers.WhisperConfig, transformers.WhisperModel, LISTENING),
 }
-
-
 SPEECH_LABELS = ("go", "stop", "yes")
 
 

@@ -17,8 +17,6 @@ from benchmark.records import Measurement, Record
 from benchmark.report import __main__ as report
 
 HOSTILE = ["<script>alert(1)", "<img src=x onerror=alert(1)>", '" onmouseover="alert(1)', "{{ 7 * 7 }}", "%3Cb%3E"]
-
-
 CLOSING = "</script></template><script>alert(1)</script>"
 
 
@@ -58,8 +56,6 @@ RECORDS = [
     lost_page_record("skipped", "no biases", method="bitfit"),
     *(page_record(name, bleu=9.0 + i, trained=100 + i) for i, name in enumerate(HOSTILE)),
 ]
-
-
 QUOTED = """
 study: su
 source: arXiv 1234.5678v2
@@ -73,8 +69,6 @@ rows:
   - {method: lora, backbone: mbart_large_50, value: 77.125, settings: {lr: 0.125}}
   - {method: full, backbone: mbart_large_50, value: 78.5, provenance: derived}
 """
-
-
 CLAIMS = """
 claims:
   - {id: first, study: su, where: Table 1, words: Full is better than LoRA., original: another network, task: nmt,

@@ -19,8 +19,6 @@ from benchmark.records import Measurement, Record, Store
 from benchmark.sweeps.grid import expand
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
 PLACE = ("task=protein", "backbone=esm_lattice")
 
 

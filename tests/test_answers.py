@@ -10,14 +10,7 @@ from transformers.utils import ModelOutput
 
 from benchmark.errors import InputError
 from benchmark.types import Example, Head, Kind
-from tasks.answers import (
-    Classification,
-    Regression,
-    Tagging,
-    Transcription,
-    collapse,
-    in_order,
-)
+from tasks.answers import Classification, Regression, Tagging, Transcription, collapse, in_order
 from tasks.scores import calibration_error
 
 

@@ -7,17 +7,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-
-
 CONFIGS = ROOT / "configs"
-
-
 TYPES = {"benchmark.errors", "benchmark.types", "benchmark.cell"}
-
-
 RECORDED = {"benchmark.errors", "benchmark.identity", "benchmark.records"}
-
-
 COMMAND = {"benchmark.command"}  # how every command ends
 
 
@@ -73,14 +65,8 @@ MAY = {
     "benchmark.importer": {*COMMAND, "benchmark.errors", "benchmark.report.facts", "benchmark.report.published.quoted"},
     "tasks": {*TYPES, "benchmark.backbones.hub"},
 }
-
-
 CONCRETE = ("benchmark.methods", "benchmark.backbones", "tasks")
-
-
 SHARED = {"benchmark.backbones.roles", "benchmark.backbones.blocks", "benchmark.backbones.hub"}  # of every network
-
-
 TARGETS = {  # what a configuration names
     name for file in CONFIGS.rglob("*.yaml") for name in re.findall(r"_target_: (\S+)", file.read_text())
 }

@@ -16,11 +16,7 @@ from benchmark.types import Example, Input
 from tasks.answers import Classification
 
 ROOT = Path(__file__).parents[1]
-
-
 REAL = os.environ.get("BENCHMARK_DATA_DIR")
-
-
 real = pytest.mark.skipif(not REAL, reason="BENCHMARK_DATA_DIR is not set: no real files to try")
 
 

@@ -15,20 +15,10 @@ from benchmark.identity import FACTS
 from benchmark.types import Kind
 
 ROOT = Path(__file__).parents[1]
-
-
 CONFIGS = ROOT / "configs"
-
-
 NOUNS = ("task", "method", "backbone", "budget", "data")
-
-
 FILES = sorted(CONFIGS / noun / f.name for noun in NOUNS for f in (CONFIGS / noun).glob("*.yaml"))
-
-
 TASKS = sorted(f.stem for f in (CONFIGS / "task").glob("*.yaml"))
-
-
 CARD = ["What", "Where from", "Licence", "Splits", "What is measured", "Known limits", "Audit"]
 
 

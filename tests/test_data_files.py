@@ -20,8 +20,6 @@ from benchmark.errors import InputError
 from tasks.data import Files
 
 REAL = os.environ.get("BENCHMARK_DATA_DIR")
-
-
 real = pytest.mark.skipif(not REAL, reason="BENCHMARK_DATA_DIR is not set: no real files to try")
 
 
@@ -30,8 +28,6 @@ ROWS = [
     ("a b", "x"), ("c", "NA"), ("a b", "null"), ("", "z"), ("007", "1.50"), ("2020-01-01", "true"),
     ('say "so", twice', "ව ේ"), ("a b", ""), ("nan", "None"),
 ]  # fmt: skip
-
-
 GROUPED = [
     ("a b", ("x", "null", "")), ("c", ("NA",)), ("", ("z",)), ("007", ("1.50",)), ("2020-01-01", ("true",)),
     ('say "so", twice', ("ව ේ",)), ("nan", ("None",)),

@@ -28,8 +28,6 @@ LEAVES = st.one_of(
     st.sampled_from([1e308, -1e308, 10**400, 2**63, "../../README", "/", "..", "\ud800", "a\x00b", "done", "x" * 300]),
 )  # fmt: skip
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner))
-
-
 WORDS = ["task=protein", "method=lora", "budget=smoke", "budget.steps=60", "budget.evaluations=2", "budget.max_test=16"]
 CELL = [*WORDS, "method.rank=2", "method.targets=[query,value]"]  # of the record that is changed
 CALLS = {compare: ["lora", "bitfit"], status: ["-m", *CELL, "device=cpu"], advise: ["task=protein"]}

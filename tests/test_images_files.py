@@ -152,12 +152,7 @@ def test_a_table_of_paths_names_file_and_row_of_what_is_missing(tmp_path):
     elsewhere = table(
         tmp_path / "sub.csv", [["a.png", "yes", part, p] for p, part in (("p", "train"), ("q", "train"), ("r", "test"))]
     )
-    words = [
-        f"data.train={elsewhere}",
-        f"data.root={tmp_path}/images",
-        COLUMNS,
-        "~data.words.valid",
-    ]
+    words = [f"data.train={elsewhere}", f"data.root={tmp_path}/images", COLUMNS, "~data.words.valid"]
     splits = image_task("data=image_table", *words, "+data.shares.valid=0.5").splits()
     assert not isinstance((splits["train"] + splits["valid"])[0].source, Bad)
     with pytest.raises(InputError, match="no column 'image'; it has path, dx, part, patient"):

@@ -118,8 +118,6 @@ def test_an_adapter_on_any_role_changes_the_output_and_receives_a_gradient(archi
 
 
 OF_PEFT = {registry.node("method", name).get("peft_type") for name in registry.names("method")} - {None}
-
-
 MORE = {"ADALORA", "BOFT", "CPT", "LILY", "SHADOW", "TRAINABLE_TOKENS"}  # they need more than the library
 
 

@@ -178,11 +178,7 @@ def test_modules_are_those_that_are_wrapped_or_own_what_is_trained():
         (hf("OFT", 4), "llama", "OFT refuses method.options: You can only specify either r"),
         (BITFIT, "llama", "llama has no bias vectors to train (families that have: "),
         (BITFIT, "falcon", "no roles for 'falcon'"),
-        (
-            method_of("frozen", {"lr": 1e-3}),
-            "llama",
-            "method.lr=0.001: a frozen network learns nothing, set it to 0.0",
-        ),
+        (method_of("frozen", {"lr": 1e-3}), "llama", "method.lr=0.001: a frozen network learns nothing, set it to 0.0"),
         (
             Houlsby(description="", search={}, sized_by=None, lr=1e-3, bottleneck=4, activation="gleu", norms=True),
             "llama",

@@ -22,8 +22,6 @@ from benchmark.sweeps.execute import perform
 from benchmark.sweeps.options import RunOptions
 
 SHORTER = {"diff_pruning": ["method.batches=4"]}  # words that spare a method's own preparations
-
-
 METHODS = ["lora", "adalora", "full", "lora_plus", "fishmask", "prefix_mlp", "dora", "pvera", "diff_pruning"]
 
 
@@ -64,8 +62,6 @@ def test_several_stops_are_counted_and_change_nothing(toy_cell, tmp_path):
 
 
 STOPS = (2, 6, 10)  # of ten steps
-
-
 LOOKS = ["budget.evaluations=5", "budget.dropout=0.1", "budget.eval_batch_size=4"]
 
 
@@ -197,8 +193,6 @@ def test_another_commit_goes_on_and_other_numbers_or_processes_begin_anew(
 
 
 MADE_BEFORE = Path(__file__).parent / "made_before" / "paused"
-
-
 OVERRIDES = ["task=protein", "method=bitfit", "budget=smoke", "budget.evaluations=4", "budget.max_test=16"]
 
 

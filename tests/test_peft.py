@@ -22,14 +22,8 @@ from benchmark.methods.hf_peft import Peft
 from benchmark.methods.peft_options import CONFIGS
 
 FOLDER = Path(__file__).parents[1] / "configs" / "method"
-
-
 FILES = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(FOLDER.glob("*.yaml"))}
-
-
 OF_PEFT = {name: node for name, node in FILES.items() if issubclass(get_class(node["_target_"]), Peft)}
-
-
 SEQ2SEQ = ("mbart", "m2m_100", "t5", "mt5")
 
 
@@ -71,12 +65,7 @@ def test_what_builds_any_type_names_none():
         ("lora", "llama", {"options": {"init_lora_weights": "eva"}}, "method.options.init_lora_weights=eva: the data"),
         ("lora_ga", "llama", {"rank": 9}, "method.rank=9: method=lora_ga takes twice as many directions, and the"),
         ("eva", "resnet", {}, "method=eva needs inputs that are vectors, and encoder.layer1.0.conv1 is a Conv2d layer"),
-        (
-            "shira",
-            "llama",
-            {"rank": 11},
-            "method.rank=11 asks SHIRA for more entries than the matrix has: model",
-        ),
+        ("shira", "llama", {"rank": 11}, "method.rank=11 asks SHIRA for more entries than the matrix has: model"),
         ("osf", "llama", {"rank": 16}, "method.rank=16 keeps every direction, and leaves OSF none to train: model"),
         ("c3a", "llama", {}, "C3A does not fit this llama network: The block size should be a factor of the output"),
         ("oft", "llama", {}, "method.options.oft_block_size=32 does not divide OFT's inputs: model.layers.0.mlp.down"),

@@ -14,8 +14,6 @@ from benchmark.errors import InputError
 from benchmark.types import Example
 
 SEQUENCES = ["MKTAYIAKQR", "GSHMLE", "ACDEFGHIKLMNPQRSTVWY"]
-
-
 CHECKPOINTS = {  # configuration -> tiny checkpoint of its class, and what else differs
     "esm_lattice": (save_esm, []),
     "esm2_8m": (save_esm, []),
@@ -25,11 +23,7 @@ CHECKPOINTS = {  # configuration -> tiny checkpoint of its class, and what else 
     "prot_t5": (save_prot_t5, []),
     "protein_encoder": (save_ankh, ["backbone.spelling=split"]),
 }
-
-
 CLASSES = ["esm2_8m", "prot_t5", "protein_encoder"]  # one per tokenizer
-
-
 TASKS = {
     "protein_regression": [1.5, -0.5, 0.25],
     "protein_classification": ["a", "b", "a"],

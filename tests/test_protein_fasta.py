@@ -8,8 +8,6 @@ from benchmark.errors import InputError
 from benchmark.types import Bad
 
 COLUMNS = ("sequence", "labels", "mask")
-
-
 FASTA = {
     "s__fasta": ">p1 from somewhere\nMKT\nAC\n>p2\nGSH\n>p3\nMML\n",
     "l__fasta": (

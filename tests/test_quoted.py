@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 RESULTS = ROOT / "results"
 FILES = sorted((RESULTS / "quoted").glob("*.yaml"))
-
 HEADER = """
 study: su
 source: arXiv 1234.5678v2
@@ -131,8 +130,6 @@ CLAIM: dict[str, Any] = {
     "task": "nmt",
     "backbone": "mbart_cldr",
 }
-
-
 NORMAL = NormalDist()
 
 

@@ -17,8 +17,6 @@ from benchmark.report import comparisons
 from benchmark.report.frame import load, measurements, tidy
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
 KINDS = {".csv", ".parquet", ".md", ".tex", ".pdf"}
 
 

@@ -26,8 +26,6 @@ from benchmark.identity import run_id
 from benchmark.records import Store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-
-
 PUBLIC = {  # what others read; the issue's own list
     "schema", "run_id", "task", "method", "backbone", "seed", "status", "reason", "config", "environment",
     "measurements",

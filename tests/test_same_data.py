@@ -35,7 +35,6 @@ made = {task: cell_of([f"task={task}", "method=frozen"]).task.splits() for task 
 prints = {f"{task} {name}": fingerprint({name: rows}) for task, splits in made.items() for name, rows in splits.items()}
 print(json.dumps([prints, sorted({pool["architecture"] for pool in threadpool_info() if "architecture" in pool})]))
 """
-
 pytestmark = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512")
     or not any(pool["internal_api"] == "openblas" for pool in threadpool_info()),

@@ -19,8 +19,6 @@ from benchmark.report import overrides
 from benchmark.report.page import build, registry
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
 METHODS = sorted(path.stem for path in (ROOT / "configs" / "method").glob("*.yaml"))
 
 

@@ -21,8 +21,6 @@ from benchmark.sweeps.lease import Lease
 from benchmark.sweeps.options import options_of
 
 ROOT = Path(__file__).parents[1]
-
-
 EVALUATIONS = "budget.evaluations=5"
 
 

@@ -10,8 +10,6 @@ from benchmark.types import Example, Head, Kind
 from tasks.text import likelihood_scores
 
 KINDS = ["causal_lm", "seq2seq"]
-
-
 METHODS = ["frozen", "lora", "prompt_tuning", "prefix_tuning"]
 
 

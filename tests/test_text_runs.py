@@ -16,11 +16,7 @@ def recorded(result, folder):
     """Write the record of a run and read it back."""
     fields = {"run_id": "0" * 12, "task": "t", "method": "m", "backbone": "b", "seed": 0, "config": {}}
     record = Record(
-        **fields,
-        status="done",
-        data=result.data,
-        signatures=result.signatures,
-        measurements=tuple(result.measurements),
+        **fields, status="done", data=result.data, signatures=result.signatures, measurements=tuple(result.measurements)
     )
     store = Store(folder)
     store.append(record, result.examples)

@@ -6,7 +6,6 @@ GPT2 = 4 * (32 * 32 + 32) + (32 * 128 + 128) + (128 * 32 + 32) + 2 * 64
 ENCODER = 4 * (32 * 32 + 32) + (32 * 48 + 48) + (48 * 32 + 32) + 2 * 64
 DECODER = ENCODER + 4 * (32 * 32 + 32) + 64  # and mBART's decoder attends twice.
 RESNET = 128 * 32 + 9 * 32 * 32 + 32 * 128 + 128 * 128 + 2 * (32 + 32 + 128 + 128)  # the last block
-
 COUNTS = {
     # norms: gain and bias (llama's has none); mBART has two more around each of its stacks
     ("norm_tuning", "llama"): (2 * 2 + 1) * 32,
