@@ -1,19 +1,14 @@
 """Tiny checkpoints as the hub has them: a network, its tokenizer, its configuration."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import torch
 import transformers
 from networks import CONFIGS, SEQ2SEQ, shake
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from torch import nn
 
 from benchmark.backbones.protein import STANDARD
 from benchmark.capabilities.networks import ESM, T5
-from benchmark.cell import Cell
 from benchmark.config.compose import cell_of
 from benchmark.types import Example, Head
 from tasks.toy import DIGITS
@@ -29,7 +24,7 @@ DROPS = {  # as the published configurations of these families have them: none o
 }
 
 
-def bytewise(special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]], Tokenizer]:
+def bytewise(special):
     """Learn a byte-level BPE, as GPT-2, Qwen and Llama 3 have one."""
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -43,7 +38,7 @@ def bytewise(special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]],
     return learnt["vocab"], [tuple(merge) for merge in learnt["merges"]], inner
 
 
-def pieces(special: list[str]) -> list[tuple[str, float]]:
+def pieces(special):
     """Write a fixed unigram vocabulary like those of T5 and mBART."""
     known = sorted({f"▁{word}" for text in CORPUS for word in text.split()})
     letters = sorted({letter for text in CORPUS for letter in text if not letter.isspace()})
@@ -51,17 +46,17 @@ def pieces(special: list[str]) -> list[tuple[str, float]]:
     return [*((token, 0.0) for token in special), *scores]
 
 
-def gpt2() -> transformers.PreTrainedTokenizerBase:
+def gpt2():
     vocab, merges, _ = bytewise(["<|endoftext|>"])
     return transformers.GPT2Tokenizer(vocab=vocab, merges=merges)
 
 
-def qwen3() -> transformers.PreTrainedTokenizerBase:
+def qwen3():
     vocab, merges, _ = bytewise(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     return transformers.Qwen2Tokenizer(vocab=vocab, merges=merges)
 
 
-def llama() -> transformers.PreTrainedTokenizerBase:
+def llama():
     """Llama 3's generic tokenizer: a start token on every text, no padding."""
     begin, end = "<|begin_of_text|>", "<|end_of_text|>"
     _, _, inner = bytewise([begin, end])
@@ -71,15 +66,15 @@ def llama() -> transformers.PreTrainedTokenizerBase:
     return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, bos_token=begin, eos_token=end)
 
 
-def mt5() -> transformers.PreTrainedTokenizerBase:
+def mt5():
     return transformers.T5Tokenizer(vocab=pieces(["<pad>", "</s>", "<unk>"]), extra_ids=0)
 
 
-def mbart() -> transformers.PreTrainedTokenizerBase:
+def mbart():
     return transformers.MBart50Tokenizer(vocab=pieces(["<unk>", "<s>", "</s>"]), src_lang="en_XX", tgt_lang="sw_KE")
 
 
-def m2m_100() -> transformers.PreTrainedTokenizerBase:
+def m2m_100():
     inner = Tokenizer(models.BPE(unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Metaspace()
     special = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -165,7 +160,7 @@ LEARNT = {  # configuration -> architecture
 CODES = {"mbart_large_50": ("en_XX", "sw_KE"), "nllb_200_600m": ("eng_Latn", "swh_Latn")}
 
 
-def hub_overrides(name: str, folder: Path) -> list[str]:
+def hub_overrides(name, folder):
     return [
         f"backbone={name}", f"backbone.checkpoint={folder}", "task=nmt", "data=toy", "data.train=16", "data.test=6",
         "task.source_language=en", "task.target_language=sw", "task.max_target_tokens=12", "method=lora",
@@ -173,15 +168,13 @@ def hub_overrides(name: str, folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def load_hub(name: str, folder: Path, *more: str) -> tuple[Cell, nn.Module, object]:
+def load_hub(name, folder, *more):
     made = cell_of([*hub_overrides(name, folder), *more])
     model, processor = made.backbone.load(made.budget, Head(made.kind))
     return made, model.eval(), processor
 
 
-def answer_sources(
-    made: Cell, model: nn.Module, processor: object, sources: list[str] = SOURCES
-) -> tuple[list[str], torch.Tensor]:
+def answer_sources(made, model, processor, sources=SOURCES):
     """Answer sources as one batch; return the answers and their ids."""
     written, generate = [], model.generate
     model.generate = lambda **options: written.append(generate(**options)) or written[-1]

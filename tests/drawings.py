@@ -1,7 +1,5 @@
 """Records of which every figure has something, and what is drawn of them."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +10,14 @@ from benchmark.identity import run_id
 from benchmark.records import Measurement, Record
 from benchmark.report.figures import known
 from benchmark.report.figures.drawing import press
-from benchmark.report.material import Material, material
+from benchmark.report.material import material
 
 CAPABILITIES = (
     "method,network,status,kinds,merges,dead,reason\nlora,llama,runs,causal_lm,yes,,\nlora,gpt2,refused,,,,no\n"
 )
 
 
-def figure_record(method: str = "lora", score: float = 0.5, **told: object) -> Record:
+def figure_record(method="lora", score=0.5, **told):
     """Make a record; told: what else it is, by short names."""
     given = {
         "task": "protein", "seed": 0, "budget": "b", "phase": None, "trial": None, "lr": 1e-3, "fraction": None,
@@ -49,11 +47,11 @@ def figure_record(method: str = "lora", score: float = 0.5, **told: object) -> R
     )  # fmt: skip
 
 
-def material_of(*records: Record, results: Path = Path(os.devnull, "nowhere")) -> Material:
+def material_of(*records, results=Path(os.devnull, "nowhere")):
     return material([("reference", record) for record in records], results)
 
 
-def figure_records() -> list[Record]:
+def figure_records():
     """Make records that every figure has something of."""
     finals = [
         figure_record(
@@ -76,22 +74,22 @@ def figure_records() -> list[Record]:
     return [*finals, *tuning, *sizes]
 
 
-def publish_all(found: Material) -> int:
+def publish_all(found):
     return len(press.publish(press.every(found), found.results))
 
 
-def pictures_of(found: Material, figure: str) -> list[press.Picture]:
+def pictures_of(found, figure):
     return list(press.pictures(figure, known()[figure], found))
 
 
-def trial_record(method: str, settings: dict[str, object], score: float, trial: int, **told: object) -> Record:
+def trial_record(method, settings, score, trial, **told):
     """Make a tuning trial that drew other settings beside its learning rate."""
     one = figure_record(method, score, phase="tune", trial=trial or None, lr=10.0 ** (trial - 4), **told)
     config = one.config | {"method": one.config["method"] | settings}
     return replace(one, run_id=run_id(config), config=config)
 
 
-def ship_figures(folder: Path) -> Path:
+def ship_figures(folder):
     """Publish records of two tasks for every figure, and of ten tasks for the ranks."""
     ranked = [
         figure_record(method, 0.3 + i / 10, task=f"t{n}", budget="ten")

@@ -1,7 +1,5 @@
 """Records, cells and small data files that several tests make."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal
@@ -101,17 +99,17 @@ def stored_records(folder):
     return {r.run_id: r for r in Store(Path(folder) / "runs").records()}
 
 
-def json_records(folder: Path) -> list[dict]:
+def json_records(folder):
     """Read every current record as plain JSON, in the order they were made."""
     found = [p for p in folder.glob("runs/*/*/*.json") if re.fullmatch(r"[0-9a-f]{12}\.json", p.name)]
     return [json.loads(p.read_text()) for p in sorted(found, key=lambda p: p.stat().st_mtime_ns)]
 
 
-def read_files(folder: Path) -> dict[str, bytes]:
+def read_files(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def final_value(record: dict, split: str, name: str) -> float:
+def final_value(record, split, name):
     (found,) = [m["value"] for m in record["measurements"] if (m["split"], m["name"], m["step"]) == (split, name, None)]
     return found
 
@@ -120,7 +118,7 @@ MT_CHOICES = {"task": {"_target_": "tasks.nmt.Nmt", "locale": "si"}, "method": {
 MT_ROWS = [{"id": "a", "prediction": "ව", "target": ["වම"]}, {"id": "b", "prediction": "", "target": ["x", "y"]}]
 
 
-def mt_record(device: str = "cpu", status: str = "done", bleu: float = 41.25, **changes: object) -> Record:
+def mt_record(device="cpu", status="done", bleu=41.25, **changes):
     values = {
         "run_id": run_id(MT_CHOICES),
         "task": "nmt",
@@ -143,9 +141,7 @@ def mt_record(device: str = "cpu", status: str = "done", bleu: float = 41.25, **
     return Record(**values | changes)
 
 
-def run_record(
-    method: str = "lora", seed: int = 0, bleu: float = 30.0, trained: int = 50_000, **changes: object
-) -> Record:
+def run_record(method="lora", seed=0, bleu=30.0, trained=50_000, **changes):
     config = {
         "task": {"locale": "si"},
         "method": {"description": f"seed {seed}", "rank": changes.pop("rank", 8)},
@@ -177,17 +173,17 @@ def run_record(
     return Record(**values | changes)
 
 
-def lost_record(status: str, reason: str, **changes: object) -> Record:
+def lost_record(status, reason, **changes):
     return run_record(status=status, reason=reason, data={}, measurements=(), **changes)
 
 
-def publish_records(results: Path, *records: Record) -> Path:
+def publish_records(results, *records):
     for one in records:
         Store(results / "published/reference").append(one, None)
     return results
 
 
-def table_rows(results: Path, task: str = "nmt") -> dict[str, list[list[str]]]:
+def table_rows(results, task="nmt"):
     """Read the Markdown table as its readers do: method -> cells of its rows."""
     assert report.main([f"results={results}"]) == 0
     lines = (results / "tables" / f"{task}.md").read_text().splitlines()
@@ -195,7 +191,7 @@ def table_rows(results: Path, task: str = "nmt") -> dict[str, list[list[str]]]:
     return {name: [row for row in cells if row[2] == name] for name in (row[2] for row in cells)}
 
 
-def answered_record(method: str, seed: int, right: int, first: int = 0) -> tuple[Record, list[dict[str, object]]]:
+def answered_record(method, seed, right, first=0):
     """Make a run with so many of a hundred answers right, from one on."""
     rows = [
         {"split": "test", "id": str(i), "target": ["yes"], "prediction": "yes" if first <= i < first + right else "no"}
@@ -206,7 +202,7 @@ def answered_record(method: str, seed: int, right: int, first: int = 0) -> tuple
     return run_record(method, seed, data=data, measurements=tuple(measured)), rows
 
 
-def untrained_record(one: Record) -> Record:
+def untrained_record(one):
     return replace(one, measurements=(*one.measurements, Measurement("valid", "selected_step", 0.0)))
 
 

@@ -12,14 +12,13 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import nn
 
 from benchmark.backbones.hearing import Hearing
 from benchmark.backbones.speech import Speech
 from benchmark.capabilities import networks as gate
 from benchmark.capabilities.networks import BART, GPT2, IMAGES, LLAMA, T5, TOKENS, WAVES, WHISPER
 from benchmark.capabilities.probe import method_of
-from benchmark.types import Head, Kind, Method
+from benchmark.types import Head, Kind
 from tasks.toy import Toy
 
 CONFIGS = {
@@ -34,7 +33,7 @@ CONFIGS = {
 SEQ2SEQ = {"mbart", "m2m_100", "t5", "mt5"}
 
 
-def network(family: str, **changes: object) -> nn.Module:
+def network(family, **changes):
     """Build the network in eval mode, with random weights, norms and biases."""
     tokens = TOKENS | ({"decoder_start_token_id": 3} if family in SEQ2SEQ else {})
     kind, shape = CONFIGS[family]
@@ -44,7 +43,7 @@ def network(family: str, **changes: object) -> nn.Module:
     return shake(auto.from_config(config).eval())
 
 
-def shake(model: nn.Module, scale: float = 0.1) -> nn.Module:
+def shake(model, scale=0.1):
     """Move every weight, so that none is one or zero by luck."""
     with torch.no_grad():
         for p in model.parameters():
@@ -52,11 +51,11 @@ def shake(model: nn.Module, scale: float = 0.1) -> nn.Module:
     return model
 
 
-def cell(family: str) -> SimpleNamespace:
+def cell(family):
     """Stand in for a cell: what a method may ask of it."""
     kind = Kind.SEQ2SEQ if family in SEQ2SEQ else Kind.CAUSAL_LM
 
-    def skeleton(budget: object, head: object) -> nn.Module:
+    def skeleton(budget, head):
         with torch.device("meta"):
             return network(family)
 
@@ -64,13 +63,13 @@ def cell(family: str) -> SimpleNamespace:
     return SimpleNamespace(kind=kind, backbone=backbone, budget=budget, seed=0)
 
 
-def batch(seed: int = 0) -> dict[str, torch.Tensor]:
+def batch(seed=0):
     """Give random tokens, the network's input and its labels."""
     ids = torch.randint(4, 50, (3, 6), generator=torch.Generator().manual_seed(seed))
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.flip(0)}
 
 
-def attach(name: str, network: str, noise: float = 0.0, **changes: object) -> tuple[Method, nn.Module]:
+def attach(name, network, noise=0.0, **changes):
     """Attach a method to a network of the gate; noise moves what it adds from its start."""
     place = gate.cell(network, method_of(name, changes))
     assert place.conflict() is None

@@ -1,28 +1,22 @@
 """The page of the report: records with hostile names, and what a reader sees."""
 
-from __future__ import annotations
-
 import base64
 import re
 import zlib
 from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any
 
 from drawings import CAPABILITIES, figure_records
 from factories import publish_records, run_record
 
 from benchmark.identity import run_id
-from benchmark.records import Measurement, Record
+from benchmark.records import Measurement
 from benchmark.report import __main__ as report
 
 HOSTILE = ["<script>alert(1)", "<img src=x onerror=alert(1)>", '" onmouseover="alert(1)', "{{ 7 * 7 }}", "%3Cb%3E"]
 CLOSING = "</script></template><script>alert(1)</script>"
 
 
-def page_record(
-    method: str = "lora", seed: int = 0, bleu: float = 30.0, trained: float = 50_000, **changes: Any
-) -> Record:
+def page_record(method="lora", seed=0, bleu=30.0, trained=50_000, **changes):
     config = {
         "task": {"name": "nmt"},
         "method": {"name": method},
@@ -43,7 +37,7 @@ def page_record(
     return run_record(method, seed, **values | changes)
 
 
-def lost_page_record(status: str, reason: str, **changes: Any) -> Record:
+def lost_page_record(status, reason, **changes):
     return page_record(status=status, reason=reason, data={}, measurements=(), **changes)
 
 
@@ -76,7 +70,7 @@ claims:
 """
 
 
-def write_report(results: Path, records: list[Record]) -> Path:
+def write_report(results, records):
     """Write records and what stands beside them, and build the report."""
     publish_records(results, *records)
     (results / "quoted").mkdir()
@@ -89,15 +83,15 @@ def write_report(results: Path, records: list[Record]) -> Path:
 class Reader(HTMLParser):
     """Elements of a page with attributes, and the rows of each template."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text):
         super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.rows: dict[str, list[tuple[str, list[str]]]] = {}
-        self.text: dict[str, str] = {}
+        self.elements = []
+        self.rows = {}
+        self.text = {}
         self.route, self.inside = "outside", False
         self.feed(text)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag, attrs):
         found = dict(attrs)
         self.elements.append((tag, found))
         self.inside = tag == "td" or (self.inside and tag != "tr")
@@ -108,28 +102,28 @@ class Reader(HTMLParser):
         if tag == "td":
             self.rows[self.route][-1][1].append("")
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag):
         self.inside = self.inside and tag != "td"
         self.route = "outside" if tag == "template" else self.route
 
-    def handle_data(self, data: str) -> None:
+    def handle_data(self, data):
         self.text[self.route] = self.text.get(self.route, "") + data
         if self.inside:
             self.rows[self.route][-1][1][-1] += data
 
 
-def block_of(page: str, name: str) -> str:
+def block_of(page, name):
     """Give the text of one block of data."""
     found = re.search(rf'<script type="[^"]*" id="{name}">(.*?)</script>', page, re.DOTALL)
     assert found
     return found[1]
 
 
-def unpack_block(page: str, name: str) -> str:
+def unpack_block(page, name):
     return zlib.decompress(base64.b64decode(block_of(page, f"pack-{name}"))).decode()
 
 
-def write_figures(folder: Path) -> Path:
+def write_figures(folder):
     """Build the report of records that every figure has something of."""
     (folder / "capabilities.csv").write_text(CAPABILITIES)
     return write_report(folder, figure_records())

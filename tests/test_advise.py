@@ -1,7 +1,5 @@
 """Advice: what is recommended, by which records, and that commands compose."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess
@@ -23,11 +21,11 @@ PLACE = ("task=protein", "backbone=esm_lattice")
 
 
 @cache
-def config(*said: str) -> dict:
+def config(*said):
     return choices_of(cell_of(said))
 
 
-def made(method: str, seed: int = 0, right: int = 80, trained: float = 5_000, **changes: object) -> tuple[Record, list]:
+def made(method, seed=0, right=80, trained=5_000, **changes):
     """Make a run of a real setting with so many of a hundred examples right."""
     said, rows = changes.pop("words", ("budget=quick",)), changes.pop("rows", True)
     chosen = config(f"method={method}", *PLACE, *said) | {"seed": seed}
@@ -57,23 +55,23 @@ def made(method: str, seed: int = 0, right: int = 80, trained: float = 5_000, **
     return Record(**one | changes), told if rows else None
 
 
-def asked(results: Path, capsys: pytest.CaptureFixture[str], *said: str, runs: tuple = (), status: int = 0) -> str:
+def asked(results, capsys, *said, runs=(), status=0):
     for one in runs:
         Store(results / "published/reference").append(*one)
     assert advise.main(["task=protein", f"results={results}", *said]) == status
     return capsys.readouterr().out
 
 
-def lines(text: str, start: str) -> list[list[str]]:
+def lines(text, start):
     """Split the lines that begin with a word, commands left out."""
     return [line.split() for line in text.splitlines() if line.startswith(f"{start} ")]
 
 
-def joined(text: str) -> str:
+def joined(text):
     return " ".join(text.split())
 
 
-def commands(text: str) -> list[list[str]]:
+def commands(text):
     whole = text.replace("\\\n", " ")
     return [shlex.split(line, comments=True)[3:] for line in whole.splitlines() if "-m benchmark.run " in line]
 

@@ -133,7 +133,7 @@ def test_pneumoniamnist_has_eight_images_in_both_train_and_valid(capsys):
 @real
 def test_fsdd_shares_all_its_speakers_between_its_official_splits():
     folder = Path(REAL) / "fsdd"
-    data: dict = {"train": [], "test": []}
+    data = {"train": [], "test": []}
     with open(folder / "metadata.csv", newline="") as file:
         for row in csv.DictReader(file):
             name = row["file_name"]

@@ -1,7 +1,5 @@
 """Checkpoints of the hub: how they are loaded and what is refused."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import re
@@ -104,7 +102,7 @@ def test_a_language_that_the_checkpoint_does_not_know_is_refused_by_key(name, ch
 @pytest.mark.parametrize("name", LEARNT)
 def test_the_budget_sets_every_dropout_and_no_layer_is_dropped(name, checkpoint):
     _, model, _ = load_hub(name, checkpoint(name), "budget.dropout=0.25")
-    rates: dict[str, set[float]] = {"dropout": set(), "layerdrop": set()}
+    rates = {"dropout": set(), "layerdrop": set()}
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             rates["dropout"].add(module.p)
@@ -121,7 +119,7 @@ def test_the_budget_sets_every_dropout_and_no_layer_is_dropped(name, checkpoint)
 
 @pytest.mark.parametrize("name", ["llama_3_2_1b", "mbart_large_50"])
 def test_pretrained_weights_are_the_files_in_full_precision_and_random_ones_are_the_seeds(name, checkpoint):
-    def state(seed: int, *more: str) -> dict[str, torch.Tensor]:
+    def state(seed, *more):
         torch.manual_seed(seed)
         return load_hub(name, checkpoint(name), *more)[1].state_dict()
 

@@ -1,7 +1,5 @@
 """Checkpoints of the hub: what they read, and how their answers are made."""
 
-from __future__ import annotations
-
 import json
 import shutil
 
@@ -9,7 +7,6 @@ import pytest
 import torch
 import transformers
 from checkpoints import CODES, LEARNT, SOURCES, answer_sources, hub_overrides, load_hub
-from torch import nn
 
 from benchmark import run
 from benchmark.types import Example, Kind
@@ -35,7 +32,7 @@ def test_sources_and_targets_are_what_the_checkpoints_own_tokenizer_makes(name, 
             assert tuple(firsts) == CODES[name]
 
 
-def likeliest_again_and_again(model: nn.Module, source: list[int], forced: int, end: int, most: int) -> list[int]:
+def likeliest_again_and_again(model, source, forced, end, most):
     """Answer by the loss pass alone, taking the likeliest next token."""
     written = [forced]
     while len(written) < most and written[-1] != end:
@@ -70,7 +67,7 @@ def test_what_a_user_writes_becomes_no_control_token(name, checkpoint):
     }
     special -= {processor.tokenizer.unk_token_id} - {processor.tokenizer.eos_token_id}
 
-    def control(features: dict, side: str) -> list[int]:
+    def control(features, side):
         return [i for i in features[side] if i in special]
 
     plain = made.task.encode(Example("", "one two", ("two one",)), processor, {})
@@ -116,7 +113,7 @@ def test_a_decoders_answer_is_tokenised_behind_the_templates_end(checkpoint, tmp
 def test_unknown_tokens_are_counted_and_what_is_mostly_unknown_is_refused(checkpoint, tmp_path, capfd):
     folder = checkpoint("mt5_small")
     made, _, processor = load_hub("mt5_small", folder)
-    counts: dict[str, int] = {}
+    counts = {}
     for source, target in (("one two", "two"), ("one two Ж", "two"), ("Жщ one", "дом Ж"), ("один", "one two Ж")):
         assert made.task.encode(Example("", source, (target,)), processor, counts)
     assert counts == {

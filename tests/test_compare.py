@@ -1,10 +1,7 @@
 """Two methods head to head: who wins is what the stored answers say."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from factories import answered_record, lost_record, run_record, untrained_record
@@ -16,13 +13,13 @@ from benchmark.report.frame import load
 from benchmark.report.statistics.evidence import Evidence
 
 
-def written(results: Path, *runs: tuple) -> str:
+def written(results, *runs):
     for one in runs:
         Store(results / "published/reference").append(*one)
     return f"results={results}"
 
 
-def test_a_clear_win_and_a_tie_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_clear_win_and_a_tie_are_told_apart(tmp_path, capsys):
     runs = [
         answered_record(name, seed, right + seed)
         for name, right in (("lora", 80), ("ia3", 79), ("full", 40))
@@ -39,7 +36,7 @@ def test_a_clear_win_and_a_tie_are_told_apart(tmp_path: Path, capsys: pytest.Cap
     assert "1 tie in 1 comparison of lora with ia3" in capsys.readouterr().out
 
 
-def test_means_are_over_the_seeds_that_both_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_means_are_over_the_seeds_that_both_have(tmp_path, capsys):
     where = written(
         tmp_path, answered_record("lora", 0, 80), answered_record("lora", 1, 20), answered_record("ia3", 0, 79)
     )
@@ -51,7 +48,7 @@ def test_means_are_over_the_seeds_that_both_have(tmp_path: Path, capsys: pytest.
     assert max(map(len, said.partition("\ntie: ")[2].splitlines())) <= 100
 
 
-def test_other_budgets_and_other_examples_never_meet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_budgets_and_other_examples_never_meet(tmp_path, capsys):
     other, rows = answered_record("ia3", 0, 79)
     rows = [{**row, "id": f"other {row['id']}"} for row in rows]
     where = written(tmp_path, answered_record("lora", 0, 80), (other, rows), (run_record("full", seed=5), None))
@@ -71,13 +68,13 @@ def test_other_budgets_and_other_examples_never_meet(tmp_path: Path, capsys: pyt
         (["lora", "dora", "tasks=nmt"], "tasks=: not known here; did you mean task?"),
     ],
 )
-def test_a_wrong_call_is_refused_with_what_is_near(words, said, tmp_path, capsys) -> None:
+def test_a_wrong_call_is_refused_with_what_is_near(words, said, tmp_path, capsys):
     where = written(tmp_path, (run_record(), None), (lost_record("failed", "x", method="dora"), None))
     assert compare.main([*words, where]) == 2
     assert re.search(said, capsys.readouterr().err)
 
 
-def test_rows_of_one_place_say_what_tells_them_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_of_one_place_say_what_tells_them_apart(tmp_path, capsys):
     runs = []
     for method, rank, part in (
         ("lora", 4, None),
@@ -97,7 +94,7 @@ def test_rows_of_one_place_say_what_tells_them_apart(tmp_path: Path, capsys: pyt
     assert "no budget, part of the data: 1 tie in 1 comparison" in said
 
 
-def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_default_that_tuning_chose_is_compared_once(tmp_path, capsys):
     runs = []
     for method, right in (("lora", 80), ("ia3", 60)):
         for phase, trial, score in ((None, 0, right), ("tune", 0, right), ("tune", 1, 10), (None, 1, 10)):
@@ -116,7 +113,7 @@ def test_a_default_that_tuning_chose_is_compared_once(tmp_path: Path, capsys: py
     assert "trials: 1 tie in 1 comparison" in said
 
 
-def test_a_shipped_cell_that_was_run_again_has_its_own_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_shipped_cell_that_was_run_again_has_its_own_row(tmp_path, capsys):
     for number, folder in enumerate(("published/reference", "runs")):
         for method, right in (("lora", 80), ("ia3", 60)):
             made, answers = answered_record(method, 0, right)
@@ -127,7 +124,7 @@ def test_a_shipped_cell_that_was_run_again_has_its_own_row(tmp_path: Path, capsy
     assert "source=yours" in said
 
 
-def test_an_own_run_meets_a_shipped_one_that_it_has_none_of_its_own_for(tmp_path: Path, capsys) -> None:
+def test_an_own_run_meets_a_shipped_one_that_it_has_none_of_its_own_for(tmp_path, capsys):
     for seed in (0, 1, 2):
         for source, method, right in (
             ("published/reference", "lora", 80),
@@ -147,7 +144,7 @@ def test_an_own_run_meets_a_shipped_one_that_it_has_none_of_its_own_for(tmp_path
     assert "+0.1000" in said
 
 
-def test_groups_are_drawn_unless_examples_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_groups_are_drawn_unless_examples_are_asked_for(tmp_path, capsys):
     for method, right in (("lora", 80), ("ia3", 50)):
         one, rows = answered_record(method, 0, right)
         written(tmp_path, (one, [row | {"group": str(number // 10)} for number, row in enumerate(rows)]))
@@ -162,12 +159,12 @@ def test_groups_are_drawn_unless_examples_are_asked_for(tmp_path: Path, capsys: 
     assert compare.main(["lora", "ia3", "unit=speaker", f"results={tmp_path}"]) == 2
 
 
-def test_without_any_record_it_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_any_record_it_says_how_to_make_one(tmp_path, capsys):
     assert compare.main(["lora", "ia3", f"results={tmp_path}"]) == 2
     assert "make one with python -m benchmark.run method=lora" in capsys.readouterr().err
 
 
-def test_the_score_of_an_untrained_side_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_score_of_an_untrained_side_is_marked(tmp_path, capsys):
     one, rows = answered_record("ia3", 0, 50)
     where = written(
         tmp_path, answered_record("lora", 0, 80), (untrained_record(one), rows), answered_record("full", 0, 60)

@@ -1,16 +1,13 @@
 """Runs that measure costs: in every table's costs, in no table's scores."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from factories import lost_record, publish_records, run_record, table_rows
 
 from benchmark.identity import run_id
-from benchmark.records import Measurement, Record, Store
+from benchmark.records import Measurement, Store
 from benchmark.report import comparisons
 from benchmark.report.costs import MEMORY, STEP, Costs
 from benchmark.report.frame import load
@@ -21,7 +18,7 @@ BUSY = {"device": "cpu", "device_name": "chip", "shared": True, "cells_before": 
 ALONE = {"device": "cpu", "device_name": "chip", "threads": 2}
 
 
-def measuring(method: str = "lora", seed: int = 0, step: float = 0.05, **changes: object) -> Record:
+def measuring(method="lora", seed=0, step=0.05, **changes):
     """Make a run that measures costs; its 99 BLEU must not be shown."""
     one = run_record(method, seed, bleu=99.0, environment=ALONE, **changes)
     config = one.config | {"budget": {"name": "cost", "batch_size": 16}, "trial": 2}
@@ -30,13 +27,13 @@ def measuring(method: str = "lora", seed: int = 0, step: float = 0.05, **changes
     return replace(one, run_id=run_id(config | {"of": [method, seed]}), config=config, measurements=tuple(measured))
 
 
-def cells(results: Path, name: str) -> list[dict[str, str]]:
+def cells(results, name):
     with open(results / "tables" / f"{name}.csv", newline="") as file:
         return [row for row in csv.DictReader(file) if row["method"]]
 
 
 @pytest.mark.slow
-def test_a_table_shows_the_costs_of_runs_made_for_it(tmp_path: Path) -> None:
+def test_a_table_shows_the_costs_of_runs_made_for_it(tmp_path):
     busy = [run_record(seed=seed, environment=BUSY) for seed in (0, 1)]
     before = table_rows(publish_records(tmp_path, *busy))["lora"][0]
     assert before[-3:-1] == ["≤623", "–"]  # the median of 123 and 1123 ms; the process had run others before
@@ -50,7 +47,7 @@ def test_a_table_shows_the_costs_of_runs_made_for_it(tmp_path: Path) -> None:
     assert "≤" not in text
 
 
-def test_a_legend_says_of_which_columns_runs_were_made_for_it(tmp_path: Path) -> None:
+def test_a_legend_says_of_which_columns_runs_were_made_for_it(tmp_path):
     other = run_record("ia3", trained=60_000, environment=BUSY)  # known nowhere else: its step is as good as lora's
     publish_records(tmp_path, run_record(environment=BUSY), other, measuring())
     found = {name: row[-3:-1] for name, [row] in table_rows(tmp_path).items()}
@@ -58,7 +55,7 @@ def test_a_legend_says_of_which_columns_runs_were_made_for_it(tmp_path: Path) ->
     assert " Memory: from separate runs that measure costs (" in (tmp_path / "tables" / "nmt.md").read_text()
 
 
-def test_of_another_size_machine_or_precision_nothing_is_taken(tmp_path: Path) -> None:
+def test_of_another_size_machine_or_precision_nothing_is_taken(tmp_path):
     for number, other in enumerate(
         (
             measuring(trained=60_000),
@@ -74,7 +71,7 @@ def test_of_another_size_machine_or_precision_nothing_is_taken(tmp_path: Path) -
         assert Costs(runs).of(members, MEMORY) == [None] * len(members)
 
 
-def test_runs_that_measure_costs_have_tables_of_their_own_without_scores(tmp_path: Path) -> None:
+def test_runs_that_measure_costs_have_tables_of_their_own_without_scores(tmp_path):
     made = [measuring(), measuring(seed=1, step=0.07), measuring("full", step=0.12, trained=5_812_345)]
     made.append(replace(lost_record("skipped", "no biases", method="bitfit"), config=measuring().config))
     made += [replace(one, task="speech", run_id=one.run_id[::-1]) for one in made]
@@ -99,7 +96,7 @@ def test_runs_that_measure_costs_have_tables_of_their_own_without_scores(tmp_pat
     assert not list((tmp_path / "figures").rglob("*cost*"))
 
 
-def test_an_upper_bound_is_one_in_latex(tmp_path: Path) -> None:
+def test_an_upper_bound_is_one_in_latex(tmp_path):
     runs = load(publish_records(tmp_path, run_record(environment=BUSY)))
     (members,) = comparisons.tables(runs).values()
     assert r"$\leq$123" in latex(table("t", members))

@@ -1,7 +1,5 @@
 """A user's text files: rows arrive unchanged, faults are named."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import json
@@ -34,7 +32,7 @@ GROUPED = [
 ]  # fmt: skip
 
 
-def write(path: Path, rows: list[tuple[str, str]]) -> Path:
+def write(path, rows):
     """Write rows as columns pair.en and pair.xx, nested where the format can."""
     nested = [{"id": number, "pair": {"en": source, "xx": target}} for number, (source, target) in enumerate(rows)]
     if path.suffix == ".parquet":
@@ -48,7 +46,7 @@ def write(path: Path, rows: list[tuple[str, str]]) -> Path:
     return path
 
 
-def files(train: Path, valid: Path | None = None, test: Path | None = None, **changes: object) -> Files:
+def files(train, valid=None, test=None, **changes):
     columns = {"source": "pair.en", "target": "pair.xx"}
     values = {"train": train, "valid": valid or train, "test": test or twin(train)}
     paths = {name: str(path) for name, path in values.items()}
@@ -56,7 +54,7 @@ def files(train: Path, valid: Path | None = None, test: Path | None = None, **ch
     return Files(**{**options, "columns": columns, **paths, **changes})
 
 
-def twin(path: Path) -> Path:
+def twin(path):
     """Copy a file: the same one cannot be valid and test."""
     return Path(shutil.copy(path, path.with_name(f"twin_{path.name}")))
 
@@ -127,7 +125,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(name, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
-def words(checkpoint: Path, folder: Path, **splits: Path) -> list[str]:
+def words(checkpoint, folder, **splits):
     given = [f"data.{name}={path}" for name, path in splits.items()]
     return [
         "method=lora", "task=nmt", "data=files", "data.columns.source=pair.en", "data.columns.target=pair.xx", *given,
@@ -190,7 +188,7 @@ def test_the_fingerprint_follows_every_example_and_nothing_else(tiny_causal, tmp
     good, other, moved = (write(tmp_path / name, ROWS) for name in ("good.csv", "other.csv", "moved.jsonl"))
     other.write_text(other.read_text().replace("null", "nul"))  # a second reference
 
-    def data(*more: str) -> dict:
+    def data(*more):
         result = Result()
         read(cell_of([*words(tiny_causal, tmp_path, train=good, valid=good, test=twin(good)), *more]), result)
         return result.data
@@ -208,7 +206,7 @@ def test_the_fingerprint_follows_every_example_and_nothing_else(tiny_causal, tmp
     assert {name: quick["sizes"][name] for name in ("valid", "test")} == {"valid": plain["sizes"]["valid"], "test": 2}
 
 
-def sample(name: str, folder: Path, most: int) -> Path:
+def sample(name, folder, most):
     """Copy the first rows of a real file, outside of the repository."""
     path = folder / Path(name).name
     lines = (Path(REAL) / name).read_text().splitlines(keepends=True)
@@ -220,7 +218,7 @@ def sample(name: str, folder: Path, most: int) -> Path:
 @pytest.mark.slow
 def test_e2e_runs_on_a_real_checkpoint_and_scores_several_references(tmp_path):
     train, valid, test = (sample(f"e2e_nlg/{name}.csv", tmp_path, 41) for name in ("train", "validation", "test"))
-    expected: dict[str, list[str]] = {}
+    expected = {}
     with open(test, newline="") as file:
         for row in csv.DictReader(file):
             expected.setdefault(row["mr"], []).append(row["ref"])

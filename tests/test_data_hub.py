@@ -1,7 +1,5 @@
 """Data and checkpoints of the hub: asked by name, refused soon without a network."""
 
-from __future__ import annotations
-
 import http.server
 import json
 import os
@@ -11,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
@@ -28,11 +25,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[tuple]:
+def asked(monkeypatch):
     """Stand in for the hub, noting requests; rows as in OPUS-100 and Tatoeba."""
     calls = []
 
-    def load_dataset(path: str, name: str | None, *, revision: str | None, split: str) -> list[dict]:
+    def load_dataset(path, name, *, revision, split):
         calls.append((path, name, revision, split))
         if path.startswith("mteb"):
             return [{"sentence1": f"ta {i}", "sentence2": f"en {i}", "lang": "tam-eng"} for i in range(4)]
@@ -95,7 +92,7 @@ def test_a_hub_node_with_a_wrong_key_is_refused(key, wanted):
     ids=lambda error: f"{type(error).__name__} {str(error)[:5]}",
 )  # fmt: skip
 def test_what_the_hub_cannot_give_is_refused_with_what_to_do_instead(error, monkeypatch):
-    def load_dataset(*_: object, **__: object) -> None:
+    def load_dataset(*_, **__):
         raise error
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
@@ -128,7 +125,7 @@ def test_a_record_names_what_the_hub_may_change(asked, tiny_seq2seq, tmp_path, c
 
 
 @pytest.fixture
-def cached(tiny_causal, tmp_path, monkeypatch) -> str:
+def cached(tiny_causal, tmp_path, monkeypatch):
     """Commit of a cached checkpoint me/tiny, in the layout of the hub's cache."""
     commit = "fedcba9876" * 4
     home = tmp_path / "cache" / "models--me--tiny"
@@ -155,15 +152,15 @@ def test_a_fetched_checkpoint_runs_without_a_network_and_is_unpinned_unless_by_c
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:
+    def do_HEAD(self):
         self.send_error(401)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_):
         pass
 
 
 @pytest.fixture
-def endpoints() -> Iterator[dict[str, str]]:
+def endpoints():
     """A closed port, a silent listener, and a server with given answers."""
     with (
         socket.socket() as free,

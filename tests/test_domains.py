@@ -1,10 +1,7 @@
 """Across tasks: ranks, outcomes and gains against counts by hand."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +20,7 @@ from benchmark.report.statistics.ranks import Outcomes, TaskScores
 from benchmark.report.statistics.samples import Sample
 
 
-def task_scores(task: str, **scores: list[float]) -> TaskScores:
+def task_scores(task, **scores):
     """Make scores on which other test examples would change nothing."""
     samples = {
         method: Sample(dict(enumerate(values)), {s: np.full(100, v) for s, v in enumerate(values)}, "same", 80)
@@ -34,7 +31,7 @@ def task_scores(task: str, **scores: list[float]) -> TaskScores:
     )
 
 
-def test_ranks_are_means_over_tasks_among_methods_that_have_all() -> None:
+def test_ranks_are_means_over_tasks_among_methods_that_have_all():
     first = task_scores("a", lora=[3, 3], ia3=[2, 2], full=[1, 1], head=[9, 9])
     second = task_scores("b", lora=[1, 1], ia3=[1, 1], full=[2, 2])
     found = over.ranks([first, second])
@@ -43,7 +40,7 @@ def test_ranks_are_means_over_tasks_among_methods_that_have_all() -> None:
     assert all(rank.low == rank.mean == rank.high for rank in found.values())  # seeds agree, nothing else varies
 
 
-def test_drawn_scores_vary_as_students_t_says_and_together() -> None:
+def test_drawn_scores_vary_as_students_t_says_and_together():
     scores = {"lora": [1.0, 5.0, 3.0], "ia3": [2.0, 6.0, 4.0], "full": [5.0, 1.0, 3.0]}
     one, same, opposite = over._drawn(task_scores("a", **scores), list(scores), 50_000, np.random.default_rng(1))
     assert np.quantile(one, 0.975) - 3 == pytest.approx(stats.t.isf(0.025, 2) * 2 / math.sqrt(3), rel=0.1)
@@ -51,7 +48,7 @@ def test_drawn_scores_vary_as_students_t_says_and_together() -> None:
     assert opposite + one == pytest.approx(np.full(len(one), 6.0))
 
 
-def test_all_methods_meet_the_same_drawn_examples() -> None:
+def test_all_methods_meet_the_same_drawn_examples():
     hard = np.random.default_rng(3).normal(0, 1, 400)  # what a drawn test set does to every method
     samples = {
         method: Sample({0: level, 1: level}, dict.fromkeys(range(2), level + worth * hard), "same", 80)
@@ -66,7 +63,7 @@ def test_all_methods_meet_the_same_drawn_examples() -> None:
 @pytest.mark.parametrize(
     ("effects", "tries"), [([0, 0], 60), ([0, 0.01, 0.02, 0.04], 60), ([0.01 * i for i in range(8)], 40)]
 )
-def test_the_true_mean_rank_lies_in_its_interval_at_least_as_often_as_it_says(effects: list[float], tries: int) -> None:
+def test_the_true_mean_rank_lies_in_its_interval_at_least_as_often_as_it_says(effects, tries):
     rng, true, held = np.random.default_rng(0), stats.rankdata(-np.array(effects)), 0
     for _ in range(tries):
         found = over.ranks([simulated(rng, effects) for _ in range(3)], draws=300)
@@ -74,7 +71,7 @@ def test_the_true_mean_rank_lies_in_its_interval_at_least_as_often_as_it_says(ef
     assert held / tries / len(effects) >= 0.94
 
 
-def simulated(rng: np.random.Generator, effects: list[float], noise: float = 0.1) -> TaskScores:
+def simulated(rng, effects, noise=0.1):
     items = rng.normal(0, 0.1, 100)
     samples = {
         str(i): draw_sample(draw_world(rng, 3, 0.02 * (noise > 0.05), 0, noise, e, items))
@@ -83,18 +80,18 @@ def simulated(rng: np.random.Generator, effects: list[float], noise: float = 0.1
     return TaskScores("a", "net", {name: Configuration("net", "pretrained", name, {}) for name in samples}, samples)
 
 
-def test_methods_far_apart_have_narrow_ranks_though_examples_differ_more() -> None:
+def test_methods_far_apart_have_narrow_ranks_though_examples_differ_more():
     found = over.ranks([simulated(np.random.default_rng(0), [0.5, 0.0], noise=0.01)])
     assert (found["0"].low, found["0"].high) == (1, 1)
 
 
-def test_a_method_with_one_seed_varies_with_its_examples_alone() -> None:
+def test_a_method_with_one_seed_varies_with_its_examples_alone():
     drawn = over._drawn(task_scores("a", lora=[1.0, 3.0], ia3=[2.0]), ["lora", "ia3"], 500, np.random.default_rng(0))
     assert drawn[0].std() > 0.5
     assert set(drawn[1]) == {2.0}
 
 
-def test_wins_ties_and_losses_are_counted_by_task() -> None:
+def test_wins_ties_and_losses_are_counted_by_task():
     far, near = [10.0, 10.1, 9.9], [5.0, 5.1, 4.9]
     scores = [
         task_scores("a", lora=near, ia3=far),
@@ -105,21 +102,21 @@ def test_wins_ties_and_losses_are_counted_by_task() -> None:
     assert over.outcomes(scores, "full") == {}
 
 
-def test_a_win_is_to_be_above_the_reference() -> None:
+def test_a_win_is_to_be_above_the_reference():
     far, near = [10.0, 10.1, 9.9], [5.0, 5.1, 4.9]
     scores = [task_scores(task, lora=near, ia3=far) for task in "ab"] + [task_scores("c", lora=far, ia3=near)]
     assert over.outcomes(scores, "lora") == {"ia3": Outcomes(win=2, tie=0, loss=1)}
     assert over.outcomes(scores, "ia3") == {"lora": Outcomes(win=1, tie=0, loss=2)}
 
 
-def test_gains_lie_between_the_head_and_full_fine_tuning() -> None:
+def test_gains_lie_between_the_head_and_full_fine_tuning():
     whole = task_scores("a", head=[1.0, 1.1, 0.9], frozen=[0.0] * 3, lora=[2.0, 2.0, 2.0], full=[3.0, 3.1, 2.9])
     assert over.gains(whole) == pytest.approx({"head": 0, "frozen": -0.5, "lora": 0.5, "full": 1})
     assert over.gains(task_scores("b", frozen=[1.0, 1.1], full=[1.0, 1.3])) == {}  # full is not clearly above
     assert over.gains(task_scores("c", lora=[1.0, 1.1], full=[2.0, 2.1])) == {}
 
 
-def test_of_several_backbones_the_one_with_most_methods_stands_for_its_task(tmp_path: Path) -> None:
+def test_of_several_backbones_the_one_with_most_methods_stands_for_its_task(tmp_path):
     for method, backbone, rank in [
         ("lora", "x", 8),
         ("ia3", "x", 8),
@@ -138,7 +135,7 @@ def test_of_several_backbones_the_one_with_most_methods_stands_for_its_task(tmp_
     assert (found.backbone, set(found.samples), found.unclear) == ("x", {"lora", "ia3"}, ("bitfit",))
 
 
-def two_tasks(results: Path, **changes: object) -> None:
+def two_tasks(results, **changes):
     """Record four methods on two tasks; changes: of the configuration."""
     for task, flip in (("nmt", 0), ("speech", 40)):
         for method, right in (("lora", 80 - flip), ("ia3", 78 - flip), ("full", 60), ("frozen", 5)):
@@ -149,13 +146,13 @@ def two_tasks(results: Path, **changes: object) -> None:
                 Store(results / "published/reference").append(run, rows)
 
 
-def table(results: Path, name: str) -> dict[str, list[str]]:
+def table(results, name):
     lines = (results / "tables" / f"{name}.md").read_text().splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {row[0]: row[1:] for row in rows if len(row) > 5}
 
 
-def test_a_part_of_the_data_is_another_comparison(tmp_path: Path) -> None:
+def test_a_part_of_the_data_is_another_comparison(tmp_path):
     two_tasks(tmp_path / "whole")
     two_tasks(tmp_path / "both")
     two_tasks(tmp_path / "both", fraction=0.1)
@@ -169,7 +166,7 @@ def test_a_part_of_the_data_is_another_comparison(tmp_path: Path) -> None:
     assert ours[0][3:8] == ours[1][3:8]  # each is compared with those of its own part
 
 
-def test_tables_over_tasks_say_who_leads_and_how_sure_that_is(tmp_path: Path) -> None:
+def test_tables_over_tasks_say_who_leads_and_how_sure_that_is(tmp_path):
     two_tasks(tmp_path)
     assert report.main([f"results={tmp_path}"]) == 0
     cells = table(tmp_path, "ranking")
@@ -182,7 +179,7 @@ def test_tables_over_tasks_say_who_leads_and_how_sure_that_is(tmp_path: Path) ->
     assert sure.count("5 of 6") == 2  # two of a hundred examples are all that tell LoRA from IA3
 
 
-def test_a_single_task_has_no_table_over_tasks(tmp_path: Path) -> None:
+def test_a_single_task_has_no_table_over_tasks(tmp_path):
     results = publish_records(tmp_path, *(answered_record(m, 0, 50)[0] for m in ("lora", "ia3")))
     assert report.main([f"results={results}"]) == 0
     assert not list((results / "tables").glob("ranking*"))

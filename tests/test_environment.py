@@ -1,7 +1,5 @@
 """The environment: enough to repeat a number, nothing about the person."""
 
-from __future__ import annotations
-
 import getpass
 import json
 import os
@@ -9,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -21,14 +18,14 @@ from benchmark.engine.environment import environment
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def git(folder: Path, *arguments: str) -> str:
+def git(folder, *arguments):
     command = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return subprocess.run(command, check=True, capture_output=True, text=True, env=variables).stdout.strip()
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def checkout(tmp_path, monkeypatch):
     """A source tree of its own with one commit, which the module takes for its home."""
     module.code.cache_clear()
     (tmp_path / "benchmark" / "engine").mkdir(parents=True)
@@ -42,7 +39,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     module.code.cache_clear()
 
 
-def test_commit_and_dirty_flag_are_those_of_git(checkout: Path) -> None:
+def test_commit_and_dirty_flag_are_those_of_git(checkout):
     found = environment("cpu")
     assert (found["commit"], found["dirty"]) == (git(checkout, "rev-parse", "HEAD"), False)
     (checkout / "new_method.py").write_text("")
@@ -51,25 +48,25 @@ def test_commit_and_dirty_flag_are_those_of_git(checkout: Path) -> None:
     assert environment("cpu")["dirty"] is True
 
 
-def test_a_repository_further_up_is_not_ours(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repository_further_up_is_not_ours(checkout, monkeypatch):
     installed = checkout / "site-packages" / "benchmark" / "engine" / "environment.py"
     monkeypatch.setattr(module, "__file__", str(installed))
     assert (environment("cpu")["commit"], environment("cpu")["dirty"]) == (None, None)
 
 
-def test_a_hook_of_another_repository_does_not_mislead(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hook_of_another_repository_does_not_mislead(checkout, monkeypatch):
     monkeypatch.setenv("GIT_DIR", str(checkout / "elsewhere"))
     assert environment("cpu")["commit"] == git(checkout, "rev-parse", "HEAD")
 
 
-def test_versions_are_those_installed() -> None:
+def test_versions_are_those_installed():
     found = environment("cpu")["versions"]
     assert found["numpy"] == metadata.version("numpy")
     assert {"torch", "transformers", "peft", "sacrebleu", "babel", "tokenizers"} <= set(found)
     assert list(found) == sorted(found)
 
 
-def test_no_person_host_or_folder_is_named() -> None:
+def test_no_person_host_or_folder_is_named():
     text = json.dumps(environment("cpu"))
     assert str(ROOT) not in text
     assert str(Path.home()) not in text
@@ -78,7 +75,7 @@ def test_no_person_host_or_folder_is_named() -> None:
         assert f'"{name}"' not in text
 
 
-def test_the_device_is_a_type_and_torch_is_not_loaded_for_it() -> None:
+def test_the_device_is_a_type_and_torch_is_not_loaded_for_it():
     code = """
 import json, sys
 from benchmark.engine.environment import environment

@@ -1,12 +1,8 @@
 """What figures show: fronts, plateaus, curves, ranks, as computed by hand."""
 
-from __future__ import annotations
-
 import itertools
 import math
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -15,7 +11,7 @@ import pytest
 from drawings import figure_record, figure_records, material_of, pictures_of, trial_record
 
 from benchmark.identity import run_id
-from benchmark.records import Measurement, Record
+from benchmark.records import Measurement
 from benchmark.report import frame
 from benchmark.report.costs import Cost, front, unsteady
 from benchmark.report.figures import best_of, curves, data_size, known, learning_rate, ranks
@@ -24,7 +20,7 @@ from benchmark.report.figures.drawing.trials import trials
 from benchmark.report.material import material
 
 
-def test_the_front_is_what_nothing_cheaper_or_equal_beats() -> None:
+def test_the_front_is_what_nothing_cheaper_or_equal_beats():
     #        a alone at 1, b worse and dearer, c better, d as good as c and dearer, e best, f equal to e
     costs, scores = [1, 2, 3, 4, 5, 5], [0.2, 0.1, 0.4, 0.4, 0.9, 0.9]
     assert front(exact(costs), scores) == [True, False, True, False, True, True]
@@ -35,11 +31,11 @@ def test_the_front_is_what_nothing_cheaper_or_equal_beats() -> None:
         assert on == (not better.any())
 
 
-def exact(costs: Iterable[float]) -> list[Cost]:
+def exact(costs):
     return [Cost(cost, cost, cost) for cost in costs]
 
 
-def test_a_cost_is_less_only_where_no_measurement_says_otherwise() -> None:
+def test_a_cost_is_less_only_where_no_measurement_says_otherwise():
     best, near, cheap = Cost(10, 8, 12), Cost(7, 5, 9), Cost(6, 5, 7)
     assert front([best, near, cheap], [0.9, 0.5, 0.5]) == [True, False, True]
     assert front([best, near, cheap], [0.9, 0.5, 0.4]) == [True, False, False]  # near costs no more, as far as seen
@@ -47,7 +43,7 @@ def test_a_cost_is_less_only_where_no_measurement_says_otherwise() -> None:
     assert unsteady([(8, 12), (5,), (), (7, 7), (0, 3)]) == [0.5]
 
 
-def test_a_plateau_ends_where_the_line_falls_below_95_percent() -> None:
+def test_a_plateau_ends_where_the_line_falls_below_95_percent():
     # from 1.0 at 1e-3 down to 0.9 at 1e-2 and to 0.5 at 1e-4: 0.95 is half a decade right, a tenth of one left
     found = learning_rate.plateau([1e-4, 1e-3, 1e-2], [0.5, 1.0, 0.9])
     assert np.log10([found.low, found.high]) == pytest.approx([-3.1, -2.5])
@@ -59,7 +55,7 @@ def test_a_plateau_ends_where_the_line_falls_below_95_percent() -> None:
     assert learning_rate.plateau([1e-4, 1e-3], [-1.0, -2.0]).decades == pytest.approx(0.05)
 
 
-def test_a_line_says_where_more_than_the_learning_rate_was_drawn() -> None:
+def test_a_line_says_where_more_than_the_learning_rate_was_drawn():
     alone = [trial_record("ia3", {"first": 1}, 0.3 + t / 10, t) for t in range(3)]
     along = [trial_record("lora", {"rank": 2**t, "targets": [t]}, 0.3 + t / 10, t) for t in range(4)]
     table = learning_rate.data(material_of(*alone, *along)).drop_duplicates("method").set_index("method")
@@ -72,7 +68,7 @@ def test_a_line_says_where_more_than_the_learning_rate_was_drawn() -> None:
         assert any("other settings too; 3 to 4 trials each" in text.get_text() for text in sheet.texts)
 
 
-def test_an_open_plateau_without_a_width_has_no_number() -> None:
+def test_an_open_plateau_without_a_width_has_no_number():
     # the best comes last and after a steep line, last and after a flat one, and between two others
     scores = {"steep": (-1.0, 1.0), "flat": (0.9, 1.0), "closed": (0.0, 1.0, 0.0)}
     table = learning_rate.data(
@@ -84,13 +80,13 @@ def test_an_open_plateau_without_a_width_has_no_number() -> None:
     assert names == {"steep": "", "flat": "≥ 0.5", "closed": "0.1"}
 
 
-def test_the_expected_best_of_k_is_that_of_all_choices() -> None:
+def test_the_expected_best_of_k_is_that_of_all_choices():
     scores = [0.3, 0.1, 0.7, 0.7, -0.2, 0.5]
     by_hand = [np.mean([max(c) for c in itertools.combinations(scores, k)]) for k in range(1, 7)]
     assert best_of.expected_best(scores) == pytest.approx(by_hand)
 
 
-def test_a_failed_trial_counts_as_the_worst_of_its_board() -> None:
+def test_a_failed_trial_counts_as_the_worst_of_its_board():
     tried = [("lora", 0, 0.6), ("lora", 1, 0.8), ("ia3", 0, 0.2), ("ia3", 1, 0.4)]
     records = [figure_record(m, s, phase="tune", trial=t or None, lr=0.1 * (t + 1)) for m, t, s in tried]
     records.append(figure_record("lora", phase="tune", trial=2, lr=0.3, status="failed"))
@@ -100,8 +96,8 @@ def test_a_failed_trial_counts_as_the_worst_of_its_board() -> None:
     assert set(lora["failed"]) == {1}
 
 
-def test_trials_that_went_on_stand_as_they_were_when_all_were_there() -> None:
-    def tried(trial: int, score: float, until: int | None) -> Record:
+def test_trials_that_went_on_stand_as_they_were_when_all_were_there():
+    def tried(trial, score, until):
         one = figure_record("lora", score, phase="tune", trial=trial or None, lr=0.1 * (trial + 1))
         config = one.config | {"until": until}
         return replace(one, run_id=run_id(config), config=config)
@@ -112,7 +108,7 @@ def test_trials_that_went_on_stand_as_they_were_when_all_were_there() -> None:
     assert set(table["board"]) == {"until=30"}
 
 
-def test_the_crossover_is_where_the_lines_meet_on_log_sizes() -> None:
+def test_the_crossover_is_where_the_lines_meet_on_log_sizes():
     # 0.1 ahead at 100, 0.3 behind at 10,000: a quarter of two decades beyond 100
     full = {100: 0.4, 10_000: 0.9}
     assert data_size.crossover({100: 0.5, 10_000: 0.6}, full) == pytest.approx(100 * 10**0.5)
@@ -122,7 +118,7 @@ def test_the_crossover_is_where_the_lines_meet_on_log_sizes() -> None:
     assert twice == pytest.approx(100 * 10**0.5)  # the last time counts
 
 
-def test_sizes_of_one_method_are_one_line_with_its_crossover() -> None:
+def test_sizes_of_one_method_are_one_line_with_its_crossover():
     table = data_size.data(material_of(*figure_records()))
     assert set(table["task"]) == {"nmt"}
     lora = table[table["label"] == "lora"]
@@ -132,8 +128,8 @@ def test_sizes_of_one_method_are_one_line_with_its_crossover() -> None:
     assert lora["crossover"].isna().all()
 
 
-def test_a_line_is_named_by_what_tells_it_from_others_that_are_drawn() -> None:
-    def sized(targets: str, rank: int, *fractions: float) -> list[Record]:
+def test_a_line_is_named_by_what_tells_it_from_others_that_are_drawn():
+    def sized(targets, rank, *fractions):
         made = [figure_record("lora", 0.1 * rank * f, fraction=f, train=int(1000 * f)) for f in fractions]
         configs = [one.config | {"method": one.config["method"] | {"targets": targets, "rank": rank}} for one in made]
         return [replace(one, run_id=run_id(c), config=c) for one, c in zip(made, configs, strict=True)]
@@ -146,14 +142,14 @@ def test_a_line_is_named_by_what_tells_it_from_others_that_are_drawn() -> None:
     assert list(several["label"]) == ["lora, rank=1"] * 2 + ["lora, rank=8"] * 2
 
 
-def test_a_curve_is_the_mean_where_all_seeds_have_a_value_in_even_stretches() -> None:
+def test_a_curve_is_the_mean_where_all_seeds_have_a_value_in_even_stretches():
     one, other = {1: 4.0, 2: 2.0, 3: 9.0}, {1: 2.0, 2: 0.0}
     assert curves.averaged([one, other]) == [(1.0, 3.0), (2.0, 1.0)]
     assert curves.averaged([{n: float(n) for n in range(1, 7)}], most=3) == [(1.5, 1.5), (3.5, 3.5), (5.5, 5.5)]
     assert curves.averaged([{}]) == []
 
 
-def test_a_cost_comes_from_the_runs_that_measured_it_best() -> None:
+def test_a_cost_comes_from_the_runs_that_measured_it_best():
     shared = {"shared": True, "cells_before": 3}
     lora, ia3 = (
         figure_record("lora", step=9.0, environment=shared),
@@ -180,14 +176,14 @@ def test_a_cost_comes_from_the_runs_that_measured_it_best() -> None:
     )  # their scores mean nothing
 
 
-def test_random_weights_and_fewer_data_are_no_part_of_a_front() -> None:
+def test_random_weights_and_fewer_data_are_no_part_of_a_front():
     best = figure_record("ia3", 0.99, weights="random", trained=1.0)
     few = figure_record("full", 0.98, fraction=0.1, train=50, trained=1.0)
     table = known()["parameters"].data(material_of(figure_record("lora", 0.5), best, few)).set_index("method")
     assert dict(table["front"]) == {"lora": True, "ia3": False}
 
 
-def test_a_shifted_test_is_drawn_by_its_own_headline() -> None:
+def test_a_shifted_test_is_drawn_by_its_own_headline():
     one = figure_record(seed=0, shifted=0.1)
     own = (*one.measurements, Measurement("test/fold", "rmse", 7.5))
     found = material_of(replace(one, data={**one.data, "headlines": {"test/fold": "rmse"}}, measurements=own))
@@ -201,7 +197,7 @@ def test_a_shifted_test_is_drawn_by_its_own_headline() -> None:
     )
 
 
-def test_shift_and_retention_are_means_over_seeds() -> None:
+def test_shift_and_retention_are_means_over_seeds():
     found = material_of(
         figure_record(seed=0, shifted=0.1, retention=-0.1), figure_record(seed=1, shifted=0.3, retention=0.4)
     )
@@ -210,7 +206,7 @@ def test_shift_and_retention_are_means_over_seeds() -> None:
     assert retention["retention"] == pytest.approx(0.15)
 
 
-def test_ranks_are_by_task_with_the_mean_first() -> None:
+def test_ranks_are_by_task_with_the_mean_first():
     table = known()["ranks"].data(material_of(*figure_records()))
     full = table[table["method"] == "full"]
     # on nmt full and lora alone were run, and score alike on all the data; on parts of it is another comparison
@@ -219,7 +215,7 @@ def test_ranks_are_by_task_with_the_mean_first() -> None:
     assert table["mean_rank"].is_monotonic_increasing
 
 
-def test_marks_of_one_method_and_rank_stand_apart_within_their_row() -> None:
+def test_marks_of_one_method_and_rank_stand_apart_within_their_row():
     table = pd.DataFrame({"method": ["a", "a", "a", "a", "b"], "rank": [1.0, 1.0, 1.0, 2.0, 1.0]})
     first, second, third, *alone = ranks.offsets(table)
     assert alone == [0, 0]
@@ -228,7 +224,7 @@ def test_marks_of_one_method_and_rank_stand_apart_within_their_row() -> None:
 
 
 @pytest.mark.parametrize("figure", sorted(known()))
-def test_a_title_holds_no_name_of_a_file(figure: str, figure_results: Path) -> None:
+def test_a_title_holds_no_name_of_a_file(figure, figure_results):
     for picture in pictures_of(material(frame.load(figure_results), figure_results), figure)[:2]:
         with matplotlib.rc_context(style.RC):
             drawn = known()[figure].draw(picture.table, "two")
@@ -238,5 +234,5 @@ def test_a_title_holds_no_name_of_a_file(figure: str, figure_results: Path) -> N
         assert not [text for text in texts if "_tuned" in text or "until=" in text]
 
 
-def test_without_a_known_cost_there_is_nothing_to_draw_against() -> None:
+def test_without_a_known_cost_there_is_nothing_to_draw_against():
     assert pictures_of(material_of(figure_record("frozen", trained=0.0, memory=math.nan)), "memory") == []

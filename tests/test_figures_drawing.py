@@ -1,9 +1,6 @@
 """How figures are drawn: readable, whole, names apart."""
 
-from __future__ import annotations
-
 import itertools
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -21,7 +18,7 @@ HOSTILE = ["$x_1$ costs 5 % & more", r"$\frac{$", "a\nb\tc", "<b>#{}~^\\", "long
 
 @pytest.mark.parametrize("width", ["one", "two"])
 @pytest.mark.parametrize("figure", known())
-def test_every_figure_is_drawn_from_a_plain_table(figure: str, width: str, figure_results: Path) -> None:
+def test_every_figure_is_drawn_from_a_plain_table(figure, width, figure_results):
     drawn = pictures_of(material(frame.load(figure_results), figure_results), figure)
     assert drawn
     for picture in drawn:
@@ -38,7 +35,7 @@ def test_every_figure_is_drawn_from_a_plain_table(figure: str, width: str, figur
 
 
 @pytest.mark.parametrize("figure", sorted(known().keys() - {"capability", "learning_rate", "ranks"}))
-def test_both_axes_say_what_they_show(figure: str, figure_results: Path) -> None:
+def test_both_axes_say_what_they_show(figure, figure_results):
     picture = pictures_of(material(frame.load(figure_results), figure_results), figure)[0]
     with matplotlib.rc_context(style.RC):
         for width in style.WIDTHS:
@@ -49,7 +46,7 @@ def test_both_axes_say_what_they_show(figure: str, figure_results: Path) -> None
 
 @pytest.mark.parametrize("width", ["one", "two"])
 @pytest.mark.parametrize("figure", known())
-def test_no_label_and_no_key_is_cut_by_the_sheet(figure: str, width: str, figure_results: Path) -> None:
+def test_no_label_and_no_key_is_cut_by_the_sheet(figure, width, figure_results):
     with matplotlib.rc_context(style.RC):
         sheet = known()[figure].draw(
             pictures_of(material(frame.load(figure_results), figure_results), figure)[0].table, width
@@ -67,19 +64,19 @@ def test_no_label_and_no_key_is_cut_by_the_sheet(figure: str, width: str, figure
 
 
 @pytest.mark.parametrize("figure", known())
-def test_a_figure_without_data_is_not_drawn(figure: str) -> None:
+def test_a_figure_without_data_is_not_drawn(figure):
     assert pictures_of(material_of(figure_record(status="failed")), figure) == []
 
 
 @pytest.mark.parametrize("figure", ["parameters", "memory", "step_time", "shift", "retention", "curves"])
-def test_a_single_point_is_drawn(figure: str) -> None:
+def test_a_single_point_is_drawn(figure):
     (picture,) = pictures_of(material_of(figure_record()), figure)
     assert len(press.render(picture)["png"]) > 3000
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error")
-def test_hostile_names_are_text_and_stay_in_the_folder(tmp_path: Path) -> None:
+def test_hostile_names_are_text_and_stay_in_the_folder(tmp_path):
     records = [
         figure_record(
             name, 0.4 + i / 50, task=task, backbone=HOSTILE[0], phase=phase, trial=t or None, lr=0.1 * t + 0.1
@@ -98,7 +95,7 @@ def test_hostile_names_are_text_and_stay_in_the_folder(tmp_path: Path) -> None:
     assert len(style.shown(HOSTILE[4])) == style.LONGEST
 
 
-def crowd(many: int) -> pd.DataFrame:
+def crowd(many):
     random = np.random.default_rng(1)
     records = [
         figure_record(f"method_{i}", 0.5 + random.normal() / 20, trained=float(int(10 ** random.uniform(4, 5))))
@@ -109,7 +106,7 @@ def crowd(many: int) -> pd.DataFrame:
 
 @pytest.mark.parametrize("width", ["one", "two"])
 @pytest.mark.parametrize("many", [8, 30, 60])
-def test_names_in_a_crowd_cover_no_mark_and_no_name(many: int, width: str) -> None:
+def test_names_in_a_crowd_cover_no_mark_and_no_name(many, width):
     table = crowd(many)
     with matplotlib.rc_context(style.RC):
         (axes,) = known()["parameters"].draw(table, width).axes
@@ -128,7 +125,7 @@ def test_names_in_a_crowd_cover_no_mark_and_no_name(many: int, width: str) -> No
 
 
 @pytest.mark.parametrize("figure", ["parameters", "best_of"])
-def test_names_stand_at_the_same_place_of_a_sheet_with_other_dots(figure: str) -> None:
+def test_names_stand_at_the_same_place_of_a_sheet_with_other_dots(figure):
     tuned = [trial_record(m, {}, 0.3 + t / 10, t) for t in range(3) for m in ("lora", "ia3")]
     picture = pictures_of(material_of(*figure_records(), *tuned), figure)[-1]
     with matplotlib.rc_context(style.RC):
@@ -143,7 +140,7 @@ def test_names_stand_at_the_same_place_of_a_sheet_with_other_dots(figure: str) -
     assert np.ravel(places[0]) == pytest.approx(np.ravel(places[1]), abs=0.02)
 
 
-def test_names_at_the_ends_of_lines_keep_apart_and_in_order() -> None:
+def test_names_at_the_ends_of_lines_keep_apart_and_in_order():
     figure = style.sheet("two", 4.1)
     axes = style.plain(figure, right=1.25)
     ends = {f"m{i}": np.array([[0, 0], [1, height]]) for i, height in enumerate([0.5, 0.501, 0.5, 0.9, 0.0, 0.502])}
@@ -158,13 +155,13 @@ def test_names_at_the_ends_of_lines_keep_apart_and_in_order() -> None:
     assert middles["m3"] == pytest.approx(axes.transData.transform((1, 0.9))[1], abs=2)
 
 
-def test_of_many_lines_the_known_and_the_best_have_a_colour() -> None:
+def test_of_many_lines_the_known_and_the_best_have_a_colour():
     scores = pd.Series({f"m{i}": i / 100 for i in range(30)} | {"lora": 0.05, "full": 0.9, "frozen": 0.0})
     assert set(lines.highlighted(scores, {name: name for name in scores.index})) == {"lora", "full", "frozen"}
     assert "m29" in lines.highlighted(scores.drop("full"), {name: name for name in scores.index})
 
 
-def test_a_name_without_room_is_left_out_and_counted() -> None:
+def test_a_name_without_room_is_left_out_and_counted():
     figure = style.sheet("one", 1.0)
     axes = style.plain(figure)
     axes.set(xlim=(0, 1), ylim=(0, 1))

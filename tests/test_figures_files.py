@@ -1,9 +1,6 @@
 """Files of figures: drawn once, cleaned up, and the command for them."""
 
-from __future__ import annotations
-
 import zipfile
-from pathlib import Path
 
 import matplotlib
 import pytest
@@ -16,9 +13,7 @@ from benchmark.report.material import material
 from scripts import figures as command
 
 
-def test_a_second_report_draws_nothing_and_a_damaged_entry_is_drawn_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_report_draws_nothing_and_a_damaged_entry_is_drawn_anew(tmp_path, monkeypatch):
     found, drawn, folder = material_of(figure_record(), results=tmp_path), [], tmp_path / "figures"
     draw = press.render
     monkeypatch.setattr(press, "render", lambda picture, *more: (drawn.append(picture), draw(picture, *more))[1])
@@ -41,7 +36,7 @@ def test_a_second_report_draws_nothing_and_a_damaged_entry_is_drawn_anew(
     assert {path: path.read_bytes() for path in first} == first
 
 
-def test_other_rows_or_other_code_are_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_rows_or_other_code_are_drawn_anew(tmp_path, monkeypatch):
     drawn, draw = [], press.render
     monkeypatch.setattr(press, "render", lambda picture, *more: (drawn.append(picture), draw(picture, *more))[1])
     for score, times in ((0.5, 1), (0.5, 0), (0.6, 1)):
@@ -54,7 +49,7 @@ def test_other_rows_or_other_code_are_drawn_anew(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("figure", known())
-def test_the_page_knows_of_every_row_where_it_is_drawn(figure: str, figure_results: Path) -> None:
+def test_the_page_knows_of_every_row_where_it_is_drawn(figure, figure_results):
     picture = pictures_of(material(frame.load(figure_results), figure_results), figure)[0]
     with matplotlib.rc_context(style.RC):
         style.within(drawn := known()[figure].draw(picture.table, "two"))
@@ -63,7 +58,7 @@ def test_the_page_knows_of_every_row_where_it_is_drawn(figure: str, figure_resul
     assert all(0 < x < 1 and 0 < y < 1 for x, y, _ in marks)
 
 
-def test_figures_of_before_are_deleted_and_foreign_files_are_not(tmp_path: Path) -> None:
+def test_figures_of_before_are_deleted_and_foreign_files_are_not(tmp_path):
     folder = tmp_path / "figures"
     publish_all(material_of(figure_record(), figure_record(task="gone"), results=tmp_path))
     assert (folder / "parameters" / "gone_b.png").exists()
@@ -75,18 +70,18 @@ def test_figures_of_before_are_deleted_and_foreign_files_are_not(tmp_path: Path)
     assert {"mine.png", "parameters/protein_b.png", "parameters/protein_b.pdf"} <= left
 
 
-def test_a_folder_that_cannot_be_written_to_costs_the_cache_alone(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_costs_the_cache_alone(tmp_path):
     (tmp_path / ".cache").write_text("a file")
     assert publish_all(material_of(figure_record(), results=tmp_path)) == 6
 
 
-def test_without_arguments_the_command_lists_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_arguments_the_command_lists_the_figures(capsys):
     assert command.main([]) == 0
     shown = capsys.readouterr().out
     assert all(f"  {name} " in shown for name in known())
 
 
-def test_the_command_draws_what_was_asked_for(figure_results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_draws_what_was_asked_for(figure_results, capsys):
     out = figure_results / "paper"
     asked = ["parameters", "width=one", "task=speech", f"results={figure_results}", f"out={out}"]
     assert command.main(asked) == 0
@@ -105,13 +100,11 @@ def test_the_command_draws_what_was_asked_for(figure_results: Path, capsys: pyte
         (["parameters", "memory"], "one figure is wanted"),
     ],
 )
-def test_a_call_that_makes_no_sense_is_refused(
-    asked: list[str], said: str, figure_results: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_call_that_makes_no_sense_is_refused(asked, said, figure_results, capsys):
     assert command.main([*asked, f"results={figure_results}"]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_nothing_to_draw_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_to_draw_is_said(tmp_path, capsys):
     assert command.main(["parameters", f"results={tmp_path}"]) == 1
     assert "nothing to draw" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from benchmark.engine.optimiser import groups
 from benchmark.engine.train import Encoded, fit
 from benchmark.errors import InputError
 from benchmark.identity import run_id
-from benchmark.types import Backbone, Kind
+from benchmark.types import Kind
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 METHODS = sorted(f.stem for f in (CONFIGS / "method").glob("*.yaml"))
@@ -204,5 +204,5 @@ def test_a_rate_out_of_range_is_refused(rate):
 def test_every_backbone_has_a_rate_for_each_head_that_is_new_on_it(name):
     node = OmegaConf.to_container(OmegaConf.load(CONFIGS / "backbone" / f"{name}.yaml"))
     here = {"checkpoint": "embedded/esm_lattice"} if node["checkpoint"] == "???" else {}
-    backbone: Backbone = build(node | here, "backbone")
+    backbone = build(node | here, "backbone")
     assert set(backbone.head_lr or {}) == {kind for kind in backbone.kinds if kind.new_head}

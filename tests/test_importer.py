@@ -1,12 +1,9 @@
 """The importer: PEFT's result files arrive complete, marked, repeatably."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +13,7 @@ from benchmark.report.published import quoted
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def result(**changes: Any) -> dict[str, Any]:
+def result(**changes):
     """Make a result file as huggingface/peft wrote it in July 2026."""
     evaluation = {"valid accuracy": 0.4, "train loss": 0.9, "eval time": 11.8, "tokens / sec": 6377.5}
     content = {
@@ -68,7 +65,7 @@ def result(**changes: Any) -> dict[str, Any]:
     return content
 
 
-def imported(folder: Path, **files: Any) -> dict[str, dict[str, quoted.Quoted]]:
+def imported(folder, **files):
     """Import files given by name; returns metric -> result of each."""
     results = folder / "results"
     (folder / "given").mkdir(exist_ok=True)
@@ -80,7 +77,7 @@ def imported(folder: Path, **files: Any) -> dict[str, dict[str, quoted.Quoted]]:
     return {path.stem: {one.metric: one for one in quoted.read(path)} for path in sorted(target.glob("*.json"))}
 
 
-def test_a_result_comes_over_whole(tmp_path: Path) -> None:
+def test_a_result_comes_over_whole(tmp_path):
     found = imported(tmp_path, run=result())["run"]
     score, forgetting = found["test accuracy"], found["forgetting"]
     assert (score.value, score.unit, forgetting.value) == (0.478, "fraction", 0.05)
@@ -112,13 +109,13 @@ def test_a_result_comes_over_whole(tmp_path: Path) -> None:
         ({"peft_type": "P_TUNING"}, "AdamW", "p_tuning"),
     ],
 )
-def test_methods_have_our_names(tmp_path: Path, config: dict | None, optimizer: str, method: str) -> None:
+def test_methods_have_our_names(tmp_path, config, optimizer, method):
     content = result(run_info__peft_config=config)
     content["run_info"]["train_config"]["optimizer_type"] = optimizer
     assert imported(tmp_path, run=content)["run"]["test accuracy"].method == method
 
 
-def test_what_is_no_number_is_absent(tmp_path: Path) -> None:
+def test_what_is_no_number_is_absent(tmp_path):
     content = result(train_info__file_size=99999999)  # their word for a size that could not be told
     content["train_info"]["metrics"][-1]["forgetting"] = float("nan")
     content["train_info"]["metrics"][1]["step"] = 10**400
@@ -128,7 +125,7 @@ def test_what_is_no_number_is_absent(tmp_path: Path) -> None:
     assert found["test accuracy"].costs["seconds_per_step"] == 33.0 / 250
 
 
-def test_files_of_june_2025_have_other_keys(tmp_path: Path) -> None:
+def test_files_of_june_2025_have_other_keys(tmp_path):
     content = result(run_info__created_at="2025-06-20T18:02:43+00:00")
     content["train_info"]["cuda_memory_max"] = content["train_info"].pop("accelerator_memory_max")
     content["meta_info"]["system_info"] = {"gpu": "NVIDIA L40S"}
@@ -139,14 +136,14 @@ def test_files_of_june_2025_have_other_keys(tmp_path: Path) -> None:
     assert "correction" not in found["test accuracy"].why
 
 
-def test_images_come_over_too(tmp_path: Path) -> None:
+def test_images_come_over_too(tmp_path):
     metrics = [{"step": 750, "test dino_similarity": 0.743, "drift": 0.288, "train loss": 0.68}]
     found = imported(tmp_path, run=result(train_info__metrics=metrics))["run"]
     assert {name: one.value for name, one in found.items()} == {"test dino_similarity": 0.743, "drift": 0.288}
     assert "seconds_per_step" not in found["drift"].costs
 
 
-def test_a_cancelled_run_is_kept_with_its_reason(tmp_path: Path) -> None:
+def test_a_cancelled_run_is_kept_with_its_reason(tmp_path):
     content = result(train_info__status="canceled", run_info__error_msg="CUDA out of memory")
     content["train_info"]["metrics"] = content["train_info"]["metrics"][:1]
     one = imported(tmp_path, run=content)["run"]["test accuracy"]
@@ -156,8 +153,8 @@ def test_a_cancelled_run_is_kept_with_its_reason(tmp_path: Path) -> None:
     assert imported(tmp_path, run=failed)["run"]["test accuracy"].reason == "no reason given"
 
 
-def test_a_second_import_gives_the_same_bytes(tmp_path: Path) -> None:
-    def written() -> dict[Path, bytes]:
+def test_a_second_import_gives_the_same_bytes(tmp_path):
+    def written():
         return {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.json")}
 
     imported(tmp_path, one=result(), two=result(run_info__peft_config=None))
@@ -182,7 +179,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_file_that_is_something_else_is_named_and_the_others_are_read(tmp_path: Path, name: str, capsys: Any) -> None:
+def test_a_file_that_is_something_else_is_named_and_the_others_are_read(tmp_path, name, capsys):
     content, reason = BROKEN[name]
     assert list(imported(tmp_path, **{name: content, "sound": result()})) == ["sound"]
     out, err = capsys.readouterr()
@@ -193,7 +190,7 @@ def test_a_file_that_is_something_else_is_named_and_the_others_are_read(tmp_path
     assert "1 left out" in out
 
 
-def test_nothing_imported_is_status_1(tmp_path: Path, capsys: Any) -> None:
+def test_nothing_imported_is_status_1(tmp_path, capsys):
     (tmp_path / "odd.json").write_text("{}")
     assert importer.main(["hf-method-comparison", str(tmp_path), f"results={tmp_path / 'results'}"]) == 1
     assert "0 imported" in capsys.readouterr().out
@@ -212,14 +209,14 @@ def test_nothing_imported_is_status_1(tmp_path: Path, capsys: Any) -> None:
         (["hf-method-comparison", "{}"], "holds no JSON file"),
     ],
 )
-def test_a_call_that_makes_no_sense_is_status_2(tmp_path: Path, words: list[str], reason: str, capsys: Any) -> None:
+def test_a_call_that_makes_no_sense_is_status_2(tmp_path, words, reason, capsys):
     assert importer.main([word.format(tmp_path) for word in words]) == 2
     err = capsys.readouterr().err
     assert reason in err
     assert len(err.splitlines()) == 1
 
 
-def test_the_command_needs_no_torch() -> None:
+def test_the_command_needs_no_torch():
     code = (
         "import sys; from benchmark.importer.__main__ import main; main(['--help']); sys.exit('torch' in sys.modules)"
     )

@@ -1,7 +1,5 @@
 """A report of many records: valid, in time proportional to their number."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -21,7 +19,7 @@ from scripts import many_records
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_synthetic_records_are_valid_and_of_every_kind(tmp_path: Path) -> None:
+def test_synthetic_records_are_valid_and_of_every_kind(tmp_path):
     many_records.make(300, tmp_path / "published/reference", 0.5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -40,7 +38,7 @@ def test_synthetic_records_are_valid_and_of_every_kind(tmp_path: Path) -> None:
     assert len(store.examples(record)) == many_records.TEST
 
 
-def spent(number: int, folder: Path) -> float:
+def spent(number, folder):
     """Make so many records; return processor seconds of tables and frames."""
     many_records.make(number, folder / "published/reference", 0.0)
     tries = []
@@ -57,7 +55,7 @@ def spent(number: int, folder: Path) -> float:
 
 
 @pytest.mark.slow
-def test_the_script_times_every_part_twice(tmp_path: Path) -> None:
+def test_the_script_times_every_part_twice(tmp_path):
     command = [sys.executable, str(ROOT / "scripts" / "many_records.py"), "60", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -66,7 +64,7 @@ def test_the_script_times_every_part_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_tables_and_frames_of_a_thousand_records_take_seconds_and_grow_evenly(tmp_path: Path) -> None:
+def test_tables_and_frames_of_a_thousand_records_take_seconds_and_grow_evenly(tmp_path):
     few, many = spent(500, tmp_path / "few"), spent(2000, tmp_path / "many")
     assert many / 2 < 10
     assert many < 2.5 * 4 * few  # a quadratic step would make it sixteen times

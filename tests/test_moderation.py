@@ -1,7 +1,5 @@
 """Moderated variances, their test, and ends of scales, against formulas."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
@@ -22,11 +20,11 @@ EULER = 0.5772156649015329
 
 
 @pytest.mark.parametrize("value", [0.001, 0.3, 1.7, 40.0, 3000.0])
-def test_the_trigamma_function_is_inverted(value: float) -> None:
+def test_the_trigamma_function_is_inverted(value):
     assert inverse_trigamma(value) == pytest.approx(brentq(lambda x: polygamma(1, x) - value, 1e-3, 1e4), rel=1e-8)
 
 
-def test_the_prior_matches_the_moments_of_the_logarithms() -> None:
+def test_the_prior_matches_the_moments_of_the_logarithms():
     # of two degrees of freedom: digamma(1) = -Euler, trigamma(1) = pi^2 / 6
     seen = [0.02, 0.5, 3.0, 0.1, 40.0]
     logs = [math.log(v) + EULER for v in seen]
@@ -40,20 +38,20 @@ def test_the_prior_matches_the_moments_of_the_logarithms() -> None:
     assert math.log(prior) == pytest.approx(mean + digamma - math.log(half), abs=1e-6)
 
 
-def test_variances_that_differ_by_chance_alone_are_pooled() -> None:
+def test_variances_that_differ_by_chance_alone_are_pooled():
     prior, extra = fitted(np.array([1.0, 1.1, 0.9, 1.05]), np.full(4, 2.0))
     assert extra == math.inf
     assert math.log(prior) == pytest.approx(np.log([1.0, 1.1, 0.9, 1.05]).mean() + EULER)
 
 
-def test_the_fit_finds_the_prior_that_variances_were_drawn_from() -> None:
+def test_the_fit_finds_the_prior_that_variances_were_drawn_from():
     rng = np.random.default_rng(0)
     true = 0.04 * 6 / rng.chisquare(6, 50_000)
     prior, extra = fitted(true * rng.chisquare(2, 50_000) / 2, np.full(50_000, 2.0))
     assert (prior, extra) == (pytest.approx(0.04, rel=0.05), pytest.approx(6, rel=0.1))
 
 
-def test_a_variance_is_drawn_to_the_prior_and_never_below_what_was_seen() -> None:
+def test_a_variance_is_drawn_to_the_prior_and_never_below_what_was_seen():
     seen, freedom = [0.02, 0.5, 3.0, 0.1, 40.0, 0.0], [2, 2, 4, 2, 2, 0]
     known = np.array(freedom) > 0
     prior, extra = fitted(np.array(seen)[known], np.array(freedom)[known], caution=2.0)
@@ -67,13 +65,13 @@ def test_a_variance_is_drawn_to_the_prior_and_never_below_what_was_seen() -> Non
     assert fitted(np.array(seen)[known], np.array(freedom)[known])[1] > extra  # more is trusted without caution
 
 
-def test_no_more_is_known_than_all_methods_together_say() -> None:
+def test_no_more_is_known_than_all_methods_together_say():
     _, degrees = moderated([1.0] * 40, [2] * 40)
     assert degrees == pytest.approx(np.full(40, 80.0), rel=0.6)
     assert degrees.max() <= 80
 
 
-def test_over_seeds_alone_it_is_students_test_and_over_examples_alone_likewise() -> None:
+def test_over_seeds_alone_it_is_students_test_and_over_examples_alone_likewise():
     seeds, examples = Error(((0.3, 2.7),), 0.0, 0.0, 10**7), Error(((0.0, 2.0),), 0.2, 0.2, 12)
     for distance in (0.3, 2.0, 9.0):
         assert p_values([distance], [seeds])[0] == pytest.approx(2 * stats.t.sf(distance / 0.3**0.5, 2.7), rel=2e-3)
@@ -81,10 +79,10 @@ def test_over_seeds_alone_it_is_students_test_and_over_examples_alone_likewise()
 
 
 @pytest.mark.slow
-def test_of_two_methods_it_averages_over_both_variances() -> None:
+def test_of_two_methods_it_averages_over_both_variances():
     error = Error(((0.5, 3.0), (0.2, 6.0)), 0.1, 0.05, 30)
 
-    def tail(one: float, other: float) -> float:
+    def tail(one, other):
         variance = 0.5 * 3 / one + 0.2 * 6 / other + 0.1
         return 2 * stats.t.sf(4 / math.sqrt(variance), 29) * stats.chi2.pdf(one, 3) * stats.chi2.pdf(other, 6)
 
@@ -93,23 +91,23 @@ def test_of_two_methods_it_averages_over_both_variances() -> None:
     assert p_values([error.half_width(0.95)], [error])[0] == pytest.approx(0.05)
 
 
-def test_seeds_that_agree_by_luck_do_not_make_the_variance_smaller_than_that_of_examples() -> None:
+def test_seeds_that_agree_by_luck_do_not_make_the_variance_smaller_than_that_of_examples():
     error = Error(((1e-9, 2.0),), 0.0, 0.3, 80)
     assert p_values([1.5], [error])[0] == pytest.approx(2 * stats.t.sf(1.5 / 0.3**0.5, 79))
 
 
-def test_few_groups_that_all_agree_say_no_more_than_the_sign_test() -> None:
+def test_few_groups_that_all_agree_say_no_more_than_the_sign_test():
     assert p_values([1e3], [Error((), 0.1, 0.1, 9)])[0] == 2**-8
 
 
-def sampled(drawn: int, mean: float = 0.5, groups: int = 0, seeds: int = 3, **changes: object) -> Sample:
+def sampled(drawn, mean=0.5, groups=0, seeds=3, **changes):
     rng = np.random.default_rng(drawn + round(1000 * abs(mean)))
     draws = {s: mean + rng.normal(0, 0.02, 400) for s in range(seeds)}
     scores = {s: mean + 0.01 * s for s in range(seeds)}
     return replace(Sample(scores, draws, "same", drawn, groups), **changes)
 
 
-def test_too_few_groups_give_no_verdict_and_it_is_said() -> None:
+def test_too_few_groups_give_no_verdict_and_it_is_said():
     found = estimate(sampled(80, groups=5))
     assert (found.low, found.high, found.p, found.few) == (None, None, None, True)
     known = estimate(sampled(80, groups=6))
@@ -122,7 +120,7 @@ def test_too_few_groups_give_no_verdict_and_it_is_said() -> None:
     assert not any(d.clear for d in against("0.1", rivals).values())
 
 
-def test_examples_of_one_person_are_no_independent_evidence() -> None:
+def test_examples_of_one_person_are_no_independent_evidence():
     rng = np.random.default_rng(4)
     draws = {s: rng.normal(0.5, 0.05, 4000) for s in range(3)}
     alone = {s: draws[s] - draws[s].mean() + draws[0] * 2 for s in range(3)}
@@ -135,7 +133,7 @@ def test_examples_of_one_person_are_no_independent_evidence() -> None:
     )
 
 
-def test_intervals_end_where_the_score_does() -> None:
+def test_intervals_end_where_the_score_does():
     sure = estimate(sampled(80, 0.99, scale=SHARE))
     assert (sure.low > 0.9, sure.high) == (True, 1.0)
     assert estimate(sampled(80, 0.01, scale=UNLIKELIHOOD)).low == 0.0
@@ -147,13 +145,13 @@ def test_intervals_end_where_the_score_does() -> None:
     assert scale("unheard of").within(104.0) == 104.0
 
 
-def test_of_a_loss_the_lowest_is_the_best() -> None:
+def test_of_a_loss_the_lowest_is_the_best():
     samples = {str(mean): sampled(80, mean, scale=UNLIKELIHOOD) for mean in (0.9, 0.2)}
     assert ties(samples) == {"0.9": "b", "0.2": "a"}
     assert ties({name: replace(one, scale=SHARE) for name, one in samples.items()}) == {"0.9": "a", "0.2": "b"}
 
 
-def test_methods_of_a_comparison_lend_each_other_their_seeds() -> None:
+def test_methods_of_a_comparison_lend_each_other_their_seeds():
     spreads = {"a": 0.0001, "b": 0.05, "c": 0.06, "d": 0.04, "e": 0.05}
     known = {}
     for name, spread in spreads.items():

@@ -1,12 +1,9 @@
 """Proper scores beside headlines, tested alike; answers keep their groups."""
 
-from __future__ import annotations
-
 import csv
 import math
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from factories import answered_record, table_rows
@@ -14,7 +11,7 @@ from factories import answered_record, table_rows
 from benchmark import compare
 from benchmark.config.compose import task_of
 from benchmark.engine.runner import rows as stored
-from benchmark.records import Measurement, Record, Store
+from benchmark.records import Measurement, Store
 from benchmark.report import __main__ as report
 from benchmark.report.comparisons import tables
 from benchmark.report.frame import load
@@ -25,7 +22,7 @@ from benchmark.report.statistics.scales import scale
 from benchmark.types import Example
 
 
-def believed(method: str, seed: int, likely: float, persons: int = 0) -> tuple[Record, list[dict[str, object]]]:
+def believed(method, seed, likely, persons=0):
     """Answer 70 of a hundred rightly, with alternating degrees of belief."""
     run, told = answered_record(method, seed, 70)
     for place, row in enumerate(told):
@@ -38,20 +35,20 @@ def believed(method: str, seed: int, likely: float, persons: int = 0) -> tuple[R
     return replace(run, data=data, measurements=(*run.measurements, Measurement("test", "log_loss", loss))), told
 
 
-def lost(likely: float) -> float:
+def lost(likely):
     """Compute the mean loss of a hundred answers: 34, 33 and 33 per belief."""
     parts = [(34, -0.02), (33, 0.0), (33, 0.02)]
     return -sum(n * math.log(likely + step + 0.002 * seed) for n, step in parts for seed in range(3)) / 300
 
 
-def put(results: Path, persons: int = 0, **likely: float) -> Path:
+def put(results, persons=0, **likely):
     for method, belief in likely.items():
         for seed in range(3):
             Store(results / "published/reference").append(*believed(method, seed, belief, persons))
     return results
 
 
-def test_what_the_headline_cannot_tell_apart_a_proper_score_does(tmp_path: Path) -> None:
+def test_what_the_headline_cannot_tell_apart_a_proper_score_does(tmp_path):
     found = table_rows(put(tmp_path, lora=0.6, ia3=0.8, dora=0.6))
     header = next(csv.reader((tmp_path / "tables" / "nmt.csv").read_text().splitlines()))
     names = ["test log_loss", "log_loss 95 %", "log_loss tied", "log_loss less lora"]
@@ -70,14 +67,14 @@ def test_what_the_headline_cannot_tell_apart_a_proper_score_does(tmp_path: Path)
     assert "Smyth 2004" in legend
 
 
-def test_runs_without_one_have_no_such_columns(tmp_path: Path) -> None:
+def test_runs_without_one_have_no_such_columns(tmp_path):
     for seed in (0, 1):
         Store(tmp_path / "published/reference").append(*answered_record("lora", seed, 70))
     assert report.main([f"results={tmp_path}"]) == 0
     assert "log_loss" not in (tmp_path / "tables" / "nmt.md").read_text()
 
 
-def test_two_methods_meet_in_both_scores_and_the_lower_loss_wins(tmp_path: Path, capsys) -> None:
+def test_two_methods_meet_in_both_scores_and_the_lower_loss_wins(tmp_path, capsys):
     put(tmp_path, lora=0.6, ia3=0.8)
     assert compare.main(["ia3", "lora", f"results={tmp_path}"]) == 0
     said = capsys.readouterr().out
@@ -89,7 +86,7 @@ def test_two_methods_meet_in_both_scores_and_the_lower_loss_wins(tmp_path: Path,
     assert "no budget, proper score: 1 loss in 1 comparison of lora with ia3" in capsys.readouterr().out
 
 
-def test_groups_reach_the_stored_answers_and_are_drawn(tmp_path: Path) -> None:
+def test_groups_reach_the_stored_answers_and_are_drawn(tmp_path):
     told = stored("test", [Example("1", "x", ("yes",), "ann"), Example("2", "x", ("no",))], [{"prediction": "yes"}] * 2)
     assert [row.get("group", "none") for row in told] == ["ann", "none"]
     (groups,) = tables(load(put(tmp_path, persons=20, lora=0.6))).values()
@@ -98,7 +95,7 @@ def test_groups_reach_the_stored_answers_and_are_drawn(tmp_path: Path) -> None:
     assert estimate(found).groups == 20
 
 
-def test_a_table_says_where_groups_are_too_few_for_a_verdict(tmp_path: Path) -> None:
+def test_a_table_says_where_groups_are_too_few_for_a_verdict(tmp_path):
     for name, persons in (("five", 5), ("seven", 7)):
         found = table_rows(put(tmp_path / name, persons, lora=0.6, ia3=0.9, full=0.7))
         header = next(csv.reader((tmp_path / name / "tables" / "nmt.csv").read_text().splitlines()))
@@ -113,7 +110,7 @@ def test_a_table_says_where_groups_are_too_few_for_a_verdict(tmp_path: Path) -> 
 EMBEDDED = ["nmt", "protein", "speech", "medical_images", "text_generation", "speech_recognition"]
 
 
-def test_seeds_of_all_methods_under_the_same_conditions_are_taken_together(tmp_path: Path) -> None:
+def test_seeds_of_all_methods_under_the_same_conditions_are_taken_together(tmp_path):
     for method, step in (("lora", 1), ("ia3", 5), ("full", 4), ("dora", 6)):
         for seed in range(3):
             Store(tmp_path / "published/reference").append(*answered_record(method, seed, 60 + step * seed))
@@ -127,7 +124,7 @@ def test_seeds_of_all_methods_under_the_same_conditions_are_taken_together(tmp_p
 
 
 @pytest.mark.parametrize("task", EMBEDDED)
-def test_every_embedded_task_names_a_proper_score(task: str) -> None:
+def test_every_embedded_task_names_a_proper_score(task):
     _, made = task_of([f"task={task}", "method=head"])
     assert scale(made.proper).better == -1
     assert scale(made.metric).better == 1

@@ -1,7 +1,5 @@
 """Published sets: exact copies; broken, edited or duplicate ones are refused."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -14,7 +12,7 @@ from factories import MT_ROWS, mt_record
 
 from benchmark import publish
 from benchmark.identity import run_id
-from benchmark.records import Measurement, Record, Store, published, shipped, sources
+from benchmark.records import Measurement, Store, published, shipped, sources
 from benchmark.records.packed import ABOUT, ANSWERS, FILES, MEASUREMENTS, PackedStore, pack
 from benchmark.report import frame
 
@@ -22,12 +20,12 @@ ROOT = Path(__file__).resolve().parents[1]
 SET = ROOT / "results/published/reference"
 
 
-def other(name: str = "ffff00001111", **changes: object) -> Record:
+def other(name="ffff00001111", **changes):
     return replace(mt_record(), run_id=name, **changes)
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Store:
+def runs(tmp_path):
     """A folder with every kind of record, on two devices."""
     store = Store(tmp_path / "runs")
     for bleu, device in ((1.0, "cpu"), (2.0, "cuda"), (3.0, "cpu"), (4.0, "cpu")):
@@ -39,13 +37,13 @@ def runs(tmp_path: Path) -> Store:
     return store
 
 
-def published_set(runs: Store, *words: str) -> PackedStore:
+def published_set(runs, *words):
     results = runs.folder.parent
     assert publish.main(["one", f"results={results}", *words]) == 0
     return PackedStore(results / "published/one")
 
 
-def test_every_record_comes_back_to_the_bit_in_the_same_order(runs: Store) -> None:
+def test_every_record_comes_back_to_the_bit_in_the_same_order(runs):
     packed = published_set(runs)
     assert [one.to_json() for one in packed.records()] == [one.to_json() for one in runs.records()]
     assert list(packed.versions()) == list(runs.versions("*", "*"))
@@ -55,7 +53,7 @@ def test_every_record_comes_back_to_the_bit_in_the_same_order(runs: Store) -> No
     assert list(packed.of("nmt", "dora")) == []
 
 
-def test_a_record_is_found_by_its_cell_and_device(runs: Store) -> None:
+def test_a_record_is_found_by_its_cell_and_device(runs):
     packed = published_set(runs)
     for device in ("cpu", "cuda", "tpu"):
         assert packed.find("nmt", "lora", run_id(mt_record().config), device) == runs.find(
@@ -64,7 +62,7 @@ def test_a_record_is_found_by_its_cell_and_device(runs: Store) -> None:
     assert packed.find("nmt", "lora", "unknown", "cpu") is None
 
 
-def test_answers_come_back_row_by_row(runs: Store) -> None:
+def test_answers_come_back_row_by_row(runs):
     packed = published_set(runs)
     for one, answers in runs.versions("*", "*"):
         if answers is None:
@@ -76,12 +74,12 @@ def test_answers_come_back_row_by_row(runs: Store) -> None:
     assert packed.stored(next(first)) == packed.stored(second[0]) != packed.stored(second[-1])
 
 
-def test_a_folder_without_answers_or_measurements_is_packed_too(tmp_path: Path) -> None:
+def test_a_folder_without_answers_or_measurements_is_packed_too(tmp_path):
     Store(tmp_path / "runs").append(mt_record(measurements=()), None)
     assert list(published_set(Store(tmp_path / "runs")).records()) == [mt_record(measurements=())]
 
 
-def test_records_of_the_shipped_set_are_those_that_their_digests_name() -> None:
+def test_records_of_the_shipped_set_are_those_that_their_digests_name():
     """The digest is computed here from the JSON which the run wrote."""
     rows = pq.read_table(SET / FILES[0]).to_pylist()
     by_id = {one.run_id: one for one in shipped("*", "*")}
@@ -96,7 +94,7 @@ def test_records_of_the_shipped_set_are_those_that_their_digests_name() -> None:
     assert sum(one.value("test", one.data["metric"]) is not None for one in by_id.values() if one.data) == 102
 
 
-def test_a_published_set_says_what_made_it(runs: Store) -> None:
+def test_a_published_set_says_what_made_it(runs):
     packed = published_set(runs, "overrides=+sweep=final device=cpu", "overrides=seed=3")
     told = json.loads((packed.folder / ABOUT).read_text())
     assert told["overrides"] == ["+sweep=final device=cpu", "seed=3"]
@@ -105,19 +103,19 @@ def test_a_published_set_says_what_made_it(runs: Store) -> None:
     assert sorted(told["sha256"]) == sorted(FILES)
 
 
-def test_only_what_is_asked_for_is_packed(runs: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_what_is_asked_for_is_packed(runs, capsys):
     assert {one.task for one in published_set(runs, "task=asr").records()} == {"asr"}
     assert publish.main(["two", f"results={runs.folder.parent}", "method=lroa"]) == 2
     assert "did you mean lora?" in capsys.readouterr().err
 
 
-def test_nothing_can_be_added_to_a_published_set(runs: Store) -> None:
+def test_nothing_can_be_added_to_a_published_set(runs):
     with pytest.raises(PermissionError, match="published"):
         published_set(runs).append(mt_record(), MT_ROWS)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_edited_set_is_named_and_left_out(name: str, runs: Store) -> None:
+def test_an_edited_set_is_named_and_left_out(name, runs):
     path = published_set(runs).folder / name
     table = pq.read_table(path)
     pq.write_table(table.slice(1), path)  # valid, and not what was published
@@ -137,7 +135,7 @@ def test_an_edited_set_is_named_and_left_out(name: str, runs: Store) -> None:
             assert list(PackedStore(path.parent).records()) == []
 
 
-def test_a_record_that_was_edited_before_its_set_was_sealed_is_refused(tmp_path: Path) -> None:
+def test_a_record_that_was_edited_before_its_set_was_sealed_is_refused(tmp_path):
     pack(tmp_path, [(mt_record(), None)], {})
     path, about = tmp_path / MEASUREMENTS, json.loads((tmp_path / ABOUT).read_text())
     table = pq.read_table(path)
@@ -149,7 +147,7 @@ def test_a_record_that_was_edited_before_its_set_was_sealed_is_refused(tmp_path:
         list(PackedStore(tmp_path).versions())
 
 
-def test_a_set_of_a_newer_version_is_named_and_left_out(tmp_path: Path) -> None:
+def test_a_set_of_a_newer_version_is_named_and_left_out(tmp_path):
     pack(tmp_path, [(mt_record(), None)], {})
     about = json.loads((tmp_path / ABOUT).read_text())
     (tmp_path / ABOUT).write_text(json.dumps(about | {"schema": 2}))
@@ -158,9 +156,7 @@ def test_a_set_of_a_newer_version_is_named_and_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["edit", "cut", "answers", "newer"])
-def test_a_broken_record_is_refused_by_name_and_nothing_is_left(
-    damage: str, runs: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_record_is_refused_by_name_and_nothing_is_left(damage, runs, capsys):
     path = runs.folder / "asr" / "frozen" / "ffff00001111.json"
     text = path.read_text()
     if damage == "answers":
@@ -177,7 +173,7 @@ def test_a_broken_record_is_refused_by_name_and_nothing_is_left(
     assert list((runs.folder.parent / "published").glob("*")) == []
 
 
-def test_a_taken_name_is_refused_unless_forced(runs: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_name_is_refused_unless_forced(runs, capsys):
     packed = published_set(runs)
     (packed.folder / "tables").mkdir()
     (packed.folder / "tables/nmt.md").write_text("a table")
@@ -206,9 +202,7 @@ def test_a_taken_name_is_refused_unless_forced(runs: Store, capsys: pytest.Captu
         (["one", "results=none"], "no runs in none/runs"),
     ],
 )
-def test_a_call_that_makes_no_sense_is_refused_in_one_line(
-    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_call_that_makes_no_sense_is_refused_in_one_line(words, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pack_folder = tmp_path / "results/published/two"
     pack_folder.mkdir(parents=True)
@@ -220,7 +214,7 @@ def test_a_call_that_makes_no_sense_is_refused_in_one_line(
     assert err.count("\n") == 1
 
 
-def test_published_runs_are_shown_once_and_a_later_one_beside_them(runs: Store) -> None:
+def test_published_runs_are_shown_once_and_a_later_one_beside_them(runs):
     results = runs.folder.parent
     published_set(runs)
     assert list(sources(results)) == ["one", "yours"]
@@ -229,7 +223,7 @@ def test_published_runs_are_shown_once_and_a_later_one_beside_them(runs: Store) 
     assert [(s, one.value("test", "bleu")) for s, one in frame.load(results) if s == "yours"] == [("yours", 5.0)]
 
 
-def test_several_sets_are_read(runs: Store) -> None:
+def test_several_sets_are_read(runs):
     results = runs.folder.parent
     assert publish.main(["b", f"results={results}", "task=asr"]) == 0
     assert publish.main(["a", f"results={results}", "task=nmt"]) == 0
@@ -237,7 +231,7 @@ def test_several_sets_are_read(runs: Store) -> None:
     assert [(source, one.task) for source, one in frame.load(results)][-1] == ("b", "asr")
 
 
-def test_a_stale_table_is_named_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stale_table_is_named_and_made_again(tmp_path, capsys):
     store = Store(tmp_path / "runs")
     for seed in (0, 1):
         scored = {"data": {"metric": "bleu"}, "measurements": (Measurement("test", "bleu", 3.5),)}
@@ -255,5 +249,5 @@ def test_a_stale_table_is_named_and_made_again(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.slow
-def test_the_shipped_tables_and_figures_are_those_of_the_shipped_records() -> None:
+def test_the_shipped_tables_and_figures_are_those_of_the_shipped_records():
     assert publish.main(["--check", f"results={ROOT / 'results'}"]) == 0

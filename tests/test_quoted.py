@@ -1,12 +1,8 @@
 """Numbers and claims of others: read as data, checked against our records."""
 
-from __future__ import annotations
-
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -32,14 +28,14 @@ settings: {seed: 1, lr: 1e-4}
 ROW = "  - {method: lora, backbone: mbart_large_50, value: 30.5}"
 
 
-def written(results: Path, text: str) -> Path:
+def written(results, text):
     path = results / "quoted" / "su.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
 
 
-def test_rows_share_the_header_and_add_to_its_settings(tmp_path: Path) -> None:
+def test_rows_share_the_header_and_add_to_its_settings(tmp_path):
     other = "  - {method: full, backbone: mbart_large_50, value: 31, provenance: derived, settings: {lr: 1e-5}}"
     written(tmp_path, HEADER + f"rows:\n{ROW}\n{other}\n")
     one, two = quoted.load(tmp_path)
@@ -49,11 +45,11 @@ def test_rows_share_the_header_and_add_to_its_settings(tmp_path: Path) -> None:
     assert (one.trainable_params, one.costs, one.status) == (None, {}, "done")
 
 
-def test_a_folder_without_quoted_results_has_none(tmp_path: Path) -> None:
+def test_a_folder_without_quoted_results_has_none(tmp_path):
     assert quoted.load(tmp_path) == []
 
 
-def test_what_looks_like_code_or_a_reference_is_text(tmp_path: Path) -> None:
+def test_what_looks_like_code_or_a_reference_is_text(tmp_path):
     written(tmp_path, HEADER + f"rows:\n{ROW[:-1]}, unit: '${{oc.env:HOME}}'}}\n")
     assert quoted.load(tmp_path)[0].unit == "${oc.env:HOME}"
 
@@ -80,7 +76,7 @@ def test_what_looks_like_code_or_a_reference_is_text(tmp_path: Path) -> None:
         (HEADER.replace("Another language.", "''") + f"rows:\n{ROW}\n", "why says nothing"),
     ],
 )
-def test_a_malformed_file_is_refused_by_name(tmp_path: Path, text: str, reason: str) -> None:
+def test_a_malformed_file_is_refused_by_name(tmp_path, text, reason):
     path = written(tmp_path, text)
     with pytest.raises(MalformedError) as error:
         quoted.load(tmp_path)
@@ -89,7 +85,7 @@ def test_a_malformed_file_is_refused_by_name(tmp_path: Path, text: str, reason: 
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_shipped_quotes_are_few_and_none_stands_there_twice(path: Path) -> None:
+def test_shipped_quotes_are_few_and_none_stands_there_twice(path):
     found = quoted.read(path)
     assert 0 < len(found) <= 40
     assert len({one.study for one in found}) == 1
@@ -98,10 +94,10 @@ def test_shipped_quotes_are_few_and_none_stands_there_twice(path: Path) -> None:
     assert all(0 <= one.value <= 100 for one in found)
 
 
-def test_shipped_quotes_agree_with_what_is_known_otherwise() -> None:
+def test_shipped_quotes_agree_with_what_is_known_otherwise():
     found = quoted.load(RESULTS)
 
-    def of(study: str, **wanted: Any) -> list[quoted.Quoted]:
+    def of(study, **wanted):
         return [o for o in found if o.study == study and all(getattr(o, key) == v for key, v in wanted.items())]
 
     # rank 16 on two projections of 4096 x 4096 in each of 32 layers; two matrices each
@@ -121,7 +117,7 @@ def test_shipped_quotes_agree_with_what_is_known_otherwise() -> None:
     assert not any(one.comparable for one in found)
 
 
-CLAIM: dict[str, Any] = {
+CLAIM = {
     "id": "one",
     "study": "su",
     "where": "abstract",
@@ -133,14 +129,14 @@ CLAIM: dict[str, Any] = {
 NORMAL = NormalDist()
 
 
-def claim(**check: Any) -> claims.Claim:
+def claim(**check):
     return claims.Claim(**CLAIM, check=check)
 
 
-def by_hand(scores: dict[str, float], half: float = 0.1) -> Callable[..., claims.Measured | None]:
+def by_hand(scores, half=0.1):
     """Normal difference of scores by hand, with intervals of one width."""
 
-    def difference(need: claims.Requirement) -> claims.Measured | None:
+    def difference(need):
         if not {str(need.one), str(need.other)} <= scores.keys():
             return None
         value = scores[str(need.one)] - scores[str(need.other)]
@@ -163,7 +159,7 @@ def by_hand(scores: dict[str, float], half: float = 0.1) -> Callable[..., claims
         ({}, "not tested"),
     ],
 )
-def test_best_of_several(scores: dict[str, float], word: str) -> None:
+def test_best_of_several(scores, word):
     best = claim(beats={"better": ["houlsby_inv"], "worse": "rest", "among": ["lora", "houlsby_inv", "houlsby"]})
     found = claims.verdict(best, by_hand(scores, half=0.1 + 1e-9))
     assert found.word == word
@@ -174,7 +170,7 @@ def test_best_of_several(scores: dict[str, float], word: str) -> None:
     assert all((interval is None) == (str(need.other) not in scores) for need, interval in found.rests_on)
 
 
-def test_methods_differ_by_fields_of_their_cell() -> None:
+def test_methods_differ_by_fields_of_their_cell():
     key, query = ({"method": "lora", "method.targets": [role, "value"]} for role in ("key", "query"))
     ours = claim(beats={"better": [key], "worse": [query]})
     ((need, interval),) = claims.verdict(ours, lambda _: claims.Measured(0.02, 0.01, 0.03, 0.01)).rests_on
@@ -184,7 +180,7 @@ def test_methods_differ_by_fields_of_their_cell() -> None:
 
 
 @pytest.mark.parametrize(("rivals", "word"), [(1, "not confirmed"), (2, "inconclusive")])
-def test_of_many_comparisons_one_falls_below_by_chance(rivals: int, word: str) -> None:
+def test_of_many_comparisons_one_falls_below_by_chance(rivals, word):
     names = ["full", "ia3"][:rivals]
     best = claim(beats={"better": ["lora"], "worse": names})
     # p of 0.0324 by itself, twice that where two are tested
@@ -196,7 +192,7 @@ def test_of_many_comparisons_one_falls_below_by_chance(rivals: int, word: str) -
     ("lora", "word"),
     [(2.0, "confirmed"), (0.0, "confirmed"), (-0.8, "confirmed"), (-1.0, "inconclusive"), (-1.2, "not confirmed")],
 )
-def test_keeping_up_allows_a_margin(lora: float, word: str) -> None:
+def test_keeping_up_allows_a_margin(lora, word):
     par = claim(keeps_up={"better": ["lora"], "worse": ["full"], "margin": 1.0})
     assert claims.verdict(par, by_hand({"lora": lora, "full": 0.0})).word == word
 
@@ -205,13 +201,13 @@ def test_keeping_up_allows_a_margin(lora: float, word: str) -> None:
     ("few", "many", "word"),
     [(1.0, -1.0, "confirmed"), (1.0, 1.0, "not confirmed"), (-1.0, -1.0, "not confirmed"), (1.0, 0.0, "inconclusive")],
 )
-def test_a_crossover_needs_both_ends(few: float, many: float, word: str) -> None:
+def test_a_crossover_needs_both_ends(few, many, word):
     both = claim(crosses={"better": ["lora"], "worse": ["full"], "few": {"fraction": 0.01}, "many": {}})
     scores = {"lora fraction=0.01": few, "full fraction=0.01": 0.0, "lora": many, "full": 0.0}
     assert claims.verdict(both, by_hand(scores)).word == word
 
 
-def test_what_nothing_here_can_test_is_not_tested() -> None:
+def test_what_nothing_here_can_test_is_not_tested():
     found = claims.verdict(claim(untested="A cost."), by_hand({}))
     assert (found.word, found.rests_on) == ("not tested", ())
 
@@ -233,13 +229,13 @@ def test_what_nothing_here_can_test_is_not_tested() -> None:
         ({"untested": ""}, "does not say why"),
     ],
 )
-def test_a_malformed_claim_is_refused_by_name(tmp_path: Path, check: dict[str, Any], reason: str) -> None:
+def test_a_malformed_claim_is_refused_by_name(tmp_path, check, reason):
     OmegaConf.save({"claims": [CLAIM | {"check": check}]}, tmp_path / "claims.yaml")
     with pytest.raises(MalformedError, match=rf"claims\.yaml, claim one: .*({reason})"):
         claims.load(tmp_path)
 
 
-def test_two_claims_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_claims_of_one_name_are_refused(tmp_path):
     entry = CLAIM | {"check": {"untested": "A cost."}}
     OmegaConf.save({"claims": [entry, entry]}, tmp_path / "claims.yaml")
     with pytest.raises(MalformedError, match="one stands there twice"):
@@ -250,12 +246,12 @@ CLAIMS = claims.load(RESULTS)
 
 
 @functools.cache
-def content(noun: str, name: str) -> Any:
+def content(noun, name):
     return OmegaConf.to_container(OmegaConf.load(CONFIGS / noun / f"{name}.yaml"), resolve=False)
 
 
 @pytest.mark.parametrize("one", CLAIMS, ids=lambda one: one.id)
-def test_shipped_claims_name_what_can_be_run(one: claims.Claim) -> None:
+def test_shipped_claims_name_what_can_be_run(one):
     cells = content(".", "config")
     for need in one.requirements():
         for setting in (need.one, need.other):
@@ -269,7 +265,7 @@ def test_shipped_claims_name_what_can_be_run(one: claims.Claim) -> None:
         assert str(need.one) != str(need.other)
 
 
-def test_the_studies_that_must_be_there_are_there() -> None:
+def test_the_studies_that_must_be_there_are_there():
     studies = {one.study for one in CLAIMS}
     assert {"su", "dutt", "sledzieski", "otake", "sct", "peft_ser", "gema", "chen"} <= studies
     assert all(one.words.endswith(".") for one in CLAIMS)

@@ -1,7 +1,5 @@
 """The report: its command, its files, and rows of what failed or is missing."""
 
-from __future__ import annotations
-
 import csv
 import subprocess
 import sys
@@ -20,18 +18,18 @@ ROOT = Path(__file__).resolve().parents[1]
 KINDS = {".csv", ".parquet", ".md", ".tex", ".pdf"}
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments):
     command = [sys.executable, "-m", "benchmark.report", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_a_failure_before_the_data_was_read_joins_its_siblings(tmp_path: Path) -> None:
+def test_a_failure_before_the_data_was_read_joins_its_siblings(tmp_path):
     publish_records(tmp_path, run_record(), lost_record("failed", "out of memory", seed=1))
     (members,) = comparisons.tables(load(tmp_path)).values()
     assert [len(group.records) for group in members] == [2]
 
 
-def test_the_table_of_runs_has_every_run_and_rounds_to_six_digits(tmp_path: Path) -> None:
+def test_the_table_of_runs_has_every_run_and_rounds_to_six_digits(tmp_path):
     publish_records(tmp_path, run_record(), lost_record("skipped", "why, so", method="bitfit"))
     Store(tmp_path / "runs").append(run_record(bleu=1 / 3), None)
     assert report.main([f"results={tmp_path}"]) == 0
@@ -49,7 +47,7 @@ def test_the_table_of_runs_has_every_run_and_rounds_to_six_digits(tmp_path: Path
     assert (found[1]["weights"], found[1]["fingerprint"], found[1]["commit"]) == ("pretrained", "f1", "c0ffee")
 
 
-def test_same_records_same_bytes_in_whatever_order_they_came(tmp_path: Path) -> None:
+def test_same_records_same_bytes_in_whatever_order_they_came(tmp_path):
     made = [run_record(seed=s, bleu=20 + s) for s in range(3)] + [
         run_record("frozen", trained=0),
         lost_record("failed", "x", seed=7),
@@ -71,19 +69,19 @@ def test_same_records_same_bytes_in_whatever_order_they_came(tmp_path: Path) -> 
     assert all(content == contents[0] for content in contents)
 
 
-def test_a_task_without_a_score_has_a_table_and_no_figure(tmp_path: Path) -> None:
+def test_a_task_without_a_score_has_a_table_and_no_figure(tmp_path):
     assert table_rows(publish_records(tmp_path, lost_record("failed", "x")))["lora"][0][3] == "failed (a)"
     assert list((tmp_path / "figures").iterdir()) == []
 
 
-def test_a_broken_record_is_named_and_the_rest_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_record_is_named_and_the_rest_is_reported(tmp_path, capsys):
     publish_records(tmp_path, run_record())
     (tmp_path / "published/reference" / "nmt" / "lora" / "0123456789ab.json").write_text("{")
     assert len(table_rows(tmp_path)["lora"]) == 1
     assert "0123456789ab.json is left out" in capsys.readouterr().err
 
 
-def test_the_command_never_imports_torch(tmp_path: Path) -> None:
+def test_the_command_never_imports_torch(tmp_path):
     publish_records(tmp_path, run_record())
     code = f"""
 import sys
@@ -96,7 +94,7 @@ sys.exit(status or ("torch" in sys.modules))
     assert (tmp_path / "figures" / "parameters" / "nmt.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_records_it_says_where_it_looked(tmp_path: Path) -> None:
+def test_without_records_it_says_where_it_looked(tmp_path):
     done = run(f"results={tmp_path}")
     assert done.returncode == 0
     assert done.stdout.count("\n") == 1
@@ -106,7 +104,7 @@ def test_without_records_it_says_where_it_looked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("argument", ["result=x", "results", "results=", "--fast"])
-def test_a_wrong_call_is_one_line_and_status_2(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_call_is_one_line_and_status_2(argument, capsys):
     assert report.main([argument]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -115,7 +113,7 @@ def test_a_wrong_call_is_one_line_and_status_2(argument: str, capsys: pytest.Cap
     )
 
 
-def test_help_names_what_is_rebuilt(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_what_is_rebuilt(capsys):
     assert report.main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("results=DIR", "runs.csv", "tables", "figures"))
@@ -129,7 +127,7 @@ def test_the_ranking_in_the_page_of_results_is_the_derived_table():
     assert shown.partition("\n\n")[0].splitlines() == rows
 
 
-def test_every_measurement_is_a_row_of_the_parquet_file(tmp_path: Path) -> None:
+def test_every_measurement_is_a_row_of_the_parquet_file(tmp_path):
     report.main([f"results={publish_records(tmp_path, run_record(), run_record(seed=1))}"])
     table = pd.read_parquet(tmp_path / "measurements.parquet")
     assert len(table) == 2 * len(run_record().measurements)
@@ -138,7 +136,7 @@ def test_every_measurement_is_a_row_of_the_parquet_file(tmp_path: Path) -> None:
     assert table[table["name"] == "perplexity"]["step"].isna().all()
 
 
-def test_measurements_are_in_order_of_run_and_as_they_were_recorded() -> None:
+def test_measurements_are_in_order_of_run_and_as_they_were_recorded():
     curve = [Measurement("train", "loss", 1 / step, step) for step in (1, 2, 10)]
     measured = (
         Measurement("valid", "bleu", 3),

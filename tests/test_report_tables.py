@@ -1,9 +1,6 @@
 """Tables of the report: comparable runs are averaged, others kept apart."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from factories import answered_record, lost_record, publish_records, run_record, table_rows, untrained_record
@@ -15,7 +12,7 @@ from benchmark.report.frame import load
 from benchmark.report.material import material
 
 
-def test_means_and_spreads_are_those_computed_by_hand(tmp_path: Path) -> None:
+def test_means_and_spreads_are_those_computed_by_hand(tmp_path):
     # 10, 13, 16: mean 13, squared distances 9 + 0 + 9, over n - 1 = 2 gives 9, root 3
     found = table_rows(
         publish_records(tmp_path, *(run_record(seed=s, bleu=b) for s, b in enumerate((10.0, 13.0, 16.0))))
@@ -29,7 +26,7 @@ def test_means_and_spreads_are_those_computed_by_hand(tmp_path: Path) -> None:
     assert row[10:] == ["0.860", "0.860", "0.860", "1123", "200", "0.200"]
 
 
-def test_a_shifted_tests_own_headline_stands_in_its_column(tmp_path: Path) -> None:
+def test_a_shifted_tests_own_headline_stands_in_its_column(tmp_path):
     one = run_record(bleu=12.0)
     one = replace(
         one, data={**one.data, "headlines": {"test/names": "chrf++"}},
@@ -42,7 +39,7 @@ def test_a_shifted_tests_own_headline_stands_in_its_column(tmp_path: Path) -> No
     assert (row[3], row[6]) == ("12.00", "37.00")
 
 
-def test_one_seed_has_no_spread(tmp_path: Path) -> None:
+def test_one_seed_has_no_spread(tmp_path):
     (row,) = table_rows(publish_records(tmp_path, run_record(bleu=12.5)))["lora"]
     assert row[3] == "12.50"
 
@@ -56,7 +53,7 @@ def test_one_seed_has_no_spread(tmp_path: Path) -> None:
         {"backbone": "other_mt"},
     ],
 )
-def test_runs_that_differ_in_more_than_the_seed_are_not_pooled(other: dict[str, object], tmp_path: Path) -> None:
+def test_runs_that_differ_in_more_than_the_seed_are_not_pooled(other, tmp_path):
     found = table_rows(publish_records(tmp_path, run_record(seed=0, bleu=10.0), run_record(seed=1, bleu=20.0, **other)))
     scores = [row[3] for same in found.values() for row in same]
     assert sorted(scores) == ["10.00", "20.00"]
@@ -64,7 +61,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_pooled(other: dict[str, 
     assert len(named) == 2
 
 
-def test_unlike_data_share_no_table_no_axis_and_no_figure(tmp_path: Path) -> None:
+def test_unlike_data_share_no_table_no_axis_and_no_figure(tmp_path):
     own = {"fingerprint": "f2-own", "metric": "bleu"}
     publish_records(tmp_path, run_record(bleu=10.0), run_record("ia3", bleu=11.0))
     for seed in (0, 1, 2):  # more runs than are shipped: the shipped data have the name all the same
@@ -76,7 +73,7 @@ def test_unlike_data_share_no_table_no_axis_and_no_figure(tmp_path: Path) -> Non
     assert [sorted(set(table["score"])) for table in drawn] == [[10.0, 11.0], [20.0]]
 
 
-def test_a_label_names_what_differs(tmp_path: Path) -> None:
+def test_a_label_names_what_differs(tmp_path):
     same_rank = run_record("full", trained=5_812_345)
     assert set(table_rows(publish_records(tmp_path, run_record(), run_record(seed=1, rank=16), same_rank))) == {
         "lora (method.rank=8)",
@@ -85,7 +82,7 @@ def test_a_label_names_what_differs(tmp_path: Path) -> None:
     }
 
 
-def test_own_runs_stand_beside_shipped_ones_of_the_same_cell(tmp_path: Path) -> None:
+def test_own_runs_stand_beside_shipped_ones_of_the_same_cell(tmp_path):
     publish_records(tmp_path, run_record(bleu=10.0))
     Store(tmp_path / "runs").append(run_record(bleu=20.0), None)
     found = table_rows(tmp_path)
@@ -95,7 +92,7 @@ def test_own_runs_stand_beside_shipped_ones_of_the_same_cell(tmp_path: Path) -> 
     }
 
 
-def test_a_failed_a_skipped_and_a_missing_run_look_different(tmp_path: Path) -> None:
+def test_a_failed_a_skipped_and_a_missing_run_look_different(tmp_path):
     reason = "a|b: 100% of $x_1 & {y}#~^\\ <z>\nnext line"
     found = table_rows(
         publish_records(
@@ -130,14 +127,14 @@ def test_a_failed_a_skipped_and_a_missing_run_look_different(tmp_path: Path) -> 
     assert len(widths) == 1
 
 
-def test_times_from_different_machines_say_so(tmp_path: Path) -> None:
+def test_times_from_different_machines_say_so(tmp_path):
     other = {"device": "cpu", "device_name": "older chip"}
     (row,) = table_rows(publish_records(tmp_path, run_record(), run_record(seed=1, environment=other)))["lora"]
     assert row[13].endswith("(a)")
     assert "(a) costs from different machines: chip, older chip" in (tmp_path / "tables" / "nmt.md").read_text()
 
 
-def test_an_interval_a_tie_and_a_difference_are_those_of_the_stored_answers(tmp_path: Path) -> None:
+def test_an_interval_a_tie_and_a_difference_are_those_of_the_stored_answers(tmp_path):
     for one in (answered_record("lora", 0, 80), answered_record("ia3", 0, 78), answered_record("full", 0, 50, 50)):
         Store(tmp_path / "published/reference").append(*one)
     found = {name: row[3:8] for name, [row] in table_rows(tmp_path).items()}
@@ -150,7 +147,7 @@ def test_an_interval_a_tie_and_a_difference_are_those_of_the_stored_answers(tmp_
     assert found["ia3"][4] == "+0.2800\\*"
 
 
-def test_what_was_drawn_is_kept_and_a_record_without_its_answers_joins(tmp_path: Path, monkeypatch) -> None:
+def test_what_was_drawn_is_kept_and_a_record_without_its_answers_joins(tmp_path, monkeypatch):
     for one in (answered_record("lora", 0, 80), answered_record("ia3", 0, 70)):
         Store(tmp_path / "published/reference").append(*one)
     Store(tmp_path / "published/reference").append(answered_record("bitfit", 0, 60)[0], None)
@@ -170,7 +167,7 @@ def test_what_was_drawn_is_kept_and_a_record_without_its_answers_joins(tmp_path:
     assert table_rows(tmp_path) == first
 
 
-def test_an_own_run_of_a_reference_takes_it_from_nobody(tmp_path: Path) -> None:
+def test_an_own_run_of_a_reference_takes_it_from_nobody(tmp_path):
     for seed in (0, 1, 2):
         for name, right in (("lora", 80), ("ia3", 70)):
             Store(tmp_path / "published/reference").append(*answered_record(name, seed, right))
@@ -181,7 +178,7 @@ def test_an_own_run_of_a_reference_takes_it_from_nobody(tmp_path: Path) -> None:
     assert found["lora (source=yours)"][0][6] == "-0.2000\\*"  # from the shipped one
 
 
-def test_what_differs_in_more_than_its_method_is_held_against_nothing(tmp_path: Path) -> None:
+def test_what_differs_in_more_than_its_method_is_held_against_nothing(tmp_path):
     made = [answered_record(name, 0, right) for name, right in (("lora", 80), ("ia3", 40))]
     longer, answers = answered_record("dora", 0, 90)
     config = longer.config | {"budget": longer.config.get("budget", {}) | {"steps": 999}}
@@ -192,7 +189,7 @@ def test_what_differs_in_more_than_its_method_is_held_against_nothing(tmp_path: 
     assert found == {"lora": ["a", "–"], "ia3": ["b", "-0.4000\\*"], "dora": ["–", "–"]}
 
 
-def test_a_cell_on_two_types_of_device_has_two_scores(tmp_path: Path) -> None:
+def test_a_cell_on_two_types_of_device_has_two_scores(tmp_path):
     card = {"device": "cuda", "device_name": "card"}
     for right, changes in ((10, {}), (50, {"environment": card})):
         one, answers = answered_record("lora", 0, right)
@@ -202,7 +199,7 @@ def test_a_cell_on_two_types_of_device_has_two_scores(tmp_path: Path) -> None:
     assert intervals["0.5000"].startswith("0.4")
 
 
-def test_a_score_of_which_a_seed_is_untrained_is_marked_and_the_mark_is_told(tmp_path: Path) -> None:
+def test_a_score_of_which_a_seed_is_untrained_is_marked_and_the_mark_is_told(tmp_path):
     runs = [run_record("lora", 0, 30.0), untrained_record(run_record("lora", 1, 10.0)), run_record("full", 0, 31.0)]
     named = replace(runs[2], task="qa"), untrained_record(replace(runs[0], task="qa", run_id="1"))
     found = {name: row[3] for name, [row] in table_rows(publish_records(tmp_path, *runs, *named)).items()}
@@ -214,6 +211,6 @@ def test_a_score_of_which_a_seed_is_untrained_is_marked_and_the_mark_is_told(tmp
     assert "‡ at least one seed" in across
 
 
-def test_without_an_untrained_seed_nothing_speaks_of_one(tmp_path: Path) -> None:
+def test_without_an_untrained_seed_nothing_speaks_of_one(tmp_path):
     table_rows(publish_records(tmp_path, run_record("lora"), run_record("full")))
     assert "untrained" not in (tmp_path / "tables" / "nmt.md").read_text()

@@ -1,7 +1,5 @@
 """The run: one call makes one record, and the same call none."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Adapters saved by a run: loaded again, they answer alike."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -61,7 +59,7 @@ def test_peft_alone_loads_a_saved_lora_and_answers_the_same(call, results, tiny_
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_causal)
     network = transformers.AutoModelForCausalLM.from_pretrained(tiny_causal)
 
-    def answers(model: torch.nn.Module) -> list[str]:
+    def answers(model):
         written = []
         for row in rows:
             ids = torch.tensor([tokenizer(f"<s>{row['id']}", add_special_tokens=False)["input_ids"]])

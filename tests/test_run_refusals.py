@@ -1,7 +1,5 @@
 """Calls that cannot run: refused in one line, or recorded as a result."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math
@@ -20,7 +18,7 @@ from benchmark.engine import train
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def folder(path: Path, **files: str) -> Path:
+def folder(path, **files):
     path.mkdir()
     for name, text in files.items():
         (path / name.replace("__", ".")).write_text(text)

@@ -1,7 +1,5 @@
 """What a run shows: progress, scores, shipped records beside it."""
 
-from __future__ import annotations
-
 import io
 import re
 import shutil
@@ -42,7 +40,7 @@ def test_no_control_character_reaches_an_output_that_is_no_terminal(call, monkey
 
 
 class Terminal(io.StringIO):
-    def isatty(self) -> bool:
+    def isatty(self):
         return True
 
 
@@ -72,7 +70,7 @@ def test_the_screen_shows_scores_of_every_split_and_the_costs(call, results):
         assert text in screen
 
 
-def ship(results: Path, installed: Path, **changes: str) -> None:
+def ship(results, installed, **changes):
     """Publish the only record, with other words in its data."""
     (path,) = results.glob("runs/*/*/*.json")
     record = Record.from_json(path.read_text())

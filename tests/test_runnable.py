@@ -1,7 +1,5 @@
 """What runs where, as read off configurations, and the overrides of records."""
 
-from __future__ import annotations
-
 import shlex
 
 import pytest
@@ -51,7 +49,7 @@ def test_what_a_backbone_reads_and_answers_is_what_its_class_declares():
         "method=houlsby task=protein backbone.head_lr.regress=0.0123",
     ],
 )
-def test_the_words_of_a_record_compose_its_setting(said: str):
+def test_the_words_of_a_record_compose_its_setting(said):
     cell = cell_of(shlex.split(said))
     chosen = choices_of(cell)
     named = {noun: chosen[noun]["name"] for noun in ("task", "method", "backbone")}

@@ -1,7 +1,5 @@
 """The page: all runs and cells, nothing loaded, hostile text stays text."""
 
-from __future__ import annotations
-
 import csv
 import json
 import random
@@ -23,16 +21,16 @@ METHODS = sorted(path.stem for path in (ROOT / "configs" / "method").glob("*.yam
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(tmp_path_factory):
     return write_report(tmp_path_factory.mktemp("results"), RECORDS)
 
 
 @pytest.fixture(scope="module")
-def page(results: Path) -> str:
+def page(results):
     return (results / "site" / "index.html").read_text(encoding="utf-8")
 
 
-def test_every_run_is_listed_and_every_measurement_of_it_is_there(page: str) -> None:
+def test_every_run_is_listed_and_every_measurement_of_it_is_there(page):
     index, details = json.loads(block_of(page, "index")), json.loads(unpack_block(page, "records"))
     assert sorted(row[0] for row in index["rows"]) == sorted(details) == sorted(r.run_id for r in RECORDS)
     for one in RECORDS:
@@ -45,7 +43,7 @@ def test_every_run_is_listed_and_every_measurement_of_it_is_there(page: str) -> 
         assert told["file"] == f"published/reference: nmt/{one.method}/{one.run_id}"
 
 
-def test_two_records_of_one_id_are_two_runs(tmp_path: Path) -> None:
+def test_two_records_of_one_id_are_two_runs(tmp_path):
     Store(tmp_path / "published/reference").append(page_record(bleu=1.0), None)
     Store(tmp_path / "runs").append(page_record(bleu=2.0), None)
     assert report.main([f"results={tmp_path}"]) == 0
@@ -56,7 +54,7 @@ def test_two_records_of_one_id_are_two_runs(tmp_path: Path) -> None:
     assert {"badge shipped", "badge yours"} <= badges
 
 
-def test_a_badge_says_whose_runs_a_table_holds(page: str, tmp_path: Path) -> None:
+def test_a_badge_says_whose_runs_a_table_holds(page, tmp_path):
     Store(tmp_path / "runs").append(page_record(), None)
     assert report.main([f"results={tmp_path}"]) == 0
     for text, kind in ((page, "shipped"), ((tmp_path / "site" / "index.html").read_text(encoding="utf-8"), "yours")):
@@ -66,13 +64,13 @@ def test_a_badge_says_whose_runs_a_table_holds(page: str, tmp_path: Path) -> Non
         assert [re.findall(r'"badge (shipped|yours)"', heading) for heading in headings[:1]] == [[kind]]
 
 
-def test_every_wide_table_can_be_reached_and_is_named(page: str) -> None:
+def test_every_wide_table_can_be_reached_and_is_named(page):
     boxes = [attrs for _, attrs in Reader(page).elements if (attrs.get("class") or "").split()[:1] == ["scroll"]]
     assert boxes
     assert all((box["role"], box["tabindex"]) == ("region", "0") and box["aria-label"] for box in boxes)
 
 
-def test_the_rows_of_a_task_are_those_of_its_table(results: Path, page: str) -> None:
+def test_the_rows_of_a_task_are_those_of_its_table(results, page):
     with open(results / "tables" / "nmt_quick.csv", newline="", encoding="utf-8") as file:
         wanted = [row for row in csv.reader(file) if len(row) > 1][1:]
     shown = [[" ".join(cell.split()) for cell in row] for _, row in Reader(page).rows["task/nmt"]]
@@ -83,7 +81,7 @@ def test_the_rows_of_a_task_are_those_of_its_table(results: Path, page: str) -> 
     assert shown == wanted
 
 
-def test_failed_skipped_and_missing_look_different_and_say_why(page: str) -> None:
+def test_failed_skipped_and_missing_look_different_and_say_why(page):
     reader = Reader(page)
     looks = {(row[2], row[1]): state for state, row in reader.rows["task/nmt"] if row[:1] == ["tiny_mt"]}
     named = [("dora", "pretrained"), ("bitfit", "pretrained"), ("lora", "small"), ("lora", "pretrained")]
@@ -92,7 +90,7 @@ def test_failed_skipped_and_missing_look_different_and_say_why(page: str) -> Non
     assert {f"failed: loss is nan {CLOSING}", "skipped: no biases", "not run"} <= titles
 
 
-def test_an_untrained_run_says_so_in_its_row_and_in_the_list_of_runs(tmp_path: Path) -> None:
+def test_an_untrained_run_says_so_in_its_row_and_in_the_list_of_runs(tmp_path):
     one = page_record("lora")
     kept = Measurement("valid", "selected_step", 0.0)
     write_report(tmp_path, [page_record("full"), Record(**vars(one) | {"measurements": (*one.measurements, kept)})])
@@ -104,7 +102,7 @@ def test_an_untrained_run_says_so_in_its_row_and_in_the_list_of_runs(tmp_path: P
     assert json.loads(block_of(text, "index"))["rows"][1][-1] == words
 
 
-def test_numbers_of_others_stand_apart(page: str) -> None:
+def test_numbers_of_others_stand_apart(page):
     reader = Reader(page)
     for route in ("task/nmt", "method/lora", "quoted", "quoted/1"):
         assert "77.125" in reader.text[route]
@@ -116,7 +114,7 @@ def test_numbers_of_others_stand_apart(page: str) -> None:
     assert "arXiv 1234.5678v2" in reader.text["quoted/1"]
 
 
-def test_hostile_text_makes_no_element_and_no_attribute(page: str) -> None:
+def test_hostile_text_makes_no_element_and_no_attribute(page):
     reader = Reader(page)
     scripts = [attrs for tag, attrs in reader.elements if tag == "script"]
     assert [attrs.get("id") for attrs in scripts] == [
@@ -130,7 +128,7 @@ def test_hostile_text_makes_no_element_and_no_attribute(page: str) -> None:
     assert "49" not in reader.text[f"method/{build.route(HOSTILE[3])}"].split()[:1]
 
 
-def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
+def test_nothing_is_loaded_from_elsewhere(page):
     reader = Reader(page)
     loads = [
         (tag, name, value)
@@ -145,13 +143,13 @@ def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
     assert "default-src &#39;none&#39;" in page
 
 
-def test_same_records_same_bytes_wherever_they_lie(results: Path, page: str, tmp_path: Path) -> None:
+def test_same_records_same_bytes_wherever_they_lie(results, page, tmp_path):
     shuffled = random.Random(0).sample(RECORDS, len(RECORDS))
     assert (write_report(tmp_path, shuffled) / "site" / "index.html").read_text(encoding="utf-8") == page
     assert str(results) not in page + unpack_block(page, "records")
 
 
-def test_every_method_has_a_formula() -> None:
+def test_every_method_has_a_formula():
     assert registry.methods() == METHODS
     assert [name for name in METHODS if not registry.method(name, []).formula] == []
 
@@ -166,14 +164,14 @@ def test_every_method_has_a_formula() -> None:
         ("no_such", "", "", ""),
     ],
 )
-def test_what_is_known_of_a_method_is_read_off_its_files(name: str, paper: str, arxiv: str, category: str) -> None:
+def test_what_is_known_of_a_method_is_read_off_its_files(name, paper, arxiv, category):
     found = registry.method(name, [{"method": "lora", "network": "llama", "status": "runs"}])
     assert (found.paper, found.arxiv, found.category) == (paper, arxiv, category)
     assert found.runs_on() == (["llama"] if name == "lora" else [])
     assert "(" not in found.what
 
 
-def test_a_card_is_shown_without_its_title_and_its_marks(page: str) -> None:
+def test_a_card_is_shown_without_its_title_and_its_marks(page):
     card = Reader(page).text["task/nmt"]
     assert "Unicode Common Locale Data Repository" in card
     assert "<!--" not in card
@@ -194,16 +192,16 @@ def test_a_card_is_shown_without_its_title_and_its_marks(page: str) -> None:
         ("", ""),
     ],
 )
-def test_a_cell_is_sorted_by_its_first_number(cell: str, value: str) -> None:
+def test_a_cell_is_sorted_by_its_first_number(cell, value):
     assert build.order(cell) == value
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def figures(tmp_path_factory):
     return write_figures(tmp_path_factory.mktemp("figures"))
 
 
-def test_every_figure_is_on_the_page_and_leads_to_its_runs(figures: Path) -> None:
+def test_every_figure_is_on_the_page_and_leads_to_its_runs(figures):
     page = (figures / "site" / "index.html").read_text(encoding="utf-8")
     drawn, settings = json.loads(unpack_block(page, "figures")), json.loads(block_of(page, "index"))["settings"]
     assert {name.partition("/")[0] for name in drawn} == {"protein_b", "speech_b", "nmt_b", "ranking_b", "capability"}
@@ -225,7 +223,7 @@ SHIPPED = list(shipped("*", "*"))
 
 
 @pytest.mark.parametrize("number", range(0, len(SHIPPED), 57))
-def test_the_command_of_a_shipped_record_names_the_same_cell(number: int) -> None:
+def test_the_command_of_a_shipped_record_names_the_same_cell(number):
     one = SHIPPED[number]
     assert run_id(choices_of(cell_of(overrides.overrides(one))), PATHS) == one.run_id
 
@@ -246,7 +244,7 @@ def test_the_command_of_a_shipped_record_names_the_same_cell(number: int) -> Non
     ],
     ids=" ".join,
 )
-def test_the_command_says_every_choice(words: list[str]) -> None:
+def test_the_command_says_every_choice(words):
     cell = cell_of(["task=nmt", *words])
     config = choices_of(cell)
     made = page_record(
@@ -255,6 +253,6 @@ def test_the_command_says_every_choice(words: list[str]) -> None:
     assert run_id(choices_of(cell_of(overrides.overrides(made))), PATHS) == made.run_id
 
 
-def test_a_command_can_be_pasted() -> None:
+def test_a_command_can_be_pasted():
     made = page_record(data={"overrides": ["task=nmt", 'task.template="say \\"it\'s\\": {source}"', "method=lora"]})
     assert """ 'task.template="say \\"it'"'"'s\\": {source}"' """ in overrides.command(made)

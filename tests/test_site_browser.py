@@ -1,12 +1,7 @@
 """The page in a browser: sorting, filters, links, light and dark."""
 
-from __future__ import annotations
-
 import re
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from pages import HOSTILE, RECORDS, write_figures, write_report
@@ -16,17 +11,17 @@ from benchmark.report.page import build
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(tmp_path_factory):
     return write_report(tmp_path_factory.mktemp("results"), RECORDS)
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def figures(tmp_path_factory):
     return write_figures(tmp_path_factory.mktemp("figures"))
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser():
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium")
@@ -40,7 +35,7 @@ def browser() -> Iterator[Any]:
 class Visit:
     """One page in the browser, with all that went wrong or was asked for."""
 
-    def __init__(self, browser: Any, results: Path, **options: Any) -> None:
+    def __init__(self, browser, results, **options):
         self.page = browser.new_context(**options).new_page()
         self.address, self.wrong = (results / "site" / "index.html").as_uri(), []
         self.page.on("console", lambda m: self.wrong.append(m.text) if m.type in ("error", "warning") else None)
@@ -49,22 +44,22 @@ class Visit:
         self.page.on("request", lambda r: self.wrong.append(r.url) if r.url.startswith("http") else None)
         self.page.on("download", lambda _: self.wrong.append("a download"))
 
-    def go(self, route: str) -> Any:
+    def go(self, route):
         self.page.goto(f"{self.address}#{route}")
         self.ready(route)
         return self.page
 
-    def ready(self, route: str) -> None:
+    def ready(self, route):
         self.page.wait_for_selector(f'main[data-ready="{route}"]')
 
-    def arrive(self, kind: str) -> None:
+    def arrive(self, kind):
         self.page.wait_for_url(re.compile(f"#{kind}/"))
         self.ready(self.page.url.partition("#")[2])
 
-    def column(self, place: int) -> list[str]:
+    def column(self, place):
         return [t.strip() for t in self.page.locator(f"table.board tbody td:nth-child({place})").all_inner_texts()]
 
-    def shows(self, place: int, wanted: set[str]) -> bool:
+    def shows(self, place, wanted):
         """Whether a column holds just that within ten seconds."""
         for _ in range(100):
             if set(self.column(place)) == wanted:
@@ -74,7 +69,7 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Any, results: Path) -> Iterator[Visit]:
+def visit(browser, results):
     made = Visit(browser, results)
     yield made
     made.page.context.close()
@@ -82,7 +77,7 @@ def visit(browser: Any, results: Path) -> Iterator[Visit]:
 
 
 @pytest.mark.browser
-def test_every_kind_of_page_opens_without_a_complaint(visit: Visit) -> None:
+def test_every_kind_of_page_opens_without_a_complaint(visit):
     for route in ("", "tasks", "methods", "runs", "quoted", "quoted/1", "claims", "task/nmt", "method/lora"):
         assert visit.go(route).locator("h1").count() == 1
     visit.go(f"run/{RECORDS[0].run_id}")
@@ -92,7 +87,7 @@ def test_every_kind_of_page_opens_without_a_complaint(visit: Visit) -> None:
 
 
 @pytest.mark.browser
-def test_a_column_sorts_by_number_and_what_is_none_comes_last(visit: Visit) -> None:
+def test_a_column_sorts_by_number_and_what_is_none_comes_last(visit):
     visit.go("task/nmt")
     heading = visit.page.locator("table.board th", has_text="test bleu").locator(".dt-column-title")
     for sign, order in ((1, "ascending"), (-1, "descending")):
@@ -106,7 +101,7 @@ def test_a_column_sorts_by_number_and_what_is_none_comes_last(visit: Visit) -> N
 
 
 @pytest.mark.browser
-def test_the_box_that_scrolls_shows_its_edges_and_takes_the_keyboard(browser: Any, results: Path) -> None:
+def test_the_box_that_scrolls_shows_its_edges_and_takes_the_keyboard(browser, results):
     visit = Visit(browser, results, viewport={"width": 500, "height": 800})
     visit.go("task/nmt")
     box = visit.page.locator(".scroll:has(table.board)").first
@@ -122,7 +117,7 @@ def test_the_box_that_scrolls_shows_its_edges_and_takes_the_keyboard(browser: An
 
 
 @pytest.mark.browser
-def test_a_filter_leaves_what_matches(visit: Visit) -> None:
+def test_a_filter_leaves_what_matches(visit):
     visit.go("task/nmt")
     field = visit.page.locator("section[data-section=nmt_quick] .dt-search input")
     field.fill("bitfit")
@@ -137,7 +132,7 @@ def test_a_filter_leaves_what_matches(visit: Visit) -> None:
 
 
 @pytest.mark.browser
-def test_a_number_leads_to_its_runs_and_a_run_to_its_record(visit: Visit) -> None:
+def test_a_number_leads_to_its_runs_and_a_run_to_its_record(visit):
     visit.go("task/nmt")
     visit.page.locator("table.board tbody tr", has_text="lora").first.locator("td:nth-child(4) a").click()
     visit.arrive("setting")
@@ -152,7 +147,7 @@ def test_a_number_leads_to_its_runs_and_a_run_to_its_record(visit: Visit) -> Non
 
 
 @pytest.mark.browser
-def test_hostile_names_are_read_as_they_are(visit: Visit) -> None:
+def test_hostile_names_are_read_as_they_are(visit):
     for name in HOSTILE:
         visit.go(f"method/{build.route(name)}")
         assert visit.page.locator("h1").inner_text() == name
@@ -167,7 +162,7 @@ def test_hostile_names_are_read_as_they_are(visit: Visit) -> None:
 
 
 @pytest.mark.browser
-def test_a_mark_says_what_it_is_and_leads_to_its_runs(visit: Visit) -> None:
+def test_a_mark_says_what_it_is_and_leads_to_its_runs(visit):
     visit.go("task/nmt")
     mark = visit.page.locator(".plot .mark[aria-label^='lora']").first
     mark.hover()
@@ -181,7 +176,7 @@ def test_a_mark_says_what_it_is_and_leads_to_its_runs(visit: Visit) -> None:
 
 
 @pytest.mark.browser
-def test_every_figure_of_the_page_is_drawn(browser: Any, figures: Path) -> None:
+def test_every_figure_of_the_page_is_drawn(browser, figures):
     visit = Visit(browser, figures)
     for route in ("", "methods", "task/protein", "task/nmt"):
         page = visit.go(route)
@@ -198,8 +193,8 @@ def test_every_figure_of_the_page_is_drawn(browser: Any, figures: Path) -> None:
 
 
 @pytest.mark.browser
-def test_light_and_dark_follow_the_system_and_the_switch(browser: Any, results: Path) -> None:
-    def back(visit: Visit) -> str:
+def test_light_and_dark_follow_the_system_and_the_switch(browser, results):
+    def back(visit):
         return visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
 
     light, dark = (Visit(browser, results, color_scheme=scheme) for scheme in ("light", "dark"))

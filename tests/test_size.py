@@ -1,7 +1,5 @@
 """Size and power of the tests in worlds unlike Student's assumptions."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 
@@ -20,47 +18,47 @@ LEVELS = (0.05, 0.05 / 26, 0.05 / 351)  # one test, a reference against 26 metho
 World = Callable[[np.random.Generator, int], np.ndarray]  # values [methods, seeds, what is drawn]
 
 
-def normal(random: np.random.Generator, methods: int, spread: np.ndarray | float = 0.05, drawn: int = 80) -> np.ndarray:
+def normal(random, methods, spread=0.05, drawn=80):
     """Add effects of example, method, seed and chance."""
     easy, own = random.normal(0, 0.3, drawn), random.normal(0, 0.1, (methods, 1, drawn))
     levels = random.normal(0, 1, (methods, SEEDS, 1)) * np.reshape(spread, (-1, 1, 1))
     return 0.5 + easy + own + levels + random.normal(0, 0.2, (methods, SEEDS, drawn))
 
 
-def unequal(random: np.random.Generator, methods: int) -> np.ndarray:
+def unequal(random, methods):
     """Let the methods' seeds lie apart by 0.01 to 0.25, on a logarithmic scale."""
     return normal(random, methods, np.exp(random.uniform(np.log(0.01), np.log(0.25), methods)))
 
 
-def one_unstable(random: np.random.Generator, methods: int) -> np.ndarray:
+def one_unstable(random, methods):
     """Let one method's seeds lie five times as far apart as the others'."""
     return normal(random, methods, np.where(np.arange(methods) == methods // 2, 0.25, 0.05))
 
 
-def few_groups(random: np.random.Generator, methods: int) -> np.ndarray:
+def few_groups(random, methods):
     """Draw from eight speakers."""
     return normal(random, methods, 0.02, drawn=8)
 
 
-def bounded(random: np.random.Generator, methods: int) -> np.ndarray:
+def bounded(random, methods):
     """Answer rightly or wrongly; seeds move the share, methods each example."""
     known = random.normal(1.5, 1, 80) + random.normal(0, 0.7, (methods, 1, 80))
     return (random.logistic(size=(methods, SEEDS, 80)) < known + random.normal(0, 0.3, (methods, SEEDS, 1))) * 1.0
 
 
-def agreeing(random: np.random.Generator, methods: int) -> np.ndarray:
+def agreeing(random, methods):
     """Let seeds have no effect; scores are sixtieths and agree by chance."""
     easy = random.normal(2, 1.5, 60)
     return (random.logistic(size=(methods, SEEDS, 60)) < easy) * 1.0
 
 
-def skewed(random: np.random.Generator, methods: int) -> np.ndarray:
+def skewed(random, methods):
     """Let losses have a long tail, and one run in ten come out worse than it should."""
     lost = (random.random((methods, SEEDS, 1)) < 0.1) * 0.5
     return np.exp(random.normal(0, 0.3, (methods, 1, 80)) + random.normal(0, 0.8, (methods, SEEDS, 80))) + lost
 
 
-def correlated(random: np.random.Generator, methods: int) -> np.ndarray:
+def correlated(random, methods):
     """Give methods opinions of 20 persons with 3 to 12 clips each."""
     clips = random.integers(3, 13, 20)
     person = random.normal(0, 0.1, (methods, 1, 20)) + random.normal(0, 0.03, (methods, SEEDS, 1))
@@ -68,13 +66,13 @@ def correlated(random: np.random.Generator, methods: int) -> np.ndarray:
     return total / clips.mean()
 
 
-def quiet(random: np.random.Generator, methods: int, spread: np.ndarray | float = 0.05) -> np.ndarray:
+def quiet(random, methods, spread=0.05):
     """Let seeds matter, and examples hardly."""
     levels = random.normal(0, 1, (methods, SEEDS, 1)) * np.reshape(spread, (-1, 1, 1))
     return 0.5 + random.normal(0, 0.3, 80) + levels + random.normal(0, 0.02, (methods, SEEDS, 80))
 
 
-def quiet_unequal(random: np.random.Generator, methods: int) -> np.ndarray:
+def quiet_unequal(random, methods):
     """Let half of the methods' seeds lie four times as far apart."""
     return quiet(random, methods, np.where(np.arange(methods) % 2, 0.12, 0.03))
 
@@ -82,7 +80,7 @@ def quiet_unequal(random: np.random.Generator, methods: int) -> np.ndarray:
 WORLDS = [normal, unequal, one_unstable, few_groups, bounded, agreeing, skewed, correlated, quiet, quiet_unequal]
 
 
-def samples(values: np.ndarray, draws: np.ndarray) -> dict[str, Sample]:
+def samples(values, draws):
     """Score each method as the mean of its values, and of the drawn ones."""
     size, found = values.shape[-1], {}
     for method, of in enumerate(values):
@@ -91,7 +89,7 @@ def samples(values: np.ndarray, draws: np.ndarray) -> dict[str, Sample]:
     return moderate(found)
 
 
-def shares(world: World, methods: int, tries: int) -> np.ndarray:
+def shares(world, methods, tries):
     """Share of equal pairs with a difference, and its error, [levels, 2]."""
     random, apart = np.random.default_rng(0), []
     size = world(random, 2).shape[-1]
@@ -108,7 +106,7 @@ def shares(world: World, methods: int, tries: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.__name__)
-def test_equal_methods_are_told_apart_no_more_often_than_the_level_says(world: World) -> None:
+def test_equal_methods_are_told_apart_no_more_often_than_the_level_says(world):
     for level, (share, error) in zip(LEVELS[:2], shares(world, 7, 60), strict=False):
         assert share <= level + 3 * error
 
@@ -116,7 +114,7 @@ def test_equal_methods_are_told_apart_no_more_often_than_the_level_says(world: W
 @pytest.mark.slow
 @pytest.mark.parametrize(("methods", "tries"), [(7, 1000), (27, 200)])
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.__name__)
-def test_it_holds_at_the_smallest_level_of_a_table(world: World, methods: int, tries: int) -> None:
+def test_it_holds_at_the_smallest_level_of_a_table(world, methods, tries):
     for level, (share, error) in zip(LEVELS, shares(world, methods, tries), strict=True):
         # where no pair at all is told apart, a Poisson count of up to 3 would not be strange
         pairs = tries * methods * (methods - 1) / 2
@@ -125,7 +123,7 @@ def test_it_holds_at_the_smallest_level_of_a_table(world: World, methods: int, t
 
 @pytest.mark.parametrize(("methods", "gap"), [(7, 0.4), (7, 0.8), (27, 0.4), (27, 0.8)])
 @pytest.mark.parametrize("world", [quiet, quiet_unequal], ids=lambda world: world.__name__)
-def test_a_large_gap_is_found_no_less_often_than_by_welchs_test(world: World, methods: int, gap: float) -> None:
+def test_a_large_gap_is_found_no_less_often_than_by_welchs_test(world, methods, gap):
     random, ours, welchs = np.random.default_rng(1), [], []
     draws = counts([str(i) for i in range(80)], 500)
     for _ in range(40):
@@ -154,7 +152,7 @@ PROTEIN = [
 ]  # fmt: skip
 
 
-def test_lora_is_told_from_a_method_that_learnt_nothing() -> None:
+def test_lora_is_told_from_a_method_that_learnt_nothing():
     random, known = np.random.default_rng(2), {}
     for place, (mean, deviation, noise, alone) in enumerate(PROTEIN):
         shared = np.sqrt(max(alone**2 - noise**2 / SEEDS, 0)) * random.normal(size=1000)

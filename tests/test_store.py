@@ -1,7 +1,5 @@
 """The store: records are never lost, overwritten or half written."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import math
@@ -10,7 +8,6 @@ import os
 import stat
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from factories import MT_CHOICES, MT_ROWS, mt_record
@@ -19,7 +16,7 @@ from benchmark.identity import run_id
 from benchmark.records import Record, Store
 
 
-def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
+def test_the_store_gives_back_what_it_was_given(tmp_path):
     store = Store(tmp_path / "runs")
     path = store.append(mt_record(), MT_ROWS)
     assert path == tmp_path / "runs" / "nmt" / "lora" / f"{run_id(MT_CHOICES)}.json"
@@ -30,7 +27,7 @@ def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
     assert sorted(p.name for p in path.parent.iterdir()) == [path.stem + ".examples.jsonl.gz", path.name]
 
 
-def test_files_follow_the_umask(tmp_path: Path) -> None:
+def test_files_follow_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         path = Store(tmp_path).append(mt_record(), MT_ROWS)
@@ -39,7 +36,7 @@ def test_files_follow_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_same_rows_same_bytes_and_an_answer_gone_wrong_is_null(tmp_path: Path) -> None:
+def test_same_rows_same_bytes_and_an_answer_gone_wrong_is_null(tmp_path):
     paths = [Store(tmp_path / name).append(mt_record(), [*MT_ROWS, {"nll": math.nan}]) for name in "ab"]
     first, second = (p.with_suffix(".examples.jsonl.gz").read_bytes() for p in paths)
     assert first == second
@@ -47,7 +44,7 @@ def test_same_rows_same_bytes_and_an_answer_gone_wrong_is_null(tmp_path: Path) -
     assert json.loads(gzip.decompress(first).splitlines()[-1]) == {"nll": None}
 
 
-def test_nothing_recorded_is_overwritten(tmp_path: Path) -> None:
+def test_nothing_recorded_is_overwritten(tmp_path):
     store = Store(tmp_path)
     path = store.append(mt_record(bleu=1.0), MT_ROWS[:1])
     assert store.append(mt_record(bleu=2.0), MT_ROWS) == path
@@ -55,7 +52,7 @@ def test_nothing_recorded_is_overwritten(tmp_path: Path) -> None:
     assert store.examples(mt_record(bleu=1.0)) == MT_ROWS[:1]
 
 
-def test_a_replaced_record_is_kept_under_the_next_number(tmp_path: Path) -> None:
+def test_a_replaced_record_is_kept_under_the_next_number(tmp_path):
     store = Store(tmp_path)
     path = store.append(mt_record(bleu=1.0), MT_ROWS[:1])
     store.append(mt_record(bleu=2.0), MT_ROWS, replace=True)
@@ -68,7 +65,7 @@ def test_a_replaced_record_is_kept_under_the_next_number(tmp_path: Path) -> None
     assert not path.with_suffix(".examples.jsonl.gz").exists()
 
 
-def test_device_types_stand_side_by_side(tmp_path: Path) -> None:
+def test_device_types_stand_side_by_side(tmp_path):
     store = Store(tmp_path)
     cpu, cuda, newer = mt_record(bleu=1.0), mt_record("cuda", bleu=2.0), mt_record("cuda", bleu=3.0)
     store.append(cpu, MT_ROWS)
@@ -83,14 +80,14 @@ def test_device_types_stand_side_by_side(tmp_path: Path) -> None:
     assert store.examples(cpu) == MT_ROWS
 
 
-def _finish(folder: Path, start: object, number: int) -> None:
+def _finish(folder, start, number):
     publish = os.replace
     os.replace = lambda *paths: (publish(*paths), time.sleep(0.1))  # the moment in which another one could come in
     start.wait()
     Store(folder).append(mt_record(bleu=float(number)), [{"prediction": number}])
 
 
-def test_processes_that_finish_the_same_cell_leave_one_valid_record(tmp_path: Path) -> None:
+def test_processes_that_finish_the_same_cell_leave_one_valid_record(tmp_path):
     context = multiprocessing.get_context("fork")
     start = context.Barrier(4)
     workers = [context.Process(target=_finish, args=(tmp_path, start, n)) for n in range(4)]
@@ -104,12 +101,12 @@ def test_processes_that_finish_the_same_cell_leave_one_valid_record(tmp_path: Pa
     assert Store(tmp_path).examples(only) == [{"prediction": only.value("test", "bleu")}]
 
 
-def _die_while_writing(folder: Path) -> None:
+def _die_while_writing(folder):
     os.fsync = lambda handle: os._exit(9)
     Store(folder).append(mt_record(), MT_ROWS)
 
 
-def test_a_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_nothing_that_counts(tmp_path):
     worker = multiprocessing.get_context("fork").Process(target=_die_while_writing, args=(tmp_path,))
     worker.start()
     worker.join(30)
@@ -122,10 +119,8 @@ def test_a_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["replace", "link"])
-def test_an_interrupt_between_two_files_loses_nothing(
-    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
+def test_an_interrupt_between_two_files_loses_nothing(failing, tmp_path, monkeypatch):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     store = Store(tmp_path)
@@ -138,8 +133,8 @@ def test_an_interrupt_between_two_files_loses_nothing(
     assert store.examples(mt_record(bleu=1.0)) == MT_ROWS[:1]
 
 
-def test_without_hard_links_the_promises_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+def test_without_hard_links_the_promises_hold(tmp_path, monkeypatch):
+    def refuse(*_):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -153,7 +148,7 @@ def test_without_hard_links_the_promises_hold(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 0}', '{"run_id": "x", "status": "done"}', "\x00"])
-def test_a_broken_file_is_named_and_replaced(content: str, tmp_path: Path) -> None:
+def test_a_broken_file_is_named_and_replaced(content, tmp_path):
     store = Store(tmp_path)
     good = replace(mt_record(), run_id="0123456789ab")
     broken = store.append(mt_record(), None)
@@ -166,7 +161,7 @@ def test_a_broken_file_is_named_and_replaced(content: str, tmp_path: Path) -> No
     assert Record.from_json(broken.read_text()) == mt_record()
 
 
-def test_published_records_are_read_only(tmp_path: Path) -> None:
+def test_published_records_are_read_only(tmp_path):
     with pytest.raises(PermissionError, match="published"):
         Store(tmp_path, read_only=True).append(mt_record(), MT_ROWS)
     assert list(tmp_path.iterdir()) == []

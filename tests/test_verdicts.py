@@ -1,27 +1,24 @@
 """Claims of others: which of our runs they mean, and the verdicts."""
 
-from __future__ import annotations
-
 import csv
 import itertools
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from factories import answered_record
 
 from benchmark.identity import run_id
-from benchmark.records import Record, Store
+from benchmark.records import Store
 from benchmark.report import __main__ as report
 from benchmark.report.comparisons import tables
 from benchmark.report.frame import load
 from benchmark.report.published import claims, verdicts
-from benchmark.report.published.claims import Measured, Requirement, Setting
+from benchmark.report.published.claims import Requirement, Setting
 from benchmark.report.statistics.evidence import Evidence
 
 
-def put(results: Path, method: str, right: int, seeds: int = 3, rank: int = 8, **settings: object) -> None:
+def put(results, method, right, seeds=3, rank=8, **settings):
     for seed in range(seeds):
         run, rows = answered_record(method, seed, right + seed)
         config = run.config | settings | {"method": {"rank": rank}}
@@ -30,19 +27,19 @@ def put(results: Path, method: str, right: int, seeds: int = 3, rank: int = 8, *
         )
 
 
-def judge(results: Path) -> verdicts.Judge:
+def judge(results):
     return verdicts.Judge(tables(load(results)), Evidence(results))
 
 
-def setting(method: str, **changes: object) -> Setting:
+def setting(method, **changes):
     return Setting("nmt", "tiny_mt", method, changes)
 
 
-def less(measured: verdicts.Judge, one: Setting, other: Setting, margin: float = 0.0) -> Measured | None:
+def less(measured, one, other, margin=0.0):
     return measured.difference(Requirement(one, other, margin))
 
 
-def test_a_difference_is_that_of_the_runs_that_a_claim_means(tmp_path: Path) -> None:
+def test_a_difference_is_that_of_the_runs_that_a_claim_means(tmp_path):
     put(tmp_path, "lora", 80)
     put(tmp_path, "full", 60)
     put(tmp_path, "lora", 20, fraction=0.03)
@@ -60,7 +57,7 @@ def test_a_difference_is_that_of_the_runs_that_a_claim_means(tmp_path: Path) -> 
     assert less(measured, setting("lora"), replace(setting("full"), backbone="other")) is None
 
 
-def test_a_setting_that_could_be_any_of_several_is_none(tmp_path: Path) -> None:
+def test_a_setting_that_could_be_any_of_several_is_none(tmp_path):
     for rank, right in ((8, 80), (4, 70)):
         put(tmp_path, "lora", right, rank=rank)
     put(tmp_path, "full", 60)
@@ -69,14 +66,14 @@ def test_a_setting_that_could_be_any_of_several_is_none(tmp_path: Path) -> None:
     assert less(judge(tmp_path), named, setting("full"))[0] == pytest.approx(0.1)
 
 
-def test_the_budget_with_most_seeds_counts(tmp_path: Path) -> None:
+def test_the_budget_with_most_seeds_counts(tmp_path):
     for method, few, many in (("lora", 20, 80), ("full", 60, 60)):
         put(tmp_path, method, few, seeds=1, budget={"name": "quick"})
         put(tmp_path, method, many, budget={"name": "long"})
     assert less(judge(tmp_path), setting("lora"), setting("full"))[0] == pytest.approx(0.2)
 
 
-def test_the_table_gives_each_claim_a_verdict_with_its_numbers(tmp_path: Path) -> None:
+def test_the_table_gives_each_claim_a_verdict_with_its_numbers(tmp_path):
     for method, right in (("lora", 80), ("full", 40), ("ia3", 79)):
         put(tmp_path, method, right)
     beats = {"a": ("lora", "full"), "b": ("full", "lora"), "c": ("lora", "ia3"), "d": ("lora", "dora")}
@@ -94,15 +91,15 @@ def test_the_table_gives_each_claim_a_verdict_with_its_numbers(tmp_path: Path) -
     assert found[3][4] == "not run beside each other, or without predictions: lora, dora"
 
 
-def test_an_own_run_tests_a_claim_beside_a_shipped_one(tmp_path: Path) -> None:
+def test_an_own_run_tests_a_claim_beside_a_shipped_one(tmp_path):
     for seed in (0, 1, 2):
         Store(tmp_path / "published/reference").append(*answered_record("full", seed, 60))
         Store(tmp_path / "runs").append(*answered_record("lora", seed, 80))
     assert less(judge(tmp_path), setting("lora"), setting("full")).value == pytest.approx(0.2)
 
 
-def test_what_has_no_answers_tests_nothing(tmp_path: Path) -> None:
+def test_what_has_no_answers_tests_nothing(tmp_path):
     for method, seed in itertools.product(("lora", "full"), (0, 1, 2)):
-        bare: Record = answered_record(method, seed, 80)[0]
+        bare = answered_record(method, seed, 80)[0]
         Store(tmp_path / "published/reference").append(bare, None)
     assert less(judge(tmp_path), setting("lora"), setting("full")) is None
