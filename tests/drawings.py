@@ -4,10 +4,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from factories import publish_records
+from factories import make_record, publish_records
 
 from benchmark.identity import run_id
-from benchmark.records import Measurement, Record
+from benchmark.records import Measurement
 from benchmark.report.figures import known
 from benchmark.report.figures.drawing import press
 from benchmark.report.material import material
@@ -39,11 +39,10 @@ def figure_record(method="lora", score=0.5, **told):
     costs = {"seconds_per_step": "step", "peak_memory_bytes": "memory", "trainable_params": "trained"}
     measured += [Measurement("cost", name, given[short]) for name, short in costs.items()]
     done = given["status"] == "done"
-    return Record(
-        run_id=run_id(config), task=given["task"], method=method, backbone=given["backbone"], seed=given["seed"],
-        status=given["status"], reason=None if done else "why", config=config,
+    return make_record(
+        config, *(measured if done else ()), task=given["task"], method=method, backbone=given["backbone"],
+        status=given["status"], reason=None if done else "why", environment={"device": "cpu", **given["environment"]},
         data={"fingerprint": "f", "metric": "spearman", "sizes": {"train": given["train"]}},
-        environment={"device": "cpu", **given["environment"]}, measurements=measured if done else (),
     )  # fmt: skip
 
 

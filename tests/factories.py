@@ -118,27 +118,34 @@ MT_CHOICES = {"task": {"_target_": "tasks.nmt.Nmt", "locale": "si"}, "method": {
 MT_ROWS = [{"id": "a", "prediction": "ව", "target": ["වම"]}, {"id": "b", "prediction": "", "target": ["x", "y"]}]
 
 
-def mt_record(device="cpu", status="done", bleu=41.25, **changes):
+def make_record(choices, *measurements, **changes):
+    """Make a finished record of a configuration."""
     values = {
-        "run_id": run_id(MT_CHOICES),
+        "run_id": run_id(choices),
         "task": "nmt",
         "method": "lora",
+        "backbone": "tiny_mt",
+        "seed": choices.get("seed", 0),
+        "status": "done",
+        "config": choices,
+        "environment": {"device": "cpu", "device_name": "chip"},
+        "measurements": measurements,
+    }
+    return Record(**values | changes)
+
+
+def mt_record(device="cpu", status="done", bleu=41.25, **changes):
+    values = {
         "backbone": "mbart_cldr",
-        "seed": 1,
         "status": status,
         "created": "2025-01-02T03:04:05+00:00",
-        "config": MT_CHOICES,
         "data": {"fingerprint": "ab12", "metric": "bleu", "sizes": {"train": 10}},
         "modules": ["decoder.q", "decoder.v"],
         "signatures": {"bleu": "nrefs:1|case:mixed"},
         "environment": {"device": device, "commit": None},
-        "measurements": (
-            Measurement("valid", "loss", 1 / 3, 10),
-            Measurement("valid", "loss", 0.1),
-            Measurement("test", "bleu", bleu),
-        ),
     }
-    return Record(**values | changes)
+    curve = Measurement("valid", "loss", 1 / 3, 10), Measurement("valid", "loss", 0.1)
+    return make_record(MT_CHOICES, *curve, Measurement("test", "bleu", bleu), **values | changes)
 
 
 def run_record(method="lora", seed=0, bleu=30.0, trained=50_000, **changes):
@@ -148,29 +155,20 @@ def run_record(method="lora", seed=0, bleu=30.0, trained=50_000, **changes):
         "backbone": {"weights": changes.pop("weights", "pretrained")},
         "seed": seed,
     }
-    values = {
-        "run_id": run_id(config | {"name": method}),
-        "task": "nmt",
-        "method": method,
-        "backbone": "tiny_mt",
-        "seed": seed,
-        "status": "done",
-        "config": config,
-        "data": {"fingerprint": "f1", "metric": "bleu"},
-        "environment": {"device": "cpu", "device_name": "chip", "commit": "c0ffee"},
-        "measurements": (
-            Measurement("valid", "loss", 5.0, 10),
-            Measurement("test", "bleu", bleu),
-            Measurement("test", "perplexity", 4.0),
-            Measurement("test/names", "bleu", bleu / 2),
-            Measurement("cost", "seconds_per_step", 0.1234567891 + seed),
-            Measurement("cost", "peak_memory_bytes", 2e8),
-            Measurement("cost", "params", 5_812_345),
-            Measurement("cost", "trainable_params", trained),
-            Measurement("cost", "checkpoint_bytes", 200_001),
-        ),
-    }
-    return Record(**values | changes)
+    measured = (
+        Measurement("valid", "loss", 5.0, 10),
+        Measurement("test", "bleu", bleu),
+        Measurement("test", "perplexity", 4.0),
+        Measurement("test/names", "bleu", bleu / 2),
+        Measurement("cost", "seconds_per_step", 0.1234567891 + seed),
+        Measurement("cost", "peak_memory_bytes", 2e8),
+        Measurement("cost", "params", 5_812_345),
+        Measurement("cost", "trainable_params", trained),
+        Measurement("cost", "checkpoint_bytes", 200_001),
+    )
+    values = {"run_id": run_id(config | {"name": method}), "data": {"fingerprint": "f1", "metric": "bleu"}}
+    values["environment"] = {"device": "cpu", "device_name": "chip", "commit": "c0ffee"}
+    return make_record(config, *measured, **values | {"method": method} | changes)
 
 
 def lost_record(status, reason, **changes):

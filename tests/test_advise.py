@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from factories import make_record
 
 from benchmark.advise import __main__ as advise
 from benchmark.config.compose import cell_of, choices_of
@@ -37,22 +38,10 @@ def made(method, seed=0, right=80, trained=5_000, **changes):
         for i, t in enumerate(truth)
     ]
     score = changes.pop("score", right / 100)
-    one = {
-        "run_id": run_id(chosen),
-        "task": "protein",
-        "method": method,
-        "backbone": "esm_lattice",
-        "seed": seed,
-        "status": "done",
-        "config": chosen,
-        "data": {"fingerprint": "f", "metric": "spearman", "sample": "s", "sizes": {"train": 400}},
-        "environment": {"device": "cpu", "device_name": "chip"},
-        "measurements": (
-            Measurement("test", "spearman", score),
-            *(Measurement("cost", name, value) for name, value in values.items()),
-        ),
-    }
-    return Record(**one | changes), told if rows else None
+    measured = [Measurement("test", "spearman", score), *(Measurement("cost", *pair) for pair in values.items())]
+    names = {"task": "protein", "method": method, "backbone": "esm_lattice"}
+    data = {"data": {"fingerprint": "f", "metric": "spearman", "sample": "s", "sizes": {"train": 400}}}
+    return make_record(chosen, *measured, **names | data | changes), told if rows else None
 
 
 def asked(results, capsys, *said, runs=(), status=0):

@@ -4,13 +4,13 @@ import dataclasses
 from functools import cache
 
 import pytest
+from factories import make_record
 
 from benchmark.config.compose import cell_of, choices_of
 from benchmark.config.halving import Tuning, cells_below, lay_out, rungs, stops
 from benchmark.config.trials import BEYOND, cost_of, draw, edges, move_edges, select
 from benchmark.errors import InputError, NoSelectionError, VacantPlaceError
-from benchmark.identity import run_id
-from benchmark.records import Measurement, Record, Store
+from benchmark.records import Measurement, Store
 from benchmark.sweeps import trial_table
 
 SEARCH = cell_of(["task=nmt", "method=lora"]).method.search
@@ -36,10 +36,8 @@ def record(trial, loss, until=None, seed=0, taken=None, size=10):
     if last > own:
         measured += [Measurement("cost", "inherited_steps", last - own)]
         measured += [Measurement("cost", "inherited_seconds", (last - own) / 4)]
-    names = {"task": "nmt", "method": "lora", "backbone": "mbart_cldr", "seed": seed}
-    status = "done" if loss is not None else "failed"
-    reason = None if loss is not None else "DivergedError: nan"
-    return Record(run_id=run_id(config), status=status, reason=reason, config=config, measurements=measured, **names)
+    end = {} if loss is not None else {"status": "failed", "reason": "DivergedError: nan"}
+    return make_record(config, *measured, backbone="mbart_cldr", environment={}, **end)
 
 
 def first(losses=(5.0, 4.0, 3.0, 2.0, None, 6.0)):

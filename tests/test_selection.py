@@ -5,12 +5,13 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from factories import make_record
 
 from benchmark.config.compose import cell_of, choices_of
 from benchmark.config.trials import ranking, select
 from benchmark.errors import InputError, NoSelectionError
 from benchmark.identity import run_id
-from benchmark.records import Measurement, Record, Store
+from benchmark.records import Measurement, Store
 from benchmark.report.views import views
 
 
@@ -21,14 +22,13 @@ def choices(*words):
 
 def record(trial, seed, loss, size=10, status="done", bleu=None, **more):
     config = choices("phase=tune", f"trial={trial}", f"seed={seed}") | more
-    measured = (
-        () if loss is None else (Measurement("valid", "loss", loss), Measurement("cost", "trainable_params", size))
-    )
-    measured += () if bleu is None else (Measurement("valid", "bleu", bleu),)
-    return Record(
-        run_id=run_id(config), task="nmt", method="lora", backbone="mbart_cldr", seed=seed, status=status,
-        config=config, data={"metric": "bleu"}, measurements=measured,
-    )  # fmt: skip
+    found = {
+        ("valid", "loss"): loss,
+        ("cost", "trainable_params"): None if loss is None else size,
+        ("valid", "bleu"): bleu,
+    }
+    measured = [Measurement(*names, value) for names, value in found.items() if value is not None]
+    return make_record(config, *measured, backbone="mbart_cldr", status=status, environment={}, data={"metric": "bleu"})
 
 
 FINAL = {"config": choices(), "free": ("lr", "rank")}

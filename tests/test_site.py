@@ -7,7 +7,17 @@ import re
 from pathlib import Path
 
 import pytest
-from pages import CLOSING, HOSTILE, RECORDS, Reader, block_of, page_record, unpack_block, write_figures, write_report
+from site_pages import (
+    CLOSING,
+    HOSTILE,
+    RECORDS,
+    Reader,
+    block_of,
+    page_record,
+    unpack_block,
+    write_figures,
+    write_report,
+)
 
 from benchmark.config.compose import PATHS, cell_of, choices_of
 from benchmark.identity import run_id

@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from pages import HOSTILE, RECORDS, write_figures, write_report
+from site_pages import HOSTILE, RECORDS, write_figures, write_report
 
 from benchmark.report import overrides
 from benchmark.report.page import build
