@@ -9,9 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from omegaconf import OmegaConf
 from PIL import Image
 
-from benchmark.config.compose import cell_of
+from benchmark.config.build import build
+from benchmark.config.compose import CONFIGS, cell_of
 from benchmark.engine import data, runner
 from benchmark.engine.checkpoint import Pause
 from benchmark.engine.context import Run
@@ -25,6 +27,12 @@ from tasks.answers import Transcription
 from tasks.nmt import Translation
 from tasks.text_generation import TextGeneration
 from tasks.toy import Toy
+
+
+def corpus_of(name, **changes):
+    """Build the corpus that a shipped network was pretrained on."""
+    recipe = OmegaConf.to_container(OmegaConf.load(CONFIGS / "pretrain" / f"{name}.yaml"))
+    return build(recipe["corpus"] | changes, "corpus")
 
 
 def run_cell(cell, **context):

@@ -1,6 +1,7 @@
 """Fitting tiny networks: real ones in double precision, and a line through points."""
 
 import itertools
+import math
 from types import SimpleNamespace
 
 import torch
@@ -30,6 +31,31 @@ def copy_state(model):
 
 def equal_states(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def adamw_by_hand(model, stream, budget, lr, head_lr=None):
+    """Yield each step's loss of AdamW (Loshchilov and Hutter 2019, algorithm 2), clipped, with warm-up and cosine."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    moments = [(torch.zeros_like(p), torch.zeros_like(p)) for _, p in named]
+    warm = budget.warmup * budget.steps
+    for t, batch in enumerate(stream, 1):
+        done = (t - 1 - warm) / (budget.steps - warm)
+        factor = t / (warm + 1) if t - 1 < warm else (1 + math.cos(math.pi * done)) / 2
+        loss = model(**batch).loss
+        gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=head_lr is not None)
+        norm = math.sqrt(sum(float((g**2).sum()) for g in gradients if g is not None))
+        with torch.no_grad():
+            for (name, p), g, (m, v) in zip(named, gradients, moments, strict=True):
+                if g is None:  # ESM's head of contacts
+                    continue
+                now = factor * (head_lr if head_lr and "new_head" in name else lr)
+                g = g * min(1.0, budget.clip / (norm + 1e-6))
+                m.copy_(0.9 * m + 0.1 * g)
+                v.copy_(0.999 * v + 0.001 * g**2)
+                if p.ndim > 1:  # no vector decays
+                    p.mul_(1 - now * budget.weight_decay)
+                p.sub_(now * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8))
+        yield loss.item()
 
 
 class Everything(Method):

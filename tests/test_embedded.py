@@ -9,10 +9,9 @@ import pytest
 pytest.importorskip("babel", reason='the embedded data needs pip install -e ".[embedded]"')
 pytest.importorskip("skimage", reason='the embedded data needs pip install -e ".[embedded]"')
 
-from omegaconf import OmegaConf
+from factories import corpus_of
 
-from benchmark.config.build import build
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
 from benchmark.errors import InputError
 from tasks.embedded import cldr
 from tasks.embedded.docstrings import Function, functions
@@ -22,11 +21,6 @@ EMBEDDED = Path(cldr.__file__).parents[2] / "benchmark" / "backbones" / "embedde
 
 def splits_of(*overrides):
     return cell_of(["method=frozen", *overrides]).task.splits()
-
-
-def corpus_of(name):
-    recipe = OmegaConf.load(CONFIGS / "pretrain" / f"{name}.yaml")
-    return build(OmegaConf.to_container(recipe.corpus), "corpus")
 
 
 @pytest.mark.slow

@@ -1,11 +1,11 @@
 """The new head learns at the backbone's rate; full decay is reported."""
 
 import dataclasses
-import math
 from pathlib import Path
 
 import pytest
 import torch
+from fitting import adamw_by_hand
 from omegaconf import OmegaConf
 
 from benchmark.capabilities.networks import NETWORKS, bare, cell
@@ -61,34 +61,6 @@ def test_no_method_moves_the_rate_of_the_head():
     assert len(METHODS) - len(without) > 50, without
 
 
-# The reference: AdamW written out, with a rate and a decay for each parameter
-
-
-def reference(model, stream, lr, head_lr, budget):
-    """Yield each step's loss: all at lr but the head, no decay of vectors."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    moments = [(torch.zeros_like(p), torch.zeros_like(p)) for _, p in named]
-    warm = budget.warmup * budget.steps
-    for t, batch in enumerate(stream, 1):
-        done = (t - 1 - warm) / (budget.steps - warm)
-        factor = t / (warm + 1) if t - 1 < warm else (1 + math.cos(math.pi * done)) / 2
-        loss = model(**batch).loss
-        gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)  # ESM's head of contacts
-        norm = math.sqrt(sum(float((g**2).sum()) for g in gradients if g is not None))
-        with torch.no_grad():
-            for (name, p), g, (m, v) in zip(named, gradients, moments, strict=True):
-                if g is None:
-                    continue
-                now = factor * (head_lr if "new_head" in name else lr)
-                g = g * min(1.0, budget.clip / (norm + 1e-6))
-                m.copy_(0.9 * m + 0.1 * g)
-                v.copy_(0.999 * v + 0.001 * g**2)
-                if len(p.shape) == 2:
-                    p.mul_(1 - now * budget.weight_decay)
-                p.sub_(now * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8))
-        yield loss.item()
-
-
 ROWS = [("MKVLAAGIV", 1.5), ("GSTNQWYF", -0.5), ("ACDEFGHIKL", 0.25), ("PPLLKKEE", 2.0), ("MNQRSTVW", -1.0)]
 
 
@@ -126,7 +98,7 @@ def test_a_run_is_adamw_with_the_scaled_rate_for_the_method_and_the_backbones_fo
 
     model, processor, features = prepared(cell)
     stream = [cell.task.collate(features, processor)] * 8  # the whole data in each batch: its order does not matter
-    expected = list(reference(model.train(), stream, 0.02 * 0.5, 0.003, cell.budget))
+    expected = list(adamw_by_hand(model.train(), stream, cell.budget, 0.02 * 0.5, 0.003))
     assert losses == pytest.approx(expected, rel=1e-6)
     assert expected[-1] < expected[0] - 0.01
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from factories import corpus_of
 from networks import THREE_CLASSES
-from omegaconf import OmegaConf
 from safetensors import safe_open
 
 from benchmark.backbones import vision
 from benchmark.backbones.headed import pretraining_loss
-from benchmark.config.build import build
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
 from benchmark.errors import InputError
 from tasks.embedded import histology, textures
 
@@ -82,10 +81,6 @@ def test_a_scanner_is_drawn_once_by_its_seed():
 def test_a_patch_that_no_tile_holds_is_refused():
     with pytest.raises(InputError, match="8 to 120 pixels fit"):
         cell_of(["task=medical_images", "method=head", "task.size=121"])
-
-
-def corpus_of(name):
-    return build(OmegaConf.to_container(OmegaConf.load(CONFIGS / "pretrain" / f"{name}.yaml").corpus), "corpus")
 
 
 @pytest.mark.parametrize("name", ["vit_textures", "cnn_textures"])

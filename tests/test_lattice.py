@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from factories import corpus_of
 from omegaconf import OmegaConf
 
 from benchmark.backbones.protein import STANDARD
-from benchmark.config.build import build
 from benchmark.config.compose import CONFIGS, cell_of
 from benchmark.types import Example, Kind
 from tasks.embedded.evolution import evolve, identity, lattice, mutate
@@ -137,7 +137,7 @@ def test_splits_share_no_parent_and_targets_are_exact(splits):
 def test_pretraining_saw_nothing_near_any_split(splits):
     recipe = OmegaConf.load(CONFIGS / "pretrain" / "esm_lattice.yaml")
     assert recipe.away_from == "lattice"
-    corpus = build(OmegaConf.to_container(recipe.corpus), "corpus")
+    corpus = corpus_of("esm_lattice")
     trained, held_out = corpus.sequences(splits)
     assert len(trained) > 10_000
     letters = np.array([list(e.source) for examples in splits.values() for e in examples])
@@ -148,9 +148,7 @@ def test_pretraining_saw_nothing_near_any_split(splits):
 
 
 def test_a_sequence_near_the_task_is_left_out_of_pretraining(splits):
-    recipe = OmegaConf.load(CONFIGS / "pretrain" / "esm_lattice.yaml")
-    small = {**OmegaConf.to_container(recipe.corpus), "chains": 64, "steps": 50, "taken": 2, "held_out": 16}
-    corpus = build(small, "corpus")
+    corpus = corpus_of("esm_lattice", chains=64, steps=50, taken=2, held_out=16)
     plain, _ = corpus.sequences({"test": splits["test"][:1]})
     near = "".join(RESIDUES[i] for i in plain[5])
     without, _ = corpus.sequences({"test": [Example("", near, (0.0,))]})
@@ -181,6 +179,7 @@ def test_the_shipped_checkpoint_knows_every_residue_and_remembers():
     model.eval()
     bare = cell.backbone.pretraining_loss(model)
     assert bare < 2.4  # nats per masked residue; twenty residues at random have ln 20 = 3.0
+    torch.manual_seed(1)  # draws differ by a third in what they make it forget
     with torch.no_grad():
         for p in model.encoder.parameters():
             p.add_(torch.randn_like(p), alpha=0.05)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
+from factories import corpus_of
 
-from benchmark.config.build import build
 from benchmark.config.compose import cell_of
 from benchmark.errors import InputError
 from benchmark.types import Bad
@@ -120,8 +119,7 @@ def test_phrases_use_every_word_as_often():
 
 
 def test_pretraining_shares_no_word_no_sound_of_a_word_and_no_voice_with_the_tasks(tasks):
-    recipe = OmegaConf.load(ROOT / "configs/pretrain/wav2vec2_words.yaml")
-    corpus = build(OmegaConf.to_container(recipe.corpus), "corpus")
+    corpus = corpus_of("wav2vec2_words")
     said = {w for t in tasks.values() for s in t.splits().values() for e in s for w in e.targets[0].split()}
     assert not said & set(corpus.words)
     accents = ["gmw/en", "gmw/en-US"]

@@ -16,13 +16,23 @@ from benchmark.engine import train as loop
 from benchmark.engine.train import fit
 
 METHODS = ["bitfit", "frozen", "full", "houlsby", "lora", "prompt_tuning"]  # a way of training each
+
+
 KINDS = ["causal_lm", "seq2seq"]
+
+
 IMPOSSIBLE = {("bitfit", "causal_lm"): "llama has no bias vectors"}
+
+
 SCORES = {
     "causal_lm": {"bleu", "chrf", "rouge_l", "exact_match", "perplexity", "bits_per_byte"},
     "seq2seq": {"bleu", "chrf++", "perplexity", "bits_per_byte"},
 }
+
+
 COSTS = {"evaluate_seconds", "predict_seconds_per_example", "peak_memory_bytes", "checkpoint_bytes"}
+
+
 COSTS_OF_TRAINING = {"train_seconds", "seconds_per_step", "tokens_per_second", "examples_per_second"}
 
 
