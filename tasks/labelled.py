@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled(Task):
-    """Task that reads a source and answers with a label; see answers.py."""
+    """Task that reads a source and answers with a label; see answers/."""
 
     data: Data
     skip_bad: bool

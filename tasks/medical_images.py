@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Features, Head, Input, Splits
-from tasks.answers import Classification
+from tasks.answers.classification import Classification
 from tasks.labelled import Labelled
 from tasks.pictures import Picture, rescan, square
 

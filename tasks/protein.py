@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Features, Head, Input, Kind, Splits
-from tasks.answers import Classification, Regression, Tagging
+from tasks.answers.classification import Classification
+from tasks.answers.regression import Regression
+from tasks.answers.tagging import Tagging
 from tasks.labelled import Labelled
 from tasks.tables import label, strip_cell
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from benchmark.errors import InputError
 from benchmark.types import IGNORED, Bad, Example, Features, Head, Input, Prediction, Splits
-from tasks.answers import Classification, Transcription
+from tasks.answers.classification import Classification
+from tasks.answers.transcription import Transcription
 from tasks.labelled import Labelled
 from tasks.sound import Clip, Wave, add_noise, at_rate, recording
 

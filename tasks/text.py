@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.errors import InputError, refusing, story
 from benchmark.types import IGNORED, Constant, Example, Features, Kind, Prediction, Splits, Task
-from tasks.answers import commonest
+from tasks.answers.labels import commonest
 from tasks.common import Data, Reading
 from tasks.tables import text
 from tasks.text_rows import FIELD, apply_template

@@ -23,7 +23,7 @@ from benchmark.report import __main__ as report
 from benchmark.report.statistics.bootstrap import counts
 from benchmark.report.statistics.estimates import Sample
 from benchmark.types import Input
-from tasks.answers import Transcription
+from tasks.answers.transcription import Transcription
 from tasks.nmt import Translation
 from tasks.text_generation import TextGeneration
 from tasks.toy import Toy

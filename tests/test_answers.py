@@ -10,7 +10,11 @@ from transformers.utils import ModelOutput
 
 from benchmark.errors import InputError
 from benchmark.types import Example, Head, Kind
-from tasks.answers import Classification, Regression, Tagging, Transcription, collapse, in_order
+from tasks.answers.classification import Classification
+from tasks.answers.labels import in_order
+from tasks.answers.regression import Regression
+from tasks.answers.tagging import Tagging
+from tasks.answers.transcription import Transcription, collapse
 from tasks.scores import calibration_error
 
 

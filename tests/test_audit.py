@@ -10,7 +10,9 @@ from benchmark.audit import description, duplicates, leaks
 from benchmark.audit.duplicates import energies, nearest, similarity, small
 from benchmark.audit.findings import audit
 from benchmark.types import Bad, Example, Input, Kind
-from tasks.answers import Classification, Regression, Tagging
+from tasks.answers.classification import Classification
+from tasks.answers.regression import Regression
+from tasks.answers.tagging import Tagging
 
 
 def rows(split, sources, targets=None, groups=None):

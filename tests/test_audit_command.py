@@ -13,7 +13,7 @@ from benchmark.audit import __main__ as command
 from benchmark.audit import duplicates
 from benchmark.audit.findings import audit
 from benchmark.types import Example, Input
-from tasks.answers import Classification
+from tasks.answers.classification import Classification
 
 ROOT = Path(__file__).parents[1]
 REAL = os.environ.get("BENCHMARK_DATA_DIR")

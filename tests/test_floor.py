@@ -25,7 +25,8 @@ from benchmark.report.tables.overview import overview
 from benchmark.report.tables.scores import table
 from benchmark.sweeps import screen
 from benchmark.types import Example, Task
-from tasks.answers import Classification, Tagging
+from tasks.answers.classification import Classification
+from tasks.answers.tagging import Tagging
 from tasks.speech import SpeakerVerification
 from tasks.text_generation import TextGeneration
 
