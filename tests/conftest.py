@@ -28,6 +28,8 @@ atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 torch.set_num_threads(1)
 disable_progress_bar()
 
+SHORT = "task.max_target_tokens=12"  # twice the longest toy answer: a random network writes as much as it may
+
 
 def pytest_addoption(parser):
     families = ["ordinary", "others", "all"]
@@ -97,7 +99,7 @@ def toy_cell(tiny_causal, tiny_seq2seq):
     @functools.cache  # composing takes longer than most of what tests ask of a cell
     def make(kind, method, *words):
         folder, task = backbones[kind]
-        chosen = [f"task={task}", f"method={method}", f"backbone={kind}", "data=toy", "budget=smoke"]
+        chosen = [f"task={task}", f"method={method}", f"backbone={kind}", "data=toy", "budget=smoke", SHORT]
         return cell_of([*chosen, f"backbone.checkpoint={folder}", "backbone.lr_scale=1", *words])
 
     return make
@@ -144,7 +146,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="session")
 def toy_shape(tiny_causal):
     shape = ["task=text_generation", "data=toy", "backbone=causal_lm", f"backbone.checkpoint={tiny_causal}"]
-    return [*shape, "budget=smoke"]
+    return [*shape, "budget=smoke", SHORT]
 
 
 @pytest.fixture
@@ -167,7 +169,7 @@ def results(tmp_path):
 @pytest.fixture
 def command_overrides(toy_shape, results):
     """A call that works, of two steps; a later override of the same key wins."""
-    sizes = ["task.max_target_tokens=20", "data.train=24", "data.test=8", "budget.steps=2"]
+    sizes = ["data.train=24", "data.test=8", "budget.steps=2"]
     return ["method=lora", *toy_shape, *sizes, "device=cpu", f"results={results}"]
 
 

@@ -1,6 +1,7 @@
 """A state of a paused run that is damaged: one sentence, and the run begins anew with the same numbers."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -47,12 +48,19 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_state_begins_anew_with_one_sentence(toy_cell, tmp_path, capsys, damage):
-    cell, folder = toy_cell("causal_lm", "lora", "budget.dropout=0.1"), tmp_path / ".a.paused"
-    whole = numbers(cell)
+@pytest.fixture(scope="module")
+def paused(toy_cell, tmp_path_factory):
+    """Pause a run once: its cell, its numbers without a stop, the folder of its state."""
+    cell, folder = toy_cell("causal_lm", "lora", "budget.dropout=0.1"), tmp_path_factory.mktemp("paused") / "state"
     with pytest.raises(Paused):
         run_cell(cell, pause=AfterChecks(folder, 3))
+    return cell, numbers(cell), folder
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_state_begins_anew_with_one_sentence(paused, tmp_path, capsys, damage):
+    cell, whole, state = paused
+    folder = shutil.copytree(state, tmp_path / ".a.paused")
     DAMAGE[damage](folder)
     capsys.readouterr()
     assert numbers(cell, Pause(folder)) == whole
