@@ -47,9 +47,8 @@ def test_a_reader_that_leaves_is_no_error(module):
 @pytest.mark.parametrize(
     "output", ["ascii", "full", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cp1252", "closed"))]
 )
-def test_a_run_is_recorded_whatever_becomes_of_its_output(output, tmp_path, tiny_causal):
-    overrides = ["method=lora", "task=text_generation", "data=toy", "backbone=causal_lm", "budget=smoke", "device=cpu"]
-    overrides += [f"backbone.checkpoint={tiny_causal}", "budget.steps=2", "budget.evaluations=1"]
+def test_a_run_is_recorded_whatever_becomes_of_its_output(output, tmp_path, toy_shape):
+    overrides = ["method=lora", *toy_shape, "budget.steps=2", "device=cpu"]
     command = [sys.executable, "-m", "benchmark.run", *overrides, f"results={tmp_path}"]
     environment = os.environ | ({"PYTHONIOENCODING": output} if output in ("ascii", "cp1252") else {})
     closing = {"closed": ["bash", "-c", 'exec "$@" >&-', "bash", *command]}

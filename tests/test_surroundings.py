@@ -31,7 +31,8 @@ def test_without_a_users_folder_a_run_is_recorded(tmp_path, home):
     if "file" in home:
         environment |= {"HOME": str(tmp_path / "file"), "XDG_CACHE_HOME": str(tmp_path / "file" / "cache")}
     script = (UNKNOWN if "unknown" in home else "") + START
-    words = [sys.executable, "-c", script, *CELL, f"results={tmp_path / 'results'}"]
+    short = "data.steps=5"  # the data are made anew, where no cache is
+    words = [sys.executable, "-c", script, *CELL, short, f"results={tmp_path / 'results'}"]
     ended = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert len(list(Store(tmp_path / "results" / "runs").records())) == 1
