@@ -64,7 +64,7 @@ def test_peft_alone_loads_a_saved_lora_and_answers_the_same(call, results, tiny_
         for row in rows:
             ids = torch.tensor([tokenizer(f"<s>{row['id']}", add_special_tokens=False)["input_ids"]])
             mask = torch.ones_like(ids)
-            ended = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=20, do_sample=False)
+            ended = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=12, do_sample=False)
             written.append(tokenizer.decode(ended[0, ids.shape[1] :], skip_special_tokens=True).strip())
         return written
 
