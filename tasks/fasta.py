@@ -41,7 +41,8 @@ def read(file: Path) -> Iterator[tuple[str, Entry]]:
     if not file.is_file():
         raise InputError(f"no file {str(file)!r} (data.files names files)")
     header, lines, count = "", [], 0
-    for number, line in enumerate([*lines_of(content_of(file)), ">"], 1):
+    content = lines_of(content_of(file))
+    for number, line in enumerate([*content, ">"], 1):
         if not line.startswith(">"):
             lines.append(line.strip())
             if line.strip() and not header:
@@ -53,3 +54,5 @@ def read(file: Path) -> Iterator[tuple[str, Entry]]:
             attributes = dict(word.split("=", 1) for word in fields if "=" in word)
             yield first, Entry(count, attributes, "".join(lines))
         header, lines = line[1:].strip(), []
+        if not header and number <= len(content):
+            raise InputError(f"{str(file)!r}, line {number}: the record has no name (>name)")

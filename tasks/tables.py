@@ -11,13 +11,16 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from benchmark.errors import InputError, near, path_of
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # all but the last may end in .gz
-BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+BOMS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+GZIP = b"\x1f\x8b"  # the first bytes of a packed file
 Row = dict[str, Any]
 
 
@@ -33,7 +36,10 @@ def check(given: Mapping[str, Any], where: str, needed: Collection[str], known: 
 
 
 def strip_cell(value: Any) -> Any:
-    """Strip a text; None for null, NaN and an empty text."""
+    """Strip a text; None for null, NaN and an empty text. Bytes of UTF-8 are a text."""
+    if isinstance(value, bytes):
+        with suppress(UnicodeDecodeError):
+            value = value.decode()
     if isinstance(value, str):
         return value.strip() or None
     return None if isinstance(value, float) and math.isnan(value) else value
@@ -68,21 +74,27 @@ def columns_of(row: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def text(row: Mapping[str, Any], column: str, where: str, number: int | None = None) -> str:
     """Look up a column as text, "" where it is empty. Raises InputError."""
     value = cell(row, column, where)
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, list | tuple | dict | bytes):
         row_ = "" if number is None else f", row {number}"
         raise InputError(f"{where}{row_}: column {column!r} holds {value!r:.40}, one text wanted")
     return "" if value is None else str(value)
 
 
 def label(value: Any) -> str:
-    """Name a class; 1 and 1.0 are the same. Raises ValueError for none or several."""
+    """Name a class. Raises ValueError for none or several.
+
+    1 and 1.0 are the same, true and True, and the two ways of Unicode to write an accent.
+    """
     value = strip_cell(value)
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, list | tuple | dict | bytes):
         raise ValueError(f"{value!r:.40} stands where one class is wanted (several at once are not supported)")  # noqa: TRY004 - broken content
-    name = str(value)
+    whole = isinstance(value, float) and value.is_integer()
+    name = normalize("NFC", str(int(value) if whole else value))
     if value is None or name.lower() == "nan":
         raise ValueError("no label")
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", name)
+    if name.lower() in ("true", "false"):
+        return name.capitalize()
+    return re.sub(r"^-0$", "0", re.sub(r"^(-?\d+)\.0+$", r"\1", name))
 
 
 def table_files(name: str, sides: Sequence[str] = ()) -> list[Path]:
@@ -110,7 +122,7 @@ def rows(name: str, sides: Sequence[str] = ()) -> list[Row]:
         return _parallel(files, sides)
     (file,) = files
     kind = (file.suffix if file.suffix.lower() != ".gz" else Path(file.stem).suffix).lower()
-    if kind not in SUFFIXES or (kind == ".parquet" and file.suffix != kind):
+    if kind not in SUFFIXES or (kind == ".parquet" and file.suffix.lower() != kind):
         raise InputError(
             f"{str(file)!r}: cannot read {kind or 'a file without a suffix'}; {', '.join(SUFFIXES)} can be, text also "
             f"as .gz; of parallel texts give the name before the languages: data.train=PAIR "
@@ -131,23 +143,38 @@ def content_of(file: Path) -> str:
     """Read a text file or one packed by gzip. Raises InputError."""
     try:
         content = file.read_bytes()
-        content = gzip.decompress(content) if file.suffix.lower() == ".gz" else content
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        kind = (file.suffix if file.suffix.lower() != ".gz" else Path(file.stem).suffix).lower()[1:] or "text"
-        known = next((name for bom, name in BOMS.items() if content.startswith(bom)), "LATIN1")
-        raise InputError(
-            f"{str(file)!r} cannot be read as {kind}: line {line} is no utf-8; if it is {known}, convert it: "
-            f"iconv -f {known} -t UTF-8 OLD > NEW"
-        ) from error
+        packed = file.suffix.lower() == ".gz" or content.startswith(GZIP)
+        content = gzip.decompress(content) if packed else content
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{str(file)!r} cannot be read: {error}") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        known = next((name for bom, name in BOMS.items() if content.startswith(bom)), None)
+        known = known or ("CP1252" if re.search(rb"[\x80-\x9f]", content) else "LATIN1")
+        raise InputError(_not_utf8(file, f"line {line} is no utf-8", known)) from error
+    if "\0" in text:  # of ASCII letters UTF-16 is also UTF-8, with a null beside each
+        line = text.partition("\0")[0].count("\n") + 1
+        raise InputError(_not_utf8(file, f"line {line} holds a null character", "UTF-16"))
+    return text
+
+
+def _not_utf8(file: Path, reason: str, known: str) -> str:
+    kind = (file.suffix if file.suffix.lower() != ".gz" else Path(file.stem).suffix).lower()[1:] or "text"
+    return (
+        f"{str(file)!r} cannot be read as {kind}: {reason}; if it is {known}, convert it: "
+        f"iconv -f {known} -t UTF-8 OLD > NEW"
+    )
 
 
 def lines_of(content: str) -> list[str]:
-    """Split at line ends, but not at the other separators of splitlines()."""
-    lines = content.replace("\r\n", "\n").split("\n")
+    """Split at line ends, but not at the other separators of splitlines().
+
+    A carriage return ends a line before a line feed, and where the text has no line feed.
+    """
+    content = content.replace("\r\n", "\n") if "\n" in content else content.replace("\r", "\n")
+    lines = content.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
@@ -177,12 +204,12 @@ def _header(names: Sequence[str]) -> list[str]:
 
 def _csv(content: str) -> Iterator[Row]:
     """Read cells as text, separated by commas, semicolons or tabs."""
-    first = content.partition("\n")[0]
-    delimiter = next((d for d in ",;\t" if d in first), ",")
-    table = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
+    first = re.split("[\r\n]", content.lstrip("\r\n"), maxsplit=1)[0]
+    unquoted = re.sub('"[^"]*"', "", first)
+    table = csv.reader(io.StringIO(content, newline=""), delimiter=max(",;\t", key=unquoted.count), strict=True)
     begun = 0
     try:
-        header = _header(next(table, []))
+        header = _header(next((cells for cells in table if cells), []))
         for cells in table:
             yield from _row(header, cells, table.line_num) if cells else ()
             begun = table.line_num
@@ -193,6 +220,8 @@ def _csv(content: str) -> Iterator[Row]:
 def _tsv(content: str) -> Iterator[Row]:
     """Read a row per line; quotes are text, except those around cells as in CSV."""
     table = [line.split("\t") for line in lines_of(content)]
+    begin = next((number for number, cells in enumerate(table) if cells != [""]), len(table))
+    table = table[begin:]
     if not table:
         return
     quoted = [c for cells in table for c in cells if c.startswith('"')]
@@ -201,7 +230,7 @@ def _tsv(content: str) -> Iterator[Row]:
     if len(fully_quoted) == len(quoted) and (everywhere or all('""' in c[1:-1] for c in fully_quoted)):
         table = [[c[1:-1].replace('""', '"') if c.startswith('"') else c for c in cells] for cells in table]
     header = _header(table[0])
-    for number, cells in enumerate(table[1:], 2):
+    for number, cells in enumerate(table[1:], begin + 2):
         if cells != [""]:
             yield from _row(header, cells, number)
 
@@ -218,10 +247,22 @@ def _json(content: str) -> Iterator[Row]:
         objects = [(f"row {n}", row) for n, row in enumerate(_parsed(content, None), 1)]
     else:
         objects = [(f"line {n}", _parsed(line, n)) for n, line in enumerate(lines_of(content), 1) if line.strip()]
+    halves = re.search(r"\\u[dD][89a-fA-F]", content)
     for where, row in objects:
         if not isinstance(row, dict):
             raise ValueError(f"{where}: an object wanted, in every line or as an element of one array")  # noqa: TRY004
+        if halves and not _is_unicode(row):
+            raise ValueError(f"{where}: holds half of a character, written as \\ud800 to \\udfff")
         yield row
+
+
+def _is_unicode(row: Row) -> bool:
+    """Say whether every text of a row can be written as UTF-8."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parsed(content: str, line: int | None) -> Any:
