@@ -51,8 +51,9 @@ class MedicalImages(Classification, Labelled):
         self._measure_grey(given.get("train", ()))
         splits = {name: [self._decoded(e) for e in examples] for name, examples in given.items()}
         for name, examples in given.items():
-            pages = sum(isinstance(e.source, Picture) and e.source.pages > 1 for e in examples)
-            self.reading.count(name, "images_of_several_pages_of_which_the_first_is_read", pages)
+            for picture in (e.source for e in examples if isinstance(e.source, Picture)):
+                for remark in picture.remarks():
+                    self.reading.count(name, remark)
         if self.scanner is not None:
             splits["test/scanner"] = [self._seen(e, number) for number, e in enumerate(splits["test"])]
         return splits

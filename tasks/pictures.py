@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark.types import Bad
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # grey of more than 8 bits
 COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 GREY = ("1", "L", "LA")
+OPAQUE = 255
+BITS, PHOTOMETRIC, SAMPLE_FORMAT, SIGNED = 258, 262, 339, 2  # tags of a TIFF, and a value of the last
 Range = tuple[int, int]  # lowest and highest grey of the training images
 
 
@@ -56,10 +63,20 @@ class Picture:
         pixels = self.decode()
         return None if isinstance(pixels, Bad) else (int(pixels.min()), int(pixels.max()))
 
-    @property
-    def pages(self) -> int:
-        """Count the images in the file, of which the first is read."""
-        return self._header("n_frames") or 1
+    def remarks(self) -> Iterator[str]:
+        """Name what of the file is not read: further pages, transparency."""
+        if (self._header("n_frames") or 1) > 1:
+            yield "images_of_several_pages_of_which_the_first_is_read"
+        if self._header("has_transparency_data") and self._alpha() < OPAQUE:
+            yield "images_with_transparent_pixels_that_are_read_as_opaque"
+
+    def _alpha(self) -> int:
+        """Give the lowest opacity of a pixel."""
+        from PIL import Image
+
+        with suppress(OSError, ValueError, SyntaxError), Image.open(self._opened()) as image:
+            return image.convert("RGBA").getchannel("A").getextrema()[0]
+        return OPAQUE
 
     def _header(self, name: str) -> Any:
         """Read an attribute of the file's header; None where it cannot be opened."""
@@ -80,14 +97,36 @@ def decode(content: Path | io.BytesIO) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with Image.open(content) as image:
-        if image.mode not in DEEP and any(";16" in str(tile[3]) for tile in image.tile):
-            raise ValueError("16 bits per colour, of which the lower 8 would be lost: save it with 8 bits, or as grey")
-        if image.mode not in (*DEEP, *COLOUR, *GREY):
-            raise ValueError(f"pixels of mode {image.mode}; 8 or 16 bits wanted")
+        tags = getattr(image, "tag_v2", {})  # of a TIFF
+        if reason := _unread(image, tags):
+            raise ValueError(reason)
         image = ImageOps.exif_transpose(image)
         if image.mode in DEEP:
-            return np.asarray(image).astype(np.int32)
+            return _deep(np.asarray(image).astype(np.int32), tags)
+        image.info.pop("transparency", None)  # counted by remarks(); pillow warns of it on the screen
         return np.asarray(image.convert("L" if image.mode in GREY else "RGB"))
+
+
+def _unread(image: Image, tags: Mapping[int, Any]) -> str | None:
+    """Give the reason why pillow would change an image's values without a word."""
+    if image.mode in DEEP:
+        return None
+    codings = [(codec, *(given if isinstance(given, tuple) else (given,))) for codec, _, _, given in image.tile]
+    if any(";16" in str(c) or (c[0].startswith("ppm") and c[-1] > 255) for c in codings):
+        return "16 bits per colour, of which the lower 8 would be lost: save it with 8 bits, or as grey"
+    if image.mode not in (*COLOUR, *GREY):
+        return f"pixels of mode {image.mode}; 8 or 16 bits wanted"
+    if SIGNED in tags.get(SAMPLE_FORMAT, ()):
+        return "signed pixels of 8 bits; save it with 16 bits, or without negative values"
+    return None
+
+
+def _deep(pixels: np.ndarray, tags: Mapping[int, Any]) -> np.ndarray:
+    """Turn a TIFF's grey in which 0 is white. Raises ValueError for values that 31 bits do not hold."""
+    if SIGNED not in tags.get(SAMPLE_FORMAT, ()) and pixels.size and pixels.min() < 0:
+        raise ValueError("pixels above 2,147,483,647; save it with 16 bits")
+    turned = tags.get(PHOTOMETRIC) == 0 and tags.get(BITS) == (16,)  # of 8 bits pillow turns it
+    return 65_535 - pixels if turned else pixels
 
 
 def scale_grey(pixels: np.ndarray, grey: Range) -> np.ndarray:
