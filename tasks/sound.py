@@ -19,8 +19,10 @@ class Wave(NamedTuple):
 
     samples: np.ndarray  # float32, -1 to 1
     rate: int  # Hz
+    channels: int = 1  # of the file, of which samples is the mean
 
 
+STREAMED = 0x7FFFFFFF  # bytes that a program writes into the header when it does not know the length
 RATES = (1000, 768_000)  # Hz of a recording; at others it would be resampled to hours, or is no sound
 
 
@@ -67,9 +69,9 @@ def recording(file: Path | io.BytesIO, where: str) -> Clip | Bad:
     try:
         wave = decode(content)
     except (RuntimeError, ValueError) as error:
-        return Bad(f"{where} cannot be decoded ({error})")
-    reason = fault(wave)
-    if reason:
+        reason = str(error).rpartition("object at ")[2].partition(">: ")  # libsndfile's without the address
+        return Bad(f"{where} cannot be decoded ({reason[2] or error})")
+    if reason := shortfall(content) or fault(wave):
         return Bad(f"{where} {reason}")
     digest = hashlib.sha256(content).hexdigest()[:32]
     return Clip(digest, lambda: decode(file.read_bytes() if isinstance(file, Path) else content))
@@ -83,7 +85,15 @@ def decode(content: bytes) -> Wave:
     import soundfile
 
     samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-    return Wave(samples.mean(1), rate)
+    return Wave(samples.mean(1), rate, samples.shape[1])
+
+
+def shortfall(content: bytes) -> str | None:
+    """Say that a WAV file ends before its header says; libsndfile reads what there is."""
+    size = int.from_bytes(content[4:8], "little") + 8
+    if content[:4] != b"RIFF" or size >= STREAMED or size <= len(content) + 1:  # a last byte of padding may lack
+        return None
+    return f"is cut off: it has {len(content):,} bytes, and its header says {size:,}"
 
 
 def fault(wave: Wave) -> str | None:
@@ -94,4 +104,4 @@ def fault(wave: Wave) -> str | None:
         return f"has a sampling rate of {wave.rate:,} Hz, {RATES[0]:,} to {RATES[1]:,} Hz can be heard"
     if not np.isfinite(wave.samples).all():
         return "has samples that are not finite"
-    return None if np.any(wave.samples) else "is silent throughout (all samples are zero)"
+    return None if np.ptp(wave.samples) else "is silent throughout (all samples are equal)"

@@ -49,8 +49,8 @@ class Speech(Labelled):
             return renamed
 
         def read() -> Wave:
-            samples, rate = example.source.read()
-            return Wave(add_noise(samples, self.noise, np.random.default_rng(number)), rate)
+            wave = example.source.read()
+            return wave._replace(samples=add_noise(wave.samples, self.noise, np.random.default_rng(number)))
 
         return renamed._replace(source=Clip(f"{example.source.digest} {number} {self.noise} dB", read))
 
@@ -64,8 +64,10 @@ class Speech(Labelled):
         return clip
 
     def features(self, source: Clip, processor: Any, counts: dict[str, int]) -> Features:
-        """Resample and cut; count both."""
+        """Resample and cut; count both, and channels that were averaged."""
         wave = source.read()
+        if wave.channels > 1:
+            counts["clips_of_several_channels_averaged"] = counts.get("clips_of_several_channels_averaged", 0) + 1
         if wave.rate != processor.rate:
             name = f"resampled_{wave.rate}_to_{processor.rate}_hz_by_soxr"
             counts[name] = counts.get(name, 0) + 1

@@ -119,7 +119,11 @@ def test_channels_are_averaged_and_rates_resampled_and_counted(tmp_path):
     counts = {}
     processor = SimpleNamespace(rate=8000, longest=None)
     features = cell_of(["task=speech", "method=head"]).task.features(source, processor, counts)
-    assert counts == {"resampled_44100_to_8000_hz_by_soxr": 1, "cut_clips": 1}
+    assert counts == {
+        "clips_of_several_channels_averaged": 1,
+        "resampled_44100_to_8000_hz_by_soxr": 1,
+        "cut_clips": 1,
+    }
     assert features["length"] == len(features["samples"]) == 16_000
     assert np.abs(np.fft.rfft(features["samples"])).argmax() == 880  # of two seconds
     assert fault(Wave(np.zeros(0, np.float32), 8000)) == "is empty"
