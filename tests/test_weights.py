@@ -183,3 +183,78 @@ def test_a_command_refuses_such_weights_and_records_nothing(name, folder, tmp_pa
     assert line.count("\n") == 1  # no report of a library beside it
     assert deep in line
     assert not list(tmp_path.glob("results/runs/**/*.json"))
+
+
+LIBRARY = ("tiny_causal", "esm_lattice", "wav2vec2_words")  # whose weights may be in several files
+SECOND = "model-00002-of-00002.safetensors"
+
+
+def split(where):
+    """Divide the weights over two files, with the index that Hugging Face writes."""
+    weights = load_file(where / "model.safetensors")
+    (where / "model.safetensors").unlink()
+    names = sorted(weights)
+    parts = {"model-00001-of-00002.safetensors": names[::2], SECOND: names[1::2]}
+    for file, inside in parts.items():
+        save_file({name: weights[name] for name in inside}, where / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: file for file, inside in parts.items() for name in inside}}
+    (where / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def change(where, turn):
+    file = where / "model.safetensors"
+    save_file({name: turn(value) for name, value in load_file(file).items()}, file, metadata={"format": "pt"})
+
+
+def lose(where):
+    (where / SECOND).unlink()
+
+
+def rename(where):
+    index = where / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace(SECOND, "elsewhere.safetensors"))
+
+
+def lead_out(where):
+    (where / SECOND).rename(where.parent / "gone.safetensors")
+
+
+def break_index(where):
+    (where / "model.safetensors.index.json").write_text('{"weight_map": ')
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_weights_in_several_files_are_those_in_one(name, folder):
+    one = load(name, folder).state_dict()
+    split(folder)
+    several = load(name, folder).state_dict()
+    assert all(torch.equal(one[key], several[key]) for key in one if "new_head" not in key)
+
+
+@pytest.mark.parametrize("damage", [lose, rename, lead_out, break_index])
+@pytest.mark.parametrize("name", LIBRARY)
+def test_a_missing_file_of_several_is_refused(name, damage, folder):
+    split(folder)
+    damage(folder)
+    with pytest.raises(InputError, match=r"^backbone.checkpoint=.* cannot be loaded: "):
+        load(name, folder)
+
+
+@pytest.mark.parametrize("name", ["tiny_causal", "vit_textures"])
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_loaded_as_they_are(name, precision, folder):
+    whole = load(name, folder).state_dict()
+    change(folder, lambda value: value.to(precision))
+    half = load(name, folder).state_dict()
+    assert {value.dtype for value in half.values()} == {torch.float32}
+    assert all(torch.equal(whole[key].to(precision).float(), half[key]) for key in whole if "new_head" not in key)
+
+
+@pytest.mark.parametrize("name", ["tiny_causal", "vit_textures"])
+@pytest.mark.parametrize(("precision", "written"), [(torch.int8, "I8"), (torch.float8_e4m3fn, "F8_E4M3")])
+def test_quantised_weights_are_refused_by_name(name, precision, written, folder):
+    change(folder, lambda value: value.to(precision))
+    with pytest.raises(
+        InputError, match=rf"holds .*weight as {written} \(\d+ such weights in all\), which is quantised"
+    ):
+        load(name, folder)

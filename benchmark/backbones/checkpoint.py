@@ -158,7 +158,8 @@ class Checkpoint(Stored):
         try:
             return load(self.checkpoint, trust_remote_code=False, **options)
         except Exception as error:  # a damaged file can raise anything
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            first = " ".join(line.strip() for line in lines[: 1 + lines[0].endswith(":")])
             raise InputError(
                 f"backbone.checkpoint={self.checkpoint!r} cannot be loaded: {first} - give a folder instead: "
                 f"backbone.checkpoint=DIR with config.json, model.safetensors and the {self.beside[0]}'s files"

@@ -92,8 +92,12 @@ class Speech(Checkpoint):
 
     def _check_folder(self) -> None:
         super()._check_folder()
-        for file in Path(self.checkpoint).glob("pr*or_config.json"):
-            check_sound(file)
+        given = [check_sound(file) for file in sorted(Path(self.checkpoint).glob("pr*or_config.json"))]
+        if not any("sampling_rate" in numbers for numbers in given):  # the library would take 16,000 Hz
+            raise InputError(
+                f"backbone.checkpoint={self.checkpoint!r}: preprocessor_config.json names no sampling_rate: take this "
+                "file from the checkpoint that the weights are of"
+            )
 
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, SpeechProcessor]:
         """Load the encoder in fp32 under a new head, without random masking (SpecAugment)."""
@@ -108,6 +112,12 @@ class Speech(Checkpoint):
         if hasattr(config, "feat_proj_dropout"):
             config.feat_proj_dropout = budget.dropout
         extractor = self._reach(AutoFeatureExtractor.from_pretrained)
+        reads = "input_values" if self.family in WAVES else "input_features"
+        if reads not in extractor.model_input_names:
+            raise InputError(
+                f"backbone.checkpoint={self.checkpoint!r}: a {self.family} network reads {reads}, its "
+                f"preprocessor_config.json gives {', '.join(extractor.model_input_names)}: take that of the weights"
+            )
         # on a CPU the gradient of fused attention is several times slower than that of plain attention
         attention = "sdpa" if torch.cuda.is_available() else "eager"
         encoder = self.network(AutoModel, config, attn_implementation=attention)
@@ -120,8 +130,8 @@ class Speech(Checkpoint):
         return network, SpeechProcessor(extractor, head, reach(config), network.ends, hears_padding(config))
 
 
-def check_sound(file: Path) -> None:
-    """Refuse a feature extractor's numbers that no recording has. Raises InputError."""
+def check_sound(file: Path) -> dict[str, Any]:
+    """Read a feature extractor's numbers, and refuse those that no recording has. Raises InputError."""
     with refusing(f"backbone.checkpoint: {str(file)!r} is no JSON that can be read"):
         content = json.loads(file.read_text(encoding="utf-8"))
         content = content.get("feature_extractor", content)
@@ -133,3 +143,4 @@ def check_sound(file: Path) -> None:
                 f"backbone.checkpoint: {str(file)!r} says {key}: {value!r:.24}, {low:,} to {high:,} wanted: "
                 "take this file from the checkpoint that the weights are of"
             )
+    return given

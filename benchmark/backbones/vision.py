@@ -22,6 +22,7 @@ from benchmark.errors import InputError
 from benchmark.types import Budget, Head, Input, Kind
 
 NEEDED = ("config.json", "*.safetensors")  # files of a hub id; pickles may hold a program and are not downloaded
+PREPARED = ("input_size", "interpolation", "mean", "std")  # what pretraining did with images
 LARGEST = 4096  # pixels a side: more than any network reads
 
 
@@ -97,6 +98,8 @@ class VisionEncoder(Stored):
         import timm
 
         pretrained = self.weights == "pretrained"
+        if pretrained:
+            check_prepared(self.checkpoint, self._read().get("pretrained_cfg"))
         # for random weights of an architecture that timm knows by name, the hub is not needed
         name = f"local-dir:{self._folder()}" if pretrained or not self._named else self._architecture
         # timm initialises the last gain of each ResNet block to zero; frozen at zero, no adapter would have an effect
@@ -176,12 +179,38 @@ class VisionEncoder(Stored):
                 f"{channels}: 1 or 3 wanted (pretrained_cfg.input_size, model_args.in_chans)"
             )
         mean, std = (tuple(float(value) for value in config[name]) for name in ("mean", "std"))
-        if not (1 <= height <= LARGEST and 1 <= width <= LARGEST and min(std) > 0):
+        if not (1 <= height <= LARGEST and 1 <= width <= LARGEST):
             raise InputError(
-                f"backbone.checkpoint={self.checkpoint!r}: its configuration reads images of {height} x {width} pixels "
-                f"with a deviation of {std}: 1 to {LARGEST} pixels and positive numbers wanted"
+                f"backbone.checkpoint={self.checkpoint!r}: its configuration reads images of {height} x {width} "
+                f"pixels, 1 to {LARGEST} wanted"
+            )
+        if not (
+            {len(mean), len(std)} <= {1, channels} and all(0 <= m <= 1 for m in mean) and 0 < min(std) <= max(std) <= 1
+        ):
+            raise InputError(
+                f"backbone.checkpoint={self.checkpoint!r}: its configuration has mean {mean} and std {std}: a number "
+                "from 0 to 1 for each channel wanted, since black is 0 and white is 1"
+            )
+        if config["interpolation"].upper() not in Image.Resampling.__members__:
+            known = ", ".join(Image.Resampling.__members__).lower()
+            raise InputError(
+                f"backbone.checkpoint={self.checkpoint!r}: its configuration has interpolation "
+                f"{config['interpolation']!r}, one of {known} wanted"
             )
         return ImageProcessor(head, height, width, channels, mean, std, config["interpolation"])
+
+
+def check_prepared(checkpoint: str, config: Any) -> None:
+    """Refuse weights that do not say how pretraining prepared images, for which timm has defaults.
+
+    Raises InputError.
+    """
+    lacking = [key for key in PREPARED if not isinstance(config, dict) or config.get(key) is None]
+    if lacking:
+        raise InputError(
+            f"backbone.checkpoint={checkpoint!r}: config.json lacks pretrained_cfg.{lacking[0]}, without which images "
+            "are not prepared as in pretraining: take this file from the checkpoint that the weights are of"
+        )
 
 
 def set_dropouts(network: nn.Module, rate: float) -> None:

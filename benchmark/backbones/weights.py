@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 REPEATED = re.compile("layer|depth|block|expert")  # names of counts of repeated parts in a config.json
 FEWEST, MOST = 1000, 10_000  # limits of such counts for weights with fewer tensors, and without weights
+FLOATS = ("F64", "F32", "F16", "BF16")  # others are read as numbers without their scales
 LACKING = 100_000_000  # number of weights that may be missing before their names are compared
 UNREAD = re.compile(r"(^|\.)masked_spec_embed$")  # used by random masking of inputs alone, which no run does
 
@@ -32,11 +33,18 @@ def count_stored(folder: Path) -> tuple[int, int]:
     for file in (file for file in folder.glob("*.safetensors") if file.is_file()):
         try:
             with safe_open(file, "np") as content:
-                shapes = [content.get_slice(name).get_shape() for name in content.keys()]  # noqa: SIM118 - no mapping
+                headers = {name: content.get_slice(name) for name in content.keys()}  # noqa: SIM118 - no mapping
+                shapes = [header.get_shape() for header in headers.values()]
+                types = {name: header.get_dtype() for name, header in headers.items()}
         except Exception as error:  # the library's class of errors is not public
             raise InputError(
                 f"backbone.checkpoint: {str(file)!r} cannot be read ({error}): it is damaged, download it again"
             ) from error
+        if packed := [name for name, type_ in types.items() if name.endswith("weight") and type_ not in FLOATS]:
+            raise InputError(
+                f"backbone.checkpoint: {str(file)!r} holds {packed[0]} as {types[packed[0]]} ({len(packed)} such "
+                f"weights in all), which is quantised: give the weights as one of {', '.join(FLOATS)}"
+            )
         tensors += len(shapes)
         numbers += sum(math.prod(shape) for shape in shapes)
     return tensors, numbers

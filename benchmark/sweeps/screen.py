@@ -171,6 +171,8 @@ def notes(record: Record) -> str:
     if idle := record.value("cost", "params_without_gradient"):
         lines.append(f"{idle:,.0f} of the trained parameters never had a gradient")
     lines += [f"no number of {what}: {reason}" for what, reason in record.data.get("missing", {}).items()]
+    if unread := record.data.get("unread_weights"):
+        lines.append(f"{unread:,} tensors of the checkpoint are not read")
     if unpinned := record.data.get("unpinned"):
         lines.append(f"unpinned: {', '.join(unpinned)}")
     return "; ".join(line for line in lines if line)
