@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,16 +41,24 @@ class Table:
     reading: Reading
 
     def examples(self, table: Iterable[Mapping[str, Any]], split: str, where: str) -> list[Example]:
-        """Map each row to an example; a list of texts is several references."""
-        return [self._example(row, split, where, number) for number, row in enumerate(table)]
+        """Map each row to an example; a list of texts is several references.
+
+        In train each reference is an example, as it is where every reference has a row.
+        """
+        examples = [self._example(row, split, where, number) for number, row in enumerate(table)]
+        return [one for example in examples for one in self._apart(example)] if split == "train" else examples
+
+    def _apart(self, example: Example) -> Iterator[Example]:
+        self.reading.count("train", "further_references_learnt_as_examples", len(example.targets) - 1)
+        for number, target in enumerate(example.targets):
+            more = f", reference {number + 1}" if number else ""
+            yield example._replace(id=f"{example.id}{more}", targets=(target,))
 
     def _example(self, row: Mapping[str, Any], split: str, where: str, number: int) -> Example:
         source, column = self._source(row, where, number + 1), str(self.columns["target"])
         target = cell(row, column, where)
         many = target if isinstance(target, list | tuple) else [target]
         targets = tuple(text({column: one}, column, where, number + 1) for one in many) or ("",)
-        if split == "train":
-            self.reading.count(split, "further_references_that_are_not_learnt", len(targets) - 1)
         group = text(row, self.columns["group"], where, number + 1) if self.columns.get("group") else None
         return Example(f"{split}/{number}", source, targets, group or None)
 

@@ -255,7 +255,7 @@ def test_what_cells_share_changes_no_number(toy_cell, kind):
             for reuse in (Reuse(), Reuse(choices_of(cell), kept))
         )
         assert alone == shared
-    assert kept.keys() == {"splits", "fingerprint", "network", "bare", "encoded"}
+    assert kept.keys() == {"splits", "repeats", "fingerprint", "network", "bare", "encoded"}
 
 
 def test_what_cells_share_is_made_once_per_key():

@@ -107,9 +107,12 @@ def test_a_list_of_texts_is_several_references_and_a_list_elsewhere_is_refused(t
     given = {name: str(tmp_path / f"{name}.jsonl") for name in ("valid", "test")}
     data = texts(tmp_path / "train.jsonl", **given)
     splits = data.splits()
-    for part in splits.values():
-        assert [(e.source, e.targets) for e in part] == [("a b", ("x", "y")), ("c d", ("z",))]
-    assert data.reading.counts == {"train": {"further_references_that_are_not_learnt": 1}}
+    for name in ("valid", "test"):
+        assert [(e.source, e.targets) for e in splits[name]] == [("a b", ("x", "y")), ("c d", ("z",))]
+    learnt = [("a b", ("x",)), ("a b", ("y",)), ("c d", ("z",))]
+    assert [(e.source, e.targets) for e in splits["train"]] == learnt
+    assert len({e.id for e in splits["train"]}) == 3
+    assert data.reading.counts == {"train": {"further_references_learnt_as_examples": 1}}
     for column, wrong in (("source", ["a"]), ("target", [["a"]]), ("target", {"a": 1}), ("source", {"a": 1})):
         (tmp_path / "wrong.jsonl").write_text(json.dumps(lines[0]) + "\n" + json.dumps({**lines[1], column: wrong}))
         with pytest.raises(InputError, match=rf"wrong.jsonl, row 2: column '{column}' holds"):

@@ -56,8 +56,13 @@ def test_an_empty_example_is_counted_and_still_scored(toy_cell, tmp_path):
     record, rows = recorded(run_cell(cell), tmp_path)
     assert record.data["counts"] == {
         "train": {"empty_examples": 1},
-        "valid": {"empty_examples": 1},
-        "test": {"empty_examples": 1, "truncated_targets": 1},
+        "valid": {"empty_examples": 1, "examples_that_are_also_in_train": 3},
+        "test": {
+            "empty_examples": 1,
+            "truncated_targets": 1,
+            "examples_that_are_also_in_train": 4,
+            "examples_that_are_also_in_valid": 3,
+        },
     }
     assert record.data["sizes"] == {"train": 9, "valid": 4, "test": 6}
     assert len(rows) == 6

@@ -14,7 +14,7 @@ import numpy as np
 from benchmark.cell import Cell
 from benchmark.engine.reuse import Reuse
 from benchmark.errors import InputError
-from benchmark.records import Measurement
+from benchmark.records import REPEATS, Measurement
 from benchmark.types import TUNE, Bad, Example, Splits
 
 
@@ -49,12 +49,15 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
     }
     if cell.phase == TUNE:
         used = {name: used[name] for name in ("train", "valid")}
+    sample = fingerprint(used)
+    for name, counts in reuse.get("repeats", ("task",), lambda: repeats(used), sample).items():
+        result.data.setdefault("counts", {}).setdefault(name, {}).update(counts)
     result.data |= {
         "metric": cell.task.metric,
         **({"headline": cell.headline} if cell.headline else {}),
         **({"proper": cell.task.proper} if cell.task.proper else {}),
         "fingerprint": reuse.get("fingerprint", ("task",), lambda: fingerprint(splits)),
-        "sample": fingerprint(used),
+        "sample": sample,
         "sizes": {name: len(examples) for name, examples in used.items()},
     }
     headlines = {name: cell.task.headline(name, [e.targets for e in examples]) for name, examples in used.items()}
@@ -110,6 +113,23 @@ def share(cell: Cell, train: Sequence[Example]) -> Sequence[Example]:
 def draw(text: str) -> bytes:
     """Hash a text to its position in a random order, equal on every machine."""
     return hashlib.sha256(text.encode()).digest()
+
+
+def repeats(splits: Splits) -> dict[str, dict[str, int]]:
+    """Count examples of valid and tests, with all their answers, that an earlier split holds."""
+    rows = {name: [{key(e.source, t) for t in e.targets} for e in examples] for name, examples in splits.items()}
+    counts: dict[str, dict[str, int]] = {}
+    for other in ("train", "valid"):
+        known = set().union(*rows.get(other, []))
+        for name in (name for name in splits if name.startswith("test") or (name, other) == ("valid", "train")):
+            if number := sum(row <= known for row in rows[name]):
+                counts.setdefault(name, {})[REPEATS + other] = number
+    return counts
+
+
+def key(source: Any, target: Any) -> bytes:
+    """Hash an input with one of its answers."""
+    return hashlib.sha256(json.dumps([source, target], default=_content).encode()).digest()
 
 
 def fingerprint(splits: Splits) -> str:

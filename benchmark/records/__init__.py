@@ -4,9 +4,27 @@ from benchmark.records.folders import YOURS, file_name, published, shipped, sour
 from benchmark.records.headline import MAJORITY, floor_notes, lower_is_better
 from benchmark.records.packed import PackedStore
 from benchmark.records.record import MARK, SEEDS, UNTRAINED, Measurement, Record, thin
+from benchmark.records.repeats import REPEATS, repeat_warnings
 from benchmark.records.store import Store, answers_digest
 
 __all__ = [
-    "MAJORITY", "MARK", "SEEDS", "UNTRAINED", "YOURS", "Measurement", "PackedStore", "Record", "Store",
-    "answers_digest", "file_name", "floor_notes", "lower_is_better", "published", "shipped", "sources", "thin",
+    "MAJORITY",
+    "MARK",
+    "REPEATS",
+    "SEEDS",
+    "UNTRAINED",
+    "YOURS",
+    "Measurement",
+    "PackedStore",
+    "Record",
+    "Store",
+    "answers_digest",
+    "file_name",
+    "floor_notes",
+    "lower_is_better",
+    "published",
+    "repeat_warnings",
+    "shipped",
+    "sources",
+    "thin",
 ]  # fmt: skip

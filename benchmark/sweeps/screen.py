@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.records import MAJORITY, MARK, UNTRAINED, YOURS, Record, Store, floor_notes, shipped
+from benchmark.records import MAJORITY, MARK, UNTRAINED, YOURS, Record, Store, floor_notes, repeat_warnings, shipped
 from benchmark.records.configurations import (
     ANY_SOURCE,
     FINGERPRINT,
@@ -76,10 +76,11 @@ def line(record: Record) -> None:
     metric = record.headline() or ""
     split = "valid" if record.value("test", metric) is None else "test"
     trial = f" trial {record.trial}" if record.trial else ""
+    remarks = [*[UNTRAINED] * record.untrained, *floor_notes(record), *repeat_warnings(record)]
     say(
         f"{record.status} {record.method} on {record.task}, {record.backbone}, seed {record.seed}{trial}: "
         f"{metric} {number(record.value(split, metric))} on {split} ({record.seconds():.1f} s)"
-        f"{''.join(f'; {note}' for note in [*[UNTRAINED] * record.untrained, *floor_notes(record)])}"
+        f"{''.join(f'; {note}' for note in remarks)}"
     )
 
 
@@ -98,6 +99,8 @@ def show(record: Record, store: Store, path: Path | None = None) -> None:
     title = f"{record.task} · {record.method} · {record.backbone} · seed {record.seed}"
     console.print(title, style="bold", highlight=False)
     console.print(scores(record))
+    for warning in repeat_warnings(record):
+        console.print(warning, style="bold", soft_wrap=True, markup=False, highlight=False)
     console.print(costs(record))
     console.print(notes(record), soft_wrap=True, markup=False)
     runs = [("shipped", r) for r in shipped(record.task, "*")] + [(YOURS, r) for r in store.of(record.task, "*")]
