@@ -14,7 +14,7 @@ from benchmark.types import Bad, Example, Splits
 from tasks.common import Data
 from tasks.hub_data import HubData
 from tasks.sound import recording
-from tasks.splits import SHARES, SPLITS, check_apart, deal
+from tasks.splits import SHARES, SPLITS, check_apart, check_shares, complete, deal
 from tasks.tables import cell, check, rows, text
 
 WANTED = ("file", "target")
@@ -30,14 +30,16 @@ class AudioFolder(Data):
     metadata: str  # file in the folder: CSV, TSV, JSON lines or parquet
     columns: dict[str, str | None]  # file, target; optionally speaker, split
     splits_of: dict[str, list[str]]  # split -> words of the split column, or speakers, or files
+    shares: dict[str, float]  # split that splits_of leaves out -> its share of train, of whole speakers
 
     def __post_init__(self) -> None:
         check(self.columns, "data.columns", WANTED, COLUMNS)
         shifts = [name for name in self.splits_of if name.startswith("test/")]
         check(self.splits_of, "data.splits_of", [], [*SPLITS, *shifts])
         check_apart(self.splits_of, self.reading)
+        check_shares({"train": [], **self.splits_of}, self.shares)
         if self.columns.get("split"):
-            check(self.splits_of, "data.splits_of", ["train", "test"], [*SPLITS, *shifts])
+            check(self.splits_of, "data.splits_of", ["train"], [*SPLITS, *shifts])
 
     def splits(self) -> Splits:
         """Read every recording once; an unusable one becomes Bad."""
@@ -45,18 +47,17 @@ class AudioFolder(Data):
         if not folder.is_dir():
             raise InputError(f"no folder {str(folder)!r} (data.folder)")
         table = rows(str(folder / self.metadata))
-        splits: dict[str, list[Example]] = {name: [] for name in (*SPLITS, *self.splits_of)}
+        splits: dict[str, list[Example]] = {name: [] for name in ("train", *self.splits_of)}
         for number, (row, split) in enumerate(zip(table, self._named(table), strict=True), 1):
             example = self._example(folder, number, row)
             if split is None and self.columns.get("split"):
                 word = self._text(row, "split")
                 example = example._replace(source=Bad(f"{self.metadata}, row {number}: no split is called {word!r}"))
             splits[split or "train"].append(example)
-        free = {} if self.columns.get("split") else {n: s for n, s in SHARES.items() if n not in self.splits_of}
-        splits = deal(splits, free, self.reading, lambda e: e.group or _file(e))
-        if splits["valid"]:
-            return splits
-        return deal(splits, {"valid": SHARES["valid"]}, self.reading, _file)  # of the training speakers
+        full = complete(splits, self.shares, self.reading, lambda e: e.group or _file(e))
+        if full["valid"]:
+            return full
+        return deal(full, {"valid": SHARES["valid"]}, self.reading, _file)  # of the training speakers
 
     def local(self) -> dict[str, Path]:
         folder = path_of(self.folder)
@@ -97,7 +98,8 @@ class AudioHub(HubData):
 
     def splits(self) -> Splits:
         """Load every split; recordings are decoded later."""
-        return {name: list(self._examples(part)) for name, part in self.parts().items()}
+        splits = {name: list(self._examples(part)) for name, part in self.parts().items()}
+        return complete(splits, self.shares, self.reading)
 
     def _examples(self, part: Mapping[str, Any]) -> Iterator[Example]:
         import datasets

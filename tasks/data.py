@@ -13,13 +13,29 @@ from tasks.common import Data
 from tasks.hub_data import HubData
 from tasks.splits import check_apart, check_shares, complete
 from tasks.tables import check, rows, table_files
-from tasks.text_rows import Table, merge_equal
+from tasks.text_rows import Table, learn_each, merge_equal
 
 ROLES = ("source", "target")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files(Data):
+class Texts(Data):
+    """Rows of texts, of which those with an equal source may be one example."""
+
+    merge: bool  # outside of train, rows with the same source are one example with several references
+
+    def merged(self, splits: Splits) -> Splits:
+        """Merge rows of one source where that is wanted; in train each reference is an example."""
+        return {
+            name: learn_each(part, self.reading)
+            if name == "train"
+            else (merge_equal(name, part, self.reading) if self.merge else part)
+            for name, part in splits.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files(Texts):
     """CSV, TSV, JSON or parquet files, or parallel texts."""
 
     train: str
@@ -28,7 +44,6 @@ class Files(Data):
     shifts: dict[str, str]  # name -> file of a shifted test
     columns: dict[str, str | None]  # source, target, group -> column; a nested one by dots
     shares: dict[str, float]  # split without a file -> its share of train
-    merge: bool  # outside of train, rows with the same source are one example with several references
 
     def __post_init__(self) -> None:
         check(self.columns, "data.columns", ROLES, (*ROLES, "group"))
@@ -41,7 +56,7 @@ class Files(Data):
         table = Table(self.columns, self.reading)
         splits = {name: table.examples(rows(file, self._sides()), name, file) for name, file in given.items()}
         full = complete(splits, self.shares, self.reading)
-        return {name: merge_equal(name, part, self.reading) if self.merge else part for name, part in full.items()}
+        return self.merged(full)
 
     def local(self) -> dict[str, Path]:
         paths = {}
@@ -60,7 +75,7 @@ class Files(Data):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hub(HubData):
+class Hub(Texts, HubData):
     """Data set of the hub with a source and a target."""
 
     wanted: ClassVar[tuple[str, ...]] = ROLES
@@ -68,8 +83,6 @@ class Hub(HubData):
     instead: ClassVar[str] = (
         "files: data=files data.train=F data.valid=F data.test=F data.columns.source=COLUMN data.columns.target=COLUMN"
     )
-
-    merge: bool  # outside of train, rows with the same source are one example with several references
 
     def splits(self) -> Splits:
         """Load every split. Raises InputError, within seconds if there is no network."""
@@ -79,4 +92,4 @@ class Hub(HubData):
             )
             for name, part in self.parts().items()
         }
-        return {name: merge_equal(name, part, self.reading) if self.merge else part for name, part in splits.items()}
+        return self.merged(complete(splits, self.shares, self.reading))

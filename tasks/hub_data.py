@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from benchmark.backbones.hub import is_offline, is_pinned
 from benchmark.errors import InputError
 from tasks.common import Data
-from tasks.splits import SPLITS, check_apart
+from tasks.splits import SPLITS, check_apart, check_shares
 from tasks.tables import check
 
 PART = ("id", "config", "revision", "split", "columns")
@@ -26,21 +26,20 @@ class HubData(Data):
     id: str
     config: str | None
     revision: str | None  # null: the newest, which the record lists as unpinned
-    splits_of: dict[str, str]  # train, valid, test -> split of the data set
+    splits_of: dict[str, str]  # train, valid, test -> split of the data set; one that is left out is drawn from train
+    shares: dict[str, float]  # split -> its share of train, drawn by the hash of the group, the text or the id
     shifts: dict[str, dict[str, Any]]  # name -> {id, config, revision, split, columns} where they differ
     columns: dict[str, str]
 
     def __post_init__(self) -> None:
         check(self.columns, "data.columns", self.wanted, self.known)
-        self.check_splits()
+        tests = [name for name in self.splits_of if name.startswith("test/")]
+        check(self.splits_of, "data.splits_of", ["train"], [*SPLITS, *tests])
+        check_shares(self.splits_of, self.shares)
         for name, shift in self.shifts.items():
             check(shift, f"data.shifts.{name}", ["split"], PART)
             check(shift.get("columns", self.columns), f"data.shifts.{name}.columns", self.wanted, self.known)
         check_apart(self.splits_of, self.reading)
-
-    def check_splits(self) -> None:
-        """Refuse splits that are missing or unknown. Raises InputError."""
-        check(self.splits_of, "data.splits_of", SPLITS)
 
     def unpinned(self) -> list[str]:
         return list(dict.fromkeys(part["id"] for part in self.parts().values() if not is_pinned(part["revision"])))

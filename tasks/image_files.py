@@ -222,11 +222,6 @@ class ImageHub(HubData):
     wanted: ClassVar[tuple[str, ...]] = WANTED
     known: ClassVar[tuple[str, ...]] = (*WANTED, "group", "id")
 
-    shares: dict[str, float]  # split -> its share of train, drawn by the hash of the group, or of the image's id
-
-    def check_splits(self) -> None:
-        check_shares(self.splits_of, self.shares)
-
     def splits(self) -> Splits:
         """Load every split; images are decoded later, and a repeated id becomes Bad."""
         splits = {name: list(self._examples(name, part)) for name, part in self.parts().items()}

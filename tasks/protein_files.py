@@ -128,10 +128,11 @@ class ProteinHub(HubData):
 
     def splits(self) -> Splits:
         """Load every split. Raises InputError, within seconds if there is no network."""
-        return {
+        splits = {
             name: list(_examples(f"{part['id']} ({part['split']})", enumerate(self.load(part), 1), part["columns"]))
             for name, part in self.parts().items()
         }
+        return complete(splits, self.shares, self.reading)
 
 
 def name_shifts(shifts: Mapping[str, Any]) -> dict[str, Any]:

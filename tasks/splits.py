@@ -53,10 +53,16 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one) and one == other
 
 
-def complete(splits: Mapping[str, Sequence[Example]], shares: Mapping[str, float], reading: Reading) -> Splits:
+def complete(
+    splits: Mapping[str, Sequence[Example]],
+    shares: Mapping[str, float],
+    reading: Reading,
+    unit: Callable[[Example], str] | None = None,
+) -> Splits:
     """Draw splits with a share from train, and valid and test if they are missing."""
     missing = {name: share for name, share in SHARES.items() if name not in splits}
-    return deal({**dict.fromkeys(SPLITS, ()), **splits}, {**shares, **missing, **shares}, reading, unit_of)
+    wanted = {**shares, **missing, **shares}
+    return deal({**dict.fromkeys(SPLITS, ()), **splits}, wanted, reading, unit or unit_of)
 
 
 def deal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,18 +41,8 @@ class Table:
     reading: Reading
 
     def examples(self, table: Iterable[Mapping[str, Any]], split: str, where: str) -> list[Example]:
-        """Map each row to an example; a list of texts is several references.
-
-        In train each reference is an example, as it is where every reference has a row.
-        """
-        examples = [self._example(row, split, where, number) for number, row in enumerate(table)]
-        return [one for example in examples for one in self._apart(example)] if split == "train" else examples
-
-    def _apart(self, example: Example) -> Iterator[Example]:
-        self.reading.count("train", "further_references_learnt_as_examples", len(example.targets) - 1)
-        for number, target in enumerate(example.targets):
-            more = f", reference {number + 1}" if number else ""
-            yield example._replace(id=f"{example.id}{more}", targets=(target,))
+        """Map each row to an example; a list of texts is several references."""
+        return [self._example(row, split, where, number) for number, row in enumerate(table)]
 
     def _example(self, row: Mapping[str, Any], split: str, where: str, number: int) -> Example:
         source, column = self._source(row, where, number + 1), str(self.columns["target"])
@@ -69,10 +59,18 @@ class Table:
         return FIELD.sub(lambda found: text(row, found[1], where, number), column)
 
 
+def learn_each(examples: Sequence[Example], reading: Reading) -> list[Example]:
+    """Make each reference of train an example, as it is where every reference has a row."""
+    reading.count("train", "further_references_learnt_as_examples", sum(len(e.targets) - 1 for e in examples))
+    return [
+        e._replace(id=f"{e.id}, reference {number}" if number > 1 else e.id, targets=(target,))
+        for e in examples
+        for number, target in enumerate(e.targets, 1)
+    ]
+
+
 def merge_equal(split: str, examples: Sequence[Example], reading: Reading) -> list[Example]:
-    """Merge examples with equal sources, except empty ones, outside of train."""
-    if split == "train":
-        return [*examples]
+    """Merge examples with equal sources, except empty ones."""
     by_source: dict[str, Example] = {}
     for example in examples:
         key = example.source or example.id

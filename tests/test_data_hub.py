@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
+import soundfile
 from huggingface_hub import constants
 
 from benchmark import run
@@ -62,9 +64,40 @@ def test_a_shift_takes_from_its_own_set_what_it_does_not_name(asked):
     }
     columns = {"source": "translation.en", "target": "translation.ta"}
     names = {"train": "train", "valid": "dev", "test": "test"}
-    options = {"description": "", "id": "a/b", "config": "c", "revision": "r", "merge": True}
+    options = {"description": "", "id": "a/b", "config": "c", "revision": "r", "merge": True, "shares": {}}
     Hub(splits_of=names, shifts=shifts, columns=columns, **options).splits()
     assert asked[3:] == [("a/b", "c", "r", "test_2"), ("mteb/x", None, None, "s")]
+
+
+@pytest.mark.parametrize(  # inputs of each split; labelled sets give a quarter and a tenth of each class
+    ("task", "sizes"), [("opus100_ta", [21, 3, 8]), ("solubility", [20, 4, 8]), ("cremad", [42, 6, 16])]
+)
+def test_what_a_set_of_the_hub_lacks_is_drawn_from_train_with_equal_inputs_together(task, sizes, tmp_path, monkeypatch):
+    sequences = [(a + b + c) * 3 for a in "ACDE" for b in "FGHI" for c in "KLMN"]
+    sound = []
+    for number in range(64):
+        soundfile.write(tmp_path / "a.wav", np.sin(np.arange(99) * (0.1 + number / 99)), 8000)
+        sound.append({"bytes": (tmp_path / "a.wav").read_bytes(), "path": None})
+    columns = {
+        "opus100_ta": {"translation": [{"en": f"en {i // 2}", "ta": f"ta {i}"} for i in range(64)]},
+        "solubility": {
+            "sequences": [sequences[i // 2] for i in range(64)],
+            "labels": [str(i // 2 % 2) for i in range(64)],
+        },
+        "cremad": {"audio": sound, "label": ["ab"[i % 2] for i in range(64)]},
+    }
+    table = datasets.Dataset.from_dict(columns[task])
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
+    words = ["~data.splits_of.valid", "~data.splits_of.test", "+data.shares.test=0.25"]
+    words += ["~data.shifts.tatoeba"] if task == "opus100_ta" else []
+    data = cell_of([f"task={task}", "method=frozen" if task == "opus100_ta" else "method=head", *words]).task.data
+    splits = data.splits()
+    sources = [{str(e.source) for e in part} for part in splits.values()]
+    assert list(splits) == ["train", "valid", "test"]
+    assert [len(part) for part in sources] == sizes
+    assert len(set.union(*sources)) == sum(sizes)
+    assert {len(e.targets) for e in splits["test"]} == {2 if task == "opus100_ta" else 1}
+    assert data.reading.notes["drawn_from_train"].startswith("test 0.25 (16 examples), valid 0.1 (")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +105,8 @@ def test_a_shift_takes_from_its_own_set_what_it_does_not_name(asked):
     [
         ("+data.shifts.x.splt=test", "data.shifts.x.splt: no such key; did you mean split?"),
         ("+data.shifts.x.id=a/b", "data.shifts.x.split: required"),
-        ("~data.splits_of.valid", "data.splits_of.valid: required"),
+        ("~data.splits_of.train", "data.splits_of.train: required"),
+        ("+data.shares.valid=0.1", "split valid: name its rows"),
         ("+data.splits_of.dev=x", "data.splits_of.dev: no such key"),
     ],
 )

@@ -41,11 +41,10 @@ def tone(file, hertz=300.0, rate=8000, seconds=0.2, channels=1):
     soundfile.write(file, np.stack([samples] * channels, 1) * 0.5, rate)
 
 
-def files(folder, splits_of=None, **columns):
+def files(folder, splits_of=None, shares=None, **columns):
     columns = {"file": "file_name", "target": "label", **columns}
-    return AudioFolder(
-        description="", folder=str(folder), metadata="metadata.csv", columns=columns, splits_of=splits_of or {}
-    )
+    options = {"description": "", "metadata": "metadata.csv", "splits_of": splits_of or {}, "shares": shares or {}}
+    return AudioFolder(folder=str(folder), columns=columns, **options)
 
 
 def test_speakers_are_held_out_by_name_or_by_hash(tmp_path):
@@ -81,6 +80,29 @@ def test_a_split_column_is_followed_and_valid_drawn_where_it_names_none(tmp_path
         files(tmp_path, {"train": ["tr"], "valid": ["dev"], "test": ["te"]}, split="part").splits()
 
 
+def test_a_split_that_is_not_named_is_drawn_by_speaker_with_its_share_and_said(tmp_path):
+    rows = []
+    for number in range(80):
+        tone(tmp_path / f"{number}.wav", 200 + number)
+        rows.append(f"{number}.wav,a,s{number // 4},{'te' if number >= 60 else 'tr'}")
+    write_metadata(tmp_path, rows)
+    data = files(tmp_path, {"train": ["tr"], "test": ["te"]}, split="part", speaker="speaker")
+    groups = {name: {e.group for e in part} for name, part in data.splits().items()}
+    assert groups["test"] == {f"s{i}" for i in range(15, 20)}
+    assert groups["valid"]
+    assert not groups["valid"] & groups["train"]
+    assert data.reading.notes["drawn_from_train"].startswith("valid 0.1 (")
+    assert data.reading.notes["drawn_from_train"].endswith("by the hash of the group")
+    data = files(tmp_path, shares={"test": 0.5, "test/more": 0.2}, speaker="speaker")
+    splits = data.splits()
+    groups = [{e.group for e in part} for part in splits.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 20
+    assert splits.keys() == {"train", "valid", "test", "test/more"}
+    assert len(splits["test"]) > len(splits["test/more"]) > 0
+    with pytest.raises(InputError, match=r"split test: name its rows .* or give data.shares.test, not both"):
+        files(tmp_path, {"test": ["s3"]}, {"test": 0.5}, speaker="speaker")
+
+
 def test_bad_rows_name_file_and_row(tmp_path):
     tone(tmp_path / "good.wav")
     (tmp_path / "text.wav").write_text("no sound")
@@ -110,7 +132,7 @@ def test_a_missing_table_or_column_is_named(tmp_path):
     with pytest.raises(InputError, match=r"metadata.csv: no column 'who'; it has file_name, label, speaker, part"):
         files(tmp_path, speaker="who").splits()
     with pytest.raises(InputError, match=r"data.columns.target"):
-        AudioFolder(description="", folder="", metadata="", columns={"file": "file_name"}, splits_of={})
+        AudioFolder(description="", folder="", metadata="", columns={"file": "file_name"}, splits_of={}, shares={})
 
 
 def test_channels_are_averaged_and_rates_resampled_and_counted(tmp_path):
@@ -139,7 +161,7 @@ def test_the_hub_keeps_recordings_encoded(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
     hub = AudioHub(
         description="", id="a/b", config=None, revision=None, splits_of={s: s for s in ("train", "valid", "test")},
-        shifts={}, columns={"file": "audio", "target": "label"},
+        shifts={}, columns={"file": "audio", "target": "label"}, shares={},
     )  # fmt: skip
     good, bad = hub.splits()["train"]
     assert good.id == "a/b (train), row 0"
