@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import InputError
-from benchmark.types import IGNORED, Bad, Example, Features, Head, Prediction, Splits, Task
+from benchmark.types import IGNORED, Bad, Example, Features, Head, Kind, Prediction, Splits, Task
 from tasks.common import Data, Reading
 
 if TYPE_CHECKING:
@@ -53,7 +53,18 @@ class Labelled(Task):
         }
         for name in (name for name in checked if name.startswith("test")):
             self.measurable(name, checked[name], head)
+        if self.skip_bad or len(train) == len(splits["train"]):  # bad rows are refused first
+            self.check_varied(head, len(train))
+        valid = [e.targets for e in checked.get("valid", ()) if not isinstance(e.source, Bad)]
+        if valid and (reason := self.lacking(valid, head)):  # its loss can still select a checkpoint
+            self.reading.notes["valid_has"] = reason
         return checked
+
+    def check_varied(self, head: Head, number: int) -> None:
+        """Refuse training examples of one class. Raises InputError."""
+        if head.kind in (Kind.CLASSIFY, Kind.TAG) and len(head.labels) < 2:
+            only = f"class {head.labels[0]!r} alone" if head.labels else "no class"
+            raise InputError(f"the {number:,} training examples are of {only}: nothing to learn (data.columns)")
 
     def closed(self, split: str) -> bool:
         """Say whether the labels of a split must be among those of train."""

@@ -75,6 +75,23 @@ def test_a_class_whose_files_are_all_unreadable_is_refused_and_one_without_test_
         image_task("data=image_folder", f"data.folder={folders}").splits()
 
 
+def test_a_valid_split_without_a_class_is_noted_a_class_unknown_to_train_refused(folders):
+    shutil.rmtree(folders / "val" / "malignant")
+    task = image_task("data=image_folder", f"data.folder={folders}")
+    task.splits()
+    assert task.reading.notes == {"valid_has": "no readable image of class 'malignant'"}
+    for split in ("val", "test"):
+        png(folders / split / "unclear" / "0.png")
+        parts = image_task("data=image_folder", f"data.folder={folders}").splits()
+        (bad,) = [e.source for e in parts["valid" if split == "val" else split] if isinstance(e.source, Bad)]
+        assert "label 'unclear' is not among the training labels" in bad.reason
+        shutil.rmtree(folders / split / "unclear")
+    for split in ("train", "test"):
+        shutil.rmtree(folders / split / "malignant")
+    with pytest.raises(InputError, match="the 4 training examples are of class 'benign' alone: nothing to learn"):
+        image_task("data=image_folder", f"data.folder={folders}").splits()
+
+
 @pytest.mark.parametrize("name", ["valid", "validation"])
 def test_the_folder_of_valid_has_one_of_its_usual_names(name, folders):
     (folders / "val").rename(folders / name)
@@ -153,8 +170,8 @@ def test_a_table_of_paths_names_file_and_row_of_what_is_missing(tmp_path):
         tmp_path / "sub.csv", [["a.png", "yes", part, p] for p, part in (("p", "train"), ("q", "train"), ("r", "test"))]
     )
     words = [f"data.train={elsewhere}", f"data.root={tmp_path}/images", COLUMNS, "~data.words.valid"]
-    splits = image_task("data=image_table", *words, "+data.shares.valid=0.5").splits()
-    assert not isinstance((splits["train"] + splits["valid"])[0].source, Bad)
+    splits = image_task("data=image_table", *words, "+data.shares.valid=0.5").data.splits()
+    assert (splits["train"] + splits["valid"])[0].source.content == tmp_path / "images" / "a.png"
     with pytest.raises(InputError, match="no column 'image'; it has path, dx, part, patient"):
         image_task("data=image_table", f"data.train={file}", "data.columns={image: image, label: dx}").splits()
 
