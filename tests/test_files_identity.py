@@ -1,5 +1,6 @@
 """Files of every domain: one byte names another run, lists are no class."""
 
+import gzip
 import json
 
 import numpy as np
@@ -93,9 +94,29 @@ def make_recordings_elsewhere(root):
     return words, root / "a.wav"
 
 
+def make_packed(root):
+    (root / "train.csv.gz").write_bytes(gzip.compress(b"source,target\na,b\n", mtime=0))
+    return ["task=text_generation", "data=files", "data.train=train.csv.gz"], root / "train.csv.gz"
+
+
+def make_image_behind_a_link(root):
+    words, file = make_image_table(root)
+    (root / "store").mkdir()
+    file.rename(root / "store" / "3.png")
+    file.symlink_to(root / "store" / "3.png")
+    return words, root / "store" / "3.png"
+
+
+def make_mask(root):
+    words, _ = make_fasta(root)
+    (root / "mask").write_text(">a\n01\n")
+    return [*words, "data.files.mask=mask"], root / "mask"
+
+
 MAKERS = [
     make_folder, make_linked_class, make_image_table, make_shifted_table, make_archive, make_parallel, make_texts,
     make_proteins, make_fasta, make_recordings, make_recordings_elsewhere,
+    make_packed, make_image_behind_a_link, make_mask,
 ]  # fmt: skip
 
 

@@ -103,6 +103,18 @@ def test_a_split_that_is_not_named_is_drawn_by_speaker_with_its_share_and_said(t
         files(tmp_path, {"test": ["s3"]}, {"test": 0.5}, speaker="speaker")
 
 
+def test_clips_without_a_speaker_are_drawn_one_by_one(tmp_path):
+    rows = []
+    for number in range(40):
+        tone(tmp_path / f"{number}.wav", 200 + number)
+        rows.append(f"{number}.wav,a,{'s1' if number < 8 else ''},x")
+    write_metadata(tmp_path, rows)
+    splits = files(tmp_path, speaker="speaker").splits()
+    assert all(splits.values())
+    assert sum("s1" in {e.group for e in part} for part in splits.values()) == 1
+    assert sum(len({e.group for e in part}) for part in splits.values()) == 33
+
+
 def test_bad_rows_name_file_and_row(tmp_path):
     tone(tmp_path / "good.wav")
     (tmp_path / "text.wav").write_text("no sound")

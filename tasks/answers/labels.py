@@ -27,4 +27,6 @@ def commonest(answers: Iterable[str]) -> str:
 
 def in_order(labels: set[str]) -> tuple[str, ...]:
     """Sort labels, numbers by value."""
-    return tuple(sorted(labels, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label)))
+    return tuple(
+        sorted(labels, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))
+    )
