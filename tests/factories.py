@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -17,12 +18,14 @@ from benchmark.config.compose import CONFIGS, cell_of
 from benchmark.engine import data, runner
 from benchmark.engine.checkpoint import Pause
 from benchmark.engine.context import Run
+from benchmark.errors import InputError
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record, Store
 from benchmark.report import __main__ as report
 from benchmark.report.statistics.bootstrap import counts
 from benchmark.report.statistics.estimates import Sample
 from benchmark.types import Input
+from tasks import tables
 from tasks.answers.transcription import Transcription
 from tasks.nmt import Translation
 from tasks.text_generation import TextGeneration
@@ -74,6 +77,14 @@ def write_files(folder, **files):
     for name, text in files.items():
         (folder / name.replace("__", ".")).write_text(text)
     return folder
+
+
+def refused_table(path, content):
+    """Write a file that is no table; return the sentence that refuses it."""
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError) as refusal:
+        tables.rows(str(path))
+    return str(refusal.value)
 
 
 def write_metadata(folder, rows, header="file_name,label,speaker,part"):

@@ -47,6 +47,13 @@ def files(folder, splits_of=None, shares=None, **columns):
     return AudioFolder(folder=str(folder), columns=columns, **options)
 
 
+def clips(folder, number, row):
+    """Record tones of different pitch, with a row of the table for each."""
+    for i in range(number):
+        tone(folder / f"{i}.wav", 200 + i)
+    write_metadata(folder, [f"{i}.wav,{row(i)}" for i in range(number)])
+
+
 def test_speakers_are_held_out_by_name_or_by_hash(tmp_path):
     rows = []
     for speaker in range(30):
@@ -67,11 +74,7 @@ def test_speakers_are_held_out_by_name_or_by_hash(tmp_path):
 
 
 def test_a_split_column_is_followed_and_valid_drawn_where_it_names_none(tmp_path):
-    rows = []
-    for number in range(60):
-        tone(tmp_path / f"{number}.wav", 200 + number)
-        rows.append(f"{number}.wav,a,x,{'tr' if number % 3 else 'te'}")
-    write_metadata(tmp_path, rows)
+    clips(tmp_path, 60, lambda i: f"a,x,{'tr' if i % 3 else 'te'}")
     splits = files(tmp_path, {"train": ["tr"], "test": ["te"]}, split="part").splits()
     assert len(splits["test"]) == 20
     assert len(splits["train"]) + len(splits["valid"]) == 40
@@ -81,11 +84,7 @@ def test_a_split_column_is_followed_and_valid_drawn_where_it_names_none(tmp_path
 
 
 def test_a_split_that_is_not_named_is_drawn_by_speaker_with_its_share_and_said(tmp_path):
-    rows = []
-    for number in range(80):
-        tone(tmp_path / f"{number}.wav", 200 + number)
-        rows.append(f"{number}.wav,a,s{number // 4},{'te' if number >= 60 else 'tr'}")
-    write_metadata(tmp_path, rows)
+    clips(tmp_path, 80, lambda i: f"a,s{i // 4},{'te' if i >= 60 else 'tr'}")
     data = files(tmp_path, {"train": ["tr"], "test": ["te"]}, split="part", speaker="speaker")
     groups = {name: {e.group for e in part} for name, part in data.splits().items()}
     assert groups["test"] == {f"s{i}" for i in range(15, 20)}
@@ -104,11 +103,7 @@ def test_a_split_that_is_not_named_is_drawn_by_speaker_with_its_share_and_said(t
 
 
 def test_clips_without_a_speaker_are_drawn_one_by_one(tmp_path):
-    rows = []
-    for number in range(40):
-        tone(tmp_path / f"{number}.wav", 200 + number)
-        rows.append(f"{number}.wav,a,{'s1' if number < 8 else ''},x")
-    write_metadata(tmp_path, rows)
+    clips(tmp_path, 40, lambda i: f"a,{'s1' if i < 8 else ''},x")
     splits = files(tmp_path, speaker="speaker").splits()
     assert all(splits.values())
     assert sum("s1" in {e.group for e in part} for part in splits.values()) == 1

@@ -5,6 +5,7 @@ import json
 
 import pyarrow as pa
 import pytest
+from factories import refused_table
 from pyarrow import parquet
 
 from benchmark.config.compose import cell_of
@@ -69,11 +70,9 @@ def test_arrays_lines_semicolons_and_packed_files_are_read_alike(name, content, 
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_line_or_the_remedy(name, content, reason, tmp_path):
-    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError) as refusal:
-        rows(str(tmp_path / name))
-    assert reason in str(refusal.value)
-    assert name in str(refusal.value)
+    refusal = refused_table(tmp_path / name, content)
+    assert reason in refusal
+    assert name in refusal
 
 
 def test_a_parquet_file_with_one_name_twice_is_refused(tmp_path):

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from factories import refused_table
 from pyarrow import parquet
 
 from benchmark.errors import InputError
@@ -51,11 +52,9 @@ def test_what_other_programs_write_is_read(name, content, tmp_path):
     ],
 )
 def test_what_is_no_table_is_refused_with_its_place_or_the_remedy(name, content, reason, tmp_path):
-    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError) as refusal:
-        rows(str(tmp_path / name))
-    assert reason in str(refusal.value)
-    assert name in str(refusal.value)
+    refusal = refused_table(tmp_path / name, content)
+    assert reason in refusal
+    assert name in refusal
 
 
 def test_columns_of_parquet_are_text_or_refused(tmp_path):
