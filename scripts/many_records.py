@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmark.identity import run_id
 from benchmark.records import Measurement, Record
-from benchmark.records.store import _pack as pack  # the store itself waits for the disk after every file
+from benchmark.records.answers import pack  # the store itself waits for the disk after every file
 from benchmark.report import __main__ as report
 from benchmark.report import comparisons, frame, material
 from benchmark.report.figures.drawing import press

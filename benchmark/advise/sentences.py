@@ -40,7 +40,8 @@ def headline(judged: Sequence[Candidate]) -> str:
 def grounds(chosen: Comparison, number: int, examples: int | None, others: Sequence[Comparison]) -> Iterator[str]:
     """Name the records behind the advice, and other comparisons."""
     budget = chosen.records[0].config.get("budget") or {}
-    spent = f" ({budget['steps']} steps of {budget['batch_size']} examples)" if "steps" in budget else ""
+    steps, size = budget.get("steps"), budget.get("batch_size")
+    spent = f" ({steps} steps of {size} examples)" if steps and size else ""
     machines = sorted({str(record.environment.get("device_name")) for record in chosen.records})
     view = next(text for view, text in VIEWS.values() if view == chosen.view)
     yield (

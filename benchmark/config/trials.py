@@ -153,7 +153,7 @@ def _selection(best: int, loss: float, compared: Sequence[Record], seeds: Sequen
     steps, seconds = zip(*map(cost_of, compared), strict=True)
     return Selection(
         trial=best, loss=loss, trials=len({r.trial for r in compared if r.status != "skipped"}), seeds=tuple(seeds),
-        budget=compared[0].config["budget"], fraction=compared[0].config.get("fraction"),
+        budget=compared[0].config.get("budget") or {}, fraction=compared[0].config.get("fraction"),
         runs=tuple(sorted(r.run_id for r in compared)), dropped=tuple(r.run_id for r in compared if r not in going_on),
         steps=sum(steps), seconds=round(sum(seconds), 1),
     )  # fmt: skip
@@ -206,8 +206,8 @@ def tuning_records(
 
 def _shared(chosen: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
     """Filter the choices that two tuning records must share to be compared."""
-    method = {name: value for name, value in _leaves(chosen["method"]) if name not in free}
-    return {"task": chosen["task"], "method": method, "backbone": chosen["backbone"]}
+    method = {name: value for name, value in _leaves(chosen.get("method") or {}) if name not in free}
+    return {"task": chosen.get("task"), "method": method, "backbone": chosen.get("backbone")}
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -234,12 +234,12 @@ def _of_one_budget(records: list[Record], chosen: Mapping[str, Any]) -> list[Rec
 
 def _budget(chosen: Mapping[str, Any]) -> str:
     """Serialise a budget with its fraction: losses of different ones are not compared."""
-    return json.dumps([chosen["budget"], chosen.get("fraction")], sort_keys=True)
+    return json.dumps([chosen.get("budget"), chosen.get("fraction")], sort_keys=True)
 
 
 def _described(chosen: Mapping[str, Any]) -> str:
-    budget = chosen["budget"]
-    return f"{budget['name']}, {budget['steps']} steps, fraction {chosen.get('fraction') or 1}"
+    budget = chosen.get("budget") or {}
+    return f"{budget.get('name')}, {budget.get('steps')} steps, fraction {chosen.get('fraction') or 1}"
 
 
 def _size(runs: Sequence[Record]) -> float:

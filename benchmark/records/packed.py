@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import MalformedError
+from benchmark.records.answers import BROKEN, read_bytes
 from benchmark.records.record import SCHEMA, Measurement, Record, refuse_newer, strict
-from benchmark.records.store import BROKEN
 
 ABOUT = "about.json"
 RECORDS, MEASUREMENTS, ANSWERS = FILES = ("records.parquet", "measurements.parquet", "answers.parquet")
@@ -58,17 +58,17 @@ class PackedStore:
             newest: dict[str | None, Row] = {}
             for row in versions:
                 newest.setdefault(row["device"], row)
-            yield from map(self._record, newest.values())
+            yield from filter(None, map(self._readable, newest.values()))
 
     def find(self, task: str, method: str, run_id: str, device: str) -> Record | None:
         """Return the current record of a cell on a device type."""
         versions = (row for row in self._rows if _cell(row) == (task, method, run_id) and row["device"] == device)
-        return next(map(self._record, versions), None)
+        return next(filter(None, map(self._readable, versions)), None)
 
     def examples(self, record: Record) -> list[Row]:
         """Read the rows of a record: each test example with its prediction and target."""
         for row in self._versions(record):
-            if row["answers"] is not None and self._record(row) == record:
+            if row["answers"] is not None and self._readable(row) == record:
                 return self._examples(row)
         raise FileNotFoundError(f"{self.folder} holds no answers of record {record.run_id} created {record.created}")
 
@@ -91,7 +91,7 @@ class PackedStore:
     @functools.cached_property
     def about(self) -> dict[str, Any]:
         """Content of about.json."""
-        return json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
+        return json.loads(read_bytes(self.folder / ABOUT))
 
     @property
     def _rows(self) -> list[Row]:
@@ -121,10 +121,21 @@ class PackedStore:
         import pyarrow as pa  # importing takes longer than reading a small set
         import pyarrow.parquet as pq
 
-        content = (self.folder / name).read_bytes()
+        content = read_bytes(self.folder / name)
         if hashlib.sha256(content).hexdigest() != self.about["sha256"][name]:
             raise MalformedError(f"{name} is not the published file: it was edited or damaged")
         return pq.ParquetFile(pa.BufferReader(content), **options)
+
+    def _readable(self, row: Row) -> Record | None:
+        """Read a record; None, with a warning, for one that is none."""
+        try:
+            return self._record(row)
+        except BROKEN as error:
+            reason = " ".join(str(error).split())
+            warnings.warn(
+                f"{self.folder}: {'/'.join(_cell(row))} is left out, it is no record ({reason})", stacklevel=2
+            )
+            return None
 
     def _record(self, row: Row) -> Record:
         columns, first = self._tables[1], row["start"][0]
@@ -197,7 +208,7 @@ def pack(folder: Path, versions: Iterable[tuple[Record, list[Row] | None]], abou
     pq.write_table(_table(schema, measured), folder / MEASUREMENTS, **OPTIONS)
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
     content = json.dumps(about | {"schema": SCHEMA, "sha256": digests}, indent=1, ensure_ascii=False)
-    (folder / ABOUT).write_text(content + "\n", encoding="utf-8")
+    (folder / ABOUT).write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _row(record: Record, examples: list[Row] | None) -> Row:

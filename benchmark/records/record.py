@@ -6,17 +6,16 @@ import copy
 import functools
 import hashlib
 import json
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from operator import itemgetter
-from types import NoneType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from benchmark.errors import NewerSchemaError
 from benchmark.identity import choices
+from benchmark.records.shape import LARGEST, check_shape
 
 Point = TypeVar("Point")
 
@@ -38,25 +37,6 @@ class Measurement(NamedTuple):
     name: str
     value: float
     step: int | None = None
-
-
-KINDS: dict[type, tuple[str, ...]] = {  # type of fields, checked where a file is read
-    str: ("run_id", "task", "method", "backbone", "status", "created"),
-    int: ("schema", "seed"),
-    dict: ("config", "data", "signatures", "environment"),
-    list: ("modules",),
-}
-NESTED: dict[type | tuple[type, ...], tuple[str, ...]] = {  # type of values in fields, which may be absent
-    str: ("data.metric", "data.headline", "data.majority", "data.fingerprint", "data.answers_digest", "config.phase",
-          "environment.device", "environment.commit", "config.budget.name"),
-    int: ("config.trial",),
-    dict: ("data.sizes", "data.headlines", "data.head", "data.counts"),
-    list: ("data.overrides",),
-    (int, float): ("environment.load_average", "environment.cores", "config.fraction"),
-}  # fmt: skip
-NOUNS = ("task", "method", "backbone", "budget")  # nodes of a configuration
-NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")  # one part of a path, not hidden
-LARGEST = 1e150  # limit of a value, so that its square is finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,40 +135,6 @@ class Record:
         """Add up the seconds of its phases."""
         return sum(self.value("cost", f"{phase}_seconds") or 0.0 for phase in PHASES)
 
-    def _check(self) -> None:
-        """Raise ValueError for a field of the wrong type."""
-        wrong = [f for kind, names in KINDS.items() for f in names if not isinstance(getattr(self, f), kind)]
-        wrong += [f"config.{n}" for n in NOUNS if not wrong and not isinstance(self.config.get(n), dict | None)]
-        if wrong := wrong or [*self._odd()]:
-            raise ValueError(f"{wrong[0]} is not of the type or range that a record has")
-
-    def _odd(self) -> Iterator[str]:
-        """Name values of the wrong type, out of range, or unfit as part of a path."""
-        for kind, paths in NESTED.items():
-            yield from (path for path in paths if not isinstance(self._at(path), (kind, NoneType)))
-        names = {name: getattr(self, name) for name in ("run_id", "task", "method", "backbone")}
-        names["config.budget.name"] = self.budget_name or "none"
-        yield from (key for key, name in names.items() if not isinstance(name, str) or not NAME.fullmatch(name))
-        texts = {"data.headlines": (self.data.get("headlines") or {}).values(), "data.overrides": self.overrides or ()}
-        yield from (key for key, values in texts.items() if any(not isinstance(text, str) for text in values))
-        if not isinstance(self.reason, str | None):
-            yield "reason"
-        if abs(self.seed) >= 1 << 63:
-            yield "seed"
-        splits, kinds, steps = ({*map(itemgetter(n), self.measurements)} for n in (0, 1, 3))
-        if not all(text.isprintable() for text in splits | kinds):
-            yield "the name of a measurement"
-        if any(type(step) is not int or not 0 <= step < 1 << 31 for step in steps - {None}):
-            yield "a step"
-
-    def _at(self, path: str) -> Any:
-        """Look up a value by a dotted path; None where there is none."""
-        first, *keys = path.split(".")
-        node = getattr(self, first)
-        for key in keys:
-            node = node.get(key) if isinstance(node, dict) else None
-        return node
-
     def to_json(self) -> str:
         """Write one key, and one measurement, per line; the digest of all is the last key."""
         lines = self._lines()
@@ -208,10 +154,10 @@ class Record:
         digest = content.pop("digest", None)  # the first records had none
         record = cls._of(content, _measurements(content.get("measurements", ())))
         # The digest of the text is tried first, since writing a record takes longer than reading it.
-        if digest is None:
-            record._lines()  # raises for a number that JSON lacks
-        if digest is not None and digest != _digest_of(text) and digest != _digest(record._lines()):
-            raise ValueError("its digest does not match its content: it was edited or damaged")
+        if digest is None or digest != _digest_of(text):
+            json.loads(text, object_pairs_hook=_unique)
+            if digest is not None and digest != _digest(record._lines()):
+                raise ValueError("its digest does not match its content: it was edited or damaged")
         return record
 
     def to_parts(self) -> tuple[str, str]:
@@ -227,7 +173,7 @@ class Record:
     @classmethod
     def _of(cls, content: dict[str, Any], measurements: tuple[Measurement, ...]) -> Record:
         record = cls(**content | {"measurements": measurements})
-        record._check()
+        check_shape(record)
         if len(record.measurements) < len(measurements):
             raise ValueError("the value of a measurement is not finite, or too large")
         return record
@@ -236,14 +182,23 @@ class Record:
 def _content(text: str | bytes) -> dict[str, Any]:
     """Parse a record's JSON."""
     content = json.loads(text)
-    if not isinstance(content, dict):
-        raise ValueError("holds no object")  # noqa: TRY004 - broken content, as any other
     refuse_newer(content)
     return content
 
 
-def refuse_newer(content: dict[str, Any]) -> None:
-    """Raise NewerSchemaError for the content of a later version."""
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of pairs. Raises ValueError for a key that comes twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return content
+
+
+def refuse_newer(content: Any) -> None:
+    """Raise NewerSchemaError for the content of a later version, ValueError for no object."""
+    if not isinstance(content, dict):
+        raise ValueError("holds no object")  # noqa: TRY004 - broken content, as any other
     if isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
         raise NewerSchemaError(
             f"schema {content['schema']} is newer than {SCHEMA}: read it with the version that wrote it"

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import itertools
-import json
 import math
 import os
 import re
 import secrets
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import MalformedError, NewerSchemaError
-from benchmark.records.record import Record, strict
+from benchmark.records.answers import BROKEN, beside, pack, read_bytes, rows_of
+from benchmark.records.record import Record
 
 if os.name == "posix":
     import fcntl
 
-EXAMPLES = ".examples.jsonl.gz"
 FILE = re.compile(r"([^.]+)(?:\.(\d+))?\.json")  # run_id, and the number of a replaced record
-BROKEN = (ValueError, TypeError, OverflowError, RecursionError)  # raised by files that are no records
 
 
 class Store:
@@ -44,7 +40,7 @@ class Store:
         path = folder / f"{record.run_id}.json"
         with contextlib.ExitStack() as stack:
             new = stack.enter_context(_temporary(path, record.to_json().encode("utf-8", "surrogatepass")))
-            rows = None if examples is None else stack.enter_context(_temporary(_beside(path), _pack(examples)))
+            rows = None if examples is None else stack.enter_context(_temporary(beside(path), pack(examples)))
             stack.enter_context(_locked(folder))
             existing = self._current(folder, record.run_id).get(record.device)
             if existing and not replace:
@@ -52,9 +48,9 @@ class Store:
             _set_aside(path)
             # The examples come first: a process killed in between leaves rows without a record, never the reverse.
             if rows is None:
-                _beside(path).unlink(missing_ok=True)
+                beside(path).unlink(missing_ok=True)
             else:
-                os.replace(rows, _beside(path))
+                os.replace(rows, beside(path))
             with contextlib.suppress(FileExistsError):  # only where locks do not work: the first record stays
                 _link(new, path)
         return path
@@ -79,7 +75,7 @@ class Store:
             for name, paths in sorted(listed.items()):
                 records = [_read(path) for path in paths]
                 # a record that another process has just replaced has another file name now
-                moved = any(r is None and not p.exists() for r, p in zip(records, paths, strict=True))
+                moved = any(r is None and not os.path.lexists(p) for r, p in zip(records, paths, strict=True))
                 current = self._current(folder, name) if moved else _newest(zip(paths, records, strict=True))
                 yield from (record for _, record in current.values())
 
@@ -89,7 +85,7 @@ class Store:
         for path in _listed(folder).get(record.run_id, []):
             if _read(path) == record:
                 try:
-                    return _rows(path, record)
+                    return rows_of(path, record)
                 except MalformedError as error:
                     warnings.warn(f"{error}: left out", stacklevel=2)
                     raise
@@ -104,7 +100,7 @@ class Store:
             for path in (path for _, paths in sorted(_listed(folder).items()) for path in paths):
                 try:
                     record = _record(path)
-                    yield record, _rows(path, record) if _beside(path).exists() else None
+                    yield record, rows_of(path, record) if os.path.lexists(beside(path)) else None
                 except (*BROKEN, OSError, EOFError) as error:
                     raise MalformedError(f"{path}: {error}") from None
 
@@ -113,7 +109,7 @@ class Store:
         first, digest = self.folder / record.task / record.method / f"{record.run_id}.json", hashlib.sha256()
         numbered = itertools.chain([first], (first.with_suffix(f".{n}.json") for n in itertools.count(1)))
         for path in itertools.takewhile(Path.is_file, numbered):
-            digest.update(_beside(path).read_bytes() if _beside(path).is_file() else b"")
+            digest.update(beside(path).read_bytes() if beside(path).is_file() else b"")
         return digest.digest()
 
     def _current(self, folder: Path, run_id: str) -> dict[str | None, tuple[Path, Record]]:
@@ -153,9 +149,7 @@ def _read_ahead(paths: Iterable[Path]) -> None:
 
 def _record(path: Path) -> Record:
     """Read the record at a path. Raises BROKEN or OSError for anything else."""
-    if path.exists() and not path.is_file():
-        raise MalformedError("a folder or a pipe")
-    record = Record.from_json(path.read_bytes())
+    record = Record.from_json(read_bytes(path))
     name = path.parent.parent.name, path.parent.name, path.name.partition(".")[0]
     if name != (record.task, record.method, record.run_id):
         raise MalformedError(f"it is a copy of {record.task}/{record.method}/{record.run_id}")
@@ -187,66 +181,13 @@ def _refuse_newer(path: Path) -> None:
         return
 
 
-def _beside(path: Path) -> Path:
-    return path.with_suffix(EXAMPLES)
-
-
-def _rows(path: Path, record: Record) -> list[dict[str, Any]]:
-    """Read the rows of a record's answers.
-
-    Raises MalformedError where they are damaged or belong to another record.
-    """
-    file, digest = _beside(path), record.data.get("answers_digest")
-    try:
-        if not file.is_file() and file.exists():
-            raise MalformedError("a folder or a pipe")
-        with gzip.open(file, "rb") as packed:
-            content = packed.read()
-        rows = [json.loads(row) for row in content.splitlines()]
-    except FileNotFoundError:
-        raise
-    except (*BROKEN, OSError, EOFError, zlib.error) as error:
-        raise MalformedError(f"{file}: the answers cannot be read ({error})") from error
-    if digest is not None and digest != _digest(content):
-        raise MalformedError(f"{file}: the answers do not match the record's digest: edited, or of another run")
-    if not all(isinstance(row, dict) for row in rows):
-        raise MalformedError(f"{file}: a row is no JSON object")
-    return rows
-
-
-def answers_digest(rows: Iterable[dict[str, Any]]) -> str:
-    """Compute the digest by which a record names its answers."""
-    return _digest(_lines(rows))
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _finite(value: Any) -> Any:
-    """Replace NaN and infinity by null, so that one bad answer does not lose a record."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _lines(examples: Iterable[dict[str, Any]]) -> bytes:
-    return "".join(strict(_finite(row)) + "\n" for row in examples).encode("utf-8", "surrogatepass")
-
-
-def _pack(examples: Iterable[dict[str, Any]]) -> bytes:
-    return gzip.compress(_lines(examples), mtime=0)  # no time: same rows, same bytes
-
-
 def _set_aside(path: Path) -> None:
     if not path.exists():
         return
     free = (path.with_suffix(f".{n}.json") for n in itertools.count(1))
-    aside = next(p for p in free if not p.exists() and not _beside(p).exists())
-    if _beside(path).exists():
-        _link(_beside(path), _beside(aside))
+    aside = next(p for p in free if not p.exists() and not beside(p).exists())
+    if beside(path).exists():
+        _link(beside(path), beside(aside))
     _link(path, aside)
     path.unlink(missing_ok=True)
 

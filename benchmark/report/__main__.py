@@ -79,7 +79,8 @@ def build(runs: list[Run], results: Path) -> None:
     written = [*(one.table for one in task_tables), *overviews, *filter(None, [judged])]
     for table in written:
         for ending, write in markup.KINDS.items():
-            (results / "tables" / f"{file_name(table.name)}.{ending}").write_text(write(table), encoding="utf-8")
+            path = results / "tables" / f"{file_name(table.name)}.{ending}"
+            path.write_text(write(table), encoding="utf-8", errors="backslashreplace")
     pictures = press.every(made)
     drawn = press.publish(pictures, results)
     page = site.write(results, Report(runs, task_tables, overviews, judged, drawn))

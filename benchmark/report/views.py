@@ -76,8 +76,9 @@ def _views(record: Record, tuning: Sequence[Record], known: dict[str, int | None
 def _selected(record: Record, tuning: Sequence[Record], known: dict[str, int | None]) -> int | None:
     """Return the trial that the tuning records select; cached in known."""
     config = record.config
-    search = config["method"].get("search") or {}
-    fixed = {key: value for key, value in config["method"].items() if key not in search}
+    method = config.get("method") or {}
+    search = method.get("search") or {}
+    fixed = {key: value for key, value in method.items() if key not in search}
     cell = [record.task, record.method, fixed, *(config.get(key) for key in ("task", "backbone", "budget", "fraction"))]
     name = WRITE(cell)
     if name not in known:

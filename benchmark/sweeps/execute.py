@@ -181,7 +181,7 @@ def run_and_record(attempt: Attempt) -> Record:
         fields["environment"] |= {"begun": pause.begun} if pause.begun != code() else {}
         record, path = attempt.write(status, reason, result.examples, **fields)
         if save and status == "done" and group.first:
-            (save / CELL).write_text(record.to_json())
+            (save / CELL).write_bytes(record.to_json().encode("utf-8", "surrogatepass"))
         if distributed.is_first() and not pause.saved_end:
             pause.forget()
     return finish(attempt, record, path, pause)

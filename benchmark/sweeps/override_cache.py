@@ -88,7 +88,7 @@ def stamp(plugins: tuple[Path, ...]) -> str:
     digest = hashlib.sha256()
     for folder in (*READ, *plugins):
         for path in sorted(p for p in folder.rglob("*") if p.suffix in SOURCES):
-            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(os.fsencode(path.relative_to(folder).as_posix()))
             if path.suffix in (".yaml", ".py"):
                 digest.update(path.read_bytes())
             else:

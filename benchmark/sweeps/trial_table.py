@@ -37,8 +37,9 @@ def rows(records: Sequence[Record]) -> Iterator[tuple[Any, ...]]:
 def knobs(record: Record) -> str:
     """Write a trial's values of the tuned knobs."""
     values = []
-    for knob in record.config["method"].get("search") or {}:
-        value: Any = record.config["method"]
+    method = record.config.get("method") or {}
+    for knob in method.get("search") or {}:
+        value: Any = method
         for part in knob.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         values.append(f"{knob}={value:g}" if isinstance(value, float) else f"{knob}={value}")
@@ -53,15 +54,21 @@ def ending(trial: int, records: Sequence[Record]) -> str:
     if failed:
         return f"failed: {failed[0].reason}"
     order = dict(ranking({t: [r for r in rivals if r.trial == t] for t in (r.trial for r in rivals)}))
+    if trial not in order:
+        return "no validation loss"
     rank, many = [*order].index(trial) + 1, len({r.trial for r in rivals})
     how = f"valid loss {order[trial]:.4g}, {rank} of {many}"
     if last < max(map(stop, records)):
         return f"dropped after step {last}: {how}"
-    if last < records[0].config["budget"]["steps"]:
+    if last < _steps(records[0]):
         return f"after step {last}: {how}"
     return f"chosen: {how}" if rank == 1 else how
 
 
 def stop(record: Record) -> int:
     """Give the last step of a run."""
-    return record.config.get("until") or record.config["budget"]["steps"]
+    return record.config.get("until") or _steps(record)
+
+
+def _steps(record: Record) -> int:
+    return (record.config.get("budget") or {}).get("steps") or 0

@@ -28,7 +28,8 @@ from benchmark.report.material import Material
 KINDS = ("pdf", "png")  # what is published
 PAGE, MARKS = "svg", "json"  # what the page shows, and where its rows are drawn
 MARK = "CrossPEFT benchmark.report"  # within each file: what bears it may be deleted
-DAMAGED = (TypeError, ValueError, KeyError, EOFError, NotImplementedError, BadZipFile, zlib.error)  # an archive
+# by an archive; RuntimeError: one with a password
+DAMAGED = (TypeError, ValueError, KeyError, EOFError, RuntimeError, OverflowError, BadZipFile, zlib.error)
 FEW = 24  # pictures that are not worth other processes
 METADATA = {"pdf": {"Creator": MARK, "CreationDate": None}, "png": {"Software": MARK}, PAGE: {"Date": None}}
 Files = dict[str, bytes]  # by ending
@@ -116,7 +117,7 @@ def _archive(folder: Path, picture: Picture) -> Path:
 def _read(path: Path) -> Files | None:
     """Return what was drawn; None if nothing was, or if it is damaged."""
     with (
-        suppress(TypeError, ValueError, EOFError, BadZipFile, KeyError, zlib.error, NotImplementedError),
+        suppress(*DAMAGED),
         ZipFile(io.BytesIO(files.read(path))) as archive,
     ):
         return {kind: archive.read(kind) for kind in (*METADATA, MARKS)}
@@ -133,7 +134,7 @@ def _code(figure: str) -> bytes:
 def _clear(folder: Path, current: Iterable[Path]) -> None:
     """Delete old figures, and no file that was not made here."""
     for path in sorted({*folder.rglob("*")} - {*current}):
-        if path.suffix[1:] in KINDS and MARK.encode() in path.read_bytes():
+        if path.suffix[1:] in KINDS and path.is_file() and MARK.encode() in path.read_bytes():
             path.unlink()
             with suppress(OSError):  # others lie there
                 path.parent.rmdir()
