@@ -32,6 +32,8 @@ _folders: tuple[Path, ...] = (CONFIGS,)  # with those that use() adds to this pr
 
 def read(path: Path) -> dict[str, Any]:
     """Read one mapping from YAML or JSON. Raises MalformedError."""
+    if path.exists() and not path.is_file():
+        raise MalformedError(f"{path}: cannot be read (a folder or a pipe)")
     try:
         if path.suffix == ".json":
             content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)  # NaN is no number

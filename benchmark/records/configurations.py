@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmark.records.headline import FLOOR, below_floor
 from benchmark.records.record import MARK, SEEDS, Record
+from benchmark.records.shape import escaped
 
 Run = tuple[str, Record]  # source, record
 WRITE = json.JSONEncoder(sort_keys=True).encode  # faster than json.dumps, which makes an encoder per call
@@ -110,7 +111,7 @@ def configurations(runs: Iterable[Run], view: str = "") -> list[Configuration]:
 def weights(record: Record) -> str:
     """Name the weights that a backbone started from."""
     chosen = (record.config.get("backbone") or {}).get("weights")
-    return str(chosen["name"] if isinstance(chosen, dict) else chosen or "")
+    return escaped(str(chosen.get("name") if isinstance(chosen, dict) else chosen or ""))
 
 
 def distinguished(members: Sequence[Configuration]) -> list[Configuration]:
@@ -158,17 +159,17 @@ def _fingerprints(settings: Sequence[Settings]) -> dict[frozenset[tuple[str, str
 def _settings(source: str, record: Record) -> Settings:
     choices = {key: value for key, value in record.choices.items() if key not in SEEDS}
     further = {"source": source, "device": record.device, FINGERPRINT: record.data.get("fingerprint")}
-    return dict(_flat(choices)) | {key: str(value) for key, value in further.items() if value is not None}
+    return dict(_flat(choices)) | {key: escaped(str(value)) for key, value in further.items() if value is not None}
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in node.items():
         if isinstance(value, dict) and value.keys() == {"name", "sha256"}:
-            yield f"{prefix}{key}", f"{value['name']} ({value['sha256'][:8]})"
+            yield f"{prefix}{key}", escaped(f"{value['name']} ({value['sha256'][:8]})")
         elif isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else _text(value)
+            yield f"{prefix}{key}", escaped(value) if isinstance(value, str) else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import itertools
 import json
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -23,11 +22,11 @@ from typing import Any
 from benchmark.errors import MalformedError
 from benchmark.records.answers import BROKEN, read_bytes
 from benchmark.records.record import SCHEMA, Measurement, Record, refuse_newer, strict
+from benchmark.records.shape import escaped
 
 ABOUT = "about.json"
 RECORDS, MEASUREMENTS, ANSWERS = FILES = ("records.parquet", "measurements.parquet", "answers.parquet")
 NAMES = ("task", "method", "backbone", "seed", "run_id", "status", "device", "created")  # of a record, as columns
-SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can hold it, UTF-8 cannot
 # A page is compressed as a whole. One large page compresses well, since all runs of a task repeat its targets.
 OPTIONS = {"compression": "zstd", "compression_level": 17, "data_page_size": 1 << 30}
 
@@ -196,7 +195,7 @@ def pack(folder: Path, versions: Iterable[tuple[Record, list[Row] | None]], abou
         for _, members in itertools.groupby(versions, key=lambda version: version[0].task):
             written: list[tuple[int, str]] = []
             for record, examples in members:
-                written += [(len(rows), _escaped(strict(row))) for row in examples or ()]
+                written += [(len(rows), escaped(strict(row))) for row in examples or ()]
                 measured += [(len(rows), *m) for m in record.measurements]
                 rows.append(_row(record, examples))
             if written:
@@ -214,7 +213,7 @@ def pack(folder: Path, versions: Iterable[tuple[Record, list[Row] | None]], abou
 def _row(record: Record, examples: list[Row] | None) -> Row:
     header, digest = record.to_parts()
     counts = {"measurements": len(record.measurements), "answers": None if examples is None else len(examples)}
-    return {name: getattr(record, name) for name in NAMES} | {"header": _escaped(header), "digest": digest} | counts
+    return {name: getattr(record, name) for name in NAMES} | {"header": escaped(header), "digest": digest} | counts
 
 
 def _table(schema: Any, rows: list[tuple]) -> Any:
@@ -222,7 +221,3 @@ def _table(schema: Any, rows: list[tuple]) -> Any:
 
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     return pa.table([pa.array(list(c), f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
-
-
-def _escaped(text: str) -> str:
-    return SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)

@@ -52,6 +52,11 @@ WHOLE = 1 << 63  # limit of a whole number
 DEEPEST = 40  # objects and lists inside one another
 
 
+def escaped(text: str) -> str:
+    """Escape half characters, which JSON can hold, and neither UTF-8 nor a table can."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def check_shape(record: Record) -> None:
     """Raise ValueError for a value of the wrong type, out of range, or unfit as part of a path."""
     odd = next(_odd_fields(record), None) or next(_odd_values(record), None)
@@ -74,7 +79,10 @@ def _odd_values(record: Record) -> Iterator[str]:
     names = {name: getattr(record, name) for name in ("run_id", "task", "method", "backbone")}
     names["config.budget.name"] = record.budget_name or "none"
     yield from (key for key, name in names.items() if not NAME.fullmatch(name))
-    yield from (key for key in ("created", "device") if not (getattr(record, key) or "").isprintable())
+    texts = {key: getattr(record, key) for key in ("created", "device")}
+    texts |= {f"data.{key}": record.data.get(key) for key in ("metric", "headline", "proper")}
+    texts |= {f"data.headlines.{split}": text for split, text in (record.data.get("headlines") or {}).items()}
+    yield from (key for key, text in texts.items() if not (text or "").isprintable())
     if abs(record.seed) >= WHOLE:
         yield "seed"
     yield from _odd_measurements(record.measurements)
@@ -93,6 +101,8 @@ def _plain(value: Any, depth: int = 0) -> bool:
     kind = type(value)
     if kind is dict or kind is list:
         inner = value.values() if kind is dict else value
+        if kind is dict and value.keys() == {"name", "sha256"} and not all(type(one) is str for one in inner):
+            return False  # a local file, by its name and hash
         return depth < DEEPEST and all(_plain(one, depth + 1) for one in inner)
     if kind is int:
         return abs(value) < WHOLE

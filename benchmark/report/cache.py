@@ -23,7 +23,7 @@ def code(modules: Iterable[ModuleType]) -> str:
 def read(path: Path) -> bytes | None:
     """Return the content of a file; None if there is none that can be read."""
     with suppress(OSError):
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else None  # a pipe would wait for a writer
     return None
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from benchmark.records import Record, sources
 from benchmark.records.configurations import Run, weights
 from benchmark.records.headline import agreed
+from benchmark.records.shape import escaped
 
 KEYS = ["task", "backbone", "weights", "method", "seed", "source", "run_id", "device"]
 COLUMNS = ["source", "task", "method", "backbone", "weights", "seed", "phase", "trial", "status", "reason", "metric"]
@@ -115,6 +116,11 @@ def _shown(value: float) -> str:
 
 
 def _row(source: str, record: Record) -> dict[str, Any]:
+    texts = {
+        "reason": record.reason,
+        "fingerprint": record.data.get("fingerprint"),
+        "commit": record.environment.get("commit"),
+    }
     return {f"{split}.{name}": value for (split, name), value in record.finals.items()} | {
         "source": source,
         "task": record.task,
@@ -125,10 +131,8 @@ def _row(source: str, record: Record) -> dict[str, Any]:
         "phase": record.config.get("phase") or "final",
         "trial": record.config.get("trial") or 0,
         "status": record.status,
-        "reason": record.reason,
         "metric": record.headline(),
-        "fingerprint": record.data.get("fingerprint"),
         "device": record.device,
-        "commit": record.environment.get("commit"),
         "run_id": record.run_id,
+        **{name: text and escaped(text) for name, text in texts.items()},
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.config import registry
+from benchmark.records.shape import NAME
 
 HERE = Path(__file__).resolve().parents[1]
 READ = (HERE.parent / "configs", HERE, HERE.parent / "tasks")  # folders on which composing depends
@@ -55,7 +56,7 @@ class OverrideCache:
         """Store the entry of overrides."""
         line = json.dumps([key(overrides), asdict(entry)], ensure_ascii=False) + "\n"
         with suppress(OSError):  # where nothing can be written, it is composed again
-            if self.stores:
+            if self.stores and (self.path.is_file() or not os.path.lexists(self.path)):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as file:
                     file.write(line)
@@ -64,14 +65,15 @@ class OverrideCache:
 
     def _lines(self) -> Iterable[tuple[str, Entry]]:
         try:
-            text = self.path.read_text(encoding="utf-8", errors="surrogateescape")
+            text = self.path.read_text(encoding="utf-8", errors="surrogateescape") if self.path.is_file() else ""
         except OSError:
             return
         for line in text.splitlines():
             try:
                 name, entry = json.loads(line)
                 texts = [name, *(value for key, value in entry.items() if key != "files" and value is not None)]
-                if isinstance(entry["files"], dict) and all(isinstance(text, str) for text in texts):
+                named = all(NAME.fullmatch(entry[key]) for key in ("task", "method", "run_id", "training"))
+                if named and isinstance(entry["files"], dict) and all(isinstance(text, str) for text in texts):
                     yield name, Entry(**entry)
             except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
                 continue
@@ -100,10 +102,10 @@ def stamp(plugins: tuple[Path, ...]) -> str:
 def signature(path: str | Path) -> str:
     """Hash a file's size and time, or those of a folder's files; once per process."""
     path = Path(path)
-    inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     try:
+        inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         stats = [(p.as_posix(), os.stat(p)) for p in inside]
-    except OSError:
+    except (OSError, ValueError):  # no path at all
         return "missing"
     text = "\n".join(f"{p} {s.st_size} {s.st_mtime_ns}" for p, s in stats)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import warnings
 import zlib
@@ -29,10 +30,13 @@ DAMAGED = (
     KeyError,
     OSError,
     EOFError,
-    NotImplementedError,
+    RuntimeError,  # an archive with a password, or packed in a way that is not known
+    MemoryError,  # a shape that no memory holds
     BadZipFile,
     zlib.error,
 )  # or not there
+TIES = re.compile(r"[a-z]*(\(\d+\))*")  # letters of groups
+DRAWN = np.dtype("float32")
 Name = TypeVar("Name", bound=Hashable)
 Examples = tuple[str, int, int]  # of a split: which they are, how many, in how many groups
 
@@ -52,8 +56,9 @@ class Evidence:
         content = {name: _content(sample) for name, sample in samples.items()}
         ordered = sorted(samples, key=content.__getitem__)
         path = self.letters / f"{cache.digest(*(content[name].encode() for name in ordered))}.json"
-        with suppress(TypeError, ValueError):
-            if len(letters := json.loads(cache.read(path))) == len(ordered):  # type: ignore[arg-type]
+        with suppress(TypeError, ValueError, RecursionError):
+            letters = json.loads(cache.read(path))  # type: ignore[arg-type]
+            if len(letters) == len(ordered) and all(isinstance(one, str) and TIES.fullmatch(one) for one in letters):
                 return dict(zip(ordered, letters, strict=True))
         letters = estimates.ties({name: samples[name] for name in ordered})
         cache.write(path, json.dumps([letters[name] for name in ordered]).encode())
@@ -104,12 +109,15 @@ class Evidence:
             suppress(*DAMAGED),
             np.load(io.BytesIO(cache.read(path) or b"")) as file,
         ):
-            return (str(file["examples"]), int(file["size"]), int(file["groups"])), file["draws"]
+            draws = file["draws"]
+            if draws.dtype != DRAWN or draws.shape not in ((0,), (bootstrap.DRAWS,)):
+                raise ValueError("no drawn scores")
+            return (str(file["examples"]), int(file["size"]), int(file["groups"])), draws
         try:
             (examples, size, groups), draws = self._draw(record, _rows(store, record, split), metric)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # an older record's
             warnings.warn(f"{record.run_id}: its answers are left out, they are no answers ({error})", stacklevel=2)
-            return ("", 0, 0), np.zeros(0)
+            return ("", 0, 0), np.zeros(0, DRAWN)
         np.savez(file := io.BytesIO(), examples=examples, size=size, groups=groups, draws=draws)
         cache.write(path, file.getvalue())
         return (examples, size, groups), draws
@@ -120,7 +128,7 @@ class Evidence:
         score = bootstrap.prepare(metric, rows, record.signatures)
         # an id names an example of its data, whatever part of them was trained on
         data = json.dumps([record.data.get("fingerprint"), ids]).encode("utf-8", "surrogatepass")
-        draws = np.zeros(0) if score is None else score(bootstrap.counts(ids, groups=groups)).astype("float32")
+        draws = np.zeros(0, DRAWN) if score is None else score(bootstrap.counts(ids, groups=groups)).astype(DRAWN)
         return (cache.digest(data, length=16) if rows else "", len(rows), len(set(groups or ()))), draws
 
 

@@ -30,6 +30,7 @@ PAGE, MARKS = "svg", "json"  # what the page shows, and where its rows are drawn
 MARK = "CrossPEFT benchmark.report"  # within each file: what bears it may be deleted
 # by an archive; RuntimeError: one with a password
 DAMAGED = (TypeError, ValueError, KeyError, EOFError, RuntimeError, OverflowError, BadZipFile, zlib.error)
+SIGNS = {"pdf": b"%PDF", "png": b"\x89PNG", PAGE: b"<?xml"}  # first bytes
 FEW = 24  # pictures that are not worth other processes
 METADATA = {"pdf": {"Creator": MARK, "CreationDate": None}, "png": {"Software": MARK}, PAGE: {"Date": None}}
 Files = dict[str, bytes]  # by ending
@@ -84,7 +85,7 @@ def publish(wanted: Sequence[Picture], results: Path) -> list[tuple[Picture, Fil
     """Write all figures, draw those not cached, delete old ones."""
     folder, cached = results / "figures", results / ".cache" / "figures"
     archives = {picture.path: _archive(cached, picture) for picture in wanted}
-    drawn = {picture.path: _read(archives[picture.path]) for picture in wanted}
+    drawn = {picture.path: _read(archives[picture.path], len(picture.table)) for picture in wanted}
     new = [picture for picture in wanted if drawn[picture.path] is None]
     jobs = min(os.cpu_count() or 1, 8) if len(new) > FEW else 1
     for picture, made in zip(new, joblib.Parallel(n_jobs=jobs)(joblib.delayed(render)(p) for p in new), strict=True):
@@ -114,13 +115,15 @@ def _archive(folder: Path, picture: Picture) -> Path:
     return folder / f"{files.digest(_code(picture.figure), rows, length=32)}.zip"
 
 
-def _read(path: Path) -> Files | None:
+def _read(path: Path, rows: int) -> Files | None:
     """Return what was drawn; None if nothing was, or if it is damaged."""
     with (
         suppress(*DAMAGED),
         ZipFile(io.BytesIO(files.read(path))) as archive,
     ):
-        return {kind: archive.read(kind) for kind in (*METADATA, MARKS)}
+        content = {kind: archive.read(kind) for kind in (*METADATA, MARKS)}
+        if all(content[kind].startswith(sign) for kind, sign in SIGNS.items()) and content[PAGE].decode():
+            return content if {row for *_, row in json.loads(content[MARKS])} <= {*range(rows)} else None
     return None
 
 
