@@ -10,11 +10,12 @@ from typing import Any
 
 from benchmark.cell import Cell
 from benchmark.config import registry
-from benchmark.config.build import build
+from benchmark.config.build import build, convert
 from benchmark.engine.batches import in_order, mates_of
 from benchmark.errors import InputError, refusing
 from benchmark.identity import CLASS, content_hash
 from benchmark.records import Record
+from benchmark.records.shape import NOUNS
 from benchmark.types import Example, Head, Task
 
 CELL = "cell.json"  # the run's record, beside the adapter
@@ -57,18 +58,26 @@ def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str 
         registry.add(plugins)
     if not (folder / CELL).is_file():
         raise InputError(f"no {CELL} in {str(folder)!r}: give the folder that save=DIR wrote")
-    record = Record.from_json((folder / CELL).read_bytes())
-    config = {noun: _named_files(part) for noun, part in record.config.items()}
-    config["backbone"]["checkpoint"] = _backbone_folder(record.config["backbone"]["checkpoint"], checkpoint)
-    parts = {noun: _built(noun, config[noun]) for noun in ("task", "method", "backbone", "budget")}
-    cell = Cell(**parts, seed=config["seed"])
-    cell.task.recall(record.data.get("reading", {}))
-    facts = record.data.get("head", {})
-    head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in facts.items()})
-    model, processor = cell.load(head)
     quiet = warnings.catch_warnings(action="ignore", category=FutureWarning)  # of libraries about each other
     with quiet, refusing(f"{str(folder)!r} cannot be loaded"):
+        record = Record.from_json((folder / CELL).read_bytes())
+        cell = _cell(record, checkpoint)
+        facts = record.data.get("head") or {}
+        head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in facts.items()})
+        model, processor = cell.load(head)
         return Adapted(cell.method.restore(model, folder, cell).eval(), processor, cell)
+
+
+def _cell(record: Record, checkpoint: str | Path | None) -> Cell:
+    """Build the cell of a saved adapter."""
+    config = {noun: _named_files(part) for noun, part in record.config.items()}
+    if missing := [noun for noun in NOUNS if not config.get(noun)]:
+        raise InputError(f"{CELL} has no {missing[0]}: it is not what save=DIR wrote")
+    config["backbone"]["checkpoint"] = _backbone_folder(record.config["backbone"]["checkpoint"], checkpoint)
+    parts = {noun: _built(noun, config[noun]) for noun in NOUNS}
+    cell = Cell(**parts, seed=convert(config.get("seed"), int, "seed"))
+    cell.task.recall(record.data.get("reading") or {})
+    return cell
 
 
 def task_of(record: Record) -> Task:

@@ -58,6 +58,8 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     """Convert a plain value to the type a field declares. Raises InputError."""
     if dataclasses.is_dataclass(hint):
         raise InputError(f"{where}: {value!r} given, a node with a _target_ wanted")
+    if "${" in str(value) and "str" not in name_of(hint):  # OmegaConf would take it for a number to look up
+        raise InputError(f"{where}: {value!r} given, {name_of(hint)} wanted")
     try:
         merged = OmegaConf.merge(_holder(hint), {"value": value})
         return OmegaConf.to_container(merged, throw_on_missing=True)["value"]
