@@ -3,13 +3,13 @@
 import copy
 import io
 import json
-import os
 import shutil
 import tempfile
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,8 @@ from benchmark.report.figures.drawing import press
 from benchmark.report.material import material
 
 MADE = Path(__file__).parent / "made_before" / "lora" / "cell.json"
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))  # 1500 take about a minute
+FEW, MANY = 8, 250  # examples of the ordinary run, and of a run that takes about half a minute
+QUICK = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.integers(-5, 5), st.floats(), st.text(max_size=5),
     st.sampled_from([1e308, -1e308, 10**400, 2**63, "../../README", "/", "..", "\ud800", "a\x00b", "done", "x" * 300]),
@@ -42,6 +43,8 @@ def paths(node, path=()):
 
 
 WHOLE = {k: v for k, v in json.loads(MADE.read_text()).items() if k != "digest"}
+WHOLE["config"]["budget"]["name"] = "standard"  # scores of budget smoke are no advice
+OTHER = WHOLE | {"method": "bitfit", "run_id": "0123456789ab"}  # which stays as it is
 WHERE = st.sampled_from([path for path in paths(WHOLE) if path])
 
 
@@ -70,23 +73,46 @@ def read_all(results):
         command.main([*arguments, f"results={results}"])
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(path=WHERE, value=VALUES, name=st.sampled_from([f"{WHOLE['run_id']}.json", "other.json"]))
-@example(path=("measurements", 0, "value"), value=1e308, name=f"{WHOLE['run_id']}.json")
-@example(path=("config", "seed"), value=float("inf"), name=f"{WHOLE['run_id']}.json")
-@example(path=("task",), value="../../README", name=f"{WHOLE['run_id']}.json")
-def test_no_record_ends_what_reads_it(path, value, name):
+def check(path, value, name):
+    """Put an odd record beside a whole one: what reads them ends well, or leaves out the odd one alone."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "results" / "runs" / "protein" / "lora"
-        folder.mkdir(parents=True)
-        (folder / name).write_text(json.dumps(changed(path, value)), encoding="utf-8")
+        runs = Path(scratch) / "results" / "runs" / "protein"
+        for file, content in ((f"lora/{name}", changed(path, value)), (f"bitfit/{OTHER['run_id']}.json", OTHER)):
+            (runs / file).parent.mkdir(parents=True)
+            (runs / file).write_text(json.dumps(content), encoding="utf-8")
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            read_all(folder.parents[2])
+            read = [record.method for record in Store(runs.parent).records()]
+            assert "bitfit" in read
+            if "lora" in read:  # else there is nothing of it to read
+                COMPOSED.is_dir() and shutil.copytree(COMPOSED, runs.parent / COMPOSED.name)
+                read_all(runs.parents[1])
+                COMPOSED.is_dir() or shutil.copytree(runs.parent / COMPOSED.name, COMPOSED)
         assert [file.name for file in Path(scratch).iterdir()] == ["results"]
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+COMPOSED = Path(tempfile.mkdtemp()) / ".cells"  # of the one cell, which takes long to compose
+OWN = f"{WHOLE['run_id']}.json"
+ODD = {"path": WHERE, "value": VALUES, "name": st.sampled_from([OWN, "other.json"])}
+
+
+@settings(max_examples=FEW, **QUICK)
+@given(**ODD)
+@example(path=("measurements", 0, "value"), value=1e308, name=OWN)
+@example(path=("config", "seed"), value=float("inf"), name=OWN)
+@example(path=("task",), value="../../README", name=OWN)
+@example(path=("data", "sizes", "train"), value="many", name=OWN)
+@example(path=("reason",), value="\ud800", name=OWN)
+def test_no_record_ends_what_reads_it(path, value, name):
+    check(path, value, name)
+
+
+@pytest.mark.slow
+def test_no_record_of_many_ends_what_reads_it():
+    settings(max_examples=MANY, **QUICK)(given(**{**ODD, "name": st.just(OWN)})(check))()
+
+
+@settings(max_examples=40, **QUICK)
 @given(content=st.binary(max_size=40) | st.text(max_size=40).map(lambda text: json.dumps([text]).encode()))
 def test_no_bytes_end_what_reads_records(content):
     scratch = tempfile.mkdtemp()

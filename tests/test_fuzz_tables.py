@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,8 @@ from benchmark.errors import BenchmarkError
 from benchmark.sweeps.grid import expand
 from tasks.tables import SUFFIXES, cell, label, rows, text
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))  # of tables 20000, of overrides 400 take about a minute
+FEW = {"tables": 100, "overrides": 12}  # examples of the ordinary run
+MANY = {"tables": 4000, "overrides": 60}  # of a run in which each takes about a quarter of a minute
 QUICK = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
 NAMES = [f"t{suffix}{gz}" for suffix in (*SUFFIXES, ".txt") for gz in ("", ".gz")]
 SIGNS = st.text(alphabet='ab,;\t"\n\r\x00\u2028é{}[]:.1-eNa\ud7ff', max_size=60)
@@ -51,17 +51,34 @@ def read_cells(file, column):
         text(row, column, file.name, 1)
 
 
-@settings(max_examples=EXAMPLES * 5, **QUICK)
-@given(name=st.sampled_from(NAMES), content=CONTENTS, packed=st.booleans(), column=st.sampled_from(["a", "a.b", ""]))
+TABLE = {
+    "name": st.sampled_from(NAMES),
+    "content": CONTENTS,
+    "packed": st.booleans(),
+    "column": st.sampled_from(["a", "a.b", ""]),
+}
+
+
+def check_table(name, content, packed, column):
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, name)
+        file.write_bytes(gzip.compress(content) if packed else content)
+        assert name in refusal(read_cells, file, column)
+
+
+@settings(max_examples=FEW["tables"], **QUICK)
+@given(**TABLE)
 @example(name="t.json", content=b"[" * 100_000, packed=False, column="a")
 @example(name="t.jsonl", content=b'{"a": ' + b"1" * 5000 + b"}", packed=False, column="a")
 @example(name="t.csv", content=b"a,b\n" + b"x" * 200_000 + b",1\n", packed=False, column="a")
 @example(name="t.tsv.gz", content=b"a\tb\n1\t2\n", packed=True, column="a")
 def test_no_file_ends_the_reader_of_tables(name, content, packed, column):
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch, name)
-        file.write_bytes(gzip.compress(content) if packed else content)
-        assert name in refusal(read_cells, file, column)
+    check_table(name, content, packed, column)
+
+
+@pytest.mark.slow
+def test_no_file_of_many_ends_the_reader_of_tables():
+    settings(max_examples=MANY["tables"], **QUICK)(given(**TABLE)(check_table))()
 
 
 NUMBERS = [
@@ -102,12 +119,26 @@ OVERRIDE = st.builds(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("read", [compose_config, cell_of, expand])
-@settings(max_examples=EXAMPLES, **QUICK)
-@given(overrides=st.lists(OVERRIDE, min_size=1, max_size=2))
+READERS = [compose_config, cell_of, expand]
+OVERRIDES = st.lists(OVERRIDE, min_size=1, max_size=2)
+
+
+def check_overrides(read, overrides):
+    sweep = ["-m"] if read is expand else []
+    assert refusal(read, [*sweep, "task=protein", "method=lora", *overrides])
+
+
+@pytest.mark.parametrize("read", READERS)
+@settings(max_examples=FEW["overrides"], **QUICK)
+@given(overrides=OVERRIDES)
 @example(overrides=["seed=" + "9" * 5000])
 @example(overrides=["method.lr=${oc.env:NOPE}"])
 @example(overrides=["data.splits_of={a: ["])
 def test_no_override_ends_what_composes_a_command(read, overrides):
-    sweep = ["-m"] if read is expand else []
-    assert refusal(read, [*sweep, "task=protein", "method=lora", *overrides])
+    check_overrides(read, overrides)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("read", READERS)
+def test_no_override_of_many_ends_what_composes_a_command(read):
+    settings(max_examples=MANY["overrides"], **QUICK)(given(read=st.just(read), overrides=OVERRIDES)(check_overrides))()
