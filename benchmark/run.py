@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from benchmark.command import end
 from benchmark.config.build import convert
-from benchmark.config.compose import assemble, compose_config, compose_with_hydra
+from benchmark.config.compose import assemble, check_metrics, compose_config, compose_with_hydra
 from benchmark.config.halving import stops
 from benchmark.config.usage import usage
 from benchmark.engine import distributed
@@ -74,6 +74,7 @@ def sweep(arguments: list[str], statuses: list[int]) -> None:
     distributed.refuse_several("a sweep")
     grid = expand(arguments)
     config = compose_with_hydra([*grid.cells[0], *grid.options])
+    check_metrics(grid.cells)
     check_launcher(config.hydra.launcher["_target_"])
     if config.rung is not None:
         stops(config.budget)  # refused once here, not by each cell

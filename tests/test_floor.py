@@ -12,6 +12,7 @@ from hydra.utils import get_class
 
 from benchmark import run
 from benchmark.config.compose import cell_of, choices_of
+from benchmark.config.headlines import headline_of, offered
 from benchmark.config.registry import names, node
 from benchmark.errors import InputError
 from benchmark.identity import run_id
@@ -21,6 +22,7 @@ from benchmark.records.headline import agreed, lower_is_better
 from benchmark.report import frame
 from benchmark.report.__main__ import judge
 from benchmark.report.comparisons import tables
+from benchmark.report.page.shelf import COLUMNS, Shelf
 from benchmark.report.tables.overview import overview
 from benchmark.report.tables.scores import table
 from benchmark.sweeps import screen
@@ -188,6 +190,23 @@ def test_a_metric_of_the_configuration_may_be_the_headline():
     assert lower_is_better("wer")
 
 
+def test_a_task_that_lists_no_scores_offers_those_that_it_computes():
+    scores = {"own": 1.0, "other": 0.5, "brier": 0.1}
+    listless = type("Listless", (TextGeneration,), {"metric": "own", "scores": Task.scores, "score": lambda *_: scores})
+    task = object.__new__(listless)
+    assert {"own", "other"} == {*offered(task)}
+    assert headline_of(task, "other") == "other"
+    with pytest.raises(InputError, match="did you mean other"):
+        headline_of(task, "othr")
+
+
+def test_the_page_marks_a_run_at_its_floor(tmp_path):
+    low, high = record(bleu=40.0, majority_bleu=41.0), record(seed=1, bleu=42.0, majority_bleu=41.0)
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in Shelf([("yours", low), ("yours", high)]).rows()]
+    assert [(row["score"], row["marks"]) for row in rows] == [(40, "§"), (42, "")]
+    assert "not above one answer" in rows[0]["reason"]
+
+
 def test_a_cell_that_is_recorded_under_another_headline_is_shown_and_not_run(overrides, tmp_path, capsys):
     words = [*overrides, f"results={tmp_path}", "device=cpu"]
     first = run.execute(*words)
@@ -205,6 +224,13 @@ def test_a_cell_that_is_recorded_under_another_headline_is_shown_and_not_run(ove
     assert run.execute(*words, "seed=1").headline() == "bleu"
     assert "bleu on test, same task" in capsys.readouterr().out
     assert run_id(other.config) == other.run_id
+    sweep = ["-m", *words, "seed=0,1"]
+    assert run.main(sweep) == 0
+    capsys.readouterr()
+    assert run.main([*sweep, "task.metric=exact_match"]) == 0
+    assert "estimated time" not in capsys.readouterr().out  # which is that of missing cells
+    assert run.main([*sweep, "task.metric=exact_mach"]) == 2
+    assert "did you mean exact_match" in capsys.readouterr().err
 
 
 def test_all_records_of_a_task_have_one_headline():

@@ -183,7 +183,7 @@ def table(rows: Sequence[Candidate]) -> Table:
     for one in rows:
         low, high = one.estimate.low, one.estimate.high
         interval = ABSENT if low is None else f"{sentences.score(low, most)} to {sentences.score(high, most)}"
-        value = sentences.score(one.estimate.value, most) + one.configuration.untrained
+        value = sentences.score(one.estimate.value, most) + one.configuration.marks
         cells = [one.name, value, interval, str(one.estimate.seeds), one.verdict]
         cells += [sentences.amount(one.costs.get(name), name) for name in COSTS]
         drawn.add_row(*(Text(clean(cell)) for cell in [*cells, ", ".join(map(sentences.SHORT.get, one.least))]))

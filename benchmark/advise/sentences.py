@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmark.config.overrides import key_of
 from benchmark.records import MARK, UNTRAINED
+from benchmark.records.headline import FLOOR, NOT_ABOVE
 from benchmark.report import runnable
 from benchmark.report.choice import COSTS, ENOUGH, LIKE, Candidate, Limit, distance
 from benchmark.report.comparisons import Comparison
@@ -89,6 +90,8 @@ def thin(chosen: Comparison, judged: Sequence[Candidate], known: Sequence[Compar
         yield f"Thin: {len(blind)} of {len(judged)} have no stored answers, so no interval and no test."
     if untrained := [one.name for one in judged if one.configuration.untrained]:
         yield f"Thin ({MARK}): {listed(untrained)}: at least one seed is {UNTRAINED}."
+    if low := [one.name for one in judged if FLOOR in one.configuration.marks]:
+        yield f"Thin ({FLOOR}): {listed(low)}: {NOT_ABOVE}."
     if len(judged) > 1 and all(one.verdict != "worse" for one in judged):
         yield f"Thin: none of the {len(judged)} is clearly worse than the best; choose by cost."
     if len({one.budget for one in known}) == 1:

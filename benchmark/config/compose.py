@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmark.cell import Cell
 from benchmark.config import registry
 from benchmark.config.build import build, class_path, convert, to_plain
+from benchmark.config.headlines import headline_of
 from benchmark.config.overrides import key_of, make_portable, quote_path
 from benchmark.config.ranges import check_range
 from benchmark.config.registry import CONFIGS, GROUPS
@@ -27,7 +28,6 @@ from benchmark.config.trials import BEYOND, SELECTED, draw, move_edges, set_knob
 from benchmark.config.tuning import select_trial, trial_of_rung
 from benchmark.errors import BenchmarkError, IncompatibleError, InputError, near
 from benchmark.identity import CONTENTS, contents, fingerprinted
-from benchmark.records.headline import check_headline
 from benchmark.types import Task
 
 NOUNS = ("task", "method", "backbone", "budget")
@@ -42,6 +42,7 @@ SCALARS = {
     "trial": int,
     "until": int | None,
 }
+VIEW = "task.metric="  # chooses what is shown of a run, and is no part of its name
 SWEEP = ("-m", "--multirun")
 GRID = "sweep"  # named sweeps: sweep=NAME instead of what they sweep over
 
@@ -158,13 +159,13 @@ def _built(tree: dict[str, Any], names: dict[str, str]) -> Cell:
     return Cell(**parts, **scalars, headline=headline_of(parts["task"], tree["metric"]), names=names)
 
 
-def headline_of(task: Task, asked: Any) -> str | None:
-    """Give the score to show a run by, where it is not the task's own. Raises InputError for what is no score."""
-    name = convert(asked, str | None, "task.metric")
-    if name in (None, task.metric):
-        return None
-    check_headline(name, task.scores(), f"task.metric={name}")
-    return name
+def check_metrics(cells: Iterable[Sequence[str]]) -> None:
+    """Refuse a headline of a sweep that its task lacks, also where every cell is recorded. Raises InputError."""
+    asked = {tuple(o for o in cell if o.startswith(("task", "data", VIEW))): cell for cell in cells}
+    for chosen, overrides in asked.items():
+        if any(override.startswith(VIEW) for override in chosen):
+            tree = tree_of(compose_config(overrides)[0])
+            headline_of(build(tree["task"], "task"), tree["metric"])
 
 
 def solve_size(cell: Cell) -> Cell:

@@ -80,8 +80,8 @@ class OverrideCache:
 
 
 def key(overrides: Sequence[str]) -> str:
-    """Name overrides independently of their order."""
-    return "\n".join(sorted(overrides))
+    """Name overrides independently of their order, and of the score to show, which is no part of a cell's name."""
+    return "\n".join(sorted(override for override in overrides if not override.startswith("task.metric=")))
 
 
 @functools.cache

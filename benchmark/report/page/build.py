@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +21,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from benchmark.errors import MalformedError
 from benchmark.report.page import contents, gallery, registry
 from benchmark.report.page.shelf import COLUMNS, Shelf
 from benchmark.report.published import quoted
+from benchmark.report.tables.scores import explain_marks
 from benchmark.report.views import budget_text
 
 HERE = Path(__file__).parent
@@ -42,7 +45,7 @@ def page(results: Path, report: contents.Report) -> str:
     shelf = Shelf(report.runs)
     shown = {one.table.name: contents.lines(one, shelf) for one in report.tables}
     figures = gallery.gallery(report, shown)
-    capability, others = registry.capabilities(results), quoted.load(results)
+    capability, others = registry.capabilities(results), _quoted(results)
     names = sorted({*registry.methods(), *(record.method for _, record in report.runs)})
     script, style = _asset("page.js"), _asset("page.css")
     template = environment().get_template("page.html")
@@ -59,6 +62,7 @@ def page(results: Path, report: contents.Report) -> str:
         quotes=others,
         quote_table=contents.quotes(others),
         claims=report.claims,
+        marks=explain_marks(one for table in report.tables for one in table.members),
         figures=figures,
         index={"columns": COLUMNS, "rows": shelf.rows(), "settings": shelf.settings},
         packs=_packs(shelf, figures),
@@ -66,6 +70,15 @@ def page(results: Path, report: contents.Report) -> str:
         style=Markup(style),
         policy=_policy(script),
     )
+
+
+def _quoted(results: Path) -> list[quoted.Quoted]:
+    """Read the numbers of others; none, with a warning, where they are malformed."""
+    try:
+        return quoted.load(results)
+    except MalformedError as error:
+        print(f"warning: numbers of others are left out: {error}", file=sys.stderr)
+        return []
 
 
 def environment() -> Environment:

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.records import UNTRAINED
+from benchmark.records import MARK, UNTRAINED
 from benchmark.records.configurations import CONTROL, Configuration
+from benchmark.records.headline import FLOOR, NOT_ABOVE
 from benchmark.report.figures.drawing.press import Files, Picture
 from benchmark.report.page.shelf import Shelf, origin
 from benchmark.report.published.quoted import Quoted
@@ -94,7 +95,7 @@ def why(one: Configuration) -> str:
     """Return why runs gave no number."""
     if not one.records:
         return "not run"
-    return "; ".join([*reasons(one), *[UNTRAINED] * bool(one.untrained)])
+    return "; ".join([*reasons(one), *[UNTRAINED] * (MARK in one.marks), *[NOT_ABOVE] * (FLOOR in one.marks)])
 
 
 def summary(method: str, tables: Sequence[TaskTable], shown: Mapping[str, Sequence[Line]]) -> list[Line]:

@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmark.records import UNTRAINED, YOURS, Record
+from benchmark.records import MARK, UNTRAINED, YOURS, Record, floor_notes
 from benchmark.records.configurations import Configuration, Run, weights
 from benchmark.records.folders import PUBLISHED, RUNS
+from benchmark.records.headline import FLOOR, below_floor
 from benchmark.report.overrides import command
 
 COLUMNS = [
     "run", "task", "method", "backbone", "weights", "budget", "phase", "trial", "seed", "status", "metric", "score",
-    "trainable", "step (ms)", "memory (MB)", "records", "reason",
+    "marks", "trainable", "step (ms)", "memory (MB)", "records", "reason",
 ]  # fmt: skip
 
 
@@ -82,11 +83,12 @@ def _row(source: str, record: Record) -> list[Any]:
         record.status,
         f"{split} {metric}" if metric else "",
         rounded(record.value(split, metric or ""), 6),
+        MARK * record.untrained + FLOOR * (metric in below_floor([record], split)),
         rounded(trained, 12),
         rounded(step and step * 1e3, 4),
         rounded(memory and memory / 1e6, 4),
         origin(source),
-        record.reason or UNTRAINED * record.untrained,
+        record.reason or "; ".join([*[UNTRAINED] * record.untrained, *floor_notes(record, split)]),
     ]
 
 

@@ -49,8 +49,9 @@ function facts(pairs) {
 
 function grid(label, header, rows, numbers, digits = 6) {
   const kind = (name) => (numbers.has(name) ? { class: "number" } : {});
-  const body = rows.map(({ cells, state, title }) => make("tr", cells.map((cell, i) => {
-    const td = make("td", cell instanceof Node ? [cell] : number(cell, digits), kind(header[i]));
+  const body = rows.map(({ cells, state, title, marks }) => make("tr", cells.map((cell, i) => {
+    const beside = header[i] === "score" ? marks ?? "" : "";
+    const td = make("td", cell instanceof Node ? [cell] : number(cell, digits) + beside, kind(header[i]));
     if (td.textContent.length > LONG) td.classList.add("text");
     if (numbers.has(header[i])) td.dataset.order = typeof cell === "number" ? cell : "";
     if (header[i] === "status") td.classList.add("state");
@@ -163,7 +164,7 @@ const SHORT = ["run", "task", "method", "seed", "status", "score", "metric", "bu
 function listing(rows, left = []) {
   const header = SHORT.filter((name) => !left.includes(name));
   const cell = (row, name) => (name === "run" ? link(row[column.run], "run", row[column.run]) : name === "method" ? link(row[column.method], "method", row[column.method]) : row[column[name]]);
-  return grid("runs", header, rows.map((row) => ({ cells: header.map((name) => cell(row, name)), state: row[column.status], title: row[column.reason] })), NUMBERS);
+  return grid("runs", header, rows.map((row) => ({ cells: header.map((name) => cell(row, name)), state: row[column.status], title: row[column.reason], marks: row[column.marks] })), NUMBERS);
 }
 
 function fill(root) {
