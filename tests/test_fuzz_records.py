@@ -1,4 +1,7 @@
-"""Records that are not what they say, made at random: what reads them leaves them out, and never ends."""
+"""Records that are not what they say, made at random: what reads them leaves them out, and never ends.
+
+Put back for a trial, no check of a record's shape, and sizes that may be texts, were found by the ordinary run.
+"""
 
 import copy
 import io

@@ -1,4 +1,8 @@
-"""Random files and random overrides: what reads them ends with this project's own errors, or reads them."""
+"""Random files and random overrides: what reads them ends with this project's own errors, or reads them.
+
+Put back for a trial, a reader of tables that lets ValueError through, and overrides that let Hydra's errors through
+except KeyError, were found by the ordinary run.
+"""
 
 import gzip
 import json
