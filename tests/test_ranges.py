@@ -8,6 +8,7 @@ import pytest
 from hydra.utils import get_class
 
 from benchmark import run
+from benchmark.config.build import convert
 from benchmark.config.ranges import OTHERS, RANGES, check_range, range_of
 from benchmark.config.registry import names, node
 from benchmark.errors import InputError
@@ -77,3 +78,18 @@ def test_a_list_without_an_end_is_refused_before_it_is_laid_out(tmp_path, capsys
         words = ["-m", "method=glob(*)", "task=nmt", "trial=range(0,9)", f"results={tmp_path / 'results'}", override]
         assert run.main(words) == 2
         assert "cells given, at most 100,000 wanted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", sorted({key for key, _ in numbers()} - {"task.across_processors"}))
+def test_every_number_refuses_texts_and_what_fills_the_memory(key):
+    group, name = key.split(".")
+    classes = [get_class(node(group, one)["_target_"]) for one in names(group)]
+    hint = next(hints[name] for hints in map(get_type_hints, classes) if name in hints)
+    for wrong in ("abc", "${oc.env:HOME}"):
+        if "str" not in str(hint):
+            with pytest.raises(InputError, match=key):
+                convert(wrong, hint, key)
+    for wrong in (-200, 10**13, 2**63):  # noise may be -100 dB, a size 10**12 bytes
+        if "options" not in key:
+            with pytest.raises(InputError, match=key):
+                check_range(wrong, key)
