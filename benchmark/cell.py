@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import InputError, refusing, story
 from benchmark.types import PHASES, SIZES, TUNE, Backbone, Budget, Head, Kind, Method, Task
+from benchmark.types.folds import fold_of, in_fold
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +27,8 @@ class Cell:
     seed_sample: int | None = None  # draws that share; None: `seed` does
     seed_init: int | None = None  # draws the new parameters; None: `seed` does
     seed_order: int | None = None  # draws the order of the examples; None: `seed` does
+    fold: int | None = None  # of a cross-validation, which deals all examples anew; None: the splits of the data
+    folds: int | None = None  # how many; None without a fold
     phase: str = "final"  # or tune, which does not read the test splits
     trial: int = 0  # number of the draw from the method's search ranges; 0: its defaults
     until: int | None = None  # step after which tuning stops for now; the schedule is that of the whole budget
@@ -37,6 +40,9 @@ class Cell:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", self.task.fitted(lambda: self.backbone))
+        object.__setattr__(self, "task", in_fold(self.task, fold_of(self.fold, self.folds)))
+        if self.fold is None:
+            object.__setattr__(self, "folds", None)  # so that equal cells have one id
         if self.fraction == 1:
             object.__setattr__(self, "fraction", None)  # so that equal cells have one id
         if self.phase not in PHASES:

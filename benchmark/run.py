@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         else:
             config, names = compose_config(arguments)
             if config.cells is None:
-                screen.begin(names, config.seed)
+                screen.begin(names, config)
                 perform(assemble(config, names, arguments), options_of(config))
             else:  # a job of a sweep
                 run_cells(unpack_cells(config.cells), options_of(config), statuses)

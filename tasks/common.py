@@ -20,6 +20,7 @@ class Reading:
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> what -> how many
     notes: dict[str, Any] = field(default_factory=dict)
+    pool: dict[str, Sequence[Example]] = field(default_factory=dict)  # dealt into folds: examples by what kept together
 
     def count(self, split: str, name: str, number: int = 1) -> None:
         """Add to a count; 0 adds no entry."""
@@ -37,6 +38,14 @@ class Data(ABC):
     @abstractmethod
     def splits(self) -> Splits:
         """Read train, valid, test and any test/<shift>, always in the same order."""
+
+    def unmerged(self) -> Splits:
+        """Read the splits before examples are merged."""
+        return self.splits()
+
+    def merged(self, splits: Splits) -> Splits:
+        """Merge examples that are one outside of train."""
+        return splits
 
     def unpinned(self) -> list[str]:
         """Name inputs that may change, such as a hub id without a commit."""

@@ -24,6 +24,10 @@ class Texts(Data):
 
     merge: bool  # outside of train, rows with the same source are one example with several references
 
+    def splits(self) -> Splits:
+        """Read every split. Raises InputError."""
+        return self.merged(self.unmerged())
+
     def merged(self, splits: Splits) -> Splits:
         """Merge rows of one source where that is wanted; in train each reference is an example."""
         return {
@@ -49,14 +53,13 @@ class Files(Texts):
         check(self.columns, "data.columns", ROLES, (*ROLES, "group"))
         check_shares(self._given(), self.shares)
 
-    def splits(self) -> Splits:
+    def unmerged(self) -> Splits:
         """Read every file. Raises InputError for a missing file or column."""
         given = self._given()
         check_apart(given, self.reading)
         table = Table(self.columns, self.reading)
         splits = {name: table.examples(rows(file, self._sides()), name, file) for name, file in given.items()}
-        full = complete(splits, self.shares, self.reading)
-        return self.merged(full)
+        return complete(splits, self.shares, self.reading)
 
     def local(self) -> dict[str, Path]:
         paths = {}
@@ -84,7 +87,7 @@ class Hub(Texts, HubData):
         "files: data=files data.train=F data.valid=F data.test=F data.columns.source=COLUMN data.columns.target=COLUMN"
     )
 
-    def splits(self) -> Splits:
+    def unmerged(self) -> Splits:
         """Load every split. Raises InputError, within seconds if there is no network."""
         splits = {
             name: Table(part["columns"], self.reading).examples(
@@ -92,4 +95,4 @@ class Hub(Texts, HubData):
             )
             for name, part in self.parts().items()
         }
-        return self.merged(complete(splits, self.shares, self.reading))
+        return complete(splits, self.shares, self.reading)

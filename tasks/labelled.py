@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.errors import InputError
 from benchmark.types import IGNORED, Bad, Example, Features, Head, Kind, Prediction, Splits, Task
+from benchmark.types.folds import Fold
 from tasks.common import Data, Reading
+from tasks.folds import read_splits
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Labelled(Task):
     """Task that reads a source and answers with a label; see answers/."""
+
+    fold: ClassVar[Fold | None] = None  # of a view: in_fold() of benchmark/types/folds.py
 
     data: Data
     skip_bad: bool
@@ -35,7 +39,7 @@ class Labelled(Task):
 
     def read(self) -> Splits:
         """Read the data; a domain replaces unusable sources by Bad."""
-        return self.data.splits()
+        return read_splits(self.data, self.fold, self.reading)
 
     def splits(self) -> Splits:
         """Read the data; an example with a label that train lacks becomes Bad.

@@ -38,7 +38,7 @@ class Proteins(Labelled):
 
     def read(self) -> Splits:
         """Read the data; an unusable sequence or target becomes Bad, with file and row."""
-        splits = {name: [self._read(e) for e in examples] for name, examples in self.data.splits().items()}
+        splits = {name: [self._read(e) for e in examples] for name, examples in super().read().items()}
         if self.fragment is not None:
             splits["test/fragments"] = [self._fragment(e) for e in splits["test"]]
         return splits

@@ -38,7 +38,7 @@ class Speech(Labelled):
 
     def read(self) -> Splits:
         """Read the data; add its test in noise if task.noise is set."""
-        splits = dict(self.data.splits())
+        splits = dict(super().read())
         if self.noise is not None:
             splits["test/noise"] = [self._noisy(e, number) for number, e in enumerate(splits["test"])]
         return splits

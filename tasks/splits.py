@@ -90,7 +90,7 @@ def deal(
         split = chosen[unit_of(example)]
         parts[split].append(_renamed(example, split))
     sizes = ", ".join(f"{name} {share:g} ({len(parts[name])} examples)" for name, share in wanted.items())
-    by = "group" if grouped else "example, in each class" if len(_classes(units)) > 1 else "example"
+    by = "group" if grouped else "example, in each class" if len(classes_of(units)) > 1 else "example"
     before = f"{reading.notes['drawn_from_train']}; " if "drawn_from_train" in reading.notes else ""
     reading.notes["drawn_from_train"] = f"{before}{sizes}, by the hash of the {by}"
     return parts
@@ -101,7 +101,7 @@ def unit_of(example: Example) -> str:
     parts = example.source if isinstance(example.source, tuple) else (example.source,)
     if all(isinstance(part, str) for part in parts) and not isinstance(example.source, Bad):
         return example.group or "\n".join(sorted(" ".join(part.split()).casefold() for part in parts))
-    return example.group or example.id.partition("/")[2] or example.id
+    return example.group or example.id.removeprefix("train/")
 
 
 def _renamed(example: Example, split: str) -> Example:
@@ -122,7 +122,7 @@ def draw_split(unit: str, shares: Mapping[str, float]) -> str:
 def _by_class(units: Mapping[str, Sequence[Example]], shares: Mapping[str, float]) -> dict[str, str]:
     """Take each split's share of every class by hash; of three units, one each."""
     chosen = dict.fromkeys(units, "train")
-    for members in _classes(units).values():
+    for members in classes_of(units).values():
         remaining = sorted(members, key=lambda unit: unit_hash(f"split {unit}"))
         for name, share in shares.items():
             number = max(round(share * len(members)), int(len(members) > len(shares)))
@@ -131,7 +131,7 @@ def _by_class(units: Mapping[str, Sequence[Example]], shares: Mapping[str, float
     return chosen
 
 
-def _classes(units: Mapping[str, Sequence[Example]]) -> dict[str, list[str]]:
+def classes_of(units: Mapping[str, Sequence[Example]]) -> dict[str, list[str]]:
     """Sort units by their first target, where targets are classes."""
     groups: dict[str, list[str]] = {}
     for unit, members in units.items():

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.errors import InputError, refusing, story
 from benchmark.types import IGNORED, Constant, Example, Features, Kind, Prediction, Splits, Task
+from benchmark.types.folds import Fold
 from tasks.answers.labels import commonest
 from tasks.common import Data, Reading
+from tasks.folds import read_splits
 from tasks.tables import text
 from tasks.text_rows import FIELD, apply_template
 
@@ -29,6 +31,7 @@ class TextToText(Task):
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CAUSAL_LM, Kind.SEQ2SEQ)
     proper: ClassVar[str] = "bits_per_byte"
     placeholder: ClassVar[str] = "?"
+    fold: ClassVar[Fold | None] = None  # of a view: in_fold() of benchmark/types/folds.py
     ranked: ClassVar[tuple[str, ...]]  # scores of its own of which higher is better
 
     data: Data
@@ -89,7 +92,7 @@ class TextToText(Task):
 
     def splits(self) -> Splits:
         assert self._metrics is not None  # loaded first, so that a missing one is refused before training
-        return self.table.splits()
+        return read_splits(self.table, self.fold, self.reading)
 
     def unpinned(self) -> list[str]:
         return self.data.unpinned()

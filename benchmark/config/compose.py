@@ -29,6 +29,7 @@ from benchmark.config.tuning import select_trial, trial_of_rung
 from benchmark.errors import BenchmarkError, IncompatibleError, InputError, near
 from benchmark.identity import CONTENTS, contents, fingerprinted
 from benchmark.types import Task
+from benchmark.types.folds import fold_of, in_fold
 
 NOUNS = ("task", "method", "backbone", "budget")
 PATHS = ("metrics",)  # keys whose values are files or folders even without a separator
@@ -37,6 +38,7 @@ SCALARS = {
     "seed": int,
     "fraction": float | None,
     **dict.fromkeys(("seed_sample", "seed_init", "seed_order", "size"), int | None),
+    **dict.fromkeys(("fold", "folds"), int | None),
     "size_of": str,
     "phase": str,
     "trial": int,
@@ -126,6 +128,8 @@ def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str]
         if not tree.get(noun):
             raise InputError(f"{noun}=? is missing (known: {', '.join(registry.names(noun))})")
     keys = [key_of(override) for override in overrides]
+    if "folds" in keys and tree["fold"] is None:
+        raise InputError(f"folds: {tree['folds']} given, but no fold: give fold=0, or several by -m fold=0,1,2")
     explicit = {key.removeprefix("method.") for key in keys if key.startswith("method.")}
     search = {knob: space for knob, space in (tree["method"].get("search") or {}).items() if knob not in explicit}
     notes: dict[str, Any] = {}
@@ -231,7 +235,8 @@ def task_of(overrides: Sequence[str]) -> tuple[str, Task]:
     """Compose and build a task alone; its backbone need not exist on this machine."""
     config, names = compose_config(overrides)
     tree = tree_of(config)
-    return names["task"], build(tree["task"], "task").fitted(lambda: build(tree["backbone"], "backbone"))
+    task = build(tree["task"], "task").fitted(lambda: build(tree["backbone"], "backbone"))
+    return names["task"], in_fold(task, fold_of(*(convert(tree[key], int | None, key) for key in ("fold", "folds"))))
 
 
 def compose_config(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:

@@ -207,7 +207,8 @@ def tuning_records(
 def _shared(chosen: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
     """Filter the choices that two tuning records must share to be compared."""
     method = {name: value for name, value in _leaves(chosen.get("method") or {}) if name not in free}
-    return {"task": chosen.get("task"), "method": method, "backbone": chosen.get("backbone")}
+    parts = {name: chosen.get(name) for name in ("task", "backbone", "fold", "folds")}
+    return {**parts, "method": method}
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -21,6 +21,7 @@ def usage() -> str:
     lines += [
         "",
         "Less data: fraction=0.05 (of the training examples; 0.05 lies within 0.1)  seed_sample=0 (draws them)",
+        "Cross-validation: -m fold=0,1,2,3,4 (folds=5; every example is in the test of one fold, groups stay together)",
         "Tuning: +sweep=tune, then +sweep=final; by hand phase=tune trial=0,1,2,3 (draws of method.search)",
         "Equal sizes: size=100000 (size_of=params|bytes)  Seeds of one part: seed_init=0  seed_order=0",
         "Run options: seed=0  results=results  device=auto|cpu|cuda  force=true (run again)  retry=failed",

@@ -17,6 +17,8 @@ from benchmark.errors import InputError
 from benchmark.records import REPEATS, Measurement
 from benchmark.types import TUNE, Bad, Example, Splits
 
+DATA = ("task", "fold", "folds")  # choices on which the data of a cell depend
+
 
 @dataclass
 class Result:
@@ -36,8 +38,12 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
     Raises InputError where a split is empty.
     """
     reuse = reuse or Reuse()
-    splits, reading = reuse.get("splits", ("task",), lambda: (cell.task.splits(), cell.task.reading))
+    splits, reading = reuse.get("splits", DATA, lambda: (cell.task.splits(), cell.task.reading))
     note(reading, result)
+    if cell.fold is not None:
+        if not (pool := getattr(reading, "pool", None)):
+            raise InputError(f"fold: task {cell.names.get('task')} does not deal its examples into folds: leave it out")
+        result.data["pool"] = reuse.get("pool", DATA, lambda: fingerprint(pool))  # equal in all folds
     splits = usable(cell, splits, result)
     for name, examples in splits.items():
         if not examples:
@@ -56,7 +62,7 @@ def read(cell: Cell, result: Result, reuse: Reuse | None = None) -> Splits:
         "metric": cell.task.metric,
         **({"headline": cell.headline} if cell.headline else {}),
         **({"proper": cell.task.proper} if cell.task.proper else {}),
-        "fingerprint": reuse.get("fingerprint", ("task",), lambda: fingerprint(splits)),
+        "fingerprint": reuse.get("fingerprint", DATA, lambda: fingerprint(splits)),
         "sample": sample,
         "sizes": {name: len(examples) for name, examples in used.items()},
     }

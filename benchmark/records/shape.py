@@ -27,11 +27,11 @@ INSIDE: dict[type | UnionType, tuple[str, ...]] = {  # types of values in fields
     str: (
         "reason", "config.phase", "config.size_of", "config.budget.name", "config.budget.precision", "data.metric",
         "data.headline", "data.headlines.*", "data.proper", "data.majority", "data.fingerprint", "data.sample",
-        "data.answers_digest", "data.overrides.*", "data.unpinned.*", "data.selected.at_edge.*", "environment.device",
+        "data.pool", "data.explicit.*", "data.answers_digest", "data.overrides.*", "data.unpinned.*", "data.selected.at_edge.*", "environment.device",
         "environment.device_name", "environment.commit", "signatures.*", "modules.*",
     ),
     int: (
-        "config.trial", "config.until", "config.size", "config.budget.steps", "config.budget.batch_size",
+        "config.trial", "config.until", "config.fold", "config.folds", "config.size", "config.budget.steps", "config.budget.batch_size",
         "data.sizes.*", "data.selected.trial", "data.selected.trials", "data.size.reached", "data.size.wanted",
     ),
     int | float: ("environment.load_average", "environment.cores", "config.fraction"),
@@ -39,7 +39,7 @@ INSIDE: dict[type | UnionType, tuple[str, ...]] = {  # types of values in fields
         *(f"config.{noun}" for noun in NOUNS), "config.method.search", "data.sizes", "data.headlines", "data.head",
         "data.counts", "data.counts.*", "data.reading", "data.missing", "data.selected", "data.size",
     ),
-    list: ("data.overrides", "data.unpinned", "data.selected.at_edge"),
+    list: ("data.explicit", "data.overrides", "data.unpinned", "data.selected.at_edge"),
 }  # fmt: skip
 PATHS = {path: (kind, path.split(".")) for kind, paths in INSIDE.items() for path in paths}
 REQUIRED = {  # where the first is, the others are read as well

@@ -13,6 +13,7 @@ from benchmark.records.configurations import WRITE, Run
 DEFAULTS, TUNED, SIZED, CHOSEN = "", "tuned", "sized", "trials"  # the last: a trial that somebody named
 IN_WORDS = {TUNED: "tuned settings", SIZED: "equal size", CHOSEN: "named trials"}
 MEASURING = "cost"  # the budget whose runs are made to measure costs: their scores mean nothing, nor do views
+TUNED_FOR = ("task", "backbone", "budget", "fraction", "fold", "folds")  # choices that a selected trial belongs to
 
 
 def views(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -79,7 +80,7 @@ def _selected(record: Record, tuning: Sequence[Record], known: dict[str, int | N
     method = config.get("method") or {}
     search = method.get("search") or {}
     fixed = {key: value for key, value in method.items() if key not in search}
-    cell = [record.task, record.method, fixed, *(config.get(key) for key in ("task", "backbone", "budget", "fraction"))]
+    cell = [record.task, record.method, fixed, *map(config.get, TUNED_FOR)]
     name = WRITE(cell)
     if name not in known:
         try:

@@ -40,7 +40,7 @@ from benchmark.sweeps.override_cache import Entry, OverrideCache, files_in, sign
 
 # Keys of the outer loops, the outermost first. A rung needs all records of the one below. Seeds come next, so that an
 # unfinished sweep has all methods of the first seed; then tasks, so that neighbouring cells share data and network.
-OUTER = ("rung", "seed", "seed_sample", "fraction", "task", "data", "backbone", "budget")
+OUTER = ("rung", "seed", "fold", "seed_sample", "fraction", "task", "data", "backbone", "budget")
 MOST_CELLS = 100_000  # of one command: more would fill the memory before the first cell runs
 
 

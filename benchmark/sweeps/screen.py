@@ -43,10 +43,16 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def begin(names: Mapping[str, str], seed: Any) -> None:
+def begin(names: Mapping[str, str], config: Mapping[str, Any]) -> None:
     """Print the chosen cell before anything that takes seconds."""
     nouns = ", ".join(f"{noun} {names[noun]}" for noun in ("backbone", "budget"))
-    say(f"{names['method']} on {names['task']}: {nouns}, seed {seed}")
+    say(f"{names['method']} on {names['task']}: {nouns}, {seed(config)}")
+
+
+def seed(config: Mapping[str, Any]) -> str:
+    """Write the seed of a cell, and its fold where it has one."""
+    fold = "" if config.get("fold") is None else f", fold {config['fold']} of {config['folds']}"
+    return f"seed {config.get('seed')}{fold}"
 
 
 def say_recorded(record: Record, results: str) -> None:
@@ -78,7 +84,7 @@ def line(record: Record) -> None:
     trial = f" trial {record.trial}" if record.trial else ""
     remarks = [*[UNTRAINED] * record.untrained, *floor_notes(record), *repeat_warnings(record)]
     say(
-        f"{record.status} {record.method} on {record.task}, {record.backbone}, seed {record.seed}{trial}: "
+        f"{record.status} {record.method} on {record.task}, {record.backbone}, {seed(record.config)}{trial}: "
         f"{metric} {number(record.value(split, metric))} on {split} ({record.seconds():.1f} s)"
         f"{''.join(f'; {note}' for note in remarks)}"
     )
@@ -96,7 +102,7 @@ def plan(cells: Sequence[tuple[Any, Record | None]], remaining: Sequence[Any]) -
 
 def show(record: Record, store: Store, path: Path | None = None) -> None:
     """Print one screen about a finished run."""
-    title = f"{record.task} · {record.method} · {record.backbone} · seed {record.seed}"
+    title = f"{record.task} · {record.method} · {record.backbone} · {seed(record.config)}"
     console.print(title, style="bold", highlight=False)
     console.print(scores(record))
     for warning in repeat_warnings(record):

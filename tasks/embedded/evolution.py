@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 import numpy as np
@@ -82,7 +82,7 @@ class LatticeMutants(Data):
 
     def splits(self) -> Splits:
         """Evolve parents and mutate them; the target is exact."""
-        data = load_or_make("lattice", {**self.__dict__, "description": None}, self._make)
+        data = load_or_make("lattice", {**asdict(self), "description": None}, self._make)
         return {
             name: [
                 Example(f"{name}/{i}", text, (round(float(kt), DECIMALS),), group=f"{name}/parent{parent}")
@@ -131,7 +131,7 @@ class Relatives:
         """
         texts = [e.source for examples in task.values() for e in examples]
         task_sequences = np.array([[RESIDUES.index(letter) for letter in text] for text in texts])
-        data = load_or_make("relatives", {**self.__dict__, "most_identity": None}, self._make)
+        data = load_or_make("relatives", {**asdict(self), "most_identity": None}, self._make)
         trained, held_out = (
             data[name][identity(data[name], task_sequences) <= self.most_identity] for name in ("trained", "held_out")
         )
