@@ -208,6 +208,8 @@ def captions(paired: Sequence[Pair], first: str, second: str) -> Iterator[str]:
         yield "proper score: computed from the same answers. Lower is better, so a win is the lower score."
     yield METHOD
     yield f"Costs: {first} divided by {second}. ~: measured beside other work, or measurements overlap."
+    if any(one.one.folds for one in paired):
+        yield "x 5 folds: a seed's score is the mean over its folds; test examples of all folds are drawn together."
     if any(one.one.untrained or one.other.untrained for one in paired):
         yield f"{MARK}: at least one seed is {UNTRAINED}"
     if any(one.difference.seeds == 1 for one in paired):
@@ -223,7 +225,8 @@ def row(paired: Pair, p: float | None, outcome: str) -> list[str]:
     low, high = difference.low, difference.high
     interval = "-" if low is None else f"{low:+.{digits}f} to {high:+.{digits}f}"
     shown = "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-    numbers = [f"{difference.value:+.{digits}f}", interval, shown, str(difference.seeds), outcome]
+    seeds = f"{difference.seeds} x {len(one.folds)} folds" if one.folds else str(difference.seeds)
+    numbers = [f"{difference.value:+.{digits}f}", interval, shown, seeds, outcome]
     started = f"{one.backbone}, random weights" if one.control else one.backbone
     return [paired.where, started, paired.metric, *scores, *numbers]
 

@@ -156,7 +156,7 @@ def answer(request: Request, runs: list[Run]) -> Iterator[Line]:
         yield shown
         yield "least for: every setting that fits and scores higher needs clearly more of it."
         yield "To run them:"
-        yield from (setting(one.configuration.done[0]) for one in shown)
+        yield from (["-m"] * bool(one.configuration.folds) + setting(one.configuration.done[0]) for one in shown)
         yield from sentences.thin(chosen, fitting, known)
     yield from sentences.unrecorded(chosen, running, known)
 

@@ -167,9 +167,11 @@ def brief(one: Comparison) -> str:
 
 
 def seeds(one: Comparison) -> str:
-    """Write how many seeds the members of a comparison have."""
-    least, most = (pick(len(member.done) for member in one.members) for pick in (min, max))
-    return count(most, "seed") if least == most else f"{least} to {most} seeds"
+    """Write how many seeds, and folds, the members of a comparison have."""
+    least, most = (pick(len(member.rounds) for member in one.members) for pick in (min, max))
+    folds = max(len(member.folds) for member in one.members)
+    shown = count(most, "seed") if least == most else f"{least} to {most} seeds"
+    return f"{shown} of {folds} folds" if folds else shown
 
 
 def count(number: int, noun: str) -> str:

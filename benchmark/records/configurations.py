@@ -1,14 +1,16 @@
-"""Configurations: runs that differ only in their seeds and may be averaged."""
+"""Configurations: runs that differ only in their seeds and folds and may be averaged."""
 
 from __future__ import annotations
 
 import json
+import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from benchmark.records.folds import Round, fold_of, fold_values, folds_of, missing_folds, rounds
 from benchmark.records.headline import FLOOR, below_floor
 from benchmark.records.record import MARK, SEEDS, Record
 from benchmark.records.shape import escaped
@@ -17,10 +19,11 @@ Run = tuple[str, Record]  # source, record
 WRITE = json.JSONEncoder(sort_keys=True).encode  # faster than json.dumps, which makes an encoder per call
 FINGERPRINT = "data fingerprint"
 # Settings that are equal in a fair comparison; where they differ, every row names its value.
-COMPARED = ("task.", "budget.", "data.", "backbone.head_lr", FINGERPRINT, "device", "source")
+COMPARED = ("task.", "budget.", "data.", "backbone.head_lr", FINGERPRINT, "device", "source", "folds")
 FREE = ("method.", "trial")  # settings in which compared methods may differ
 ANY_SOURCE = ("source",)  # ignored, so that shipped runs and the user's are compared
 WHOLE = "1"
+TUNED = "tuned"  # view of the trials that tuning chose: of a cross-validation, for each fold its own
 CONTROL = "random"  # name of random weights, used as a control
 
 Settings = dict[str, str]
@@ -29,7 +32,7 @@ Conditions = tuple[str, str, tuple[tuple[str, str], ...]]
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """Cell without its seeds, with a record per seed that was run."""
+    """Cell without its seeds and its fold, with a record per seed and fold that was run."""
 
     backbone: str
     weights: str
@@ -43,6 +46,16 @@ class Configuration:
     def done(self) -> list[Record]:
         """Records of the runs that did not fail."""
         return [record for record in self.records if record.status == "done"]
+
+    @cached_property
+    def folds(self) -> list[int]:
+        """Folds that its finished runs have; empty without a cross-validation."""
+        return folds_of(self.done)
+
+    @cached_property
+    def rounds(self) -> list[Round]:
+        """Finished runs that make one score: those of all folds of a seed, or one without folds."""
+        return rounds(self.done)
 
     @property
     def untrained(self) -> str:
@@ -84,16 +97,24 @@ class Configuration:
         return next((name for record in self.done if (name := record.data.get("proper"))), None)
 
     def values(self, split: str, name: str) -> list[float]:
-        """Return one measurement over the seeds that have it."""
-        values = (record.value(split, name) for record in self.done)
-        return [value for value in values if value is not None]
+        """Return one measurement over the seeds that have it: its mean over the folds of each.
+
+        Costs are those of each run.
+        """
+        groups = [[record] for record in self.done] if split == "cost" else self.rounds
+        return [statistics.fmean(values) for runs in groups if (values := fold_values(runs, split, name))]
+
+
+def count_seeds(one: Configuration) -> str:
+    """Write how many seeds a score is the mean of, and over how many folds."""
+    return f"{len(one.rounds)} x {len(one.folds)} folds" if one.folds else str(len(one.rounds))
 
 
 def configurations(runs: Iterable[Run], view: str = "") -> list[Configuration]:
     """Group runs into configurations."""
     sorted_: dict[tuple[str, str, str, frozenset[tuple[str, str]]], list[Record]] = defaultdict(list)
     runs = list(runs)
-    settings = [_settings(source, record) for source, record in runs]
+    settings = [_settings(source, record, view) for source, record in runs]
     prints = _fingerprints(settings)
     for (_, record), chosen in zip(runs, settings, strict=True):
         # A cell that failed before it read its data has no fingerprint: it gets that of its siblings if they agree.
@@ -101,10 +122,8 @@ def configurations(runs: Iterable[Run], view: str = "") -> list[Configuration]:
             chosen = chosen | {FINGERPRINT: next(iter(known))}
         sorted_[record.backbone, weights(record), record.method, frozenset(chosen.items())].append(record)
     return [
-        Configuration(
-            backbone, start, method, dict(sorted(chosen)), tuple(sorted(records, key=lambda r: r.seed)), view=view
-        )
-        for (backbone, start, method, chosen), records in sorted_.items()
+        Configuration(*named, _with_folds(dict(sorted(chosen)), records), tuple(sorted(records, key=_order)), view=view)
+        for (*named, chosen), records in sorted_.items()
     ]
 
 
@@ -156,10 +175,29 @@ def _fingerprints(settings: Sequence[Settings]) -> dict[frozenset[tuple[str, str
     return known
 
 
-def _settings(source: str, record: Record) -> Settings:
+def _settings(source: str, record: Record, view: str) -> Settings:
     choices = {key: value for key, value in record.choices.items() if key not in SEEDS}
     further = {"source": source, "device": record.device, FINGERPRINT: record.data.get("fingerprint")}
-    return dict(_flat(choices)) | {key: escaped(str(value)) for key, value in further.items() if value is not None}
+    tuned_by_fold: set[str] = set()
+    if fold_of(record) is not None and not record.tuning:  # of tuning each fold is a comparison by itself
+        further[FINGERPRINT] = record.data.get("pool")
+        choices.pop("fold", None)
+        if view == TUNED:
+            drawn = {*((record.config.get("method") or {}).get("search") or ())} - {*record.data.get("explicit", ())}
+            tuned_by_fold = {"trial", *(f"method.{knob}" for knob in drawn)}
+    flat = {key: value for key, value in _flat(choices) if key not in tuned_by_fold}
+    return flat | {key: escaped(str(value)) for key, value in further.items() if value is not None}
+
+
+def _with_folds(chosen: Settings, records: Sequence[Record]) -> Settings:
+    """Name the folds that have no finished run, so that they are compared with none that has them."""
+    done = [record for record in records if record.status == "done"]
+    without = missing_folds(done) if "folds" in chosen and "fold" not in chosen else []
+    return chosen | ({"folds": f"{chosen['folds']} without {' '.join(map(str, without))}"} if without else {})
+
+
+def _order(record: Record) -> tuple[int, int]:
+    return record.seed, fold_of(record) or 0
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -98,7 +98,7 @@ def distance(one: Comparison, examples: int | None) -> float:
 
 def _weight(one: Comparison) -> int:
     """Weigh the evidence: a second seed counts more than another method."""
-    seeds = {m: max(len(member.done) for member in one.members if member.method == m) for m in one.methods}
+    seeds = {m: max(len(member.rounds) for member in one.members if member.method == m) for m in one.methods}
     return sum(min(count, ENOUGH) ** 2 for count in seeds.values())
 
 

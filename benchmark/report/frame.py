@@ -16,11 +16,13 @@ import pandas as pd
 
 from benchmark.records import Record, sources
 from benchmark.records.configurations import Run, weights
+from benchmark.records.folds import fold_of
 from benchmark.records.headline import agreed
 from benchmark.records.shape import escaped
 
 KEYS = ["task", "backbone", "weights", "method", "seed", "source", "run_id", "device"]
-COLUMNS = ["source", "task", "method", "backbone", "weights", "seed", "phase", "trial", "status", "reason", "metric"]
+COLUMNS = ["source", "task", "method", "backbone", "weights", "seed", "fold", "phase", "trial", "status", "reason"]
+COLUMNS += ["metric"]
 ORIGIN = ["fingerprint", "device", "commit", "run_id"]
 
 
@@ -128,6 +130,7 @@ def _row(source: str, record: Record) -> dict[str, Any]:
         "backbone": record.backbone,
         "weights": weights(record),
         "seed": record.seed,
+        "fold": "" if fold_of(record) is None else str(fold_of(record)),
         "phase": record.config.get("phase") or "final",
         "trial": record.config.get("trial") or 0,
         "status": record.status,

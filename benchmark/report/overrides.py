@@ -8,7 +8,7 @@ from benchmark.config.registry import defaults
 from benchmark.records import Record
 
 SCALARS = ("phase", "trial", "until", "fraction", "seed_sample", "seed_init", "seed_order", "size", "size_of")
-SEEDS = ("seed=", "seed_")
+SEEDS = ("seed=", "seed_", "fold=")
 
 
 def command(record: Record) -> str:
@@ -17,8 +17,10 @@ def command(record: Record) -> str:
 
 
 def setting(record: Record) -> list[str]:
-    """List the overrides that all seeds of a record's configuration share."""
-    return [override for override in overrides(record) if not override.startswith(SEEDS)]
+    """List the overrides that all seeds of a record's configuration share, with all folds that it has."""
+    folds = ",".join(map(str, range(record.config.get("folds") or 0)))
+    shared = [override for override in overrides(record) if not override.startswith(SEEDS)]
+    return [*shared, *([f"fold={folds}"] if folds else [])]
 
 
 def overrides(record: Record) -> list[str]:

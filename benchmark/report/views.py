@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from benchmark.config.trials import select
 from benchmark.errors import NoSelectionError
 from benchmark.records import Record
-from benchmark.records.configurations import WRITE, Run
+from benchmark.records.configurations import TUNED, WRITE, Run
 
-DEFAULTS, TUNED, SIZED, CHOSEN = "", "tuned", "sized", "trials"  # the last: a trial that somebody named
+DEFAULTS, SIZED, CHOSEN = "", "sized", "trials"  # the last: a trial that somebody named
 IN_WORDS = {TUNED: "tuned settings", SIZED: "equal size", CHOSEN: "named trials"}
 MEASURING = "cost"  # the budget whose runs are made to measure costs: their scores mean nothing, nor do views
 TUNED_FOR = ("task", "backbone", "budget", "fraction", "fold", "folds")  # choices that a selected trial belongs to

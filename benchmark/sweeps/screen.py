@@ -19,6 +19,7 @@ from benchmark.records.configurations import (
     FINGERPRINT,
     Configuration,
     configurations,
+    count_seeds,
     distinguished,
     label,
 )
@@ -122,7 +123,8 @@ def show(record: Record, store: Store, path: Path | None = None) -> None:
 def beside_shipped(record: Record, known: Iterable[Configuration]) -> str | None:
     """Write how a run may differ from shipped ones: other data, or another processor."""
     others = [one for one in rivals(record, known, (*ANY_SOURCE, FINGERPRINT)) if one.source != YOURS]
-    if others and record.data.get("fingerprint") not in {one.settings.get(FINGERPRINT) for one in others}:
+    data = _alone(record).settings.get(FINGERPRINT)
+    if others and data not in {one.settings.get(FINGERPRINT) for one in others}:
         return (
             "This data differs from that of the shipped results (other package versions?), so they are not compared. "
             "Installing with pip install -c constraints.txt gives the same data."
@@ -205,7 +207,7 @@ def comparison(record: Record, known: Iterable[Configuration]) -> Table:
         table.add_row(
             label(one, ANY_SOURCE),
             one.source,
-            str(len(one.done)),
+            count_seeds(one),
             number(_mean(one, "test", metric)) + one.marks,
             number(trainable(one.done[0])),
             "" if step is None else bound + number(1000 * step),
@@ -220,8 +222,16 @@ def rivals(
     record: Record, known: Iterable[Configuration], ignored: Collection[str] = ANY_SOURCE
 ) -> list[Configuration]:
     """List the finished configurations that share a run's conditions."""
+    known = [*known]
+    # the other folds of a run are runs of one configuration, and only equal folds are compared
+    with_it = (one for one in known if any(r.run_id == record.run_id for r in one.done))
+    conditions = next(with_it, _alone(record)).conditions(ignored)
+    return [one for one in known if one.done and one.conditions(ignored) == conditions]
+
+
+def _alone(record: Record) -> Configuration:
     [this] = configurations([(YOURS, record)])
-    return [one for one in known if one.done and one.conditions(ignored) == this.conditions(ignored)]
+    return this
 
 
 def trainable(record: Record) -> float | None:

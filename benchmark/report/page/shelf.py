@@ -12,12 +12,13 @@ from typing import Any
 from benchmark.records import MARK, UNTRAINED, YOURS, Record, floor_notes
 from benchmark.records.configurations import Configuration, Run, weights
 from benchmark.records.folders import PUBLISHED, RUNS
+from benchmark.records.folds import fold_of
 from benchmark.records.headline import FLOOR, below_floor
 from benchmark.report.overrides import command
 
 COLUMNS = [
     "run", "task", "method", "backbone", "weights", "budget", "phase", "trial", "seed", "status", "metric", "score",
-    "marks", "trainable", "step (ms)", "memory (MB)", "records", "reason",
+    "marks", "trainable", "step (ms)", "memory (MB)", "records", "fold", "reason",
 ]  # fmt: skip
 
 
@@ -88,6 +89,7 @@ def _row(source: str, record: Record) -> list[Any]:
         rounded(step and step * 1e3, 4),
         rounded(memory and memory / 1e6, 4),
         origin(source),
+        "" if fold_of(record) is None else fold_of(record),
         record.reason or "; ".join([*[UNTRAINED] * record.untrained, *floor_notes(record, split)]),
     ]
 

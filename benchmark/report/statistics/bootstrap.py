@@ -59,6 +59,23 @@ def prepare(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) -> 
         return None
 
 
+def over_folds(scores: Sequence[Score], drawn: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Average the scores of the folds of one seed, each by the share of its examples that is drawn.
+
+    Sets are drawn from the examples of all folds, [draws, examples], fold by fold; a fold may happen to have none. If
+    every example is drawn once, this is the mean over the folds.
+    """
+    if len(scores) == 1:
+        return scores[0](drawn)
+    total, weights = np.zeros(len(drawn)), np.zeros(len(drawn))
+    for score, part in zip(scores, np.split(drawn, np.cumsum(sizes)[:-1], axis=1), strict=True):
+        share = part.mean(1)
+        there = share > 0
+        total[there] += share[there] * score(part[there])
+        weights += share
+    return total / weights
+
+
 def _bleu(rows: Sequence[Row], signature: str) -> Score:
     from sacrebleu.metrics import BLEU
 

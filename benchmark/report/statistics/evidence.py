@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import statistics
 import sys
 import warnings
 import zlib
@@ -18,6 +19,7 @@ import numpy as np
 
 from benchmark.records import Record, sources
 from benchmark.records.configurations import Configuration
+from benchmark.records.folds import Round, fold_values
 from benchmark.report import cache
 from benchmark.report.comparisons import comparisons
 from benchmark.report.statistics import bootstrap, estimates, samples, scales, seeds, tails
@@ -38,6 +40,7 @@ DAMAGED = (
 TIES = re.compile(r"[a-z]*(\(\d+\))*")  # letters of groups
 DRAWN = np.dtype("float32")
 Name = TypeVar("Name", bound=Hashable)
+Rows = Sequence[dict[str, Any]]
 Examples = tuple[str, int, int]  # of a split: which they are, how many, in how many groups
 
 
@@ -86,11 +89,11 @@ class Evidence:
         return self.known[key]
 
     def _sample(self, one: Configuration, split: str, metric: str) -> Sample | None:
-        done = [r for r in one.done if r.value(split, metric) is not None]
-        if not done or len({r.seed for r in done}) < len(done):  # two records of a seed: nothing to pair
+        known = [runs for runs in one.rounds if fold_values(runs, split, metric)]
+        if not known or len({runs[0].seed for runs in known}) < len(known):  # two scores of a seed: nothing to pair
             return None
-        scores = {r.seed: r.value(split, metric) for r in done}
-        drawn = {r.seed: self._drawn(r, one.source, split, metric) for r in done}
+        scores = {runs[0].seed: statistics.fmean(fold_values(runs, split, metric)) for runs in known}
+        drawn = {runs[0].seed: self._drawn(runs, one.source, split, metric) for runs in known}
         met = {examples for examples, _ in drawn.values()}
         if len(met) > 1:
             return Sample(scores, {}, scale=scale(metric))
@@ -98,12 +101,13 @@ class Evidence:
         draws = {seed: values for seed, (_, values) in drawn.items() if values.size}
         return Sample(scores, draws, *examples, scale=scale(metric))
 
-    def _drawn(self, record: Record, source: str, split: str, metric: str) -> tuple[Examples, np.ndarray]:
+    def _drawn(self, runs: Round, source: str, split: str, metric: str) -> tuple[Examples, np.ndarray]:
         """Return which examples a split has, and the score on each drawn set of them."""
         store = self.stores.get(source)
-        content = json.dumps([record.to_json(), split, metric, self.by_group]).encode("utf-8", "surrogatepass")
+        texts = [*(run.to_json() for run in runs), split, metric, self.by_group]
         # predictions can come, and go, after the record
-        name = cache.digest(content, store.stored(record) if store else b"")
+        answers = [store.stored(run) if store else b"" for run in runs]
+        name = cache.digest(json.dumps(texts).encode("utf-8", "surrogatepass"), *answers)
         path = self.draws / name[:2] / f"{name}.npz"
         with (
             suppress(*DAMAGED),
@@ -114,25 +118,32 @@ class Evidence:
                 raise ValueError("no drawn scores")
             return (str(file["examples"]), int(file["size"]), int(file["groups"])), draws
         try:
-            (examples, size, groups), draws = self._draw(record, _rows(store, record, split), metric)
+            (examples, size, groups), draws = self._draw(runs, [_rows(store, run, split) for run in runs], metric)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # an older record's
-            warnings.warn(f"{record.run_id}: its answers are left out, they are no answers ({error})", stacklevel=2)
+            warnings.warn(f"{runs[0].run_id}: its answers are left out, they are no answers ({error})", stacklevel=2)
             return ("", 0, 0), np.zeros(0, DRAWN)
         np.savez(file := io.BytesIO(), examples=examples, size=size, groups=groups, draws=draws)
         cache.write(path, file.getvalue())
         return (examples, size, groups), draws
 
-    def _draw(self, record: Record, rows: Sequence[dict[str, Any]], metric: str) -> tuple[Examples, np.ndarray]:
+    def _draw(self, runs: Round, parts: Sequence[Rows], metric: str) -> tuple[Examples, np.ndarray]:
+        rows = [row for part in parts for row in part]
         ids = [str(row.get("id")) for row in rows]
         groups = bootstrap.groups_of(rows) if self.by_group else None
-        score = bootstrap.prepare(metric, rows, record.signatures)
+        if len(runs) > 1 and len({*ids}) < len(ids):
+            raise ValueError("an example is in the tests of two folds")
+        prepared = [bootstrap.prepare(metric, part, run.signatures) for part, run in zip(parts, runs, strict=True)]
         # an id names an example of its data, whatever part of them was trained on
-        data = json.dumps([record.data.get("fingerprint"), ids]).encode("utf-8", "surrogatepass")
-        draws = np.zeros(0, DRAWN) if score is None else score(bootstrap.counts(ids, groups=groups)).astype(DRAWN)
+        prints = [run.data.get("fingerprint") for run in runs]
+        data = json.dumps([*prints, ids]).encode("utf-8", "surrogatepass")
+        draws = np.zeros(0, DRAWN)
+        if scores := [score for score in prepared if score] if None not in prepared else []:
+            drawn = bootstrap.counts(ids, groups=groups)
+            draws = bootstrap.over_folds(scores, drawn, [*map(len, parts)]).astype(DRAWN)
         return (cache.digest(data, length=16) if rows else "", len(rows), len(set(groups or ()))), draws
 
 
-def _rows(store: Any, record: Record, split: str) -> list[dict[str, Any]]:
+def _rows(store: Any, record: Record, split: str) -> Rows:
     try:
         return [row for row in store.examples(record) if row.get("split") == split]
     except (AttributeError, OSError, ValueError, EOFError):  # none are stored, or the file is cut short

@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from benchmark.records.configurations import Configuration
+from benchmark.records.configurations import Configuration, count_seeds
+from benchmark.records.folds import fold_of
 from benchmark.report.costs import MEMORY, STEP, unsteady
 from benchmark.report.tables.table import ABSENT, Table, label, reasons, significant, states
 
@@ -51,7 +52,7 @@ def costs(name: str, members: Sequence[Configuration]) -> Table:
         count = ABSENT if trained is None else f"{trained:,.0f}"
         relative = significant(step / share) if step and share else ABSENT
         cells = [_cell(one, measurement, unit) for measurement, unit in COLUMNS.values()]
-        table.rows.append([*named, f"{len(one.done)}{beside}", count, relative, *cells])
+        table.rows.append([*named, f"{count_seeds(one)}{beside}", count, relative, *cells])
     if machines := "; ".join(sorted({_machine(one) for one in members if one.done})):
         table.legend += f" Measured with {machines}."
     _add_spread(
@@ -94,7 +95,7 @@ def _add_spread(table: Table, columns: Mapping[str, Sequence[Sequence[float]]]) 
 
 def _shares(one: Configuration, full: Configuration) -> list[float]:
     """Divide each seed's step by that of the reference with the same seed."""
-    steps, others = ({r.seed: r.value("cost", STEP) for r in side.done} for side in (one, full))
+    steps, others = ({(r.seed, fold_of(r)): r.value("cost", STEP) for r in side.done} for side in (one, full))
     return [step / other for seed, step in steps.items() if step and (other := others.get(seed))]
 
 

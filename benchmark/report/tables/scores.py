@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmark.records import MARK, UNTRAINED
-from benchmark.records.configurations import Configuration
+from benchmark.records import MARK, UNTRAINED, Record
+from benchmark.records.configurations import Configuration, count_seeds
+from benchmark.records.folds import fold_of, lacking
 from benchmark.records.headline import FLOOR, NOT_ABOVE
 from benchmark.report.costs import FP32, MEMORY, STEP, Cost, Costs
 from benchmark.report.statistics.bootstrap import SCORES
@@ -49,6 +50,12 @@ APART = (
     " {}: from separate runs that measure costs (budget=cost, which has another number of examples a step). All other "
     "columns: from the runs that gave the scores."
 )
+RUNS = "runs"
+FOLDS = (
+    " x 5 folds: the score of a seed is the mean over its folds, and every example is in the test of one of them. Test "
+    "examples of all folds are drawn together. Seeds that lack a fold are left out; a setting that lacks a fold is "
+    "compared with none that has it."
+)
 UNLEARNT = f" {MARK} at least one seed is {UNTRAINED}."
 UNDRAWN = " {}: † too, because no bootstrap over test examples is made for this score."
 AT_FLOOR = f" {FLOOR} {NOT_ABOVE}: that of most training examples scores as much or more."
@@ -77,7 +84,7 @@ def table(
     known = [cost for pair in priced for cost in pair if cost]
     result.legend += "".join(PROPER.format(one.name) for one in sure[1:])
     result.legend += _apart(priced) + SHARED * any(cost.shared for cost in known)
-    result.legend += explain_marks(groups)
+    result.legend += explain_marks(groups) + FOLDS * any(group.folds for group in groups)
     if (metric := _headline(groups, "test")) not in (*SCORES, "score"):
         result.legend += UNDRAWN.format(metric)
     for row, group in enumerate(groups):
@@ -115,10 +122,11 @@ def _outcome(group: Configuration, scores: list[str], costs: Sequence[Cost | Non
     """Fill the cells after the name: numbers, or why there are none."""
     if not group.done and group.records:
         return [f"{states(group)} {''.join(map(result.note, reasons(group)))}"] + [""] * (len(scores) + len(COSTS) - 1)
-    seeds = str(len(group.done)) if group.records else ABSENT
+    seeds = count_seeds(group) if group.records else ABSENT
     if lost := [r for r in group.records if r.status != "done"]:
-        why = "".join(result.note(f"seed {r.seed} {r.status}: {r.reason or 'no reason given'}") for r in lost)
-        seeds += f" of {len(group.records)} {why}"
+        seeds += f" of {len(group.records)}" + f" {RUNS}" * bool(group.folds)
+    notes = [f"{_named(r)} {r.status}: {r.reason or 'no reason given'}" for r in lost] + lacking(group.done)
+    seeds += " " * bool(notes) + "".join(map(result.note, notes))
     step, memory = (cost_cell(cost, unit) for cost, unit in zip(costs, (1e3, 1e-6), strict=True))
     stored = group.values("cost", "checkpoint_bytes")
     size = significant(statistics.median(stored) * 1e-6) if stored else ABSENT
@@ -127,6 +135,11 @@ def _outcome(group: Configuration, scores: list[str], costs: Sequence[Cost | Non
     trials = {r.data["selected"]["trials"] for r in group.done if "selected" in r.data}
     tuned = "/".join(map(str, sorted(trials))) or ABSENT
     return [*scores, seeds, tuned, *_shares(group), step + many, memory, size]
+
+
+def _named(run: Record) -> str:
+    fold = fold_of(run)
+    return f"seed {run.seed}" if fold is None else f"seed {run.seed}, fold {fold}"
 
 
 @dataclass(frozen=True)

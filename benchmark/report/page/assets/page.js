@@ -159,7 +159,7 @@ function tabs(root) {
 }
 
 // --- runs
-const SHORT = ["run", "task", "method", "seed", "status", "score", "metric", "budget", "phase", "trial", "weights", "trainable", "step (ms)", "memory (MB)", "records", "reason"];
+const SHORT = ["run", "task", "method", "seed", "fold", "status", "score", "metric", "budget", "phase", "trial", "weights", "trainable", "step (ms)", "memory (MB)", "records", "reason"];
 
 function listing(rows, left = []) {
   const header = SHORT.filter((name) => !left.includes(name));
