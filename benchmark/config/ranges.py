@@ -37,8 +37,6 @@ RANGES: dict[str, tuple[float, float]] = {  # by the key's last part; or by its 
     "size": (1, 10**12),
     "attempts": (1, 1000),
     "cells_per_job": (1, 1_000_000),
-    **dict.fromkeys(("fold", "folds"), (0, 1000)),  # benchmark/types/folds.py checks them against each other
-    **dict.fromkeys(("data.folds", "data.shifted_folds"), (0, 1_000_000)),  # shapes of lattice proteins
     "task.size": (1, 4096),
     "task.max_seconds": (0.01, 3600),
     "budget.max_seconds": (LEAST, 1e9),
