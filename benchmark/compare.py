@@ -18,6 +18,7 @@ from benchmark.command import end
 from benchmark.errors import InputError, near
 from benchmark.records import MARK, UNTRAINED
 from benchmark.records.configurations import ANY_SOURCE, WHOLE, Configuration, differences
+from benchmark.records.folds import times_folds
 from benchmark.report import frame
 from benchmark.report.comparisons import comparisons, tables
 from benchmark.report.costs import MEMORY, STEP, Costs
@@ -225,7 +226,7 @@ def row(paired: Pair, p: float | None, outcome: str) -> list[str]:
     low, high = difference.low, difference.high
     interval = "-" if low is None else f"{low:+.{digits}f} to {high:+.{digits}f}"
     shown = "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-    seeds = f"{difference.seeds} x {len(one.folds)} folds" if one.folds else str(difference.seeds)
+    seeds = times_folds(difference.seeds, one.folds)
     numbers = [f"{difference.value:+.{digits}f}", interval, shown, seeds, outcome]
     started = f"{one.backbone}, random weights" if one.control else one.backbone
     return [paired.where, started, paired.metric, *scores, *numbers]

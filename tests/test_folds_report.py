@@ -13,6 +13,7 @@ from benchmark.identity import run_id
 from benchmark.records import Measurement, Store
 from benchmark.report.comparisons import comparisons, tables
 from benchmark.report.frame import load
+from benchmark.report.overrides import setting
 from benchmark.report.statistics.estimates import against, estimate
 from benchmark.report.statistics.evidence import Evidence
 
@@ -149,6 +150,14 @@ def test_each_fold_may_have_a_trial_of_its_own(tmp_path):
     (one,) = found["nmt", "b_tuned"]
     assert (len(one.rounds), one.folds) == (1, [0, 1, 2, 3, 4])
     assert one.settings["method.alpha"] == "1"
+
+
+def test_all_folds_are_asked_for_in_one_command():
+    one = replace(record("lora", 2)[0], data={"overrides": ["method=lora", "fold=2", "seed=1", "trial=3"]})
+    assert setting(one) == ["method=lora", "trial=3", "fold=0,1,2,3,4"]
+    chosen = replace(one, data=one.data | {"selected": {"trial": 3}})
+    assert setting(chosen) == ["method=lora", "trial=selected", "fold=0,1,2,3,4"]
+    assert setting(replace(one, config={})) == ["method=lora", "trial=3"]
 
 
 def test_two_methods_are_compared_over_their_folds(tmp_path, capsys):

@@ -171,7 +171,7 @@ def seeds(one: Comparison) -> str:
     least, most = (pick(len(member.rounds) for member in one.members) for pick in (min, max))
     folds = max(len(member.folds) for member in one.members)
     shown = count(most, "seed") if least == most else f"{least} to {most} seeds"
-    return f"{shown} of {folds} folds" if folds else shown
+    return f"{shown} of {count(folds, 'fold')}" if folds else shown
 
 
 def count(number: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from benchmark.records.folds import Round, fold_of, fold_values, folds_of, missing_folds, rounds
+from benchmark.records.folds import Round, fold_of, fold_values, folds_of, missing_folds, rounds, times_folds
 from benchmark.records.headline import FLOOR, below_floor
 from benchmark.records.record import MARK, SEEDS, Record
 from benchmark.records.shape import escaped
@@ -107,7 +107,7 @@ class Configuration:
 
 def count_seeds(one: Configuration) -> str:
     """Write how many seeds a score is the mean of, and over how many folds."""
-    return f"{len(one.rounds)} x {len(one.folds)} folds" if one.folds else str(len(one.rounds))
+    return times_folds(len(one.rounds), one.folds)
 
 
 def configurations(runs: Iterable[Run], view: str = "") -> list[Configuration]:

@@ -55,6 +55,11 @@ def fold_values(runs: Round, split: str, name: str) -> list[float]:
     return values if len(values) == len(runs) or split.startswith("test/") else []
 
 
+def times_folds(seeds: int, folds: Sequence[int]) -> str:
+    """Write how many seeds there are, and of how many folds each."""
+    return f"{seeds} x {len(folds)} fold{'s' * (len(folds) != 1)}" if folds else str(seeds)
+
+
 def lacking(records: Sequence[Record]) -> list[str]:
     """Write which seeds lack folds that others have."""
     folds, complete = folds_of(records), rounds(records)

@@ -17,10 +17,17 @@ def command(record: Record) -> str:
 
 
 def setting(record: Record) -> list[str]:
-    """List the overrides that all seeds of a record's configuration share, with all folds that it has."""
+    """List the overrides that all seeds of a record's configuration share, with all folds that it has.
+
+    A trial that tuning chose is asked for as such, since each fold may have another.
+    """
     folds = ",".join(map(str, range(record.config.get("folds") or 0)))
     shared = [override for override in overrides(record) if not override.startswith(SEEDS)]
-    return [*shared, *([f"fold={folds}"] if folds else [])]
+    if not folds:
+        return shared
+    if "selected" in record.data:
+        shared = [*(override for override in shared if not override.startswith("trial=")), "trial=selected"]
+    return [*shared, f"fold={folds}"]
 
 
 def overrides(record: Record) -> list[str]:
