@@ -14,6 +14,7 @@ from benchmark.engine.data import Result, read
 from benchmark.errors import InputError, NoSelectionError
 from benchmark.identity import run_id
 from benchmark.records import Measurement
+from benchmark.sweeps import screen
 from benchmark.sweeps.grid import expand
 from benchmark.types import Example
 from benchmark.types.folds import Fold, fold_of, in_fold
@@ -206,6 +207,18 @@ def test_a_record_knows_fold_and_pool(toy_cell):
     assert len({result.data["fingerprint"] for result in results}) == 3
     assert len({result.data["pool"] for result in results}) == 1
     assert all(len(part["test/longer"]) == 16 for part in parts)
+
+
+def test_a_task_that_reads_its_data_in_another_way_cannot_ignore_a_fold(toy_cell):
+    cell = dataclasses.replace(toy_cell("causal_lm", "lora"), fold=0, folds=4)
+    object.__setattr__(cell.task, "splits", cell.task.data.splits)
+    with pytest.raises(InputError, match="fold: task text_generation does not deal its examples into folds"):
+        read(cell, Result())
+
+
+def test_the_screen_names_seed_and_fold():
+    assert screen.seed({"seed": 3}) == "seed 3"
+    assert screen.seed({"seed": 3, "fold": 0, "folds": 4}) == "seed 3, fold 0 of 4"
 
 
 def test_a_fold_is_one_axis_of_a_sweep():
