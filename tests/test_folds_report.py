@@ -143,7 +143,7 @@ def test_each_fold_may_have_a_trial_of_its_own(tmp_path):
     def tuned(fold, trial):
         method = {"rank": 2**trial, "alpha": 1, "search": {"rank": [1, 2, 4]}}
         one, rows = record("lora", fold, config={"method": method, "trial": trial or None, "budget": {"name": "b"}})
-        return replace(one, data=one.data | {"selected": {"trials": 3, "at_edge": []}}), rows
+        return replace(one, data=one.data | {"selected": {"trial": trial, "trials": 3, "at_edge": []}}), rows
 
     made = [tuned(fold, trial) for fold, trial in enumerate((1, 2, 2, 0, 1))]
     found = tables(load(store(tmp_path, *made)))

@@ -27,12 +27,14 @@ INSIDE: dict[type | UnionType, tuple[str, ...]] = {  # types of values in fields
     str: (
         "reason", "config.phase", "config.size_of", "config.budget.name", "config.budget.precision", "data.metric",
         "data.headline", "data.headlines.*", "data.proper", "data.majority", "data.fingerprint", "data.sample",
-        "data.pool", "data.explicit.*", "data.answers_digest", "data.overrides.*", "data.unpinned.*", "data.selected.at_edge.*", "environment.device",
-        "environment.device_name", "environment.commit", "signatures.*", "modules.*",
+        "data.pool", "data.explicit.*", "data.answers_digest", "data.overrides.*", "data.unpinned.*",
+        "data.selected.at_edge.*", "environment.device", "environment.device_name", "environment.commit",
+        "signatures.*", "modules.*",
     ),
     int: (
-        "config.trial", "config.until", "config.fold", "config.folds", "config.size", "config.budget.steps", "config.budget.batch_size",
-        "data.sizes.*", "data.selected.trial", "data.selected.trials", "data.size.reached", "data.size.wanted",
+        "config.trial", "config.until", "config.fold", "config.folds", "config.size", "config.budget.steps",
+        "config.budget.batch_size", "data.sizes.*", "data.selected.trial", "data.selected.trials", "data.size.reached",
+        "data.size.wanted",
     ),
     int | float: ("environment.load_average", "environment.cores", "config.fraction"),
     dict: (
@@ -49,6 +51,7 @@ REQUIRED = {  # where the first is, the others are read as well
 NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")  # one part of a path, not hidden
 LARGEST = 1e150  # limit of a value, so that its square is finite
 WHOLE = 1 << 63  # limit of a whole number
+MOST_FOLDS = 1000
 DEEPEST = 40  # objects and lists inside one another
 
 
@@ -85,6 +88,8 @@ def _odd_values(record: Record) -> Iterator[str]:
     yield from (key for key, text in texts.items() if not (text or "").isprintable())
     if abs(record.seed) >= WHOLE:
         yield "seed"
+    if not (record.config.get("fold") or 0) < (record.config.get("folds") or 1) <= MOST_FOLDS:
+        yield "config.folds"
     yield from _odd_measurements(record.measurements)
 
 

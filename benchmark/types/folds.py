@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from benchmark.errors import InputError
 
 FEWEST = 3  # folds: test, validation and training
+MOST = 1000  # as in records
 
 
 class Fold(NamedTuple):
@@ -21,8 +22,10 @@ def fold_of(number: int | None, folds: int | None) -> Fold | None:
     """Give the fold of a cell; None where its data keep their splits. Raises InputError for a fold that is none."""
     if number is None:
         return None
-    if folds is None or folds < FEWEST:
-        raise InputError(f"folds: {folds} given, at least {FEWEST} wanted: one each for test, validation and training")
+    if folds is None or not FEWEST <= folds <= MOST:
+        raise InputError(
+            f"folds: {folds} given, at least {FEWEST} (test, validation and training) and at most {MOST} wanted"
+        )
     if not 0 <= number < folds:
         raise InputError(f"fold: {number} given, 0 to {folds - 1} wanted (folds={folds})")
     return Fold(number, folds)
