@@ -59,7 +59,7 @@ def test_two_records_of_one_id_are_two_runs(tmp_path):
     assert report.main([f"results={tmp_path}"]) == 0
     rows = json.loads(block_of((tmp_path / "site" / "index.html").read_text(), "index"))["rows"]
     same = page_record().run_id
-    assert [(row[0], row[11], row[15]) for row in rows] == [(same, 1, "shipped"), (f"{same}-2", 2, "yours")]
+    assert [(row[0], row[11], row[16]) for row in rows] == [(same, 1, "shipped"), (f"{same}-2", 2, "yours")]
     badges = {(e["class"]) for _, e in Reader((tmp_path / "site" / "index.html").read_text()).elements if "class" in e}
     assert {"badge shipped", "badge yours"} <= badges
 
