@@ -72,7 +72,8 @@ class OverrideCache:
             try:
                 name, entry = json.loads(line)
                 texts = [name, *(value for key, value in entry.items() if key != "files" and value is not None)]
-                named = all(NAME.fullmatch(entry[key]) for key in ("task", "method", "run_id", "training"))
+                parts = ("task", "method") if entry.get("vacant") else ("task", "method", "run_id", "training")
+                named = all(NAME.fullmatch(entry[key]) for key in parts)  # a vacant position has no id
                 if named and isinstance(entry["files"], dict) and all(isinstance(text, str) for text in texts):
                     yield name, Entry(**entry)
             except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
