@@ -67,6 +67,21 @@ def test_what_the_headline_cannot_tell_apart_a_proper_score_does(tmp_path):
     assert "Smyth 2004" in legend
 
 
+def test_drawn_sets_without_a_byte_of_text_leave_a_table_its_interval(tmp_path):
+    rows = [{"split": "test", "id": str(i), "target": ["x"], "nll": n * (i + 2.0), "tokens": n, "bytes": n}
+            for i, n in enumerate([0, 0, 0, 3, 0, 0, 5])]  # fmt: skip
+    loss = sum(row["nll"] for row in rows) / 8 / math.log(2)
+    run, _ = answered_record("lora", 0, 70)
+    data = run.data | {"metric": "bits_per_byte", "proper": None}
+    run = replace(run, data=data, measurements=(Measurement("test", "bits_per_byte", loss),))
+    Store(tmp_path / "published/reference").append(run, rows)
+    assert "lora" in table_rows(tmp_path)
+    (groups,) = tables(load(tmp_path)).values()
+    found = estimate(Evidence(tmp_path).sample(next(g for g in groups if g.records)))
+    assert found.low < loss < found.high
+    assert found.error > 0
+
+
 def test_runs_without_one_have_no_such_columns(tmp_path):
     for seed in (0, 1):
         Store(tmp_path / "published/reference").append(*answered_record("lora", seed, 70))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.report.statistics.bootstrap import SCORES, counts, groups_of, prepare
+from benchmark.report.statistics.bootstrap import SCORES, counts, groups_of, prepare, redraw
 from tasks.scores import by_class, by_edits, by_probability, by_value, log_loss, unlikelihood
 from tasks.text import likelihood_scores
 
@@ -133,6 +133,29 @@ def test_whole_groups_are_drawn_and_an_example_without_one_is_its_own():
 def test_positions_count_each_and_what_was_cut_off_is_wrong():
     rows = [{"target": [["H", None, "E"]], "prediction": ["H", "H"]}, {"target": [["C"]], "prediction": ["C"]}]
     assert prepare("accuracy", rows, {})(np.array([[1, 1], [2, 0]])) == pytest.approx([2 / 3, 1 / 2])
+
+
+def unscored():
+    """Return rows by score; a drawn set without the third row has nothing to divide by."""
+    sizes, odds = [0, 0, 9, 0, 0, 0, 0], [0.3, 0.9, 0.4, 0.2, 0.6, 0.1, 0.7]
+    probabilities = [{"no": 1 - p, "yes": p} for p in odds]
+    texts = [{"target": ["x"], "nll": 3.0 * n, "bytes": n} for n in sizes]
+    labels = [{"target": ["yes" if i == 2 else "no"], "probabilities": p} for i, p in enumerate(probabilities)]
+    return {"bits_per_byte": texts, "aupr": labels}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("metric", ["bits_per_byte", "aupr"])
+def test_another_set_stands_for_one_that_has_no_score(metric):
+    drawn = counts([str(i) for i in range(7)], 300)
+    scores = prepare(metric, unscored()[metric], {})(drawn)
+    assert (np.isnan(scores) == (drawn[:, 2] == 0)).all()
+    assert 60 < np.isnan(scores).sum() < 140  # (6 / 7) ** 7 of 300 is 102
+    known = redraw(scores)
+    assert np.array_equal(known[~np.isnan(scores)], scores[~np.isnan(scores)])
+    assert known.mean() == pytest.approx(np.nanmean(scores), rel=0.05)
+    assert known.std() == pytest.approx(np.nanstd(scores), rel=0.1)
+    assert redraw(np.full(4, np.nan)).size == 0
 
 
 def test_same_examples_are_drawn_alike_and_as_often_as_there_are():

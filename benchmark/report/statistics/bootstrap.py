@@ -76,6 +76,16 @@ def over_folds(scores: Sequence[Score], drawn: np.ndarray, sizes: Sequence[int])
     return total / weights
 
 
+def redraw(scores: np.ndarray) -> np.ndarray:
+    """Put other drawn sets in place of those that have no score.
+
+    A score may lack what it divides by: there are sets without a byte of text, or without a true positive. Which sets
+    these are follows from the targets, so that settings stay paired. Empty where no set has a score.
+    """
+    defined = scores[np.isfinite(scores)]
+    return np.where(np.isfinite(scores), scores, np.resize(defined, len(scores))) if defined.size else defined
+
+
 def _bleu(rows: Sequence[Row], signature: str) -> Score:
     from sacrebleu.metrics import BLEU
 
@@ -97,7 +107,7 @@ def _ratio(top: Sequence[float], bottom: Sequence[float]) -> Score:
 
     def score(drawn: np.ndarray) -> np.ndarray:
         sums = drawn @ columns
-        return sums[:, 0] / sums[:, 1]
+        return np.divide(sums[:, 0], sums[:, 1], out=np.full(len(drawn), np.nan), where=sums[:, 1] > 0)
 
     return score
 
@@ -184,7 +194,8 @@ def _aupr(rows: Sequence[Row], _: str) -> Score:
 
     def one(weights: np.ndarray) -> float:
         held = [c for c in chosen if weights[truth == c].any()]
-        return float(np.mean([average_precision_score(truth == c, likely[c], sample_weight=weights) for c in held]))
+        precisions = [average_precision_score(truth == c, likely[c], sample_weight=weights) for c in held]
+        return float(np.mean(precisions)) if held else np.nan
 
     return lambda drawn: np.array([one(weights) for weights in drawn])
 

@@ -139,7 +139,7 @@ class Evidence:
         draws = np.zeros(0, DRAWN)
         if scores := [score for score in prepared if score] if None not in prepared else []:
             drawn = bootstrap.counts(ids, groups=groups)
-            draws = bootstrap.over_folds(scores, drawn, [*map(len, parts)]).astype(DRAWN)
+            draws = bootstrap.redraw(bootstrap.over_folds(scores, drawn, [*map(len, parts)])).astype(DRAWN)
         return (cache.digest(data, length=16) if rows else "", len(rows), len(set(groups or ()))), draws
 
 
