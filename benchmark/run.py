@@ -15,9 +15,10 @@ from omegaconf import DictConfig
 
 from benchmark.command import end
 from benchmark.config.build import convert
-from benchmark.config.compose import assemble, check_metrics, compose_config, compose_with_hydra
+from benchmark.config.compose import assemble, check_metrics
 from benchmark.config.halving import stops
 from benchmark.config.usage import usage
+from benchmark.config.with_hydra import compose_config, compose_with_hydra
 from benchmark.engine import distributed
 from benchmark.errors import IncompatibleError, InputError
 from benchmark.records import Record

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from benchmark.config.build import build
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
+from benchmark.config.registry import CONFIGS
 from benchmark.engine import data, runner
 from benchmark.engine.checkpoint import Pause
 from benchmark.engine.context import Run

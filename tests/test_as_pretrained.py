@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 from transformers import AutoTokenizer
 
 from benchmark.config.build import build
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
+from benchmark.config.registry import CONFIGS
 from benchmark.types import Example, Head
 from scripts.pretraining import images, proteins, speech, text
 from tasks.embedded import cldr

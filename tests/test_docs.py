@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from benchmark import cli
-from benchmark.config.compose import compose_config
+from benchmark.config.with_hydra import compose_config
 from benchmark.sweeps.grid import expand, is_sweep
 from scripts import pages
 

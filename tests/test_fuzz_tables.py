@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from benchmark.config.compose import cell_of, compose_config
+from benchmark.config.compose import cell_of
+from benchmark.config.with_hydra import compose_config
 from benchmark.errors import BenchmarkError
 from benchmark.sweeps.grid import expand
 from tasks.tables import SUFFIXES, cell, label, rows, text

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from benchmark.backbones import roles, vision
 from benchmark.config import registry
 from benchmark.config.build import build
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
+from benchmark.config.registry import CONFIGS
 from benchmark.errors import InputError
 from benchmark.methods import houlsby
 

@@ -10,7 +10,8 @@ from factories import corpus_of
 from omegaconf import OmegaConf
 
 from benchmark.backbones.protein import STANDARD
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
+from benchmark.config.registry import CONFIGS
 from benchmark.types import Example, Kind
 from tasks.embedded.evolution import evolve, identity, lattice, mutate
 from tasks.embedded.lattice import RESIDUES, UNITS, compact_folds, contact_energies, contacts

@@ -8,8 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmark import run, status
-from benchmark.config.compose import compose_config
 from benchmark.config.overrides import quote_path, remove_quotes
+from benchmark.config.with_hydra import compose_config
 from benchmark.errors import InputError
 
 ODD = ["a b", "a,b", "a=b", "(a)", "a[0]", "{a}", "o'clock", 'say "hi"', "ümläut", "a;b&c#d", "$HOME ${x}", "end\\"]

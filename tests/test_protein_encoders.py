@@ -9,7 +9,8 @@ from checkpoints import ESM_TOKENS, save_ankh, save_esm, save_prot_t5
 
 from benchmark.backbones import roles
 from benchmark.backbones.protein import STANDARD, ProteinEncoder
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
+from benchmark.config.registry import CONFIGS
 from benchmark.errors import InputError
 from benchmark.types import Example
 

@@ -10,7 +10,8 @@ from checkpoints import save_esm
 from factories import write_files
 from omegaconf import OmegaConf
 
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
+from benchmark.config.registry import CONFIGS
 from benchmark.engine import data
 from benchmark.errors import InputError
 from benchmark.types import Bad

@@ -11,7 +11,8 @@ import torch
 from omegaconf import OmegaConf
 from threadpoolctl import threadpool_info
 
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
+from benchmark.config.registry import CONFIGS
 from benchmark.engine.data import fingerprint
 
 pytest.importorskip("babel", reason='the embedded data needs pip install -e ".[embedded]"')

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from benchmark import run
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
+from benchmark.config.registry import CONFIGS
 from benchmark.errors import InputError
 from benchmark.saved import load
 from benchmark.types import Bad, Example, Kind

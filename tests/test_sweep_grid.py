@@ -12,8 +12,9 @@ from factories import stored_records
 from omegaconf import OmegaConf
 
 from benchmark import run, status
-from benchmark.config.compose import CONFIGS, GROUPS, cell_of, choices_of
+from benchmark.config.compose import cell_of, choices_of
 from benchmark.config.halving import rung_of
+from benchmark.config.registry import CONFIGS, GROUPS
 from benchmark.config.registry import names as names_in
 from benchmark.config.trials import cost_of
 from benchmark.config.usage import usage

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from benchmark.config.build import build
-from benchmark.config.compose import CONFIGS, cell_of, choices_of
+from benchmark.config.compose import cell_of, choices_of
+from benchmark.config.registry import CONFIGS
 from benchmark.config.registry import names as names_in
 from benchmark.config.trials import BEYOND, draw, edges, set_knob
 from benchmark.engine import data

@@ -13,8 +13,9 @@ from benchmark.audit.findings import Audit, audit
 from benchmark.command import end
 from benchmark.config import registry
 from benchmark.config.build import convert
-from benchmark.config.compose import SWEEP, task_of
+from benchmark.config.compose import task_of
 from benchmark.config.registry import CONFIGS
+from benchmark.config.with_hydra import SWEEP
 from benchmark.errors import InputError
 
 BEGIN, END = "<!-- audit: written by benchmark.audit -->", "<!-- end of the audit -->"

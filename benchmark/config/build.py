@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
 from hydra.utils import get_class
@@ -60,11 +60,19 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         raise InputError(f"{where}: {value!r} given, a node with a _target_ wanted")
     if "${" in str(value) and "str" not in name_of(hint):  # OmegaConf would take it for a number to look up
         raise InputError(f"{where}: {value!r} given, {name_of(hint)} wanted")
+    if type(value) in _plain(hint) and not (isinstance(value, str) and ("${" in value or value == MISSING)):
+        return value  # as it is; most values are, and OmegaConf takes milliseconds for each
     try:
         merged = OmegaConf.merge(_holder(hint), {"value": value})
         return OmegaConf.to_container(merged, throw_on_missing=True)["value"]
     except OmegaConfBaseException as error:
         raise InputError(f"{where}: {value!r} given, {name_of(hint)} wanted") from error
+
+
+@functools.cache
+def _plain(hint: Any) -> tuple[type, ...]:
+    """List the types whose values need no conversion."""
+    return tuple({str, int, float, bool, NoneType} & {hint, *(get_args(hint) if isinstance(hint, UnionType) else ())})
 
 
 @functools.cache  # making the class is the slowest part, and a cell has some sixty values

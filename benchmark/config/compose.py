@@ -1,19 +1,12 @@
-"""Composition of cells from overrides, with error messages of one line."""
+"""Cells from overrides."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -21,12 +14,11 @@ from benchmark.cell import Cell
 from benchmark.config import registry
 from benchmark.config.build import build, class_path, convert, to_plain
 from benchmark.config.headlines import headline_of
-from benchmark.config.overrides import key_of, make_portable, quote_path
-from benchmark.config.ranges import check_range
-from benchmark.config.registry import CONFIGS, GROUPS
+from benchmark.config.overrides import key_of, make_portable
 from benchmark.config.trials import BEYOND, SELECTED, draw, move_edges, set_knob
 from benchmark.config.tuning import select_trial, trial_of_rung
-from benchmark.errors import BenchmarkError, IncompatibleError, InputError, near
+from benchmark.config.with_hydra import compose_config
+from benchmark.errors import IncompatibleError, InputError
 from benchmark.identity import CONTENTS, contents, fingerprinted
 from benchmark.types import Task
 from benchmark.types.folds import fold_of, in_fold
@@ -45,77 +37,6 @@ SCALARS = {
     "until": int | None,
 }
 VIEW = "task.metric="  # chooses what is shown of a run, and is no part of its name
-SWEEP = ("-m", "--multirun")
-GRID = "sweep"  # named sweeps: sweep=NAME instead of what they sweep over
-
-
-def check_options(overrides: Sequence[str]) -> None:
-    """Refuse unknown options and groups before anything is composed.
-
-    Raises InputError.
-    """
-    registry.use(overrides)
-    given: set[str] = set()
-    for flag in (o for o in overrides if o.startswith("-") and o not in SWEEP):
-        raise InputError(f"{flag}: no such flag{near(flag, ('--help', *SWEEP))}")
-    for word in (o for o in overrides if "=" not in o and not o.startswith(("-", "~"))):
-        raise InputError(f"{word}: an override is wanted, as in {word}=VALUE; --help lists what there is")
-    for override in (o for o in overrides if "=" in o and not o.startswith("-")):
-        key, _, values = override.lstrip("+~").partition("=")
-        if key in (*GROUPS, GRID):
-            given.add(key)
-            known = registry.names(key)
-            for value in [values] if key == GRID else values.split(","):
-                if value not in known and not value.startswith("glob("):
-                    raise InputError(f"{key}={value}: no such {key}{near(value, known)}")
-        elif override.startswith("+") and (root := re.split(r"[./@]", key)[0]) not in (
-            known := (*_root_keys(), *GROUPS, "hydra")
-        ):
-            raise InputError(f"{root}: no such key{near(root, known)}")
-    for needed in ("method", "task"):
-        if needed not in given and GRID not in given:
-            raise InputError(f"{needed}=? is missing (known: {', '.join(registry.names(needed))})")
-
-
-@functools.cache
-def _root_keys() -> tuple[str, ...]:
-    """List the keys at the root of a configuration, without its groups."""
-    groups = ("defaults", "hydra", "task")
-    return tuple(str(key) for key in OmegaConf.load(CONFIGS / "config.yaml") if key not in groups)
-
-
-def explain(error: Exception, overrides: Sequence[str]) -> str:
-    """Turn an error of Hydra into one line that names the key and the remedy."""
-    text = str(error)
-    if match := re.search(r"Could not (?:override|append to config)[^']*'([^']+)'", text):
-        key = match[1]
-        wrong, siblings = _stranger(key, overrides)
-        extra = "" if "options" not in key.split(".")[:-1] else f"; a new entry is added by +{key}=..."
-        return f"{key}: no such key{near(wrong, siblings)}{extra}"
-    if match := re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text):
-        return f"hydra/launcher={match[1]}: not installed here: pip install -e '.[cluster]', or no such launcher"
-    hint = "; quote a value with signs other than letters, digits and . _ - / twice: key='\"a,b\"'"
-    return " ".join(text.split()) + hint * any(
-        sign in text for sign in ("mismatched", "Lexer", "Ambiguous", "no viable")
-    )
-
-
-def _stranger(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """Find the first unknown part of a dotted key, and the keys that exist there."""
-    choices = [o for o in overrides if o.partition("=")[0] in GROUPS]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        node: Any = compose("config", [*(c.split(",")[0] for c in choices), *search_path()])
-    *parents, leaf = key.split(".")
-    for part in parents:
-        if not isinstance(node, DictConfig) or not isinstance(node.get(part), DictConfig):
-            return part, _keys(node)
-        node = node[part]
-    return leaf, _keys(node)
-
-
-def _keys(node: Any) -> list[str]:
-    return [str(key) for key in node] if isinstance(node, DictConfig) else []
 
 
 def assemble(config: DictConfig, names: dict[str, str], overrides: Sequence[str] = ()) -> Cell:
@@ -237,53 +158,3 @@ def task_of(overrides: Sequence[str]) -> tuple[str, Task]:
     tree = tree_of(config)
     task = build(tree["task"], "task").fitted(lambda: build(tree["backbone"], "backbone"))
     return names["task"], in_fold(task, fold_of(*(convert(tree[key], int | None, key) for key in ("fold", "folds"))))
-
-
-def compose_config(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Compose a configuration, with the option per group. Raises InputError."""
-    config = compose_with_hydra(overrides)
-    names = {group: str(config.hydra.runtime.choices[group]) for group in GROUPS}
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), names
-
-
-def compose_with_hydra(overrides: Sequence[str]) -> DictConfig:
-    """Compose a configuration with Hydra's part. Raises InputError."""
-    check_options(overrides)
-    GlobalHydra.instance().clear()
-    with refusing_overrides(overrides):
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            nodes = [o for o in overrides if o.partition("=")[2].startswith("{")]
-            others = [quote_path(o) for o in overrides if o not in nodes]
-            config = compose("config", [*others, *search_path()], return_hydra_config=True)
-            for override in OverridesParser.create().parse_overrides(nodes):
-                replace_node(config, override, others)
-        check_range({key: config[key] for key in _root_keys() if not OmegaConf.is_missing(config, key)}, "")
-    return config
-
-
-@contextmanager
-def refusing_overrides(overrides: Sequence[str]) -> Iterator[None]:
-    """Parse overrides inside; whatever Hydra raises there is an InputError."""
-    try:
-        yield
-    except BenchmarkError:
-        raise
-    except Exception as error:  # its grammar raises the errors of what it is made of as well
-        raise InputError(explain(error, overrides)) from error
-
-
-def replace_node(config: DictConfig, override: Override, overrides: Sequence[str]) -> None:
-    """Replace a node, which Hydra would merge. Raises InputError."""
-    key = override.get_key_element().lstrip("+")
-    parent, _, leaf = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    if not override.is_add() and (not isinstance(node, DictConfig) or leaf not in node):
-        unknown, siblings = _stranger(key, overrides)
-        raise InputError(f"{key}: no such key{near(unknown, siblings)}")
-    OmegaConf.update(config, key, override.value(), merge=False, force_add=True)
-
-
-def search_path() -> list[str]:
-    """Give the override that makes Hydra read the folders of plug-ins as well."""
-    folders = ",".join(f"'file://{folder / 'configs'}'" for folder in registry.plugins())
-    return [f"hydra.searchpath=[{folders}]"] if folders else []

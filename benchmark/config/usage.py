@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmark.config import registry
-from benchmark.config.compose import GRID
 from benchmark.config.registry import GROUPS
+from benchmark.config.with_hydra import GRID
 
 
 def usage() -> str:

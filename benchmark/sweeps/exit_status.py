@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmark.config.compose import explain
+from benchmark.config.with_hydra import explain
 from benchmark.engine import distributed
 from benchmark.errors import IncompatibleError, InputError, LeaseHeldError, NewerSchemaError, RunFailedError
 

@@ -17,21 +17,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from benchmark.cell import Cell
 from benchmark.config import registry
-from benchmark.config.compose import (
-    GRID,
-    SWEEP,
-    assemble,
-    check_options,
-    choices_of,
-    compose_config,
-    plain_choices,
-    refusing_overrides,
-)
+from benchmark.config.compose import assemble, choices_of, plain_choices
 from benchmark.config.halving import cells_below, lay_out
 from benchmark.config.overrides import RUN_OPTIONS, key_of, quote_path, remove_quotes
 from benchmark.config.ranges import check_texts
 from benchmark.config.registry import CONFIGS
 from benchmark.config.trials import SELECTED
+from benchmark.config.with_hydra import GRID, SWEEP, check_options, compose_config, refusing_overrides
 from benchmark.engine.device import device_of
 from benchmark.errors import InputError, VacantPlaceError
 from benchmark.identity import run_id, training_id

@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.config import registry
-from benchmark.config.compose import search_path
 from benchmark.config.registry import CONFIGS
+from benchmark.config.with_hydra import search_path
 from benchmark.engine.device import device_of
 from benchmark.errors import LeaseHeldError, RunFailedError, story
 from benchmark.sweeps import screen

@@ -18,7 +18,7 @@ from transformers.models.esm import modeling_esm
 
 from benchmark.backbones.protein import ProteinNetwork
 from benchmark.config.build import build
-from benchmark.config.compose import CONFIGS
+from benchmark.config.registry import CONFIGS
 from benchmark.types import IGNORED, Head, Kind
 from scripts.pretraining.common import Batch, Pretraining
 from tasks.embedded.lattice import RESIDUES
