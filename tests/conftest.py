@@ -196,3 +196,12 @@ def figure_results(tmp_path):
     from drawings import ship_figures
 
     return ship_figures(tmp_path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Write figures without drawing them, where a test reads tables, of which a report draws several each time."""
+    from benchmark.report.figures.drawing import press
+
+    empty = {kind: press.SIGNS.get(kind, b"[]") for kind in (*press.METADATA, press.MARKS)}
+    monkeypatch.setattr(press, "render", lambda picture: empty)

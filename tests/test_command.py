@@ -45,7 +45,7 @@ def test_a_reader_that_leaves_is_no_error(module):
 
 
 @pytest.mark.parametrize(
-    "output", ["ascii", "full", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cp1252", "closed"))]
+    "output", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("full", "cp1252", "closed"))]
 )
 def test_a_run_is_recorded_whatever_becomes_of_its_output(output, tmp_path, toy_shape):
     overrides = ["method=lora", *toy_shape, "budget.steps=2", "device=cpu"]

@@ -14,6 +14,8 @@ from benchmark.config.compose import cell_of
 from benchmark.identity import FACTS
 from benchmark.types import Kind
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 NOUNS = ("task", "method", "backbone", "budget", "data")

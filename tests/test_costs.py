@@ -14,6 +14,8 @@ from benchmark.report.frame import load
 from benchmark.report.tables.markup import latex
 from benchmark.report.tables.scores import table
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 BUSY = {"device": "cpu", "device_name": "chip", "shared": True, "cells_before": 2}
 ALONE = {"device": "cpu", "device_name": "chip", "threads": 2}
 

@@ -19,6 +19,8 @@ from benchmark.report.statistics.evidence import Evidence
 from benchmark.report.statistics.ranks import Outcomes, TaskScores
 from benchmark.report.statistics.samples import Sample
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def task_scores(task, **scores):
     """Make scores on which other test examples would change nothing."""

@@ -17,6 +17,8 @@ from benchmark.report.overrides import setting
 from benchmark.report.statistics.estimates import against, estimate
 from benchmark.report.statistics.evidence import Evidence
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SIZES = (30, 25, 20, 15, 10)  # test examples of the folds
 RIGHT = {"lora": (24, 11, 18, 6, 9), "full": (27, 20, 17, 12, 9)}
 

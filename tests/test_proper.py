@@ -21,6 +21,8 @@ from benchmark.report.statistics.samples import moderate
 from benchmark.report.statistics.scales import scale
 from benchmark.types import Example
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def believed(method, seed, likely, persons=0):
     """Answer 70 of a hundred rightly, with alternating degrees of belief."""

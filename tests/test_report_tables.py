@@ -11,6 +11,8 @@ from benchmark.report.figures.drawing import press
 from benchmark.report.frame import load
 from benchmark.report.material import material
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_means_and_spreads_are_those_computed_by_hand(tmp_path):
     # 10, 13, 16: mean 13, squared distances 9 + 0 + 9, over n - 1 = 2 gives 9, root 3

@@ -11,9 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from threadpoolctl import threadpool_info
 
-from benchmark.config.compose import cell_of
 from benchmark.config.registry import CONFIGS
-from benchmark.engine.data import fingerprint
 
 pytest.importorskip("babel", reason='the embedded data needs pip install -e ".[embedded]"')
 pytest.importorskip("skimage", reason='the embedded data needs pip install -e ".[embedded]"')
@@ -78,12 +76,3 @@ def test_all_embedded_data_are_the_same_in_the_arithmetic_of_every_processor(tmp
     tasks = list(embedded_tasks())
     assert {"text_generation", "nmt", "medical_images", "protein", "speech", "speech_recognition"} <= set(tasks)
     assert differing(tasks, SETTINGS, tmp_path) == []
-
-
-def test_lattice_proteins_are_the_same_in_the_arithmetic_of_two_processors(tmp_path):
-    """The second is this process's own, whose data other tests use as well."""
-    own = {pool.get("architecture") for pool in threadpool_info()}
-    other = next(setting for setting in SETTINGS[:2] if setting[0] not in own)
-    splits = cell_of(["task=protein", "method=frozen"]).task.splits()
-    here = {f"protein {name}": fingerprint({name: rows}) for name, rows in splits.items()}
-    assert made(["protein"], other, tmp_path) == here

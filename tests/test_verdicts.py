@@ -17,6 +17,8 @@ from benchmark.report.published import claims, verdicts
 from benchmark.report.published.claims import Requirement, Setting
 from benchmark.report.statistics.evidence import Evidence
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def put(results, method, right, seeds=3, rank=8, **settings):
     for seed in range(seeds):
