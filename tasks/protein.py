@@ -63,6 +63,9 @@ class Proteins(Labelled):
         """Pad residues; of pairs, all first sequences come before all second ones."""
         return processor.batch([row for rows in zip(*(f["rows"] for f in features), strict=True) for row in rows])
 
+    def largest(self, kind: Kind) -> tuple[float, int]:
+        return self.max_residues, 0
+
     def tokens(self, batch: Mapping[str, torch.Tensor]) -> int:
         return int(batch["attention_mask"].sum())
 

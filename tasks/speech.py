@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from benchmark.errors import InputError
-from benchmark.types import IGNORED, Bad, Example, Features, Head, Input, Prediction, Splits
+from benchmark.types import IGNORED, Bad, Example, Features, Head, Input, Kind, Prediction, Splits
 from tasks.answers.classification import Classification
 from tasks.answers.transcription import Transcription
 from tasks.labelled import Labelled
@@ -42,6 +42,9 @@ class Speech(Labelled):
         if self.noise is not None:
             splits["test/noise"] = [self._noisy(e, number) for number, e in enumerate(splits["test"])]
         return splits
+
+    def largest(self, kind: Kind) -> tuple[float, int]:
+        return self.max_seconds, 0
 
     def _noisy(self, example: Example, number: int) -> Example:
         renamed = example._replace(id=f"{example.id} in noise")

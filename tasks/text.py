@@ -101,6 +101,9 @@ class TextToText(Task):
         most = self.max_source_tokens, self.max_target_tokens
         return sum(most) if kind == Kind.CAUSAL_LM else max(most)
 
+    def largest(self, kind: Kind) -> tuple[float, int]:
+        return self.max_source_tokens, self.max_target_tokens
+
     def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
         """Tokenise source and first target, cut at their ends; count the cuts."""
         full, answer = example.source, example.targets[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +79,16 @@ class Stored(Backbone):
         check_size(self.checkpoint, network, self.stored and self.stored[1])
         return network
 
+    def outline(self, budget: Budget, head: Head) -> nn.Module:
+        import torch
+
+        with torch.device("meta"):
+            return replace(self, weights="random").build(budget, head)
+
+    @abstractmethod
+    def build(self, budget: Budget, head: Head) -> nn.Module:
+        """Load the network without a processor, or draw its weights at random."""
+
     def unpinned(self) -> list[str]:
         return [] if self.local or is_pinned(self.revision) else [self.checkpoint]
 
@@ -140,8 +151,14 @@ class Checkpoint(Stored):
             raise InputError(f"backbone.checkpoint: {str(file)!r} names no model_type, as a Hugging Face one does")
         if self.weights == "pretrained" and not any(file.parent.glob("*.safetensors")):  # pickles may hold a program
             raise InputError(self._lacking("safetensors file"))
+
+    def check_processor(self) -> None:
+        """Refuse a folder without the files of its processor. Raises InputError."""
+        if not self.local:
+            return
         what, names = self.beside
-        if not any(path for name in names for path in file.parent.glob(name)):  # else the library makes an empty one
+        # without these files the library makes an empty processor
+        if not any(path for name in names for path in Path(self.checkpoint).glob(name)):
             raise InputError(self._lacking(what))
 
     def _lacking(self, what: str) -> str:

@@ -19,6 +19,7 @@ from benchmark.types import Budget, Head, Input, Kind
 STANDARD = "ACDEFGHIKLMNPQRSTVWY"
 RARE = "XBZUOJ"  # unknown, N or D, Q or E, selenocysteine, pyrrolysine, I or L
 UNKNOWN = RARE[0]
+FRAMES = {"esm": (1, 1), "t5": (0, 1)}  # special tokens before and after a sequence
 SPELLINGS = {  # format of a sequence for a tokenizer: {spelling: (text, is_split_into_words)}
     "letters": lambda residues: ("".join(residues), False),  # ESM-2
     "spaced": lambda residues: (" ".join(residues), False),  # ProtT5
@@ -90,19 +91,28 @@ class ProteinEncoder(Checkpoint):
             raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {model_type} network, esm or t5 wanted")
         return model_type
 
+    def build(self, budget: Budget, head: Head) -> ProteinNetwork:
+        """Load the encoder under a new head, with as many special tokens as its family has."""
+        return ProteinNetwork(self._encoder(budget), head, *FRAMES[self.family])
+
+    def _encoder(self, budget: Budget) -> nn.Module:
+        from transformers import EsmModel, T5EncoderModel
+
+        config = self.configured(budget)
+        # ESM's pooler reads one special token and is untrained, so a new head averages over residues instead
+        if self.family == "esm":
+            return self.network(EsmModel, config, add_pooling_layer=False)
+        return self.network(T5EncoderModel, config)
+
     def load(self, budget: Budget, head: Head) -> tuple[ProteinNetwork, ProteinProcessor]:
         """Load the encoder in fp32 under a new head, with its tokenizer as a table."""
-        from transformers import AutoTokenizer, EsmModel, T5EncoderModel
+        from transformers import AutoTokenizer
 
         assert self.family, "the configuration is read first, for its error messages"
-        config = self.configured(budget)
+        self.check_processor()
         tokenizer = self._reach(AutoTokenizer.from_pretrained)
-        # ESM's pooler reads one special token and is untrained, so a new head averages over residues instead
-        model = (
-            self.network(EsmModel, config, add_pooling_layer=False)
-            if self.family == "esm"
-            else self.network(T5EncoderModel, config)
-        )
+        model = self._encoder(budget)
+        config = model.config
         before, tokens, after = self._table(tokenizer)
         check_tokens(self.checkpoint, model, (*tokens.values(), *before, *after, tokenizer.pad_token_id))
         end = getattr(config, "position_embedding_type", None) == "absolute"  # ESM-1; ESM-2 is rotary, T5 relative

@@ -92,6 +92,7 @@ class Speech(Checkpoint):
 
     def _check_folder(self) -> None:
         super()._check_folder()
+        self.check_processor()
         given = [check_sound(file) for file in sorted(Path(self.checkpoint).glob("pr*or_config.json"))]
         if not any("sampling_rate" in numbers for numbers in given):  # the library would take 16,000 Hz
             raise InputError(
@@ -99,18 +100,15 @@ class Speech(Checkpoint):
                 "file from the checkpoint that the weights are of"
             )
 
-    def load(self, budget: Budget, head: Head) -> tuple[nn.Module, SpeechProcessor]:
-        """Load the encoder in fp32 under a new head, without random masking (SpecAugment)."""
-        import torch
-        from transformers import AutoFeatureExtractor, AutoModel
-
-        from benchmark.backbones.hearing import Hearing, hears_padding, reach
-
+    @cached_property
+    def rate(self) -> int:
+        """Read the sampling rate from the checkpoint's feature extractor."""
         assert self.family, "the configuration is read first, for its error messages"
-        config = self.configured(budget)
-        config.apply_spec_augment, config.mask_time_prob, config.mask_feature_prob = False, 0.0, 0.0
-        if hasattr(config, "feat_proj_dropout"):
-            config.feat_proj_dropout = budget.dropout
+        return self._extractor().sampling_rate
+
+    def _extractor(self) -> Any:
+        from transformers import AutoFeatureExtractor
+
         extractor = self._reach(AutoFeatureExtractor.from_pretrained)
         reads = "input_values" if self.family in WAVES else "input_features"
         if reads not in extractor.model_input_names:
@@ -118,6 +116,29 @@ class Speech(Checkpoint):
                 f"backbone.checkpoint={self.checkpoint!r}: a {self.family} network reads {reads}, its "
                 f"preprocessor_config.json gives {', '.join(extractor.model_input_names)}: take that of the weights"
             )
+        return extractor
+
+    def load(self, budget: Budget, head: Head) -> tuple[nn.Module, SpeechProcessor]:
+        """Load the encoder under a new head, and its feature extractor."""
+        from benchmark.backbones.hearing import hears_padding, reach
+
+        assert self.family, "the configuration is read first, for its error messages"
+        extractor, network = self._extractor(), self.build(budget, head)
+        config = network.config
+        return network, SpeechProcessor(extractor, head, reach(config), network.ends, hears_padding(config))
+
+    def build(self, budget: Budget, head: Head) -> nn.Module:
+        """Load the encoder in fp32 under a new head, without random masking (SpecAugment)."""
+        import torch
+        from transformers import AutoModel
+
+        from benchmark.backbones.hearing import Hearing
+
+        assert self.family, "the configuration is read first, for its error messages"
+        config = self.configured(budget)
+        config.apply_spec_augment, config.mask_time_prob, config.mask_feature_prob = False, 0.0, 0.0
+        if hasattr(config, "feat_proj_dropout"):
+            config.feat_proj_dropout = budget.dropout
         # on a CPU the gradient of fused attention is several times slower than that of plain attention
         attention = "sdpa" if torch.cuda.is_available() else "eager"
         encoder = self.network(AutoModel, config, attn_implementation=attention)
@@ -126,8 +147,7 @@ class Speech(Checkpoint):
             encoder.unread_weights = unread
         else:  # else it would compute a gradient with respect to the samples
             encoder.feature_extractor._requires_grad = False
-        network = Hearing(encoder, head, self.layers == "weighted")
-        return network, SpeechProcessor(extractor, head, reach(config), network.ends, hears_padding(config))
+        return Hearing(encoder, head, self.layers == "weighted")
 
 
 def check_sound(file: Path) -> dict[str, Any]:

@@ -150,15 +150,36 @@ class Transformer(Checkpoint):
             return None
         return next((length for name in CONTEXT if (length := getattr(config, name, None))), None)
 
-    def load(self, budget: Budget, head: Head) -> tuple[nn.Module, TextProcessor]:
-        """Load weights in fp32, with the budget's dropout and without layer drop."""
-        from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+    def build(self, budget: Budget, head: Head) -> nn.Module:
+        """Load the network in fp32, with the budget's dropout and without layer drop."""
+        from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
         assert self.family, "the configuration is read first, for its error messages"
-        config = self.configured(budget)
         auto = {Kind.CAUSAL_LM: AutoModelForCausalLM, Kind.SEQ2SEQ: AutoModelForSeq2SeqLM}[head.kind]
+        return self.network(auto, self.configured(budget))
+
+    def outline(self, budget: Budget, head: Head) -> nn.Module:
+        """Build the network's shapes, with an output matrix of its own where config.json says so.
+
+        The library ties mT5's to the embeddings, and unties it once it has read weights that differ.
+        """
+        from torch import nn
+
+        network = super().outline(budget, head)
+        matrix = network.get_output_embeddings()
+        apart = self.local and self.read_config().get("tie_word_embeddings") is False
+        if apart and matrix.weight is network.get_input_embeddings().weight:
+            matrix.weight = nn.Parameter(matrix.weight.detach().clone())
+        return network
+
+    def load(self, budget: Budget, head: Head) -> tuple[nn.Module, TextProcessor]:
+        """Load the network and its tokenizer."""
+        from transformers import AutoTokenizer, GenerationConfig
+
+        assert self.family, "the configuration is read first, for its error messages"
+        self.check_processor()
         tokenizer = self._reach(AutoTokenizer.from_pretrained)
-        model = self.network(auto, config)
+        model = self.build(budget, head)
         check_tokens(self.checkpoint, model, tokenizer.get_vocab().values())
         if tokenizer.eos_token_id is None:
             raise InputError(f"the tokenizer of {self.checkpoint!r} has no end token (eos_token), which answers need")

@@ -94,6 +94,11 @@ class VisionEncoder(Stored):
         return family
 
     def load(self, budget: Budget, head: Head) -> tuple[VisionNetwork, ImageProcessor]:
+        """Load the network, and prepare images as in pretraining."""
+        network = self.build(budget, head)
+        return network, self._processor(network.encoder, head)
+
+    def build(self, budget: Budget, head: Head) -> VisionNetwork:
         """Load weights in fp32 under a new head, with every dropout set by the budget."""
         import timm
 
@@ -109,7 +114,7 @@ class VisionEncoder(Stored):
         if pretrained:
             check_whole(self.checkpoint, encoder, loading[-1])
         set_dropouts(encoder, budget.dropout)
-        return VisionNetwork(encoder.float(), head), self._processor(encoder, head)
+        return VisionNetwork(encoder.float(), head)
 
     @property
     def _named(self) -> bool:

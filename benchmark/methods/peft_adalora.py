@@ -59,6 +59,9 @@ class AdaLora(Peft):
 
     def corrected(self, model: nn.Module) -> nn.Module:
         model.base_model.__class__ = Regularised
+        for name, count in model.named_parameters():
+            if ".ranknum." in name:  # the library forgets that it is frozen where it moves it to another device
+                count.requires_grad_(False)
         return model
 
     def after_step(self, model: nn.Module, step: int) -> None:

@@ -95,6 +95,10 @@ class Task(ABC):
         """Give the length of the longest sequence; 0 if it is not known before encoding."""
         return 0
 
+    def largest(self, kind: Kind) -> tuple[float, int]:
+        """Give the size of the largest input, in tokens, residues, pixels a side or seconds, and of its answer."""
+        return 0, 0
+
     @abstractmethod
     def length(self, features: Features) -> int:
         """Give the length of an encoded example, by which batches are formed."""
@@ -217,6 +221,11 @@ class Backbone(ABC):
         return None
 
     @property
+    def rate(self) -> int | None:
+        """Sampling rate in Hz of the sound that it reads; None for other inputs."""
+        return None
+
+    @property
     def positions(self) -> int | None:
         """Length of the longest sequence; None: no limit."""
         return None
@@ -228,6 +237,10 @@ class Backbone(ABC):
     @abstractmethod
     def skeleton(self, budget: Budget, head: Head) -> nn.Module:
         """Build the network without weights, on torch's meta device."""
+
+    def outline(self, budget: Budget, head: Head) -> nn.Module:
+        """Build the same network from its configuration alone, without a tokenizer or another processor."""
+        return self.skeleton(budget, head)
 
     def pretraining_loss(self, model: nn.Module) -> float | None:
         """Measure the loss on held-out pretraining data, where there is any."""
