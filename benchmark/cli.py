@@ -16,6 +16,7 @@ VERBS = {
     "compare": "compare two methods on every task that both have",
     "advise": "name the methods that fit a task and your limits",
     "audit": "look for examples that two splits of a task share",
+    "plan": "say what runs would need, before they are paid for",
     "publish": "pack records into one read-only set",
 }
 HELP = ("-h", "--help")
