@@ -69,7 +69,7 @@ MAY = {
     "benchmark.report.facts": {"benchmark.errors", "benchmark.config.registry"},
     "benchmark.compare": {*COMMAND, *RECORDED, "benchmark.report"},
     "benchmark.publish": {*COMMAND, *RECORDED, "benchmark.report"},
-    "benchmark.advise": {*COMMAND, *TYPES, *RECORDED, "benchmark.config", "benchmark.report"},
+    "benchmark.advise": {*COMMAND, *TYPES, *RECORDED, "benchmark.config", "benchmark.plan", "benchmark.report"},
     "benchmark.cli": {*COMMAND, "benchmark.errors"},  # the verbs' modules are imported by name
     "benchmark.importer": {*COMMAND, "benchmark.errors", "benchmark.report.facts", "benchmark.report.published.quoted"},
     "tasks": {*TYPES, "benchmark.backbones.hub"},

@@ -9,15 +9,18 @@ import torch
 from pairs import method, runs
 from torch import nn
 
+from benchmark.advise import __main__ as advise
+from benchmark.advise import planned
 from benchmark.backbones.vision import VisionNetwork
 from benchmark.capabilities.networks import BUDGET, NETWORKS, bare, cell, head
+from benchmark.config import registry
 from benchmark.config.compose import cell_of
 from benchmark.engine.train import training_mode
 from benchmark.plan.__main__ import main
 from benchmark.plan.estimate import count, plan
 from benchmark.plan.ledger import Kernels, Ledger
 from benchmark.plan.outlines import SHAPES, outlined
-from benchmark.plan.sample import head_of, sample
+from benchmark.plan.sample import ANSWERS, INPUTS, head_of, sample
 from benchmark.plan.step import size, take_step
 from benchmark.types import Head, Input, Kind
 
@@ -29,6 +32,16 @@ PUBLISHED = {  # parameters of the network or encoder, as people who loaded the 
     "nllb_200_600m": 615_073_792,
     "mbart_large_50": 610_879_488,
     "mt5_small": 300_176_768,
+}
+MASK = 768  # the vector for masked frames, which a run does without
+ENCODERS = {
+    "esm2_8m": 7_512_474 - (320 * 320 + 320 + 2 * 320 + 33),  # without the head for masked residues
+    "prot_t5": 1_208_141_824,
+    "wav2vec2_base": 94_371_712 - MASK,
+    "hubert_base": 94_371_712 - MASK,
+    "wavlm_base_plus": 94_381_936 - MASK,
+    "whisper_tiny": 8_208_384,
+    "whisper_small": 88_154_112,
 }
 
 
@@ -194,9 +207,19 @@ def test_a_shape_has_as_many_parameters_as_the_published_network(name):
     assert sum(p.numel() for p in model.parameters()) == PUBLISHED[name]
 
 
-def test_every_backbone_of_the_hub_has_a_shape():
-    from benchmark.config import registry
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_shape_of_an_encoder_has_as_many_parameters_as_the_published_one(name):
+    task = "protein" if name.startswith(("esm", "prot")) else "speech"
+    place = outlined(cell_of([f"task={task}", "method=frozen", f"backbone={name}"]))
+    model = place.backbone.skeleton(place.budget, head_of(place, None))
+    assert sum(p.numel() for p in model.encoder.parameters()) == ENCODERS[name]
 
+
+def test_every_kind_of_answer_and_of_input_has_a_sample():
+    assert (set(ANSWERS), set(INPUTS)) == (set(Kind), set(Input))
+
+
+def test_every_backbone_of_the_hub_has_a_shape():
     def needs(name):
         checkpoint = registry.node("backbone", name)["checkpoint"]
         return "/" in checkpoint and not checkpoint.startswith(("embedded/", "timm/"))
@@ -262,3 +285,17 @@ def test_every_network_of_the_gate_has_an_outline():
     for network in NETWORKS:
         place = cell(network, method("frozen"))
         assert all(p.is_meta for p in place.backbone.outline(place.budget, head(place.kind)).parameters())
+
+
+def test_without_records_advice_is_by_plans(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(planned, "methods", lambda: ["lora", "head", "houlsby"])
+    call = ["task=protein", f"results={tmp_path}", "max_memory_gb=1", "mergeable=true"]
+    assert advise.main(call) == 1  # no record, so no advice
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 of 3 methods of +sweep=small fit max_memory_gb=1, mergeable=true: lora (" in said  # houlsby never merges
+    advise.main([*call, "max_params=2e3"])
+    said = " ".join(capsys.readouterr().out.split())
+    # esm_lattice is 128 wide, and a head of one number has a bias
+    assert (
+        "1 of 3 methods of +sweep=small fit max_memory_gb=1, max_params=2000, mergeable=true: head (129 trained" in said
+    )

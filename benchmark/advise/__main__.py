@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.advise import sentences
+from benchmark.advise import planned, sentences
 from benchmark.command import end
 from benchmark.config import registry
 from benchmark.errors import InputError, near
@@ -142,6 +142,9 @@ def answer(request: Request, runs: list[Run]) -> Iterator[Line]:
         if not runs:
             yield f"No records in {request.results}{'.' if request.results.is_dir() else ': there is no such folder.'}"
         yield from sentences.nothing(request.task, request.backbone, runs, best(known))
+        if not known:
+            chosen = [f"{noun}={name}" for noun in ("task", "backbone", "budget") if (name := getattr(request, noun))]
+            yield from planned.fitting(chosen, request.limits, {name for name in able if able[name].merges}, running)
         return
     chosen = best(wanted, request.examples)[0]
     every = candidates(chosen, Evidence(request.results), able, Costs(here))

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from benchmark.cell import Cell
+from benchmark.errors import InputError
 from benchmark.types import Head, Input, Kind
 
 CLASSES = 2  # of a new head, unless the call says otherwise
@@ -43,14 +44,21 @@ def loss_of(kind: Kind, model: nn.Module, batch: Batch) -> torch.Tensor:
     return output.logits.log_softmax(-1).sum() if kind == Kind.CTC else output.loss
 
 
+def _source(cell: Cell) -> float:
+    """Ask for the size of the largest input. Raises InputError where the task does not say it."""
+    if not (size := cell.task.largest(cell.kind)[0]):
+        raise InputError(f"task {cell.names.get('task')} does not say how large its inputs are (Task.largest)")
+    return size
+
+
 def _text(cell: Cell, model: nn.Module, rows: int) -> Batch:
-    source, target = cell.task.largest(cell.kind)
-    return _tokens(rows, int(source) + (target if cell.kind == Kind.CAUSAL_LM else 0))
+    target = cell.task.largest(cell.kind)[1] if cell.kind == Kind.CAUSAL_LM else 0  # read as one sequence
+    return _tokens(rows, int(_source(cell)) + target)
 
 
 def _protein(cell: Cell, model: nn.Module, rows: int) -> Batch:
     network = _headed(model)
-    return _tokens(rows, int(cell.task.largest(cell.kind)[0]) + network.before + network.after)
+    return _tokens(rows, int(_source(cell)) + network.before + network.after)
 
 
 def _image(cell: Cell, model: nn.Module, rows: int) -> Batch:
@@ -63,7 +71,7 @@ def _sound(cell: Cell, model: nn.Module, rows: int) -> Batch:
         columns = 2 * config.max_source_positions
         spectrogram = torch.empty(rows, config.num_mel_bins, columns)
         return {"input_features": spectrogram, "attention_mask": _ones(rows, columns)}
-    samples = math.floor(cell.task.largest(cell.kind)[0] * cell.backbone.rate)
+    samples = math.floor(_source(cell) * cell.backbone.rate)
     return {"input_values": torch.empty(rows, samples), "attention_mask": _ones(rows, samples)}
 
 
@@ -91,6 +99,6 @@ ANSWERS: dict[Kind, Callable[[Cell, int], Batch]] = {
     Kind.SEQ2SEQ: lambda cell, size: {"labels": _ones(size, cell.task.largest(cell.kind)[1])},
     Kind.CLASSIFY: lambda cell, size: {"labels": _ones(size)},
     Kind.REGRESS: lambda cell, size: {"labels": torch.empty(size)},
-    Kind.TAG: lambda cell, size: {"labels": _ones(size, int(cell.task.largest(cell.kind)[0]))},
+    Kind.TAG: lambda cell, size: {"labels": _ones(size, int(_source(cell)))},
     Kind.CTC: lambda cell, size: {},
 }
