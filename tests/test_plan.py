@@ -2,6 +2,8 @@
 
 import dataclasses
 import socket
+import statistics
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,9 +22,13 @@ from benchmark.plan.__main__ import main
 from benchmark.plan.estimate import count, plan
 from benchmark.plan.ledger import Kernels, Ledger
 from benchmark.plan.outlines import SHAPES, outlined
+from benchmark.plan.rates import rate
 from benchmark.plan.sample import ANSWERS, INPUTS, head_of, sample
 from benchmark.plan.step import size, take_step
+from benchmark.records import shipped
 from benchmark.types import Head, Input, Kind
+
+ROOT = Path(__file__).parents[1]
 
 FLOAT, LONG = 4, 8  # bytes
 PUBLISHED = {  # parameters of the network or encoder, as people who loaded the weights of the hub report them
@@ -274,11 +280,15 @@ def test_a_wrong_call_is_refused_in_one_line(call, said, capsys):
     assert len(err.strip().splitlines()) == 1
 
 
-def test_recorded_steps_of_the_same_methods_give_the_time(capsys):
-    assert main(["task=protein", "method=lora,bitfit,ssf", "budget=reference", "device=cpu"]) == 0
-    out = capsys.readouterr().out
-    assert "Step time: by " in out
-    assert "unknown" not in out
+def test_recorded_steps_of_the_same_method_and_size_give_the_time():
+    cells = [cell_of(["task=protein", f"method={name}", "budget=reference"]) for name in ("lora", "ssf")]
+    lora, ssf = plans = [plan(one, "cpu") for one in cells]
+    known = rate(cells[0], plans, "cpu", ROOT / "results")
+    recorded = [r for r in shipped("protein", "lora") if r.value("cost", "trainable_params") == lora.trained]
+    seconds = [r.value("cost", "seconds_per_step") for r in recorded if r.budget_name == "reference"]
+    assert (known.records, known.of(lora)) == (len(seconds), pytest.approx(statistics.median(seconds)))
+    assert known.of(ssf) == pytest.approx(known.of(lora) * ssf.step.flops / lora.step.flops)
+    assert rate(cells[0], plans, "cuda", ROOT / "results") is None
 
 
 def test_every_network_of_the_gate_has_an_outline():

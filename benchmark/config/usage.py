@@ -41,6 +41,7 @@ def usage() -> str:
         "  goes on; hydra/launcher=joblib uses the cores, hydra/launcher=slurm a cluster",
         "Progress of a sweep: python -m benchmark.status +sweep=nmt15",
         "Compare two methods: python -m benchmark.compare lora dora [task=T]",
+        "Memory, FLOPs and sizes before a run: python -m benchmark.plan task=T method=A,B [max_memory_gb=24]",
         "Choose a method: python -m benchmark.advise task=T [max_memory_gb=8] [max_params=1e6] [mergeable=true]",
     ]
     return "\n".join(lines)
