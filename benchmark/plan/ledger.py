@@ -42,10 +42,12 @@ class Ledger(TorchDispatchMode):
             self.seen[id(storage)] = storage
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:  # item(): a sample has no padding
-            return args[0].dtype == torch.bool or 1
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+            return _value(args[0])
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
+        if func._overloadpacket is torch.ops.aten.any:
+            out.of_any = True
         if formula := flop_registry.get(func._overloadpacket):
             self.flops += formula(*args, **kwargs, out_val=out)
         for tensor in tree_leaves(out):
@@ -65,6 +67,11 @@ class Ledger(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         del self.seen[key]
         self.live -= size
+
+
+def _value(tensor: torch.Tensor) -> bool | int:
+    """Answer item(): every mask is full, since a sample has no padding; nothing is infinite; numbers are one."""
+    return not getattr(tensor, "of_any", False) if tensor.dtype == torch.bool else 1
 
 
 class Kernels(TorchFunctionMode):
