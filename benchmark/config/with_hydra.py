@@ -31,7 +31,8 @@ def compose_config(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]
     """Compose a configuration, with the option per group. Raises InputError."""
     check_options(overrides)
     with refusing_overrides(overrides):
-        values, nodes, others = sort_overrides(overrides)
+        # what a ~ deletes may be set before it
+        values, nodes, others = sort_overrides(overrides, apart=not any(o.startswith("~") for o in overrides))
         composed, names = _composed(tuple(others), registry.plugins())
         config = copy.deepcopy(composed)
         for override in (*values, *nodes):
