@@ -98,7 +98,7 @@ LIMITS = {"max_source_tokens": 24, "max_target_tokens": 12, "allow_metric_code":
 
 
 def generation_task(**changes):
-    return TextGeneration(**{"template": "{source}\n", "order": None, **COMMON, **LIMITS, **changes})
+    return TextGeneration(**{"template": "{source}\n", "order": None, "extract": None, **COMMON, **LIMITS, **changes})
 
 
 def translation_task(**changes):

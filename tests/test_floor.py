@@ -67,7 +67,7 @@ def test_clips_that_are_all_alike_tell_no_two_speakers_apart():
 
 
 def generation(**changes):
-    fields = {"description": "", "version": 1, "data": None, "template": "{source}", "order": None}
+    fields = {"description": "", "version": 1, "data": None, "template": "{source}", "order": None, "extract": None}
     limits = {"max_source_tokens": 8, "max_target_tokens": 8, "metrics": [], "allow_metric_code": False}
     return TextGeneration(**{**fields, **limits, **changes})
 
@@ -168,7 +168,7 @@ def test_a_headline_that_is_no_score_or_has_the_wrong_order_is_refused(task, met
 @pytest.mark.parametrize("name", names("task"))
 def test_every_task_lists_its_headline_among_scores_of_which_higher_is_better(name):
     task = object.__new__(get_class(node("task", name)["_target_"]))  # without the data that some have to be given
-    task.__dict__["_metrics"] = {}
+    task.__dict__.update(_metrics={}, extract=None)
     assert task.metric in task.scores()
     assert not any(map(lower_is_better, task.scores()))
 
@@ -193,6 +193,7 @@ def test_a_metric_of_the_configuration_may_be_the_headline():
 def test_a_task_that_lists_no_scores_offers_those_that_it_computes():
     scores = {"own": 1.0, "other": 0.5, "brier": 0.1}
     listless = type("Listless", (TextGeneration,), {"metric": "own", "scores": Task.scores, "score": lambda *_: scores})
+    listless.extract = None
     task = object.__new__(listless)
     assert {"own", "other"} == {*offered(task)}
     assert headline_of(task, "other") == "other"

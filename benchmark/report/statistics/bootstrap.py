@@ -131,6 +131,10 @@ def _exact_match(rows: Sequence[Row], _: str) -> Score:
     return _ratio([100.0 * hit for hit in right], np.ones(len(rows)))
 
 
+def _extracted_match(rows: Sequence[Row], _: str) -> Score:
+    return _ratio([100.0 * (row["extracted"] in row["expected"]) for row in rows], np.ones(len(rows)))
+
+
 def _character_accuracy(rows: Sequence[Row], _: str) -> Score:
     import jiwer
 
@@ -228,6 +232,7 @@ SCORES: dict[str, Callable[[Sequence[Row], str], Score]] = {
     "bleu": _bleu,
     "accuracy": _accuracy,
     "exact_match": _exact_match,
+    "extracted_match": _extracted_match,
     "character_accuracy": _character_accuracy,
     "balanced_accuracy": _by_class(_recall),
     "unweighted_average_recall": _by_class(_recall),

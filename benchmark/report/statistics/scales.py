@@ -46,6 +46,7 @@ SCALES = {
     "chrf": PERCENT,
     "chrf++": PERCENT,
     "exact_match": PERCENT,
+    "extracted_match": PERCENT,
     "rouge_l": PERCENT,
     "bits_per_byte": UNLIKELIHOOD,
     "log_loss": UNLIKELIHOOD,

@@ -13,7 +13,9 @@ from benchmark.report.statistics.ranks import Outcomes, Rank, TaskScores
 from benchmark.report.statistics.standings import REFERENCES
 from benchmark.report.tables.table import ABSENT, Table, significant
 
-POINTS = dict.fromkeys(("bleu", "chrf", "chrf++", "exact_match", "rouge_l"), 1.0)  # of 100; of others a hundredth
+POINTS = dict.fromkeys(  # of 100; of others a hundredth
+    ("bleu", "chrf", "chrf++", "exact_match", "extracted_match", "rouge_l"), 1.0
+)
 
 RANKING = (
     "mean rank: over all tasks, among the methods that have a score on each of them; 1 is best. 95 %: confidence "
