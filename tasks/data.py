@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, near
 from benchmark.types import Splits
+from tasks.choices import RIGHT, Asked, ChoiceTable
 from tasks.common import Data
 from tasks.hub_data import HubData
 from tasks.splits import check_apart, check_shares, complete
@@ -23,6 +25,10 @@ class Texts(Data):
     """Rows of texts, of which those with an equal source may be one example."""
 
     merge: bool  # outside of train, rows with the same source are one example with several references
+
+    def table(self, columns: Mapping[str, str | None]) -> Table:
+        """Map rows of these columns to examples."""
+        return Table(columns, self.reading)
 
     def splits(self) -> Splits:
         """Read every split. Raises InputError."""
@@ -57,7 +63,7 @@ class Files(Texts):
         """Read every file. Raises InputError for a missing file or column."""
         given = self._given()
         check_apart(given, self.reading)
-        table = Table(self.columns, self.reading)
+        table = self.table(self.columns)
         splits = {name: table.examples(rows(file, self._sides()), name, file) for name, file in given.items()}
         return complete(splits, self.shares, self.reading)
 
@@ -90,9 +96,46 @@ class Hub(Texts, HubData):
     def unmerged(self) -> Splits:
         """Load every split. Raises InputError, within seconds if there is no network."""
         splits = {
-            name: Table(part["columns"], self.reading).examples(
-                self.load(part), name, f"{part['id']} ({part['split']})"
-            )
+            name: self.table(part["columns"]).examples(self.load(part), name, f"{part['id']} ({part['split']})")
             for name, part in self.parts().items()
         }
         return complete(splits, self.shares, self.reading)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices(Texts):
+    """Rows of questions with choices; `columns.target` names the right one."""
+
+    choices: list[str]  # the column that holds lists, or a column per choice
+    fixed: list[str]  # choices of every row, in place of columns
+    listed_after: str | None  # text of the source after which it names its choices: yes/no
+    right: str  # how the target names the right choice: text, letter, index (from 0), number (from 1), label
+    labels: str | None  # column with a list of the choices' labels
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.right not in RIGHT:
+            raise InputError(f"data.right: no way {self.right!r} to name a choice{near(self.right, RIGHT)}")
+        if (self.right == "label") != bool(self.labels):
+            raise InputError(f"data.labels: {self.labels} given with data.right={self.right}: label needs them, alone")
+        if bool(self.fixed) + bool(self.listed_after) + bool(self.choices) != 1:
+            raise InputError("data: one of choices (columns), fixed and listed_after is wanted; empty the others")
+
+    def table(self, columns: Mapping[str, str | None]) -> ChoiceTable:
+        return ChoiceTable(columns, self.reading, self.choices, self.fixed, self.listed_after, self.right, self.labels)
+
+    def ask(self, row: Mapping[str, Any], question: str) -> Asked:
+        """Join a question and the choices that a row has. Raises ValueError."""
+        return self.table(self.columns).ask(row, question, "input")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceFiles(Choices, Files):
+    """Files of questions with choices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceHub(Choices, Hub):
+    """Data set of the hub of questions with choices."""
+
+    instead: ClassVar[str] = "files: data=choices data.train=F data.test=F data.choices=[COLUMN] data.right=index"

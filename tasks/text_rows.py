@@ -49,8 +49,10 @@ class Table:
         target = cell(row, column, where)
         many = target if isinstance(target, list | tuple) else [target]
         targets = tuple(text({column: one}, column, where, number + 1) for one in many) or ("",)
-        group = text(row, self.columns["group"], where, number + 1) if self.columns.get("group") else None
-        return Example(f"{split}/{number}", source, targets, group or None)
+        return Example(f"{split}/{number}", source, targets, self._group(row, where, number + 1))
+
+    def _group(self, row: Mapping[str, Any], where: str, number: int) -> str | None:
+        return (text(row, self.columns["group"], where, number) or None) if self.columns.get("group") else None
 
     def _source(self, row: Mapping[str, Any], where: str, number: int) -> str:
         column = str(self.columns["source"])

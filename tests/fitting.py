@@ -11,7 +11,7 @@ from benchmark.capabilities.probe import batches
 from benchmark.engine import runner
 from benchmark.engine.context import Run
 from benchmark.engine.train import Encoded, fit
-from benchmark.types import Budget, Head, Method
+from benchmark.types import Budget, Head, Kind, Method
 
 
 def prepare(cell, dtype=torch.float64):
@@ -154,3 +154,17 @@ def train_steps(method, model, network, steps, lr=0.05):
         method.after_step(model, number)
         optimizer.zero_grad()
     return model.eval()
+
+
+def nll_by_hand(model, processor, features):
+    """Sum -log p(token | all before it) over one target, without padding."""
+    source, target = features["source"], features["target"]
+    if processor.kind == Kind.CAUSAL_LM:
+        ids = torch.tensor([source + target])
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+        logits = logits[-len(target) - 1 : -1]
+    else:
+        ids, read = torch.tensor([source]), torch.tensor([[processor.tokenizer.eos_token_id, *target[:-1]]])
+        mask = torch.ones_like(ids)
+        logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=read).logits[0]
+    return sum(-torch.log_softmax(row.double(), 0)[token].item() for row, token in zip(logits, target, strict=True))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from fitting import nll_by_hand
 
 from benchmark.backbones.transformer import TextProcessor
 from benchmark.types import Example, Head, Kind
@@ -44,20 +45,6 @@ EXAMPLES = [
 
 def encoded(cell, processor):
     return [cell.task.encode(e, processor, {}) for e in EXAMPLES]
-
-
-def nll_by_hand(model, processor, features):
-    """Sum -log p(token | all before it) over one target, without padding."""
-    source, target = features["source"], features["target"]
-    if processor.kind == Kind.CAUSAL_LM:
-        ids = torch.tensor([source + target])
-        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
-        logits = logits[-len(target) - 1 : -1]
-    else:
-        ids, read = torch.tensor([source]), torch.tensor([[processor.tokenizer.eos_token_id, *target[:-1]]])
-        mask = torch.ones_like(ids)
-        logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=read).logits[0]
-    return sum(-torch.log_softmax(row.double(), 0)[token].item() for row, token in zip(logits, target, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -126,6 +126,13 @@ def _accuracy(rows: Sequence[Row], _: str) -> Score:
     return _ratio(right, asked)
 
 
+def _accuracy_unnormalised(rows: Sequence[Row], _: str) -> Score:
+    """Prepare the share of rows whose likeliest choice is right; without choices, the answer is looked at."""
+    costs = [[choice["nll"] for choice in row["choices"]] for row in rows]
+    chosen = [str(1 + c.index(min(c))) if c else row["prediction"] for c, row in zip(costs, rows, strict=True)]
+    return _accuracy([{**row, "prediction": answer} for row, answer in zip(rows, chosen, strict=True)], "")
+
+
 def _exact_match(rows: Sequence[Row], _: str) -> Score:
     right = [row["prediction"] in map(str.strip, row["target"]) for row in rows]
     return _ratio([100.0 * hit for hit in right], np.ones(len(rows)))
@@ -231,6 +238,7 @@ def _nats_per_character(rows: Sequence[Row], _: str) -> Score:
 SCORES: dict[str, Callable[[Sequence[Row], str], Score]] = {
     "bleu": _bleu,
     "accuracy": _accuracy,
+    "accuracy_unnormalised": _accuracy_unnormalised,
     "exact_match": _exact_match,
     "extracted_match": _extracted_match,
     "character_accuracy": _character_accuracy,

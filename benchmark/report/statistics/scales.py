@@ -32,6 +32,7 @@ SHARE, PERCENT, CORRELATION = Scale(0.0, 1.0), Scale(0.0, 100.0), Scale(-1.0, 1.
 UNLIKELIHOOD = Scale(low=0.0, better=-1)
 SCALES = {
     "accuracy": SHARE,
+    "accuracy_unnormalised": SHARE,
     "aupr": SHARE,
     "auroc": SHARE,
     "balanced_accuracy": SHARE,
