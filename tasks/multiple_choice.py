@@ -90,7 +90,7 @@ class MultipleChoice(TextToText):
 
     def predict(self, model: nn.Module, features: Sequence[Features], processor: Any) -> list[Prediction]:
         """Choose; add each choice's negative log-likelihood (nats), tokens and bytes, without the end token."""
-        end = processor.tokenizer.eos_token_id  # mBART starts from the last label, which must be the same for all
+        end = processor.end  # mBART starts from the last label, which must be the same for all
         asked = [{"source": f["source"], "target": [*c["ids"], end]} for f in features for c in f["choices"]]
         likelihoods = iter(self._nll(model, asked, len(features), processor))
         answers = []

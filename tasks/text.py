@@ -128,7 +128,7 @@ class TextToText(Task):
         add(counts, "truncated_targets", target_ids != target)
         return {
             "source": source,
-            "target": [*lead, *target_ids, processor.tokenizer.eos_token_id],
+            "target": [*lead, *target_ids, processor.end],
             # of the tokens that are kept, since the likelihood is of these
             "bytes": len((answer if target_ids == target else processor.text(target_ids)).encode()),
         }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from benchmark.backbones.chat import Chat, control_tokens, read_chat
 from benchmark.backbones.checkpoint import Checkpoint
 from benchmark.backbones.weights import check_tokens
 from benchmark.errors import InputError
@@ -27,6 +28,12 @@ class TextProcessor:
     kind: Kind
     tag: str
     codes: dict[str, str]
+    chat: Chat | None = None  # template around a question and its answer
+
+    @property
+    def end(self) -> int:
+        """Token that ends an answer."""
+        return self.chat.end if self.chat else self.tokenizer.eos_token_id
 
     def source(self, text: str, template: str, languages: tuple[str, str] | None) -> list[int]:
         """Tokenise tag, template and text as one string, as in pretraining."""
@@ -37,6 +44,8 @@ class TextProcessor:
             before = [self._language(languages[0])]
         elif languages and self.tag:
             opening = self.tag.format(source=languages[0], target=languages[1]) + opening
+        if self.chat:  # whose template writes the start token where there is one
+            return self._between(*self.chat.question(opening, text, closing))
         return [*before, *self._between(opening, text, closing), *after]
 
     def target(self, text: str, template: str, languages: tuple[str, str] | None) -> tuple[list[int], list[int]]:
@@ -46,6 +55,8 @@ class TextProcessor:
         """
         lead = [self._language(languages[1])] if languages and self.codes else []
         closing = template.split("{source}")[1] if self.kind == Kind.CAUSAL_LM else ""
+        if self.chat:
+            closing, text = self.chat.after, self.chat.answer(text)
         read, ids = self._ids(closing), self._between(closing, text, "")
         return lead, ids[len(read) :] if ids[: len(read)] == read else self._between("", text, "")
 
@@ -69,12 +80,7 @@ class TextProcessor:
 
     @cached_property
     def _control(self) -> dict[int, str]:
-        """Control tokens, which decoding leaves out: id -> spelling."""
-        tokenizer = self.tokenizer
-        added = {i: str(token) for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-        named = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
-        roles = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-        return {i: token for i, token in {**added, **named}.items() if i != tokenizer.unk_token_id or i in roles}
+        return control_tokens(self.tokenizer)
 
     def _between(self, opening: str, text: str, closing: str) -> list[int]:
         """Tokenise text in its context; `</s>` or `<fr>` in a text gives no control token."""
@@ -200,6 +206,20 @@ class CausalLM(Transformer):
     """Decoder."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CAUSAL_LM,)
+
+    chat: bool | None  # true: the tokenizer's own chat template around source and target
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "chat", self.chat or None)  # so that equal cells have one id
+
+    def load(self, budget: Budget, head: Head) -> tuple[nn.Module, TextProcessor]:
+        """Load, with the chat template where it is wanted; an answer then ends where a turn does."""
+        model, processor = super().load(budget, head)
+        if self.chat:
+            processor = replace(processor, chat=read_chat(processor.tokenizer, self.checkpoint))
+            model.generation_config.eos_token_id = sorted({processor.end, processor.tokenizer.eos_token_id})
+        return model, processor
 
 
 @dataclass(frozen=True, kw_only=True)
