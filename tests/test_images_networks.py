@@ -86,12 +86,14 @@ def test_roles_name_real_modules_and_none_is_forgotten(architecture):
 def test_default_is_every_dense_projection_of_the_blocks(architecture):
     modules = dict(vision.VisionNetwork(vision_network(architecture), THREE_CLASSES).named_modules())
     family = timm.models.model_entrypoint(architecture).__module__.rpartition(".")[2]
-    wanted = nn.Conv2d if architecture == "resnet50" else nn.Linear
+    wanted = nn.Linear if roles.FAMILIES[family].projection == "Linear" else nn.Conv2d
     inside = re.compile(r"(blocks|layer)\.?\d+\.")
     outside = ("downsample.0", "downsample.reduction")  # between blocks, or beside them
     dense = [
-        n for n, m in modules.items() if isinstance(m, wanted) and inside.search(n) and not n.endswith(outside)
-    ]  # fmt: skip
+        n
+        for n, m in modules.items()
+        if isinstance(m, wanted) and getattr(m, "groups", 1) == 1 and inside.search(n) and not n.endswith(outside)
+    ]
     assert roles.resolve(modules, family, ["default"]) == dense
     assert roles.layers(family, ["default"]) == {wanted.__name__}
 
@@ -220,8 +222,8 @@ def test_a_folder_that_timm_cannot_use_is_refused(tmp_path):
     save_file({}, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="names no architecture"):
         backbone(tmp_path).backbone.family  # noqa: B018
-    (tmp_path / "config.json").write_text('{"architecture": "efficientnet_b0"}')
-    with pytest.raises(InputError, match=r"efficientnet_b0 is of timm's efficientnet, one of vision_transformer"):
+    (tmp_path / "config.json").write_text('{"architecture": "mobilenetv3_small_050"}')
+    with pytest.raises(InputError, match=r"mobilenetv3_small_050 is of timm's mobilenetv3, one of vision_transformer"):
         backbone(tmp_path).backbone.family  # noqa: B018
     (tmp_path / "config.json").write_text('{"architecture": "resnet51"}')
     with pytest.raises(InputError, match="timm has no architecture 'resnet51'"):

@@ -5,7 +5,7 @@ import functools
 import pytest
 import torch
 import transformers
-from checkpoints import ESM_TOKENS, save_ankh, save_esm, save_prot_t5
+from checkpoints import ESM_TOKENS, save_ankh, save_antiberty, save_esm, save_prot_t5, save_sapiens
 
 from benchmark.backbones import roles
 from benchmark.backbones.protein import STANDARD, ProteinEncoder
@@ -23,8 +23,11 @@ CHECKPOINTS = {  # configuration -> tiny checkpoint of its class, and what else 
     "esm2_650m": (save_esm, []),
     "prot_t5": (save_prot_t5, []),
     "protein_encoder": (save_ankh, ["backbone.spelling=split"]),
+    "antiberty": (save_antiberty, []),
+    "sapiens_vh": (save_sapiens, []),
+    "sapiens_vl": (save_sapiens, []),
 }
-CLASSES = ["esm2_8m", "prot_t5", "protein_encoder"]  # one per tokenizer
+CLASSES = ["esm2_8m", "prot_t5", "protein_encoder", "antiberty", "sapiens_vh"]  # one per tokenizer
 TASKS = {
     "protein_regression": [1.5, -0.5, 0.25],
     "protein_classification": ["a", "b", "a"],
@@ -139,7 +142,7 @@ def test_every_role_is_real(make, backbone):
     assert {"query", "key", "value", "output", "up", "down", "norm", "embedding"} <= set(tried)
 
 
-SPELT = {"esm2_8m": "".join, "prot_t5": " ".join, "protein_encoder": list}
+SPELT = dict.fromkeys(CLASSES, "".join) | {"prot_t5": " ".join, "protein_encoder": list}
 
 
 @pytest.mark.parametrize("backbone", CLASSES)
@@ -165,7 +168,7 @@ def test_states_are_those_of_residues_and_padding_does_not_move_them(make, backb
         states, mask = model.states(**batch)
         whole = model.encoder(**batch).last_hidden_state
         assert mask.sum(1).tolist() == [len(s) for s in SEQUENCES]
-        start = 1 if backbone == "esm2_8m" else 0  # ESM begins with a token of its own, T5 does not
+        start = 0 if cell.backbone.family == "t5" else 1  # T5 has no token before the residues
         assert torch.equal(states[0, :10], whole[0, start : start + 10])
         alone, _ = model.states(**cell.task.inputs(features[1:2], processor))
     assert torch.allclose(states[1, :6], alone[0], atol=1e-5)
@@ -268,7 +271,7 @@ def test_long_sequences_are_cut_and_counted_where_the_task_or_the_positions_end(
 
 def test_a_network_of_text_is_refused_and_so_is_a_protein_task_on_one(tiny_causal, make):
     cell = make("protein_encoder", "lora", "protein_regression", f"backbone.checkpoint={tiny_causal}")
-    with pytest.raises(InputError, match="is a llama network, esm or t5 wanted"):
+    with pytest.raises(InputError, match="is a llama network, one of esm, t5, bert, roberta wanted"):
         cell.conflict()
     words = ["task=protein", "method=lora", "backbone=causal_lm", f"backbone.checkpoint={tiny_causal}"]
     assert cell_of(words).conflict() == "task protein reads protein, backbone causal_lm reads text"

@@ -1,4 +1,4 @@
-"""Hugging Face checkpoints: from the hub, a local folder or embedded."""
+"""Hugging Face checkpoints: from the hub, a local folder, a package index, or embedded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.backbones.hub import is_offline, is_pinned
 from benchmark.backbones.weights import check_config, check_size, check_whole, count_stored
+from benchmark.cache import fetched
 from benchmark.errors import InputError, path_of
 from benchmark.types import Backbone, Budget, Head
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 HERE = Path(__file__).parent
+FETCHED = "fetched/"  # a folder that python -m benchmark.networks makes
 DROPOUTS = (  # names of dropout rates in configurations of architectures
     "dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop",
     "dropout_rate", "classifier_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob",
@@ -31,7 +33,7 @@ VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")  # a toke
 class Stored(Backbone):
     """Backbone with weights on the hub, in a local folder, or embedded."""
 
-    checkpoint: str  # hub id, local folder, or embedded/<name>
+    checkpoint: str  # hub id, local folder, embedded/<name>, or fetched/<name> of a package index
     revision: str | None  # of the hub; null: the newest, which the record lists as unpinned
     weights: str  # pretrained | random: the architecture alone
 
@@ -41,12 +43,18 @@ class Stored(Backbone):
             raise InputError(f"backbone.weights: {self.weights!r} given, pretrained or random wanted")
         if folder := self.found():  # from here on identified by content
             object.__setattr__(self, "checkpoint", str(folder))
+        elif self.checkpoint.startswith(FETCHED):
+            name = self.checkpoint.removeprefix(FETCHED)
+            raise InputError(f"backbone.checkpoint: {name} is not here yet: python -m benchmark.networks get {name}")
         elif self.checkpoint.startswith((".", "/", "~", "embedded/")) or self.checkpoint.count("/") > 1:
             raise InputError(f"backbone.checkpoint: no folder {self.checkpoint!r}")
 
     def found(self) -> Path | None:
         """Find the folder of a local checkpoint."""
-        places = (HERE / self.checkpoint, path_of(self.checkpoint).absolute())
+        if self.checkpoint.startswith(FETCHED):
+            places = (fetched(self.checkpoint.removeprefix(FETCHED)),)
+        else:
+            places = (HERE / self.checkpoint, path_of(self.checkpoint).absolute())
         return next((candidate for candidate in places if candidate.is_dir()), None)
 
     @property

@@ -1,4 +1,4 @@
-"""Protein networks with one token per residue: ESM-2 and T5 encoders."""
+"""Protein networks with one token per residue: ESM-2, BERT, RoBERTa and T5 encoders."""
 
 from __future__ import annotations
 
@@ -19,12 +19,22 @@ from benchmark.types import Budget, Head, Input, Kind
 STANDARD = "ACDEFGHIKLMNPQRSTVWY"
 RARE = "XBZUOJ"  # unknown, N or D, Q or E, selenocysteine, pyrrolysine, I or L
 UNKNOWN = RARE[0]
-FRAMES = {"esm": (1, 1), "t5": (0, 1)}  # special tokens before and after a sequence
+FRAMES = {"esm": (1, 1), "t5": (0, 1), "bert": (1, 1), "roberta": (1, 1)}  # special tokens before and after a sequence
 SPELLINGS = {  # format of a sequence for a tokenizer: {spelling: (text, is_split_into_words)}
     "letters": lambda residues: ("".join(residues), False),  # ESM-2
     "spaced": lambda residues: (" ".join(residues), False),  # ProtT5
     "split": lambda residues: (list(residues), True),  # Ankh
 }
+TRUNKS = {"esm": "EsmModel", "t5": "T5EncoderModel", "bert": "BertModel", "roberta": "RobertaModel"}
+
+
+def last_position(config: Any) -> int | None:
+    """Count the positions of a network; None for relative ones (T5) and rotary ones (ESM-2)."""
+    if config.model_type == "bert":
+        return config.max_position_embeddings
+    if config.model_type == "roberta" or getattr(config, "position_embedding_type", None) == "absolute":  # ESM-1
+        return config.max_position_embeddings - config.pad_token_id - 1  # they are counted from behind the padding's
+    return None
 
 
 class ProteinNetwork(Headed):
@@ -70,7 +80,7 @@ class ProteinProcessor:
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinEncoder(Checkpoint):
-    """ESM or T5 checkpoint; of an encoder-decoder only the encoder."""
+    """Checkpoint of one of TRUNKS; of an encoder-decoder only the encoder."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.REGRESS, Kind.CLASSIFY, Kind.TAG)
     reads: ClassVar[Input] = Input.PROTEIN
@@ -87,8 +97,11 @@ class ProteinEncoder(Checkpoint):
     def family(self) -> str:
         """Read the architecture's name from the checkpoint's configuration."""
         model_type = self.config().model_type
-        if model_type not in ("esm", "t5"):
-            raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {model_type} network, esm or t5 wanted")
+        if model_type not in TRUNKS:
+            known = ", ".join(TRUNKS)
+            raise InputError(
+                f"backbone.checkpoint={self.checkpoint!r} is a {model_type} network, one of {known} wanted"
+            )
         return model_type
 
     def build(self, budget: Budget, head: Head) -> ProteinNetwork:
@@ -96,13 +109,12 @@ class ProteinEncoder(Checkpoint):
         return ProteinNetwork(self._encoder(budget), head, *FRAMES[self.family])
 
     def _encoder(self, budget: Budget) -> nn.Module:
-        from transformers import EsmModel, T5EncoderModel
+        import transformers
 
         config = self.configured(budget)
-        # ESM's pooler reads one special token and is untrained, so a new head averages over residues instead
-        if self.family == "esm":
-            return self.network(EsmModel, config, add_pooling_layer=False)
-        return self.network(T5EncoderModel, config)
+        # a pooler reads one special token and is untrained, so a new head averages over residues instead
+        pooler = {} if self.family == "t5" else {"add_pooling_layer": False}
+        return self.network(getattr(transformers, TRUNKS[self.family]), config, **pooler)
 
     def load(self, budget: Budget, head: Head) -> tuple[ProteinNetwork, ProteinProcessor]:
         """Load the encoder in fp32 under a new head, with its tokenizer as a table."""
@@ -112,11 +124,10 @@ class ProteinEncoder(Checkpoint):
         self.check_processor()
         tokenizer = self._reach(AutoTokenizer.from_pretrained)
         model = self._encoder(budget)
-        config = model.config
         before, tokens, after = self._table(tokenizer)
         check_tokens(self.checkpoint, model, (*tokens.values(), *before, *after, tokenizer.pad_token_id))
-        end = getattr(config, "position_embedding_type", None) == "absolute"  # ESM-1; ESM-2 is rotary, T5 relative
-        longest = config.max_position_embeddings - config.pad_token_id - 1 - len(before) - len(after) if end else None
+        ends = last_position(model.config)
+        longest = None if ends is None else ends - len(before) - len(after)
         processor = ProteinProcessor(head, tokens, before, after, tokenizer.pad_token_id, longest)
         return ProteinNetwork(model, head, len(before), len(after)), processor
 

@@ -149,6 +149,13 @@ _RESNET = {  # a basic block (ResNet-18, -34) has no third convolution
     "conv1.6": "stem",
     "maxpool.0": "stem",
 }
+# A block's first and last 1 x 1 convolutions; without the depthwise ones between them, as in ConvNeXt.
+_EFFICIENTNET = {
+    "conv_pw": "reduce",  # which widens here; of a block that does not, its only one
+    "conv_pwl": "restore",
+    "conv_stem": "stem",
+    "conv_head": "merge",  # into the features that a head reads
+}
 
 PRENORM = {  # feed-forward, and the norm that it reads, in blocks that normalise before the residual sum
     "llama": ("mlp", "post_attention_layernorm"),
@@ -175,6 +182,8 @@ FAMILIES = {  # Hugging Face config.model_type, or timm's module -> names
     "m2m_100": Family(modules=_BART, default=LINEAR, projection="Linear", biases=True),
     "t5": Family(modules=_T5 | {"wi": "up"}, default=LINEAR, projection="Linear", biases=False),  # wi: T5 1.0
     "mt5": Family(modules=_T5, default=LINEAR, projection="Linear", biases=False),
+    "bert": Family(modules=_ESM, default=LINEAR, projection="Linear", biases=True),
+    "roberta": Family(modules=_ESM, default=LINEAR, projection="Linear", biases=True),
     "esm": Family(modules=_ESM, default=LINEAR, projection="Linear", biases=True),
     "wav2vec2": Family(modules=_WAV2VEC2, default=LINEAR, projection="Linear", biases=True),
     "hubert": Family(modules=_WAV2VEC2, default=LINEAR, projection="Linear", biases=True),
@@ -185,6 +194,9 @@ FAMILIES = {  # Hugging Face config.model_type, or timm's module -> names
     "convnext": Family(modules=_CONVNEXT, default=("mlp",), scaled=("down",), projection="Linear", biases=True),
     # IA3's paper has no convolutions: all of a block's are scaled
     "resnet": Family(modules=_RESNET, default=("conv",), scaled=("conv",), projection="Conv2d", biases=True),
+    "efficientnet": Family(
+        modules=_EFFICIENTNET, default=("conv",), scaled=("conv",), projection="Conv2d", biases=True
+    ),
 }
 
 

@@ -89,7 +89,7 @@ class VisionEncoder(Stored):
             )
         family = model_entrypoint(self._architecture).__module__.rpartition(".")[2]
         if family not in roles.FAMILIES:
-            known = "vision_transformer, swin_transformer, convnext, resnet"
+            known = "vision_transformer, swin_transformer, convnext, resnet, efficientnet"
             raise InputError(f"backbone.checkpoint: {self._architecture} is of timm's {family}, one of {known} wanted")
         return family
 

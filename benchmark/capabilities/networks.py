@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import timm
 import torch
 import transformers
+from timm.models._efficientnet_builder import decode_arch_def
+from timm.models.efficientnet import EfficientNet
 from torch import nn
 
 from benchmark.backbones.checkpoint import DROPOUTS, LAYER_DROPS
@@ -33,6 +35,10 @@ T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 2}  # 
 ESM = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "vocab_size": 50,
     "pad_token_id": 0, "mask_token_id": 3, "position_embedding_type": "rotary", "max_position_embeddings": 64,
+}  # fmt: skip
+BERT = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
+    "max_position_embeddings": 64,
 }  # fmt: skip
 WAVES = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "conv_dim": [8, 8],
@@ -79,6 +85,10 @@ def _esm(head: Head) -> nn.Module:
     )
 
 
+def _bert(config: type, model: type) -> Maker:
+    return lambda head: ProteinNetwork(model(_still(config(**BERT, **TOKENS)), add_pooling_layer=False), head, 1, 1)
+
+
 def _t5_encoder(head: Head) -> nn.Module:
     return ProteinNetwork(transformers.T5EncoderModel(_still(transformers.T5Config(**T5, **TOKENS))), head, 0, 1)
 
@@ -107,6 +117,14 @@ def _image(architecture: str) -> Maker:
     return make
 
 
+def _efficientnet(head: Head) -> nn.Module:
+    """Build a network like EfficientNet-Lite, whose makers in timm take no widths."""
+    stages = decode_arch_def([["ds_r1_k3_s1_e1_c16"], ["ir_r2_k3_s2_e2_c32"]])
+    encoder = EfficientNet(stages, num_classes=0, stem_size=16, num_features=32, act_layer=nn.ReLU6)
+    set_dropouts(encoder, 0.0)
+    return VisionNetwork(encoder, head)
+
+
 DECODES = {"decoder_start_token_id": 3}
 NETWORKS: dict[str, tuple[str, Input, tuple[Kind, ...], Maker]] = {  # name -> architecture, input, kinds, maker
     "llama": ("llama", Input.TEXT, (Kind.CAUSAL_LM,), _text(transformers.LlamaConfig, LLAMA)),
@@ -120,7 +138,10 @@ NETWORKS: dict[str, tuple[str, Input, tuple[Kind, ...], Maker]] = {  # name -> a
     "swin_transformer": ("swin_transformer", Input.IMAGE, CLASSES, _image("swin_tiny_patch4_window7_224")),
     "convnext": ("convnext", Input.IMAGE, CLASSES, _image("convnext_tiny")),
     "resnet": ("resnet", Input.IMAGE, CLASSES, _image("resnet50")),
+    "efficientnet": ("efficientnet", Input.IMAGE, CLASSES, _efficientnet),
     "esm": ("esm", Input.PROTEIN, POSITIONS, _esm),
+    "bert": ("bert", Input.PROTEIN, POSITIONS, _bert(transformers.BertConfig, transformers.BertModel)),
+    "roberta": ("roberta", Input.PROTEIN, POSITIONS, _bert(transformers.RobertaConfig, transformers.RobertaModel)),
     "t5 encoder": ("t5", Input.PROTEIN, POSITIONS, _t5_encoder),
     "wav2vec2": ("wav2vec2", Input.AUDIO, FRAMES, _waves(transformers.Wav2Vec2Config, transformers.Wav2Vec2Model)),
     "hubert": ("hubert", Input.AUDIO, FRAMES, _waves(transformers.HubertConfig, transformers.HubertModel)),
@@ -254,7 +275,13 @@ INPUTS: dict[str, Callable[[int, torch.Generator], dict[str, torch.Tensor]]] = {
     Input.AUDIO: _samples,
     "whisper": _spectrogram,
 }
-POSITIONS_OF = {"esm": 6, "t5 encoder": 7, "whisper": 20}  # of the longest row of a batch; others: 12 frames
+POSITIONS_OF = {
+    "esm": 6,
+    "bert": 6,
+    "roberta": 6,
+    "t5 encoder": 7,
+    "whisper": 20,
+}  # of the longest row of a batch; others: 12 frames
 
 
 def _answers(name: str, kind: Kind, inputs: dict[str, torch.Tensor], size: int, rng: torch.Generator) -> torch.Tensor:

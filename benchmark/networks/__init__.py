@@ -1,0 +1,1 @@
+"""Pretrained networks out of Python packages, for machines that reach a package index but no hub."""
