@@ -62,10 +62,8 @@ SETTINGS = {
 def pack(folder, settings=None, **changes):
     """Write a wheel with a network of antibodies, and give its files by their place in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save(
-        {"model": fairseq_state() | changes, "args": settings or argparse.Namespace(**SETTINGS)},
-        folder / "checkpoint.pt",
-    )
+    content = {"model": fairseq_state() | changes, "args": settings or argparse.Namespace(**SETTINGS)}
+    torch.save(content, folder / "checkpoint.pt")
     (folder / "dict.txt").write_text("".join(f"{letter} 1\n" for letter in STANDARD))
     about = {"METADATA": "Metadata-Version: 2.1\nName: tiny-antibody\nVersion: 1.2\n", "RECORD": ""}
     about["WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

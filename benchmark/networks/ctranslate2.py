@@ -44,6 +44,8 @@ class _Reader:
 
     def text(self) -> str:
         length = self.number("H")
+        if self.place + length > len(self.content):
+            raise ValueError("the file ends there")
         self.place += length
         return self.content[self.place - length : self.place - 1].decode()
 
