@@ -135,6 +135,18 @@ def test_the_names_in_a_table_are_in_the_registry(page, header):
     assert [name for name in names if not (folder / f"{name}.yaml").is_file()] == []
 
 
+def test_the_table_of_networks_is_what_their_configurations_say():
+    table = (ROOT / "docs/networks.md").read_text().partition("\n| `backbone=` |")[2].partition("\n\n")[0]
+    shown = {}
+    for row in table.splitlines()[2:]:
+        names, packages, _, licence, needs, _ = (cell.strip() for cell in row.strip("| ").split("|"))
+        facts = (re.findall(r"`([^`]+)`", packages), licence, needs.split())
+        shown |= dict.fromkeys(re.findall(r"`(\w+)`", names), facts)
+    files = {file.stem: yaml.safe_load(file.read_text()) for file in (ROOT / "configs/network").glob("*.yaml")}
+    wheels = {name: [wheel["requirement"] for wheel in node["wheels"]] for name, node in files.items()}
+    assert shown == {name: (wheels[name], node["licence"], node["needs"]) for name, node in files.items()}
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 180
 
