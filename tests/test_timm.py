@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from timm.layers import RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d
+from timm.layers import EvoNorm2dS0, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d
 from timm.layers.grn import GlobalResponseNorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -14,11 +14,15 @@ from benchmark.errors import InputError
 from benchmark.methods.layers import modules_with
 from benchmark.types import Head, Kind
 
-NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d, GlobalResponseNorm)
+NORMS = (
+    nn.LayerNorm, nn.GroupNorm, _BatchNorm, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d, GlobalResponseNorm,
+    EvoNorm2dS0,
+)  # fmt: skip
 FEW = (  # each has something that its family's first network has not: a deep stem, pooled shortcuts, norms of attention
     "resnet18d", "resnetrs50", "seresnext26d_32x4d", "convnext_atto_ols", "convnext_zepto_rms_ols", "convnextv2_atto",
     "convnext_tiny_hnf", "test_vit3", "aimv2_large_patch14_224", "beit3_base_patch16_224", "vit_small_patch16_18x2_224",
     "vit_pwee_patch16_reg1_gap_256", "vit_dpwee_patch16_reg1_gap_256", "swin_tiny_patch4_window7_224",
+    "tf_efficientnet_lite0", "efficientnetv2_rw_t", "test_efficientnet_evos",
 )  # fmt: skip
 
 
