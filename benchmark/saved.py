@@ -63,7 +63,8 @@ def load(folder: str | Path, checkpoint: str | Path | None = None, plugins: str 
         record = Record.from_json((folder / CELL).read_bytes())
         cell = _cell(record, checkpoint)
         facts = record.data.get("head") or {}
-        head = Head(cell.kind, **{name: tuple(value) if name == "labels" else value for name, value in facts.items()})
+        facts = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+        head = Head(cell.kind, **facts)
         model, processor = cell.load(head)
         return Adapted(cell.method.restore(model, folder, cell).eval(), processor, cell)
 

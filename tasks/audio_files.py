@@ -15,7 +15,7 @@ from tasks.common import Data
 from tasks.hub_data import HubData
 from tasks.sound import recording
 from tasks.splits import SHARES, SPLITS, check_apart, check_shares, complete, deal
-from tasks.tables import cell, check, rows, text
+from tasks.tables import answer, check, rows, text
 
 WANTED = ("file", "target")
 COLUMNS = (*WANTED, "speaker", "split")
@@ -33,7 +33,7 @@ class AudioFolder(Data):
     shares: dict[str, float]  # split that splits_of leaves out -> its share of train, of whole speakers
 
     def __post_init__(self) -> None:
-        check(self.columns, "data.columns", WANTED, COLUMNS)
+        check(self.columns, "data.columns", WANTED, (*COLUMNS, "separator"))
         shifts = [name for name in self.splits_of if name.startswith("test/")]
         check(self.splits_of, "data.splits_of", [], [*SPLITS, *shifts])
         check_apart(self.splits_of, self.reading)
@@ -67,7 +67,7 @@ class AudioFolder(Data):
         return {}
 
     def _example(self, folder: Path, number: int, row: Mapping[str, Any]) -> Example:
-        name, target = self._text(row, "file"), cell(row, self.columns["target"], self.metadata)
+        name, target = self._text(row, "file"), answer(row, self.columns, "target", self.metadata)
         where = f"{self.metadata}, row {number}: {name}"
         known = target is not None
         source = recording(folder / name, where) if known else Bad(f"{where} has no {self.columns['target']}")

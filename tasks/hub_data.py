@@ -78,7 +78,8 @@ class HubData(Data):
             if column not in table.column_names:
                 raise InputError(f"{part['id']}: no column {column!r}; it has {', '.join(table.column_names)}")
         media, label = self.wanted
-        names = getattr(table.features[columns[label]], "names", None)  # classes are stored by number
+        kind = table.features[columns[label]]  # classes are stored by number, of a list too
+        names = getattr(getattr(kind, "feature", kind), "names", None)
         for number, row in enumerate(table.cast_column(columns[media], feature)):
             cells = {role: row[column] for role, column in columns.items()}
             yield f"{part['id']} ({part['split']}), row {number}", {**cells, label: class_of(cells[label], names)}
@@ -86,6 +87,8 @@ class HubData(Data):
 
 def class_of(value: Any, names: list[str] | None) -> Any:
     """Name a class, which the hub stores by number, and as -1 where there is none."""
-    if not names or isinstance(value, list):
+    if not names:
         return value
+    if isinstance(value, list):
+        return [class_of(one, names) for one in value]
     return None if value is None or value < 0 else names[value]

@@ -18,7 +18,7 @@ from tasks.common import Data
 from tasks.hub_data import HubData
 from tasks.pictures import Picture
 from tasks.splits import SPLITS, check_apart, check_shares, complete
-from tasks.tables import cell, check, rows, table_files, text
+from tasks.tables import answer, check, rows, table_files, text
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"),
@@ -118,7 +118,7 @@ class ImageTable(Data):
     shares: dict[str, float]  # split -> its share of train, drawn by the hash of the group, or of the file's name
 
     def __post_init__(self) -> None:
-        check(self.columns, "data.columns", WANTED, (*WANTED, "split", "group"))
+        check(self.columns, "data.columns", WANTED, (*WANTED, "split", "group", "separator"))
         check_shares({**(self.words if self.columns.get("split") else {}), **self._tables()}, self.shares)
         check_apart(self.words, self.reading)
 
@@ -163,7 +163,7 @@ class ImageTable(Data):
         return (path_of(self.root) if self.root else path_of(table).parent) / image
 
     def _example(self, split: str, file: str, number: int, row: Mapping[str, Any]) -> Example:
-        image, label = text(row, self.columns["image"], file, number), cell(row, self.columns["label"], file)
+        image, label = text(row, self.columns["image"], file, number), answer(row, self.columns, "label", file)
         where = f"{Path(file).name}, row {number}: image {image}"
         known = image and label is not None
         source = Picture(where, self._place(file, image)) if known else Bad(f"{where}: no image or no label")
@@ -203,16 +203,23 @@ class ImageArchive(Data):
             raise InputError(
                 f"{self.file!r}: {word}_images is {images.dtype} {images.shape}, uint8 (N, H, W) or (N, H, W, 3) wanted"
             )
-        if labels.size != len(images):
+        if labels.size == len(images):
+            return images, labels.reshape(-1)
+        if labels.ndim != 2 or len(labels) != len(images) or not np.isin(labels, (0, 1)).all():
             raise InputError(
-                f"{self.file!r}: {word}_labels is {labels.shape}, one class per image ({len(images)}) wanted"
+                f"{self.file!r}: {word}_labels is {labels.shape}, one class per image ({len(images)}) wanted, or a 0 "
+                "or 1 for each of several"
             )
-        return images, labels.reshape(-1)
+        return images, labels
 
     def _examples(self, split: str, images: np.ndarray, labels: np.ndarray) -> Iterator[Example]:
         for number, (image, label) in enumerate(zip(images, labels, strict=True)):
             where = f"{split}/{Path(self.file).name}, row {number}"
-            yield Example(where, image, (self.names.get(str(label), str(label)),))
+            named = [self._name(n) for n in np.flatnonzero(label)] if label.ndim else self._name(label)
+            yield Example(where, image, (named,))
+
+    def _name(self, number: Any) -> str:
+        return self.names.get(str(number), str(number))
 
 
 @dataclass(frozen=True, kw_only=True)

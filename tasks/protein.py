@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Features, Head, Input, Kind, Splits
 from tasks.answers.classification import Classification
+from tasks.answers.multilabel import Multilabel
 from tasks.answers.regression import Regression
 from tasks.answers.tagging import Tagging
 from tasks.labelled import Labelled
-from tasks.tables import label, strip_cell
+from tasks.tables import label, number, strip_cell
 
 if TYPE_CHECKING:
     import torch
@@ -131,12 +132,7 @@ class Numbers(Regression):
     metric: ClassVar[str] = "spearman"
 
     def target(self, value: Any, source: Any) -> float:
-        if value is None:
-            raise ValueError("no target")
-        number = float(value)
-        if not math.isfinite(number):
-            raise ValueError(f"the target {value!r} is no finite number")
-        return number
+        return number(value)
 
 
 class Classes(Classification):
@@ -156,6 +152,11 @@ class ProteinRegression(Numbers, Proteins):
 @dataclass(frozen=True, kw_only=True)
 class ProteinClassification(Classes, Proteins):
     """Task with a class per sequence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProteinMultilabel(Multilabel, Proteins):
+    """Task with any number of labels per sequence, such as functions or places in the cell."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from tasks.common import Data
 from tasks.fasta import Entry, read_by_name
 from tasks.hub_data import HubData
 from tasks.splits import SHARES, SPLITS, check_apart, check_shares, complete
-from tasks.tables import cell, check, rows
+from tasks.tables import answer, cell, check, rows
 
 WANTED = ("sequence", "target")
 COLUMNS = (*WANTED, "partner", "mask")  # partner: other sequence of a pair; mask: 0 for residues that do not count
@@ -32,7 +32,7 @@ class ProteinTable(Data):
     shares: dict[str, float]  # split without rows -> its share of train
 
     def __post_init__(self) -> None:
-        check(self.columns, "data.columns", WANTED, (*COLUMNS, "group"))
+        check(self.columns, "data.columns", WANTED, (*COLUMNS, "group", "separator"))
         check(self.files, "data.files", *([["all"]] if "all" in self.files else (["train"], SPLITS)))
         if "all" in self.files:
             check(self.splits_of, "data.splits_of", SPLITS)
@@ -71,7 +71,7 @@ class ProteinFasta(Data):
 
     def __post_init__(self) -> None:
         check(self.files, "data.files", ["sequence"], [*self.files])
-        check(self.columns, "data.columns", WANTED, (*COLUMNS, "group"))
+        check(self.columns, "data.columns", WANTED, (*COLUMNS, "group", "separator"))
         check(self.splits_of, "data.splits_of", SPLITS)
 
     def splits(self) -> Splits:
@@ -178,9 +178,9 @@ def divide(
 def _examples(file: str, table: Iterable[tuple[int, Any]], columns: Mapping[str, str | None]) -> Iterator[Example]:
     for number, row in table:
         where = f"{Path(file).name}, row {number}"
-        cells = {role: cell(row, column, file) for role, column in columns.items() if column}
+        cells = {role: cell(row, column, file) for role, column in columns.items() if column and role != "separator"}
         source = (cells["sequence"], cells["partner"]) if "partner" in cells else cells["sequence"]
-        target = cells["target"]
+        target = answer(row, columns, "target", file)
         if "mask" in cells:
             target, mask = target or "", [str(m) for m in cells["mask"] or ""]
             if len(mask) != len(target):

@@ -11,6 +11,7 @@ import numpy as np
 from benchmark.types import Prediction
 
 LEAST = 5e-7  # smallest probability in a logarithm, since answers store six digits
+LEAST_OF_LABELS = 5e-5  # likewise, where they store four
 BINS = 15  # of the calibration error (Guo et al. 2017, arXiv 1706.04599)
 
 
@@ -27,6 +28,37 @@ def by_class(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]
             "macro_f1": metrics.f1_score(truth, predicted, **options),
             "mcc": metrics.matthews_corrcoef(truth, predicted),
         }
+    return {name: float(value) for name, value in scores.items()}
+
+
+def by_label(truth: Sequence[Sequence[str]], predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Score lists of labels.
+
+    Ranking scores are means over the labels that some examples have and some lack, F1 over those that any has. An
+    empty answer holds every label for as likely as not.
+    """
+    from sklearn import metrics
+
+    known = [name for p in predictions for name in p["probabilities"]]
+    named = (name for part in (*truth, *(p["prediction"] for p in predictions)) for name in part)
+    names = sorted({*known, *named})
+    if not names:
+        return {}
+    sets = [set(t) for t in truth], [set(p["prediction"]) for p in predictions]
+    true, answered = (np.array([[name in one for name in names] for one in part]) for part in sets)
+    there = true.any(0)
+    scores = {
+        "micro_f1": metrics.f1_score(true, answered, average="micro", zero_division=0),
+    }
+    if there.any():
+        scores["macro_f1"] = metrics.f1_score(true[:, there], answered[:, there], average="macro", zero_division=0)
+    if known:
+        table = np.array([[p["probabilities"].get(name, 0.5) for name in names] for p in predictions])
+        varied = [i for i in range(len(names)) if there[i] and not true[:, i].all()]
+        for name, score in (("auroc", metrics.roc_auc_score), ("aupr", metrics.average_precision_score)):
+            scores |= {name: np.mean([score(true[:, i], table[:, i]) for i in varied])} if varied else {}
+        likely = np.where(true, table, 1 - table)
+        scores["binary_log_loss"] = -np.log(np.maximum(likely, LEAST_OF_LABELS)).mean()
     return {name: float(value) for name, value in scores.items()}
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from benchmark.errors import InputError
 from benchmark.types import IGNORED, Bad, Example, Features, Head, Input, Kind, Prediction, Splits
 from tasks.answers.classification import Classification
+from tasks.answers.multilabel import Multilabel
+from tasks.answers.regression import Regression
 from tasks.answers.transcription import Transcription
 from tasks.labelled import Labelled
 from tasks.sound import Clip, Wave, add_noise, at_rate, recording
@@ -104,6 +106,18 @@ class SpeechClassification(Classification, Speech):
             "unweighted_average_recall" if name == "balanced_accuracy" else name: value
             for name, value in scores.items()
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioRegression(Regression, Speech):
+    """Task with a number per clip."""
+
+    metric: ClassVar[str] = "spearman"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioMultilabel(Multilabel, Speech):
+    """Task with any number of labels per clip."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ def label(value: Any) -> str:
     """
     value = strip_cell(value)
     if isinstance(value, list | tuple | dict | bytes):
-        raise ValueError(f"{value!r:.40} stands where one class is wanted (several at once are not supported)")  # noqa: TRY004 - broken content
+        raise ValueError(f"{value!r:.40} stands where one class is wanted (several are for a multilabel task)")  # noqa: TRY004 - broken content
     whole = isinstance(value, float) and value.is_integer()
     name = normalize("NFC", str(int(value) if whole else value))
     if value is None or name.lower() == "nan":
@@ -95,6 +95,33 @@ def label(value: Any) -> str:
     if name.lower() in ("true", "false"):
         return name.capitalize()
     return re.sub(r"^-0$", "0", re.sub(r"^(-?\d+)\.0+$", r"\1", name))
+
+
+def number(value: Any) -> float:
+    """Read a finite number. Raises ValueError for anything else."""
+    value = strip_cell(value)
+    if value is None:
+        raise ValueError("no target")
+    try:
+        read = float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the target {value!r:.40} is no number") from error
+    if not math.isfinite(read):
+        raise ValueError(f"the target {value!r} is no finite number")
+    return read
+
+
+def answer(row: Mapping[str, Any], columns: Mapping[str, str | None], role: str, where: str) -> Any:
+    """Look up a target; with columns.separator a text is cut into a list, an empty one into none.
+
+    Raises InputError for an unknown column.
+    """
+    value, separator = cell(row, str(columns[role]), where), columns.get("separator")
+    if separator and value is None:
+        return []
+    if separator and isinstance(value, str):
+        return [part.strip() for part in value.split(separator) if part.strip()]
+    return value
 
 
 def table_files(name: str, sides: Sequence[str] = ()) -> list[Path]:

@@ -213,7 +213,7 @@ def test_an_npz_is_read_and_a_wrong_one_refused(image_archive, tmp_path):
     reason = image_task("data=image_npz", f"data.file={tmp_path}/more.npz").splits()["test"][5].source.reason
     assert reason == "example test/more.npz, row 5: label '3' is not among the training labels"
     for change, words in (
-        ({"val_labels": np.ones((8, 14))}, r"val_labels is \(8, 14\), one class per image \(8\) wanted"),
+        ({"val_labels": np.full((8, 14), 2)}, r"val_labels is \(8, 14\), one class per image \(8\) wanted"),
         ({"train_images": arrays["train_images"] / 255}, "train_images is float64 .* uint8"),
         ({"test_images": None}, "cannot be read as npz"),  # an object, which would be unpickled
     ):

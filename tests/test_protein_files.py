@@ -60,7 +60,7 @@ def test_one_file_per_split_and_a_shifted_test(tmp_path):
         ("MK*A,1.0,test,", "all.csv, row 5: '*' at position 3 is no residue"),
         ("MK-A,1.0,test,", "all.csv, row 5: '-' at position 3 is no residue"),
         (",1.0,test,", "all.csv, row 5: the sequence is empty"),
-        ("MKTA,high,test,", "all.csv, row 5: could not convert string to float: 'high'"),
+        ("MKTA,high,test,", "all.csv, row 5: the target 'high' is no number"),
         ("MKTA,nan,test,", "all.csv, row 5: the target 'nan' is no finite number"),
     ],
 )

@@ -13,6 +13,7 @@ from benchmark.audit.duplicates import MOST, sample
 from benchmark.types import Example, Input, Kind, Splits, Task
 
 SHOWN = 20  # classes that are listed by name
+UNITS = {Kind.TAG: "positions", Kind.MULTILABEL: "labels, of which an example may have several"}
 
 
 class Section(NamedTuple):
@@ -61,8 +62,8 @@ def span(lengths: Sequence[float | str]) -> str:
 
 
 def classes(task: Task, splits: Splits) -> dict[str, Counter[str]]:
-    """Count classes, of examples or of positions; empty where there are none."""
-    if Kind.TAG in task.kinds:
+    """Count classes, of examples or of positions, or labels; empty where there are none."""
+    if set(task.kinds) & {Kind.TAG, Kind.MULTILABEL}:
         tags = {name: (tag for e in examples for tag in e.targets[0]) for name, examples in splits.items()}
         return {name: Counter(str(tag) for tag in labels if tag is not None) for name, labels in tags.items()}
     counted = {name: Counter(task.stratum(e) for e in examples) for name, examples in splits.items()}
@@ -78,7 +79,7 @@ def balance(task: Task, splits: Splits) -> Section:
         shares = [f"{c[label]:,} ({100 * c[label] / max(c.total(), 1):.1f} %)" for c in counted.values()]
         table.append([label, *shares])
     more = f"and {len(names) - SHOWN} more classes" if len(names) > SHOWN else ""
-    of = "positions" if Kind.TAG in task.kinds else ""
+    of = next((unit for kind, unit in UNITS.items() if kind in task.kinds), "")
     return Section("Class balance", table, "; ".join(part for part in (of, more) if part))
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import nn
-from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
-from benchmark.types import IGNORED, Head, Kind
+from benchmark.backbones.losses import LOSSES
+from benchmark.types import Head, Kind
 
-BLANK = 0  # CTC's class for no character
 HELD_OUT = Path(__file__).parent / "embedded" / "held_out"
 
 
@@ -30,7 +28,7 @@ class NewHead(nn.Module):
 
     def __init__(self, width: int, head: Head, layers: int = 0) -> None:
         super().__init__()
-        self.pooled, self.pair = head.kind in (Kind.CLASSIFY, Kind.REGRESS), head.pair
+        self.pooled, self.pair = head.kind.whole, head.pair
         if layers:  # a softmax-weighted sum of all layers (SUPERB, Yang et al. 2021)
             self.mix = nn.Parameter(torch.zeros(layers))
         self.project = nn.Linear(2 * width if head.pair else width, outputs(head))
@@ -80,10 +78,15 @@ class Headed(nn.Module):
 
     def __init__(self, encoder: nn.Module, width: int, head: Head, layers: int = 0) -> None:
         super().__init__()
-        self.encoder, self.kind = encoder, head.kind
+        self.encoder, self.head = encoder, head
         if hasattr(encoder, "config"):  # which Hugging Face PEFT needs
             self.config = encoder.config
         self.new_head = NewHead(width, head, layers)
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of its answers."""
+        return self.head.kind
 
     @abstractmethod
     def states(self, **inputs: torch.Tensor) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor | None]:
@@ -93,7 +96,7 @@ class Headed(nn.Module):
         """Compute logits, and with labels the mean loss per item."""
         states, mask = self.states(**inputs)
         logits = self.new_head(states, mask).float()
-        loss = None if labels is None else LOSSES[self.kind](logits, labels, mask)
+        loss = None if labels is None else LOSSES[self.kind](logits, labels, mask, self.head)
         return Answers(loss=loss, logits=logits, mask=mask)
 
 
@@ -114,49 +117,12 @@ def pretraining_loss(model: nn.Module, checkpoint: Path) -> float | None:
         return model(**batch).loss.item()
     network = next(module for module in model.modules() if isinstance(module, Headed))
     classes, width = weights["project.weight"].shape
-    head = LastHead(width, Head(Kind(kind), labels=tuple(map(str, range(classes))))).to(batch["labels"].device)
+    described = Head(Kind(kind), labels=tuple(map(str, range(classes))))
+    head = LastHead(width, described).to(batch["labels"].device)
     head.load_state_dict(weights)
-    original = network.new_head, network.kind
-    network.new_head, network.kind = head, Kind(kind)
+    original = network.new_head, network.head
+    network.new_head, network.head = head, described
     try:
         return network(**batch).loss.item()  # not the encoder alone, since hooks of a method need the input
     finally:
-        network.new_head, network.kind = original
-
-
-def _over_known(total: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Average over labels that count; the loss of a batch without any is 0."""
-    return total / (labels != IGNORED).sum().clamp(min=1)
-
-
-def _regress(logits: torch.Tensor, labels: torch.Tensor, _: Any) -> torch.Tensor:
-    return F.mse_loss(logits.squeeze(-1), labels)
-
-
-def _classify(logits: torch.Tensor, labels: torch.Tensor, _: Any) -> torch.Tensor:
-    return _over_known(F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"), labels)
-
-
-def _tag(logits: torch.Tensor, labels: torch.Tensor, _: Any) -> torch.Tensor:
-    total = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="sum")
-    return _over_known(total, labels)
-
-
-def _ctc(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Compute the CTC loss per character; an answer longer than its frames adds none."""
-    frames = mask.sum(1) if mask is not None else torch.full((len(logits),), logits.shape[1], device=logits.device)
-    counted = labels != IGNORED
-    with torch.autocast(logits.device.type, enabled=False):
-        total = F.ctc_loss(
-            logits.log_softmax(-1).transpose(0, 1), labels[counted], frames.long(), counted.sum(1),
-            blank=BLANK, reduction="sum", zero_infinity=True,
-        )  # fmt: skip
-    return _over_known(total, labels)
-
-
-LOSSES: dict[Kind, Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]] = {
-    Kind.CLASSIFY: _classify,
-    Kind.REGRESS: _regress,
-    Kind.TAG: _tag,
-    Kind.CTC: _ctc,
-}
+        network.new_head, network.head = original

@@ -82,7 +82,7 @@ class ProteinProcessor:
 class ProteinEncoder(Checkpoint):
     """Checkpoint of one of TRUNKS; of an encoder-decoder only the encoder."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = (Kind.REGRESS, Kind.CLASSIFY, Kind.TAG)
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.REGRESS, Kind.CLASSIFY, Kind.MULTILABEL, Kind.TAG)
     reads: ClassVar[Input] = Input.PROTEIN
 
     spelling: str  # letters | spaced | split

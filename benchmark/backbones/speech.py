@@ -73,7 +73,7 @@ class Speech(Checkpoint):
     """Speech checkpoint in the Hugging Face layout."""
 
     layers: str  # input of the head: last, or weighted (a learned mixture of all layers)
-    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.REGRESS, Kind.TAG, Kind.CTC)
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.MULTILABEL, Kind.REGRESS, Kind.TAG, Kind.CTC)
     reads: ClassVar[Input] = Input.AUDIO
     beside: ClassVar[tuple[str, tuple[str, ...]]] = ("feature extractor", ("preprocessor_config.json",))
 

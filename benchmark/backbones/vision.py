@@ -70,7 +70,7 @@ class ImageProcessor:
 class VisionEncoder(Stored):
     """Network of timm without its classifier; a name without a slash is timm's."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.REGRESS)
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.MULTILABEL, Kind.REGRESS)
     reads: ClassVar[Input] = Input.IMAGE
 
     def __post_init__(self) -> None:

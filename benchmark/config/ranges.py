@@ -29,6 +29,7 @@ RANGES: dict[str, tuple[float, float]] = {  # by the key's last part; or by its 
     **dict.fromkeys(("snr", "noise"), DECIBELS),
     **dict.fromkeys(("rank", "bottleneck", "prefix_bottleneck", "e_bottleneck", "l_bottleneck", "inversion"), WIDTH),
     **dict.fromkeys(("tokens", "length", "ratio", "reduction", "expansion", "share", "terms", "number"), WIDTH),
+    "focal": (LEAST, 100),
     "blocks": (1, 10_000),
     "steps": (1, 10_000_000),
     "until": (1, 10_000_000),

@@ -12,7 +12,7 @@ from benchmark.config import registry
 from benchmark.config.registry import ROOT
 
 STORED = ROOT / "benchmark" / "backbones"  # the embedded checkpoints lie there
-ANSWERS = {  # class of a backbone -> the kinds of answer by which the table knows its networks
+ANSWERS = {  # class of a backbone -> those of its kinds of answer by which the table knows its networks
     "transformer.CausalLM": "causal_lm",
     "transformer.Seq2Seq": "seq2seq",
     "vision.VisionEncoder": "classify regress",

@@ -23,9 +23,15 @@ class Kind(StrEnum):
     CAUSAL_LM = "causal_lm"
     SEQ2SEQ = "seq2seq"
     CLASSIFY = "classify"
+    MULTILABEL = "multilabel"  # any number of classes
     REGRESS = "regress"
     TAG = "tag"  # a label per position
     CTC = "ctc"  # characters, fewer than positions (Graves et al. 2006)
+
+    @property
+    def whole(self) -> bool:
+        """True if a new head answers once per example, not per position."""
+        return self in (Kind.CLASSIFY, Kind.MULTILABEL, Kind.REGRESS)
 
     @property
     def new_head(self) -> bool:
@@ -52,6 +58,8 @@ class Head:
     centre: float = 0.0  # of a regression's targets, and
     scale: float = 1.0  # their standard deviation: the loss is in these units
     pair: bool = False  # an example is two inputs through one encoder
+    weights: tuple[float, ...] = ()  # of the classes in the loss; of several labels absence by label, then presence
+    focal: float = 0.0  # gamma of the focal loss; 0: cross-entropy
 
 
 class Example(NamedTuple):

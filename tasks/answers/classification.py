@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.types import Constant, Example, Head, Kind, Prediction
 from tasks.answers.labels import commonest, in_order
+from tasks.answers.weights import Weighted
 from tasks.scores import by_class, by_probability, log_loss
 from tasks.tables import label
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from benchmark.types import Features
 
 
-class Classification:
+class Classification(Weighted):
     """Half of a task with one class per example."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY,)
@@ -25,7 +26,9 @@ class Classification:
     pair: ClassVar[bool] = False
 
     def head(self, kind: Kind, train: Sequence[Example]) -> Head:
-        return Head(kind, labels=in_order({str(e.targets[0]) for e in train}), pair=self.pair)
+        counts = Counter(str(e.targets[0]) for e in train)
+        labels = in_order(set(counts))
+        return Head(kind, labels=labels, pair=self.pair, **self.loss([counts[name] for name in labels], len(train)))
 
     def settled(self, target: Any) -> str:
         return label(target)

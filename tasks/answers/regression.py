@@ -11,6 +11,7 @@ import numpy as np
 from benchmark.errors import InputError
 from benchmark.types import Example, Head, Kind, Prediction
 from tasks.scores import by_value
+from tasks.tables import number
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,9 @@ class Regression:
         if not scale > 0:
             raise InputError(f"all {len(values)} training targets are {centre:g}: nothing to learn (data.columns)")
         return Head(kind, centre=centre, scale=scale, pair=self.pair)
+
+    def settled(self, target: Any) -> float:
+        return number(target)
 
     def stratum(self, example: Example) -> None:
         return None

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.report.statistics import labels
+
 DRAWS = 1000
 LEAST = 5e-7  # probabilities are stored with six digits
 Row = Mapping[str, Any]
@@ -155,9 +157,7 @@ def _by_class(measure: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray
     """Average a measure of (hits, true, answered) over the drawn classes."""
 
     def prepare(rows: Sequence[Row], _: str) -> Score:
-        truth, answers = [str(row["target"][0]) for row in rows], [row["prediction"] for row in rows]
-        classes = sorted(set(truth))
-        true, answered = (np.array([[label == c for c in classes] for label in labels]) for labels in (truth, answers))
+        _, true, answered = labels.marks(rows)
 
         def score(drawn: np.ndarray) -> np.ndarray:
             support = drawn @ true
@@ -198,6 +198,8 @@ def _spearman(rows: Sequence[Row], _: str) -> Score:
 def _aupr(rows: Sequence[Row], _: str) -> Score:
     from sklearn.metrics import average_precision_score
 
+    if isinstance(rows[0]["target"][0], list):  # of labels: hundreds of curves for each draw would take minutes
+        raise TypeError("lists of labels")
     classes = list(rows[0]["probabilities"])
     chosen = classes[1:] if len(classes) == 2 else classes
     truth = np.array([str(row["target"][0]) for row in rows])
@@ -247,6 +249,9 @@ SCORES: dict[str, Callable[[Sequence[Row], str], Score]] = {
     "macro_f1": _by_class(_f1),
     "spearman": _spearman,
     "aupr": _aupr,
+    "auroc": labels.auroc,
+    "micro_f1": labels.micro_f1,
+    "binary_log_loss": labels.binary_log_loss,
     "bits_per_byte": _bits_per_byte,
     "log_loss": _log_loss,
     "mse": _mse,
