@@ -18,17 +18,20 @@ from tasks.tables import check, rows, table_files
 from tasks.text_rows import Table, learn_each, merge_equal
 
 ROLES = ("source", "target")
+OF_LABELS = ("partner", "separator")  # the second text of a pair; what stands between several labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Texts(Data):
     """Rows of texts, of which those with an equal source may be one example."""
 
+    labelled: ClassVar[bool] = False  # of a view: with_labels()
+
     merge: bool  # outside of train, rows with the same source are one example with several references
 
     def table(self, columns: Mapping[str, str | None]) -> Table:
         """Map rows of these columns to examples."""
-        return Table(columns, self.reading)
+        return Table(columns, self.reading, self.labelled)
 
     def splits(self) -> Splits:
         """Read every split. Raises InputError."""
@@ -36,6 +39,8 @@ class Texts(Data):
 
     def merged(self, splits: Splits) -> Splits:
         """Merge rows of one source where that is wanted; in train each reference is an example."""
+        if self.labelled:
+            return splits
         return {
             name: learn_each(part, self.reading)
             if name == "train"
@@ -56,7 +61,7 @@ class Files(Texts):
     shares: dict[str, float]  # split without a file -> its share of train
 
     def __post_init__(self) -> None:
-        check(self.columns, "data.columns", ROLES, (*ROLES, "group"))
+        check(self.columns, "data.columns", ROLES, (*ROLES, "group", *OF_LABELS))
         check_shares(self._given(), self.shares)
 
     def unmerged(self) -> Splits:
@@ -88,7 +93,7 @@ class Hub(Texts, HubData):
     """Data set of the hub with a source and a target."""
 
     wanted: ClassVar[tuple[str, ...]] = ROLES
-    known: ClassVar[tuple[str, ...]] = ROLES
+    known: ClassVar[tuple[str, ...]] = (*ROLES, *OF_LABELS)
     instead: ClassVar[str] = (
         "files: data=files data.train=F data.valid=F data.test=F data.columns.source=COLUMN data.columns.target=COLUMN"
     )

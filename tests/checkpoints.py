@@ -8,7 +8,7 @@ from networks import CONFIGS, SEQ2SEQ, shake
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from benchmark.backbones.protein import STANDARD
-from benchmark.capabilities.networks import BERT, ESM, T5
+from benchmark.capabilities.networks import BERT, DEBERTA, ESM, GPT2, LLAMA, MODERNBERT, T5
 from benchmark.config.compose import cell_of
 from benchmark.networks import antiberty, residues, roberta_fairseq
 from benchmark.types import Example, Head
@@ -105,6 +105,66 @@ def save_text(family, folder):
         for matrix in {model.get_input_embeddings().weight, model.get_output_embeddings().weight}:
             matrix[tokenizer.all_special_ids] *= 0.1
     model.half().save_pretrained(folder)
+    return folder
+
+
+# Texts under a new head
+
+
+def bert():
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *DIGITS, *"0123456789abcdefghijklmnopqrstuvwxyz:"]
+    vocab += [f"##{letter}" for letter in "0123456789abcdefghijklmnopqrstuvwxyz"]
+    return transformers.BertTokenizer(vocab={token: i for i, token in enumerate(vocab)})
+
+
+def roberta():
+    vocab, merges, _ = bytewise(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    return transformers.RobertaTokenizer(vocab=vocab, merges=merges)
+
+
+def xlm_roberta():
+    return transformers.XLMRobertaTokenizer(vocab=pieces(["<s>", "<pad>", "</s>", "<unk>"]))
+
+
+def deberta_v2():
+    return transformers.DebertaV2Tokenizer(vocab=pieces(["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]))
+
+
+def modernbert():
+    _, _, inner = bytewise(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"])
+    ends = [(token, inner.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    inner.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
+    )
+    special = {f"{role}_token": f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")}
+    names = ["input_ids", "attention_mask"]
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, model_input_names=names, **special)
+
+
+READERS = {  # configuration -> tokenizer, configuration of its network, the network with the head of its pretraining
+    "bert_base": (bert, transformers.BertConfig, BERT, transformers.AutoModelForMaskedLM),
+    "roberta_base": (roberta, transformers.RobertaConfig, BERT, transformers.AutoModelForMaskedLM),
+    "xlm_r_base": (xlm_roberta, transformers.XLMRobertaConfig, BERT, transformers.AutoModelForMaskedLM),
+    "deberta_v3_base": (deberta_v2, transformers.DebertaV2Config, DEBERTA, transformers.AutoModelForMaskedLM),
+    "modernbert_base": (modernbert, transformers.ModernBertConfig, MODERNBERT, transformers.AutoModelForMaskedLM),
+    "text_encoder": (bert, transformers.BertConfig, BERT, transformers.AutoModelForMaskedLM),
+    "text_decoder": (gpt2, transformers.GPT2Config, GPT2, transformers.AutoModelForCausalLM),
+    "llama_docstrings_states": (llama, transformers.LlamaConfig, LLAMA, transformers.AutoModelForCausalLM),
+}
+
+
+def save_reader(name, folder):
+    """Save a tokenizer and a 16-bit network as the hub has them for this configuration."""
+    make, config, shape, auto = READERS[name]
+    tokenizer = make()
+    tokenizer.save_pretrained(folder)
+    special = {
+        f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("pad", "bos", "eos", "cls", "sep")
+    }
+    known = {key: value for key, value in special.items() if value is not None}
+    torch.manual_seed(0)
+    network = auto.from_config(config(**{**shape, **known, "vocab_size": len(tokenizer)}))
+    shake(network).half().save_pretrained(folder)
     return folder
 
 

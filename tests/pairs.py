@@ -14,7 +14,8 @@ from benchmark.capabilities.probe import method_of, smallest
 from benchmark.engine.train import training_mode
 from benchmark.types import Kind
 
-KINDS = {"esm": Kind.TAG, "t5 encoder": Kind.REGRESS, "wav2vec2": Kind.CTC, "hubert": Kind.TAG, "wavlm": Kind.REGRESS}
+KINDS = {"bert": Kind.MULTILABEL, "xlm-roberta": Kind.REGRESS, "gpt2 states": Kind.MULTILABEL}
+KINDS |= {"esm": Kind.TAG, "t5 encoder": Kind.REGRESS, "wav2vec2": Kind.CTC, "hubert": Kind.TAG, "wavlm": Kind.REGRESS}
 CAPABILITIES = Path(__file__).parents[1] / "results" / "capabilities.csv"
 
 

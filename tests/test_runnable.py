@@ -21,7 +21,8 @@ def test_a_backbone_is_the_network_that_its_checkpoint_says():
         backbone = build(dict(runnable.described("backbone", name)), "backbone")
         assert runnable.networks(name) == [backbone.family], name
     yours = {name for name in runnable.names("backbone") if len(runnable.networks(name)) > 1}
-    assert yours == {"causal_lm", "seq2seq", "protein_encoder", "speech_encoder", "timm_network"}
+    texts = {"causal_lm", "seq2seq", "text_encoder", "text_decoder"}
+    assert yours == texts | {"protein_encoder", "speech_encoder", "timm_network"}
 
 
 def test_what_a_backbone_reads_and_answers_is_what_its_class_declares():

@@ -102,6 +102,22 @@ _ESM = {
     "output.dense": "down",
     "word_embeddings": "embedding",
 }
+_DEBERTA = {
+    "attention.self.query_proj": "query",
+    "attention.self.key_proj": "key",
+    "attention.self.value_proj": "value",
+    "attention.output.dense": "output",
+    "intermediate.dense": "up",
+    "output.dense": "down",
+    "word_embeddings": "embedding",
+}
+_MODERNBERT = {
+    "attn.Wqkv": "query key value",
+    "attn.Wo": "output",
+    "mlp.Wi": "gate up",
+    "mlp.Wo": "down",
+    "tok_embeddings": "embedding",
+}
 _WAV2VEC2 = {  # without its convolutions, which read samples and stay frozen
     "attention.q_proj": "query",
     "attention.k_proj": "key",
@@ -166,6 +182,7 @@ PRENORM = {  # feed-forward, and the norm that it reads, in blocks that normalis
     "t5": ("DenseReluDense", "layer_norm"),
     "mt5": ("DenseReluDense", "layer_norm"),
     "esm": ("intermediate", "LayerNorm"),
+    "modernbert": ("mlp", "mlp_norm"),
     "wav2vec2": ("feed_forward", "final_layer_norm"),
     "hubert": ("feed_forward", "final_layer_norm"),
     "wavlm": ("feed_forward", "final_layer_norm"),
@@ -184,6 +201,9 @@ FAMILIES = {  # Hugging Face config.model_type, or timm's module -> names
     "mt5": Family(modules=_T5, default=LINEAR, projection="Linear", biases=False),
     "bert": Family(modules=_ESM, default=LINEAR, projection="Linear", biases=True),
     "roberta": Family(modules=_ESM, default=LINEAR, projection="Linear", biases=True),
+    "xlm-roberta": Family(modules=_ESM, default=LINEAR, projection="Linear", biases=True),
+    "deberta-v2": Family(modules=_DEBERTA, default=LINEAR, projection="Linear", biases=True),
+    "modernbert": Family(modules=_MODERNBERT, default=LINEAR, scaled=FUSED, projection="Linear", biases=False),
     "esm": Family(modules=_ESM, default=LINEAR, projection="Linear", biases=True),
     "wav2vec2": Family(modules=_WAV2VEC2, default=LINEAR, projection="Linear", biases=True),
     "hubert": Family(modules=_WAV2VEC2, default=LINEAR, projection="Linear", biases=True),

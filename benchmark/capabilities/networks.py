@@ -16,6 +16,7 @@ from torch import nn
 from benchmark.backbones.checkpoint import DROPOUTS, LAYER_DROPS
 from benchmark.backbones.hearing import Hearing
 from benchmark.backbones.protein import ProteinNetwork
+from benchmark.backbones.text import TextNetwork
 from benchmark.backbones.vision import VisionNetwork, set_dropouts
 from benchmark.cell import Cell
 from benchmark.types import IGNORED, Backbone, Budget, Head, Input, Kind, Method
@@ -40,6 +41,11 @@ BERT = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
     "max_position_embeddings": 64,
 }  # fmt: skip
+DEBERTA = BERT | {  # as DeBERTa-v3 has them
+    "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8, "norm_rel_ebd": "layer_norm",
+    "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0, "max_relative_positions": -1,
+}  # fmt: skip
+MODERNBERT = BERT | {"global_attn_every_n_layers": 2, "local_attention": 4, "cls_token_id": 1, "sep_token_id": 2}
 WAVES = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "conv_dim": [8, 8],
     "conv_kernel": [10, 4], "conv_stride": [5, 4], "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2,
@@ -61,7 +67,9 @@ IMAGES = {
 }  # fmt: skip
 LABELS = ("a", "b", "c")
 CLASSES = (Kind.CLASSIFY, Kind.REGRESS)
-POSITIONS = (Kind.CLASSIFY, Kind.REGRESS, Kind.TAG)
+NAMED = (Kind.CLASSIFY, Kind.MULTILABEL)  # answers that tell decoders from encoders in the table of capabilities
+WHOLE = (Kind.CLASSIFY, Kind.MULTILABEL, Kind.REGRESS)
+POSITIONS = (*CLASSES, Kind.TAG)
 FRAMES = (*POSITIONS, Kind.CTC)
 Maker = Callable[[Head], nn.Module]
 
@@ -91,6 +99,15 @@ def _bert(config: type, model: type) -> Maker:
 
 def _t5_encoder(head: Head) -> nn.Module:
     return ProteinNetwork(transformers.T5EncoderModel(_still(transformers.T5Config(**T5, **TOKENS))), head, 0, 1)
+
+
+def _reader(config: type, shape: dict[str, Any], pooling: str, **options: bool) -> Maker:
+    def make(head: Head) -> nn.Module:
+        settings = _still(config(**shape, **TOKENS))
+        settings.use_cache = False
+        return TextNetwork(transformers.AutoModel.from_config(settings, **options), head, pooling)
+
+    return make
 
 
 def _waves(config: type, model: type) -> Maker:
@@ -125,6 +142,7 @@ def _efficientnet(head: Head) -> nn.Module:
     return VisionNetwork(encoder, head)
 
 
+BARE = {"add_pooling_layer": False}
 DECODES = {"decoder_start_token_id": 3}
 NETWORKS: dict[str, tuple[str, Input, tuple[Kind, ...], Maker]] = {  # name -> architecture, input, kinds, maker
     "llama": ("llama", Input.TEXT, (Kind.CAUSAL_LM,), _text(transformers.LlamaConfig, LLAMA)),
@@ -134,14 +152,23 @@ NETWORKS: dict[str, tuple[str, Input, tuple[Kind, ...], Maker]] = {  # name -> a
     "m2m_100": ("m2m_100", Input.TEXT, (Kind.SEQ2SEQ,), _text(transformers.M2M100Config, BART, **DECODES)),
     "t5": ("t5", Input.TEXT, (Kind.SEQ2SEQ,), _text(transformers.T5Config, T5, **DECODES)),
     "mt5": ("mt5", Input.TEXT, (Kind.SEQ2SEQ,), _text(transformers.MT5Config, T5, **DECODES)),
+    "bert": ("bert", Input.TEXT, WHOLE, _reader(transformers.BertConfig, BERT, "first", **BARE)),
+    "roberta": ("roberta", Input.TEXT, WHOLE, _reader(transformers.RobertaConfig, BERT, "average", **BARE)),
+    "xlm-roberta": ("xlm-roberta", Input.TEXT, WHOLE, _reader(transformers.XLMRobertaConfig, BERT, "average", **BARE)),
+    "deberta-v2": ("deberta-v2", Input.TEXT, WHOLE, _reader(transformers.DebertaV2Config, DEBERTA, "average")),
+    "modernbert": ("modernbert", Input.TEXT, WHOLE, _reader(transformers.ModernBertConfig, MODERNBERT, "average")),
+    "llama states": ("llama", Input.TEXT, NAMED, _reader(transformers.LlamaConfig, LLAMA, "last")),
+    "gpt2 states": ("gpt2", Input.TEXT, NAMED, _reader(transformers.GPT2Config, GPT2, "last")),
     "vision_transformer": ("vision_transformer", Input.IMAGE, CLASSES, _image("vit_base_patch16_224")),
     "swin_transformer": ("swin_transformer", Input.IMAGE, CLASSES, _image("swin_tiny_patch4_window7_224")),
     "convnext": ("convnext", Input.IMAGE, CLASSES, _image("convnext_tiny")),
     "resnet": ("resnet", Input.IMAGE, CLASSES, _image("resnet50")),
     "efficientnet": ("efficientnet", Input.IMAGE, CLASSES, _efficientnet),
     "esm": ("esm", Input.PROTEIN, POSITIONS, _esm),
-    "bert": ("bert", Input.PROTEIN, POSITIONS, _bert(transformers.BertConfig, transformers.BertModel)),
-    "roberta": ("roberta", Input.PROTEIN, POSITIONS, _bert(transformers.RobertaConfig, transformers.RobertaModel)),
+    "bert protein": ("bert", Input.PROTEIN, POSITIONS, _bert(transformers.BertConfig, transformers.BertModel)),
+    "roberta protein": (
+        "roberta", Input.PROTEIN, POSITIONS, _bert(transformers.RobertaConfig, transformers.RobertaModel)
+    ),  # fmt: skip
     "t5 encoder": ("t5", Input.PROTEIN, POSITIONS, _t5_encoder),
     "wav2vec2": ("wav2vec2", Input.AUDIO, FRAMES, _waves(transformers.Wav2Vec2Config, transformers.Wav2Vec2Model)),
     "hubert": ("hubert", Input.AUDIO, FRAMES, _waves(transformers.HubertConfig, transformers.HubertModel)),
@@ -287,6 +314,8 @@ POSITIONS_OF = {
 def _answers(name: str, kind: Kind, inputs: dict[str, torch.Tensor], size: int, rng: torch.Generator) -> torch.Tensor:
     if kind == Kind.REGRESS:
         return 2 + 0.1 * torch.randn(size, generator=rng)
+    if kind == Kind.MULTILABEL:
+        return (torch.rand(size, len(LABELS), generator=rng) < 0.2).float()
     shape = {Kind.CLASSIFY: (size,), Kind.CTC: (size, 3), Kind.TAG: (size, POSITIONS_OF.get(name, 12))}.get(
         kind, (size, 8)
     )

@@ -15,6 +15,8 @@ STORED = ROOT / "benchmark" / "backbones"  # the embedded checkpoints lie there
 ANSWERS = {  # class of a backbone -> those of its kinds of answer by which the table knows its networks
     "transformer.CausalLM": "causal_lm",
     "transformer.Seq2Seq": "seq2seq",
+    "text.TextEncoder": "classify multilabel regress",
+    "text.TextDecoder": "classify multilabel",
     "vision.VisionEncoder": "classify regress",
     "protein.ProteinEncoder": "classify regress tag",
     "speech.Speech": "classify regress tag ctc",
@@ -46,8 +48,9 @@ def described(noun: str, name: str) -> Mapping[str, Any]:
 
 
 def domain(backbone: str) -> str:
-    """Name the kind of input that a backbone reads."""
-    return described("backbone", backbone)["_target_"].split(".")[-2]
+    """Name the kind of input that a backbone reads, by the module of its class."""
+    module = described("backbone", backbone)["_target_"].split(".")[-2]
+    return "text" if module == "transformer" else module
 
 
 def alike(task: str, others: set[str]) -> list[str]:
