@@ -243,3 +243,11 @@ def test_roles_are_those_of_real_modules(network):
     assert [s for s in roles.FAMILIES[family].modules if not any(f".{n}".endswith(f".{s}") for n in modules)] == []
     biases = any(n.endswith(".bias") for n, _ in bare(network).encoder.named_parameters())
     assert roles.FAMILIES[family].biases == biases
+
+
+def test_a_decoder_without_its_words_has_no_loss_of_pretraining(make):
+    rows = [f"{'one' if i % 2 else 'two'} {i},{'a' if i % 2 else 'b'}" for i in range(30)]
+    words = ["backbone.checkpoint=embedded/llama_docstrings", "budget.steps=2"]
+    cell = make("llama_docstrings_states", *words, train=rows)
+    model, _ = loaded(cell, ("a", "b"))
+    assert cell.backbone.pretraining_loss(model) is None

@@ -113,9 +113,9 @@ def pretraining_loss(model: nn.Module, checkpoint: Path) -> float | None:
         kind = (content.metadata() or {}).get("kind")
     weights = {name.removeprefix("head."): t.float() for name, t in tensors.items() if name.startswith("head.")}
     batch = {name: t for name, t in tensors.items() if not name.startswith("head.")}
-    if not kind:
-        return model(**batch).loss.item()
-    network = next(module for module in model.modules() if isinstance(module, Headed))
+    network = next((module for module in model.modules() if isinstance(module, Headed)), None)
+    if not kind:  # a decoder under a new head has lost what it was pretrained with
+        return None if network else model(**batch).loss.item()
     classes, width = weights["project.weight"].shape
     described = Head(Kind(kind), labels=tuple(map(str, range(classes))))
     head = LastHead(width, described).to(batch["labels"].device)
