@@ -19,7 +19,7 @@ from benchmark.config.build import build
 from benchmark.config.compose import cell_of
 from benchmark.config.registry import CONFIGS
 from benchmark.types import Example, Head
-from scripts.pretraining import images, proteins, speech, text
+from scripts.pretraining import images, masked_text, proteins, speech, text
 from tasks.embedded import cldr
 from tasks.embedded.docstrings import as_document, functions
 from tasks.embedded.lattice import RESIDUES
@@ -29,7 +29,15 @@ from tasks.embedded.voices import RATE
 from tasks.sound import Wave, clip
 
 EMBEDDED = CONFIGS.parent / "benchmark" / "backbones" / "embedded"
-TRIED = {"mbart_cldr", "llama_docstrings", "esm_lattice", "vit_textures", "cnn_textures", "wav2vec2_words"}
+TRIED = {
+    "mbart_cldr",
+    "llama_docstrings",
+    "esm_lattice",
+    "vit_textures",
+    "cnn_textures",
+    "wav2vec2_words",
+    "bert_languages",
+}
 
 
 def recipe_of(name):
@@ -163,3 +171,15 @@ def test_names_are_too_short_for_bleu():
     assert found == {
         "train": "bleu", "valid": "bleu", "test": "bleu", "test/names": "chrf++", "test/intervals": "bleu"
     }  # fmt: skip
+
+
+def test_phrases_are_read_as_in_pretraining():
+    task, network, reader = loaded("task=language_id")
+    recipe = recipe_of("bert_languages")
+    texts = ["pet., 19. okt. 2029", "hai 37 segundos", "8894 österrikiska schilling"]
+    made = masked_text.masked(texts, reader.tokenizer, OmegaConf.merge(recipe, {"masked": 0.0}), torch.Generator())
+    read = task.inputs([task.features(text, reader, {}) for text in texts], reader)
+    for name in ("input_ids", "attention_mask"):
+        assert torch.equal(read[name], made[name]), name
+    assert not read["token_type_ids"].any()  # pretraining gives none, which are zeros
+    assert network.encoder.config.max_position_embeddings >= max(recipe.context, task.max_source_tokens)

@@ -13,7 +13,7 @@ from factories import corpus_of
 
 from benchmark.config.compose import cell_of
 from benchmark.errors import InputError
-from tasks.embedded import cldr
+from tasks.embedded import cldr, phrases
 from tasks.embedded.docstrings import Function, functions
 
 EMBEDDED = Path(cldr.__file__).parents[2] / "benchmark" / "backbones" / "embedded"
@@ -66,7 +66,7 @@ def test_no_source_file_stands_in_two_splits():
 def test_splits_are_the_same_in_every_order_of_asking():
     first = splits_of("task=nmt", "task.target_language=zu")
     splits_of("task=nmt", "task.target_language=he")  # babel resolved Zulu's months to Hebrew's after this
-    cldr.render_all.cache_clear()
+    phrases.render_all.cache_clear()
     assert splits_of("task=nmt", "task.target_language=zu") == first
 
 
@@ -133,7 +133,7 @@ def test_unknown_locale_and_missing_package_are_named():
         splits_of("task=text_generation", "data.packages=[nothere]")
 
 
-@pytest.mark.parametrize("name", ["mbart_cldr", "llama_docstrings"])
+@pytest.mark.parametrize("name", ["mbart_cldr", "llama_docstrings", "bert_languages"])
 def test_shipped_checkpoint_is_small_16_bit_and_has_a_card(name):
     from safetensors import safe_open
 

@@ -124,7 +124,7 @@ def test_a_table_says_where_groups_are_too_few_for_a_verdict(tmp_path):
         assert (said in told) == (persons == 5)
 
 
-EMBEDDED = ["nmt", "protein", "speech", "medical_images", "text_generation", "speech_recognition"]
+EMBEDDED = ["nmt", "protein", "speech", "medical_images", "text_generation", "speech_recognition", "language_id"]
 
 
 def test_seeds_of_all_methods_under_the_same_conditions_are_taken_together(tmp_path):

@@ -12,7 +12,15 @@ from benchmark.records import Record, shipped
 from benchmark.report import runnable
 from benchmark.report.overrides import setting
 
-OURS = ["cnn_textures", "esm_lattice", "llama_docstrings", "mbart_cldr", "vit_textures", "wav2vec2_words"]
+OURS = [
+    "bert_languages",
+    "cnn_textures",
+    "esm_lattice",
+    "llama_docstrings",
+    "mbart_cldr",
+    "vit_textures",
+    "wav2vec2_words",
+]
 TIMM = ["clip_vit_base", "convnext_tiny", "resnet50", "swin_tiny", "vit_base", "vit_base_mae"]
 
 
