@@ -11,10 +11,10 @@ from benchmark.errors import InputError
 from benchmark.types import Bad, Example, Features, Head, Input, Kind, Splits
 from tasks.answers.classification import Classification
 from tasks.answers.multilabel import Multilabel
-from tasks.answers.regression import Regression
+from tasks.answers.regression import Regression, number
 from tasks.answers.tagging import Tagging
 from tasks.labelled import Labelled
-from tasks.tables import label, number, strip_cell
+from tasks.tables import label, strip_cell
 
 if TYPE_CHECKING:
     import torch

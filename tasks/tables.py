@@ -97,20 +97,6 @@ def label(value: Any) -> str:
     return re.sub(r"^-0$", "0", re.sub(r"^(-?\d+)\.0+$", r"\1", name))
 
 
-def number(value: Any) -> float:
-    """Read a finite number. Raises ValueError for anything else."""
-    value = strip_cell(value)
-    if value is None:
-        raise ValueError("no target")
-    try:
-        read = float(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the target {value!r:.40} is no number") from error
-    if not math.isfinite(read):
-        raise ValueError(f"the target {value!r} is no finite number")
-    return read
-
-
 def answer(row: Mapping[str, Any], columns: Mapping[str, str | None], role: str, where: str) -> Any:
     """Look up a target; with columns.separator a text is cut into a list, an empty one into none.
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from benchmark.backbones import roles
 from benchmark.capabilities.networks import NETWORKS, bare
-from benchmark.config.compose import CONFIGS, cell_of
+from benchmark.config.compose import cell_of
+from benchmark.config.registry import CONFIGS
 from benchmark.errors import InputError
 from benchmark.types import Bad, Head
 from tasks.text_generation import TextGeneration

@@ -11,7 +11,7 @@ import numpy as np
 from benchmark.errors import InputError
 from benchmark.types import Example, Head, Kind, Prediction
 from tasks.scores import by_value
-from tasks.tables import number
+from tasks.tables import strip_cell
 
 if TYPE_CHECKING:
     import torch
@@ -62,3 +62,17 @@ class Regression:
     def score(self, predictions: Sequence[Prediction], targets: Sequence[tuple[float, ...]]) -> dict[str, float]:
         """Score ranks and distances."""
         return by_value([float(t[0]) for t in targets], [p["prediction"] for p in predictions])
+
+
+def number(value: Any) -> float:
+    """Read a finite number. Raises ValueError for anything else."""
+    value = strip_cell(value)
+    if value is None:
+        raise ValueError("no target")
+    try:
+        read = float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the target {value!r:.40} is no number") from error
+    if not math.isfinite(read):
+        raise ValueError(f"the target {value!r} is no finite number")
+    return read
