@@ -40,6 +40,9 @@ class Texts(Labelled):
     def longest(self, kind: Kind) -> int:
         return self.max_source_tokens
 
+    def largest(self, kind: Kind) -> tuple[float, int]:
+        return self.max_source_tokens, 0
+
     def source(self, given: Any) -> Any:
         """Take a text, or two. Raises InputError."""
         texts = tuple(given) if isinstance(given, list | tuple) else (given,)

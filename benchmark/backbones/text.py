@@ -145,19 +145,29 @@ class TextEncoder(Checkpoint):
 
     def load(self, budget: Budget, head: Head) -> tuple[TextNetwork, TextReader]:
         """Load the network in fp32 under a new head, with its tokenizer."""
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoTokenizer
 
         assert self.family, "the configuration is read first, for its error messages"
-        config = self.configured(budget)
-        config.use_cache = False
+        self.check_processor()
         tokenizer = self._reach(AutoTokenizer.from_pretrained)
-        model = self.network(AutoModel, config, **({"add_pooling_layer": False} if self.family in POOLED else {}))
+        model = self._encoder(budget)
         check_tokens(self.checkpoint, model, tokenizer.get_vocab().values())
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         if tokenizer.pad_token_id is None:
             raise InputError(f"the tokenizer of {self.checkpoint!r} has neither a padding nor an end token")
         return TextNetwork(model, head, self.pooling), TextReader(head, tokenizer, self.joint)
+
+    def build(self, budget: Budget, head: Head) -> TextNetwork:
+        """Load the network under a new head."""
+        return TextNetwork(self._encoder(budget), head, self.pooling)
+
+    def _encoder(self, budget: Budget) -> nn.Module:
+        from transformers import AutoModel
+
+        config = self.configured(budget)
+        config.use_cache = False
+        return self.network(AutoModel, config, **({"add_pooling_layer": False} if self.family in POOLED else {}))
 
     @property
     def joint(self) -> str | None:
