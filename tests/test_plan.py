@@ -38,6 +38,11 @@ ENCODERS = {
     "wavlm_base_plus": 94_381_936 - MASK,
     "whisper_tiny": 8_208_384,
     "whisper_small": 88_154_112,
+    "bert_base": 109_482_240 - (768 * 768 + 768),  # without the pooler
+    "roberta_base": 124_645_632 - (768 * 768 + 768),
+    "xlm_r_base": 278_043_648 - (768 * 768 + 768),
+    "deberta_v3_base": 183_831_552,
+    "modernbert_base": 149_014_272,
 }
 
 
@@ -205,7 +210,8 @@ def test_a_shape_has_as_many_parameters_as_the_published_network(name):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_the_shape_of_an_encoder_has_as_many_parameters_as_the_published_one(name):
-    task = "protein" if name.startswith(("esm", "prot")) else "speech"
+    reads = registry.node("backbone", name)["_target_"].split(".")[2]
+    task = {"protein": "protein", "text": "language_id", "speech": "speech"}[reads]
     place = outlined(cell_of([f"task={task}", "method=frozen", f"backbone={name}"]))
     model = place.backbone.skeleton(place.budget, head_of(place, None))
     assert sum(p.numel() for p in model.encoder.parameters()) == ENCODERS[name]

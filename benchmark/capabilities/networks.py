@@ -63,8 +63,9 @@ def _esm(head: Head) -> nn.Module:
     )
 
 
-def _bert(config: type, model: type) -> Maker:
-    return lambda head: ProteinNetwork(model(_still(config(**BERT, **TOKENS)), add_pooling_layer=False), head, 1, 1)
+def _bert(config: type) -> Maker:
+    make = transformers.AutoModel.from_config
+    return lambda head: ProteinNetwork(make(_still(config(**BERT, **TOKENS)), **BARE), head, 1, 1)
 
 
 def _t5_encoder(head: Head) -> nn.Module:
@@ -135,10 +136,8 @@ NETWORKS: dict[str, tuple[str, Input, tuple[Kind, ...], Maker]] = {  # name -> a
     "resnet": ("resnet", Input.IMAGE, CLASSES, _image("resnet50")),
     "efficientnet": ("efficientnet", Input.IMAGE, CLASSES, _efficientnet),
     "esm": ("esm", Input.PROTEIN, POSITIONS, _esm),
-    "bert protein": ("bert", Input.PROTEIN, POSITIONS, _bert(transformers.BertConfig, transformers.BertModel)),
-    "roberta protein": (
-        "roberta", Input.PROTEIN, POSITIONS, _bert(transformers.RobertaConfig, transformers.RobertaModel)
-    ),  # fmt: skip
+    "bert protein": ("bert", Input.PROTEIN, POSITIONS, _bert(transformers.BertConfig)),
+    "roberta protein": ("roberta", Input.PROTEIN, POSITIONS, _bert(transformers.RobertaConfig)),
     "t5 encoder": ("t5", Input.PROTEIN, POSITIONS, _t5_encoder),
     "wav2vec2": ("wav2vec2", Input.AUDIO, FRAMES, _waves(transformers.Wav2Vec2Config, transformers.Wav2Vec2Model)),
     "hubert": ("hubert", Input.AUDIO, FRAMES, _waves(transformers.HubertConfig, transformers.HubertModel)),
@@ -272,13 +271,7 @@ INPUTS: dict[str, Callable[[int, torch.Generator], dict[str, torch.Tensor]]] = {
     Input.AUDIO: _samples,
     "whisper": _spectrogram,
 }
-POSITIONS_OF = {
-    "esm": 6,
-    "bert": 6,
-    "roberta": 6,
-    "t5 encoder": 7,
-    "whisper": 20,
-}  # of the longest row of a batch; others: 12 frames
+POSITIONS_OF = {"esm": 6, "bert protein": 6, "roberta protein": 6, "t5 encoder": 7, "whisper": 20}  # others: 12 frames
 
 
 def _answers(name: str, kind: Kind, inputs: dict[str, torch.Tensor], size: int, rng: torch.Generator) -> torch.Tensor:

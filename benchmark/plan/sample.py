@@ -35,7 +35,7 @@ def sample(cell: Cell, model: nn.Module, size: int) -> Batch:
     """Make a batch of so many of the largest examples of a task, without padding."""
     rows = 2 * size if getattr(cell.task, "pair", False) else size
     with torch.device("meta"):
-        return {**INPUTS[cell.task.reads](cell, model, rows), **ANSWERS[cell.kind](cell, size)}
+        return {**INPUTS[cell.task.reads](cell, model, rows), **ANSWERS[cell.kind](cell, model, size)}
 
 
 def loss_of(kind: Kind, model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -94,11 +94,14 @@ INPUTS: dict[Input, Callable[[Cell, nn.Module, int], Batch]] = {
     Input.IMAGE: _image,
     Input.AUDIO: _sound,
 }
-ANSWERS: dict[Kind, Callable[[Cell, int], Batch]] = {
-    Kind.CAUSAL_LM: lambda cell, size: {"labels": _ones(size, sum(map(int, cell.task.largest(cell.kind))))},
-    Kind.SEQ2SEQ: lambda cell, size: {"labels": _ones(size, cell.task.largest(cell.kind)[1])},
-    Kind.CLASSIFY: lambda cell, size: {"labels": _ones(size)},
-    Kind.REGRESS: lambda cell, size: {"labels": torch.empty(size)},
-    Kind.TAG: lambda cell, size: {"labels": _ones(size, int(_source(cell)))},
-    Kind.CTC: lambda cell, size: {},
+ANSWERS: dict[Kind, Callable[[Cell, nn.Module, int], Batch]] = {
+    Kind.CAUSAL_LM: lambda cell, model, size: {"labels": _ones(size, int(sum(cell.task.largest(cell.kind))))},
+    Kind.SEQ2SEQ: lambda cell, model, size: {"labels": _ones(size, cell.task.largest(cell.kind)[1])},
+    Kind.CLASSIFY: lambda cell, model, size: {"labels": _ones(size)},
+    Kind.REGRESS: lambda cell, model, size: {"labels": torch.empty(size)},
+    Kind.MULTILABEL: lambda cell, model, size: {
+        "labels": torch.empty(size, _headed(model).new_head.project.out_features)
+    },
+    Kind.TAG: lambda cell, model, size: {"labels": _ones(size, int(_source(cell)))},
+    Kind.CTC: lambda cell, model, size: {},
 }
