@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from benchmark.errors import InputError, near
 from benchmark.types import IGNORED, Example, Features, Kind, Prediction
 from tasks.choices import Asked
-from tasks.text import TextToText, add, likelihood_scores, target_nll
+from tasks.generation import add, on_device, target_nll
+from tasks.text import TextToText, likelihood_scores
 
 if TYPE_CHECKING:
     from torch import nn
@@ -107,12 +108,11 @@ class MultipleChoice(TextToText):
 
     def _nll(self, model: nn.Module, rows: Sequence[Features], size: int, processor: Any) -> list[float]:
         """Score rows of similar length together, at most `size` at a time, but not their end tokens."""
-        device = next(model.parameters()).device
         order = sorted(range(len(rows)), key=lambda i: -self.length(rows[i]))
         found: dict[int, float] = {}
         for start in range(0, len(order), size):
             part = order[start : start + size]
-            batch = {k: v.to(device) for k, v in self.collate([rows[i] for i in part], processor).items()}
+            batch = on_device(self.collate([rows[i] for i in part], processor), model)
             labels = batch["labels"].clone()
             labels[range(len(part)), (labels != IGNORED).cumsum(1).argmax(1)] = IGNORED  # the last one of each row
             found |= zip(part, target_nll(model(**batch).logits, labels, processor.kind), strict=True)

@@ -16,6 +16,7 @@ from benchmark.types.folds import Fold
 from tasks.answers.labels import commonest
 from tasks.common import Data, Reading
 from tasks.folds import read_splits
+from tasks.generation import add, likelihoods, pad_rows, write
 from tasks.tables import text
 from tasks.text_rows import FIELD, apply_template
 
@@ -167,30 +168,19 @@ class TextToText(Task):
 
     def predict(self, model: nn.Module, features: Sequence[Features], processor: Any) -> list[Prediction]:
         """Decode greedily; add the negative log-likelihood (nats) of the true target."""
-        device = next(model.parameters()).device
-        batch = {k: v.to(device) for k, v in self.collate(features, processor).items()}
-        likelihoods = target_nll(model(**batch).logits, batch["labels"], processor.kind)
-        texts = self._generate(model, features, processor, device)
+        unlikely = likelihoods(model, self.collate(features, processor), processor.kind)
+        texts = self._generate(model, features, processor)
         return [
             {"prediction": text, "nll": nll, "tokens": len(f["target"]), "bytes": f["bytes"]}
-            for text, nll, f in zip(texts, likelihoods, features, strict=True)
+            for text, nll, f in zip(texts, unlikely, features, strict=True)
         ]
 
-    def _generate(self, model: nn.Module, features: Sequence[Features], processor: Any, device: Any) -> list[str]:
-        decoder = processor.kind == Kind.CAUSAL_LM
-        pad = processor.tokenizer.pad_token_id
-        ids, mask = pad_rows([f["source"] for f in features], pad, left=decoder)
-        forced = processor.target("", self.frame, self.languages())[0]
-        written = model.generate(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-            max_new_tokens=self.max_target_tokens,
-            do_sample=False,
-            num_beams=1,
-            **({"forced_bos_token_id": forced[0]} if forced else {}),
-        )
-        start = ids.shape[1] if decoder else 0
-        return [processor.text(row).strip() for row in written[:, start:]]
+    def _generate(self, model: nn.Module, features: Sequence[Features], processor: Any) -> list[str]:
+        pad, left = processor.tokenizer.pad_token_id, processor.kind == Kind.CAUSAL_LM
+        ids, mask = pad_rows([f["source"] for f in features], pad, left)
+        lead = processor.target("", self.frame, self.languages())[0]
+        forced = {"forced_bos_token_id": lead[0]} if lead else {}
+        return write(model, {"input_ids": ids, "attention_mask": mask}, processor, self.max_target_tokens, **forced)
 
     def scores(self) -> tuple[str, ...]:
         """Name its own scores, and those that the configuration's metrics give a right answer."""
@@ -234,40 +224,6 @@ class TextToText(Task):
             except (Exception, SystemExit) as error:  # it is a program
                 raise InputError(f"task.metrics: {name!r} cannot be loaded: {story(error)}") from error
         return loaded
-
-
-def add(counts: dict[str, int], name: str, number: int = 1) -> None:
-    """Add to a count; 0 adds no entry."""
-    if number:
-        counts[name] = counts.get(name, 0) + number
-
-
-def pad_rows(rows: Sequence[Sequence[int]], value: int, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad rows of ids to one length; return them with their mask."""
-    import torch
-
-    longest = max(len(row) for row in rows)
-    ids = torch.full((len(rows), longest), value, dtype=torch.long)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    for i, row in enumerate(rows):
-        span = slice(longest - len(row), longest) if left else slice(0, len(row))
-        ids[i, span] = torch.tensor(row, dtype=torch.long)
-        mask[i, span] = 1
-    return ids, mask
-
-
-def target_nll(logits: torch.Tensor, labels: torch.Tensor, kind: Kind) -> list[float]:
-    """Sum the negative log-likelihood of each row's labels, in nats.
-
-    Logits may have more positions than labels, for virtual tokens before the input.
-    """
-    import torch
-
-    logits = logits[:, -labels.shape[1] :].float()
-    if kind == Kind.CAUSAL_LM:  # a position predicts the next one
-        logits, labels = logits[:, :-1], labels[:, 1:]
-    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
-    return losses.double().sum(1).tolist()
 
 
 def likelihood_scores(predictions: Sequence[Prediction]) -> dict[str, float]:

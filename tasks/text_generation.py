@@ -13,7 +13,8 @@ from benchmark.types import Constant, Example, Features, Prediction, Splits
 from tasks.answers.labels import commonest
 from tasks.common import unit_hash
 from tasks.extraction import PATTERNS, Extract
-from tasks.text import TextToText, add, bleu, likelihood_scores, signature, streams
+from tasks.generation import add
+from tasks.text import TextToText, bleu, likelihood_scores, signature, streams
 
 if TYPE_CHECKING:
     from torch import nn
