@@ -110,7 +110,7 @@ class Cell:
             return f"task {task} needs a {wanted} backbone, {backbone} is {offered}"
         if self.kind.new_head and self.head_lr is None:
             return f"backbone.head_lr has no learning rate for a {self.kind} head: +backbone.head_lr.{self.kind}=0.01"
-        return self.method.conflict(self) or self._crowded() or self._rehearsed()
+        return self.task.conflict(self) or self.method.conflict(self) or self._crowded() or self._rehearsed()
 
     def _crowded(self) -> str | None:
         """Give a reason where the longest sequence exceeds the network's positions."""
@@ -118,9 +118,10 @@ class Cell:
         if not read or most is None or read + virtual <= most:
             return None
         more = f" behind {virtual:,} virtual ones of the method" if virtual else ""
+        limits = [f"task.{name}" for name in ("max_source_tokens", "max_target_tokens") if hasattr(self.task, name)]
         return (
             f"task {self.names.get('task')} reads up to {read:,} tokens{more}, backbone {self.names.get('backbone')} "
-            f"has {most:,} positions: lower task.max_source_tokens or task.max_target_tokens{' or these' * bool(more)}"
+            f"has {most:,} positions: lower {' or '.join(limits)}{' or these' * bool(more)}"
         )
 
     def _rehearsed(self) -> str | None:

@@ -102,7 +102,11 @@ class Labelled(Task):
             return None
         if example.targets == (self.placeholder,):  # an input without a known answer
             return features
-        return {**features, "label": self.label(example, processor.head, features["length"])}
+        return {**features, **self.answer(example, features, processor, counts)}
+
+    def answer(self, example: Example, features: Features, processor: Any, counts: dict[str, int]) -> Features:
+        """Encode the answer to an encoded source; count what is cut."""
+        return {"label": self.label(example, processor.head, features["length"])}
 
     def length(self, features: Features) -> int:
         return features["length"]

@@ -13,9 +13,9 @@ import numpy as np
 from benchmark.errors import InputError
 from benchmark.types import IGNORED, Bad, Example, Features, Head, Input, Kind, Prediction, Splits
 from tasks.answers.classification import Classification
+from tasks.answers.dictation import Dictation
 from tasks.answers.multilabel import Multilabel
 from tasks.answers.regression import Regression
-from tasks.answers.transcription import Transcription
 from tasks.labelled import Labelled
 from tasks.sound import Clip, Wave, add_noise, at_rate, recording
 
@@ -121,10 +121,13 @@ class AudioMultilabel(Multilabel, Speech):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeechRecognition(Transcription, Speech):
-    """Transcription of clips, by characters."""
+class SpeechRecognition(Dictation, Speech):
+    """Transcription of clips: characters of a new head, or tokens of a decoder."""
 
     metric: ClassVar[str] = "character_accuracy"
+
+    language: str | None  # of the clips, in the prompt of a multilingual decoder
+    max_target_tokens: int  # of a decoder, its end token included; longer transcripts are cut and counted
 
 
 @dataclass(frozen=True, kw_only=True)

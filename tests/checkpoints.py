@@ -4,7 +4,7 @@ import json
 
 import torch
 import transformers
-from networks import CONFIGS, SEQ2SEQ, shake
+from networks import CONFIGS, LISTENING, SEQ2SEQ, feature_extractor, shake
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from benchmark.backbones.protein import STANDARD
@@ -229,6 +229,45 @@ def save_ankh(folder):
     special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **special).save_pretrained(folder)
     return save_protein_t5(folder)
+
+
+# Whisper
+
+BEGIN, END, SILENT = "<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"
+TASKS = ["<|translate|>", "<|transcribe|>"]
+SPOKEN = ("de", "en", "sw")  # languages, also tokens of a checkpoint that knows English alone
+
+
+def whisper_tokenizer():
+    """Learn a byte-level BPE with the control tokens in the order of Whisper's, and two timestamps."""
+    vocab, merges, _ = bytewise([END])
+    tokenizer = transformers.WhisperTokenizer(vocab=vocab, merges=merges, pad_token=END)
+    control = [BEGIN, *(f"<|{code}|>" for code in SPOKEN), *TASKS, "<|startofprev|>", "<|nospeech|>", SILENT]
+    tokenizer.add_special_tokens({"extra_special_tokens": control})
+    tokenizer.add_tokens(["<|0.00|>", "<|0.02|>"])
+    return tokenizer
+
+
+def save_whisper(folder, several=True, **settings):
+    """Save a random Whisper of one second with its tokenizer; several: of several languages."""
+    tokenizer = whisper_tokenizer()
+    tokenizer.save_pretrained(folder)
+    feature_extractor("whisper").save_pretrained(folder)
+    begin, end, silent, *tasks = tokenizer.convert_tokens_to_ids([BEGIN, END, SILENT, *TASKS])
+    special = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end, "decoder_start_token_id": begin}
+    sizes = {"decoder_layers": 2, "max_target_positions": 40, "vocab_size": len(tokenizer)}
+    torch.manual_seed(0)
+    model = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**LISTENING | sizes | special))
+    shake(model, 0.3)  # else a random network says one word for ever
+    model.generation_config = transformers.GenerationConfig(
+        **special, is_multilingual=several, no_timestamps_token_id=silent, return_timestamps=False,
+        **settings,
+    )  # fmt: skip
+    if several:
+        model.generation_config.lang_to_id = {f"<|{c}|>": tokenizer.convert_tokens_to_ids(f"<|{c}|>") for c in SPOKEN}
+        model.generation_config.task_to_id = dict(zip(("translate", "transcribe"), tasks, strict=True))
+    model.save_pretrained(folder)
+    return folder
 
 
 SOURCES = ["7", "305", "one two three four", "9 8 7 six five"]  # of different lengths: batches are padded

@@ -18,7 +18,7 @@ from benchmark.backbones.speech import Speech
 from benchmark.capabilities import networks as gate
 from benchmark.capabilities.networks import BART, GPT2, IMAGES, LLAMA, T5, TOKENS, WAVES, WHISPER
 from benchmark.capabilities.probe import method_of
-from benchmark.types import Head, Kind
+from benchmark.types import Head, Input, Kind
 from tasks.toy import Toy
 
 CONFIGS = {
@@ -59,7 +59,8 @@ def cell(family):
         with torch.device("meta"):
             return network(family)
 
-    backbone, budget = SimpleNamespace(family=family, skeleton=skeleton), SimpleNamespace(steps=20)
+    backbone = SimpleNamespace(family=family, skeleton=skeleton, reads=Input.TEXT)
+    budget = SimpleNamespace(steps=20)
     return SimpleNamespace(kind=kind, backbone=backbone, budget=budget, seed=0)
 
 

@@ -79,6 +79,8 @@ def test_an_adapter_at_every_role_changes_the_output_and_has_a_gradient(name):
     for role in sorted(roles._roles(speech_family(name))):
         model = speech_network(name)
         before = model(**batch).logits
+        if name == "whisper" and role in ("embedding", "head"):  # of its decoder
+            continue
         for chosen in roles.resolve(dict(model.named_modules()), speech_family(name), [role]):
             module = model.get_submodule(chosen)
             if role == "norm":

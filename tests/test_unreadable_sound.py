@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from benchmark import run
-from benchmark.backbones.speech import SOUND
+from benchmark.backbones.sound import SOUND
 
 EMBEDDED = Path(__file__).parents[1] / "benchmark" / "backbones" / "embedded"
 WORDS = ["task=speech", "method=head", "budget=smoke", "budget.steps=1", "device=cpu"]

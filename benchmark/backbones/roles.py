@@ -128,13 +128,15 @@ _WAV2VEC2 = {  # without its convolutions, which read samples and stay frozen
 }
 # WavLM's attention reads the weights of its projections directly, so a wrapper around them would never be called.
 _WAVLM = {name: role for name, role in _WAV2VEC2.items() if not name.startswith("attention")}
-_WHISPER = {
-    "self_attn.q_proj": "query",
-    "self_attn.k_proj": "key",
-    "self_attn.v_proj": "value",
-    "self_attn.out_proj": "output",
+_WHISPER = {  # as in BART; the encoder alone has no tokens
+    "q_proj": "query",
+    "k_proj": "key",
+    "v_proj": "value",
+    "out_proj": "output",
     "fc1": "up",
     "fc2": "down",
+    "embed_tokens": "embedding",
+    "proj_out": "head",
 }
 _VIT = {
     "attn.qkv": "query key value",

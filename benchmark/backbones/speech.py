@@ -1,92 +1,41 @@
-"""Speech encoders (wav2vec 2.0, HuBERT, WavLM, Whisper's) under a new head."""
+"""Networks of speech: encoders (wav2vec 2.0, HuBERT, WavLM, Whisper's) under a new head, and the whole Whisper."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmark.backbones.checkpoint import Checkpoint
-from benchmark.errors import InputError, refusing
+from benchmark.backbones.checkpoint import VOCABULARIES, Checkpoint
+from benchmark.backbones.sound import SpeechProcessor, check_sound
+from benchmark.backbones.weights import check_tokens
+from benchmark.errors import InputError, near
 from benchmark.types import Budget, Head, Input, Kind
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
     from torch import nn
 
-SOUND = {  # numbers of preprocessor_config.json: others would fill the memory while filters are made or clips padded
-    "sampling_rate": (1000, 768_000),
-    "n_fft": (2, 65_536),
-    "hop_length": (1, 65_536),
-    "feature_size": (1, 4096),
-    "chunk_length": (1, 3600),
-    "n_samples": (1, 100_000_000),
-    "nb_max_frames": (1, 1_000_000),
-}
+    from benchmark.backbones.recogniser import TextOfSpeech
+
 WAVES = ("wav2vec2", "hubert", "wavlm")  # read samples; Whisper reads the log-mel spectrogram of 30 seconds
-
-
-@dataclass(frozen=True, eq=False)
-class SpeechProcessor:
-    """Preparation of samples for a checkpoint."""
-
-    extractor: Any
-    head: Head
-    shortest: int  # samples of one frame
-    ends: Callable[[torch.Tensor], torch.Tensor]  # from samples to the network's number of frames
-    hears_padding: bool  # then an answer would depend on the clips in the same batch
-
-    @property
-    def rate(self) -> int:
-        """Sampling rate in Hz."""
-        return self.extractor.sampling_rate
-
-    @property
-    def longest(self) -> int | None:
-        """Largest number of samples that the network can read."""
-        return getattr(self.extractor, "n_samples", None)
-
-    def frames(self, samples: int) -> int:
-        """Count the frames that a clip of so many samples has."""
-        import torch
-
-        hop = getattr(self.extractor, "hop_length", 1)  # samples to a column, where a spectrogram is read
-        return int(self.ends(torch.tensor(math.ceil(samples / hop))))
-
-    def __call__(self, clips: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-        """Normalise and pad as in pretraining, with a mask of real samples."""
-        import numpy as np
-
-        padded = [np.pad(clip, (0, max(0, self.shortest - len(clip)))) for clip in clips]  # at least one frame
-        padding = "longest" if self.longest is None else "max_length"
-        options = {"padding": padding, "return_attention_mask": True, "return_tensors": "pt"}
-        return dict(self.extractor(padded, sampling_rate=self.rate, **options))
+PROMPT = ("<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>")  # tokens of every Whisper's tokenizer
+MULTILINGUAL = 51_865  # tokens of the smallest vocabulary with several languages; English alone has one fewer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speech(Checkpoint):
+class SpeechCheckpoint(Checkpoint):
     """Speech checkpoint in the Hugging Face layout."""
 
-    layers: str  # input of the head: last, or weighted (a learned mixture of all layers)
-    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.MULTILABEL, Kind.REGRESS, Kind.TAG, Kind.CTC)
     reads: ClassVar[Input] = Input.AUDIO
     beside: ClassVar[tuple[str, tuple[str, ...]]] = ("feature extractor", ("preprocessor_config.json",))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.layers not in ("last", "weighted"):
-            raise InputError(f"backbone.layers: {self.layers!r} given, last or weighted wanted")
+    families: ClassVar[tuple[str, ...]]  # that the class can load
 
     @cached_property
     def family(self) -> str:
         kind = self.config().model_type
-        if kind not in (*WAVES, "whisper"):
-            known = ", ".join((*WAVES, "whisper"))
+        if kind not in self.families:
+            known = ", ".join(self.families)
             raise InputError(f"backbone.checkpoint={self.checkpoint!r} is a {kind} network, one of {known} wanted")
         return kind
 
@@ -118,6 +67,34 @@ class Speech(Checkpoint):
             )
         return extractor
 
+    def configured(self, budget: Budget) -> Any:
+        """Read the configuration also without random masking (SpecAugment)."""
+        assert self.family, "the configuration is read first, for its error messages"
+        config = super().configured(budget)
+        config.apply_spec_augment, config.mask_time_prob, config.mask_feature_prob = False, 0.0, 0.0
+        return config
+
+    def network(self, auto: Any, config: Any, **options: Any) -> nn.Module:
+        """Load weights in fp32, with plain attention on a CPU: the gradient of fused one is several times slower."""
+        import torch
+
+        attention = "sdpa" if torch.cuda.is_available() else "eager"
+        return super().network(auto, config, attn_implementation=attention, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech(SpeechCheckpoint):
+    """Speech encoder under a new head."""
+
+    layers: str  # input of the head: last, or weighted (a learned mixture of all layers)
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.MULTILABEL, Kind.REGRESS, Kind.TAG, Kind.CTC)
+    families: ClassVar[tuple[str, ...]] = (*WAVES, "whisper")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layers not in ("last", "weighted"):
+            raise InputError(f"backbone.layers: {self.layers!r} given, last or weighted wanted")
+
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, SpeechProcessor]:
         """Load the encoder under a new head, and its feature extractor."""
         from benchmark.backbones.hearing import hears_padding, reach
@@ -125,23 +102,18 @@ class Speech(Checkpoint):
         assert self.family, "the configuration is read first, for its error messages"
         extractor, network = self._extractor(), self.build(budget, head)
         config = network.config
-        return network, SpeechProcessor(extractor, head, reach(config), network.ends, hears_padding(config))
+        return network, SpeechProcessor(extractor, head, reach(config), hears_padding(config), network.ends)
 
     def build(self, budget: Budget, head: Head) -> nn.Module:
-        """Load the encoder in fp32 under a new head, without random masking (SpecAugment)."""
-        import torch
+        """Load the encoder under a new head."""
         from transformers import AutoModel
 
         from benchmark.backbones.hearing import Hearing
 
-        assert self.family, "the configuration is read first, for its error messages"
         config = self.configured(budget)
-        config.apply_spec_augment, config.mask_time_prob, config.mask_feature_prob = False, 0.0, 0.0
         if hasattr(config, "feat_proj_dropout"):
             config.feat_proj_dropout = budget.dropout
-        # on a CPU the gradient of fused attention is several times slower than that of plain attention
-        attention = "sdpa" if torch.cuda.is_available() else "eager"
-        encoder = self.network(AutoModel, config, attn_implementation=attention)
+        encoder = self.network(AutoModel, config)
         if self.family == "whisper":
             unread, encoder = getattr(encoder, "unread_weights", 0), encoder.get_encoder()
             encoder.unread_weights = unread
@@ -150,17 +122,85 @@ class Speech(Checkpoint):
         return Hearing(encoder, head, self.layers == "weighted")
 
 
-def check_sound(file: Path) -> dict[str, Any]:
-    """Read a feature extractor's numbers, and refuse those that no recording has. Raises InputError."""
-    with refusing(f"backbone.checkpoint: {str(file)!r} is no JSON that can be read"):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        content = content.get("feature_extractor", content)
-        given = {key: content[key] for key in SOUND if key in content}
-    for key, value in given.items():
-        low, high = SOUND[key]
-        if type(value) not in (int, float) or not low <= value <= high:
+@dataclass(frozen=True, kw_only=True)
+class SpeechToText(SpeechCheckpoint):
+    """Whole Whisper, encoder and decoder, which writes tokens."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.SEQ2SEQ,)
+    families: ClassVar[tuple[str, ...]] = ("whisper",)
+
+    @cached_property
+    def positions(self) -> int:
+        """Length of the longest prompt and answer together."""
+        return self.config().max_target_positions
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Tokenizer. Raises InputError where it lacks the tokens of a prompt."""
+        from transformers import AutoTokenizer
+
+        if self.local and not any(file for name in VOCABULARIES for file in Path(self.checkpoint).glob(name)):
+            raise InputError(f"backbone.checkpoint: no tokenizer in {self.checkpoint!r}: take that of the weights")
+        tokenizer = self._reach(AutoTokenizer.from_pretrained)
+        if missing := [token for token in PROMPT if token not in tokenizer.get_vocab()]:
             raise InputError(
-                f"backbone.checkpoint: {str(file)!r} says {key}: {value!r:.24}, {low:,} to {high:,} wanted: "
-                "take this file from the checkpoint that the weights are of"
+                f"backbone.checkpoint={self.checkpoint!r}: its tokenizer has no {missing[0]}, which Whisper's prompt "
+                "needs: take that of the weights"
             )
-    return given
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Settings of generation, from generation_config.json; empty for checkpoints older than that file."""
+        from transformers import GenerationConfig
+
+        if self.local and not (Path(self.checkpoint) / "generation_config.json").is_file():
+            return {}
+        return self._reach(GenerationConfig.from_pretrained).to_dict()
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """Languages that a prompt may name; none for an English-only checkpoint."""
+        from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+        several = self.settings.get("is_multilingual")
+        if not (self.config().vocab_size >= MULTILINGUAL if several is None else several):
+            return ()
+        return tuple(sorted(code for code in LANGUAGES if f"<|{code}|>" in self.tokenizer.get_vocab()))
+
+    def unknown_language(self, language: str | None) -> str | None:
+        """Give the reason why a prompt cannot name this language, or none."""
+        from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+
+        if not self.languages:
+            return None if language is None else "this checkpoint knows English alone, its prompts name no language"
+        if language is None:
+            return "a prompt of this checkpoint names the language of the clips, such as task.language=en"
+        code = TO_LANGUAGE_CODE.get(language.lower(), language)
+        return None if language in self.languages else f"no language of this checkpoint{near(code, self.languages)}"
+
+    def load(self, budget: Budget, head: Head) -> tuple[nn.Module, TextOfSpeech]:
+        """Load the network; it decodes greedily, without the tokens that its checkpoint suppresses."""
+        from transformers import GenerationConfig
+
+        from benchmark.backbones.recogniser import TextOfSpeech
+
+        assert self.family, "the configuration is read first, for its error messages"
+        extractor, tokenizer, network = self._extractor(), self.tokenizer, self.build(budget, head)
+        check_tokens(self.checkpoint, network, tokenizer.get_vocab().values())
+        network.generation_config = GenerationConfig(
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.convert_tokens_to_ids(PROMPT[0]),
+            **{name: self.settings.get(name) for name in ("suppress_tokens", "begin_suppress_tokens")},
+        )
+        never = frozenset(self.settings.get("suppress_tokens") or ())
+        return network, TextOfSpeech(extractor, head, tokenizer=tokenizer, never=never)
+
+    def build(self, budget: Budget, head: Head) -> nn.Module:
+        """Load the network in fp32."""
+        from benchmark.backbones.recogniser import Recogniser
+
+        return self.network(Recogniser, self.configured(budget))

@@ -16,6 +16,7 @@ from torch import nn
 from benchmark.backbones.checkpoint import DROPOUTS, LAYER_DROPS
 from benchmark.backbones.hearing import Hearing
 from benchmark.backbones.protein import ProteinNetwork
+from benchmark.backbones.recogniser import Recogniser
 from benchmark.backbones.text import TextNetwork
 from benchmark.backbones.vision import VisionNetwork, set_dropouts
 from benchmark.capabilities.shapes import (
@@ -96,6 +97,10 @@ def _whisper(head: Head) -> nn.Module:
     )
 
 
+def _whole_whisper(head: Head) -> nn.Module:
+    return Recogniser(_still(transformers.WhisperConfig(**WHISPER | {"decoder_layers": 2}, **TOKENS)))
+
+
 def _image(architecture: str) -> Maker:
     def make(head: Head) -> nn.Module:
         encoder = timm.create_model(architecture, num_classes=0, **IMAGES[architecture])
@@ -143,6 +148,7 @@ NETWORKS: dict[str, tuple[str, Input, tuple[Kind, ...], Maker]] = {  # name -> a
     "hubert": ("hubert", Input.AUDIO, FRAMES, _waves(transformers.HubertConfig, transformers.HubertModel)),
     "wavlm": ("wavlm", Input.AUDIO, FRAMES, _waves(transformers.WavLMConfig, transformers.WavLMModel)),
     "whisper": ("whisper", Input.AUDIO, FRAMES, _whisper),
+    "whisper text": ("whisper", Input.AUDIO, (Kind.SEQ2SEQ,), _whole_whisper),
 }
 
 
@@ -199,6 +205,9 @@ class Probe:
     def fitted(self, _: object) -> Probe:
         return self
 
+    def conflict(self, _: Cell) -> None:
+        return None
+
 
 BUDGET = Budget(
     description="", steps=20, batch_size=4, micro_batches=1, warmup=0.0, weight_decay=0.0, clip=1.0, dropout=0.0,
@@ -239,7 +248,7 @@ def batch(name: str, kind: Kind | None = None, size: int = 4, seed: int = 0) -> 
 
 
 def _inputs(name: str, size: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
-    return INPUTS["whisper" if name == "whisper" else NETWORKS[name][1]](size, rng)
+    return INPUTS[name if name in INPUTS else NETWORKS[name][1]](size, rng)
 
 
 def _tokens(size: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
@@ -260,6 +269,11 @@ def _spectrogram(size: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
     return {"input_features": torch.randn(size, 8, 40, generator=rng), "attention_mask": mask}
 
 
+def _spectrogram_and_tokens(size: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
+    ids = torch.randint(4, 50, (size, 8), generator=rng)
+    return {"input_features": torch.randn(size, 8, 40, generator=rng), "decoder_input_ids": ids}
+
+
 def _pixels(size: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
     return {"pixels": torch.randn(size, 3, 32, 32, generator=rng)}
 
@@ -270,6 +284,7 @@ INPUTS: dict[str, Callable[[int, torch.Generator], dict[str, torch.Tensor]]] = {
     Input.IMAGE: _pixels,
     Input.AUDIO: _samples,
     "whisper": _spectrogram,
+    "whisper text": _spectrogram_and_tokens,
 }
 POSITIONS_OF = {"esm": 6, "bert protein": 6, "roberta protein": 6, "t5 encoder": 7, "whisper": 20}  # others: 12 frames
 

@@ -35,7 +35,7 @@ def usage() -> str:
         "Your own proteins: task=protein_regression data.files.all=F (or protein_classification, _residues, _pairs)",
         "Your own speech: task=speech data=audio_folder data.folder=DIR data.columns.target=C (or speech_recognition)",
         "Your own checkpoint: backbone.checkpoint=DIR of backbone=causal_lm, seq2seq, text_encoder, text_decoder,",
-        "  protein_encoder, speech_encoder or timm_network",
+        "  protein_encoder, speech_encoder, speech_to_text or timm_network",
         "Duplicates and groups across a task's splits: python -m benchmark.audit task=T",
         "Several processes in one run: torchrun --nproc-per-node 2 -m benchmark.run ... (budget.shard=true: in pieces)",
         "Several runs: -m method=lora,dora seed=0,1,2, or a named sweep: +sweep=nmt15 seed=0,1,2; the same command",

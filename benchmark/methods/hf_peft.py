@@ -25,7 +25,7 @@ from benchmark.errors import InputError, near
 from benchmark.methods.layers import inputs_of, modules_with, unshared_modules_with, width_of
 from benchmark.methods.peft_options import CONFIGS, configuration, prepends, trains_heads, wrong_options
 from benchmark.methods.peft_tokens import count_positions, refuse_crowded
-from benchmark.types import Head, Method
+from benchmark.types import Head, Input, Method
 
 if TYPE_CHECKING:
     from torch import nn
@@ -141,7 +141,7 @@ class Peft(Method):
     def misplaced(self, cell: Cell) -> str | None:
         """Give the reason why the type cannot run on this network."""
         name, family = self.peft_type, cell.backbone.family
-        if cell.kind.new_head and self.untargeted:
+        if self.untargeted and (cell.kind.new_head or cell.backbone.reads != Input.TEXT):
             return f"{name} adds tokens to the input of a language model, and {family} is none here"
         if cell.kind.new_head and not trains_heads(name):
             return f"{name} cannot train the new head of this task together with its own parameters"

@@ -12,7 +12,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from benchmark.backbones import roles
 from benchmark.errors import near
-from benchmark.types import Kind
+from benchmark.types import Input, Kind
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -52,7 +52,8 @@ def configuration(
     """
     fields = {field.name for field in dataclasses.fields(CONFIGS[peft_type])}
     values = {name: cell.seed for name in SEEDS if name in fields}
-    values |= {**options, "task_type": TASK_TYPES.get(cell.kind)}
+    # the library's classes by task hand on tokens alone, no sound
+    values |= {**options, "task_type": TASK_TYPES.get(cell.kind) if cell.backbone.reads == Input.TEXT else None}
     if cell.kind.new_head:
         values["modules_to_save"] = ["new_head"]
     if rank is not None:

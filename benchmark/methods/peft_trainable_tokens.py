@@ -16,7 +16,7 @@ from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
 
 from benchmark.errors import InputError
 from benchmark.methods.hf_peft import Peft
-from benchmark.types import Kind
+from benchmark.types import Input, Kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,8 +40,11 @@ class TrainableTokens(Peft):
                 return f"method.{name}={getattr(self, name)}: must be at least 1"
         if "token_indices" in self.options:
             return "method.options.token_indices: set method.tokens instead"
+        family, reads = cell.backbone.family, cell.backbone.reads
+        if not cell.kind.new_head and reads != Input.TEXT:
+            return f"TRAINABLE_TOKENS counts the tokens of questions, {family} reads {reads}"
         if cell.kind == Kind.SEQ2SEQ:  # which the library would wrap repeatedly
-            return f"TRAINABLE_TOKENS: encoder, decoder and head of {cell.backbone.family} share one embedding"
+            return f"TRAINABLE_TOKENS: encoder, decoder and head of {family} share one embedding"
         return super().conflict(cell)
 
     def library_options(self, cell: Cell) -> dict[str, Any]:

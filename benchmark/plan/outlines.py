@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.cell import Cell
@@ -49,6 +50,9 @@ class Outline(Backbone):
     def positions(self) -> int | None:
         return self.inner.positions
 
+    def unknown_language(self, language: str | None) -> None:
+        """Take any language: which there are, only a tokenizer says."""
+
     def skeleton(self, budget: Budget, head: Head) -> nn.Module:
         return self.inner.outline(budget, head)
 
@@ -60,8 +64,14 @@ class Outline(Backbone):
 def outlined(cell: Cell) -> Cell:
     """Replace the backbone of a cell by its outline, read from `SHAPES` where the checkpoint is the registry's own."""
     backbone, name = cell.backbone, cell.names.get("backbone", "")
-    folder, own = SHAPES / name, registry.node("backbone", name).get("checkpoint")
-    if own and folder.is_dir() and getattr(backbone, "checkpoint", None) == own:
+    own = registry.node("backbone", name).get("checkpoint")
+    if own and getattr(backbone, "checkpoint", None) == own and (folder := shape_of(own)):
         backbone = dataclasses.replace(backbone, checkpoint=str(folder), **REMOTE)
     fields = {field.name: getattr(backbone, field.name) for field in dataclasses.fields(Backbone)}
     return dataclasses.replace(cell, backbone=Outline(inner=backbone, **fields))
+
+
+def shape_of(checkpoint: str) -> Path | None:
+    """Find the configuration of a checkpoint of the hub, which several backbones may load."""
+    named = [folder for folder in sorted(SHAPES.iterdir()) if folder.is_dir()]
+    return next((f for f in named if registry.node("backbone", f.name).get("checkpoint") == checkpoint), None)

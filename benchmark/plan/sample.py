@@ -66,7 +66,7 @@ def _image(cell: Cell, model: nn.Module, rows: int) -> Batch:
 
 
 def _sound(cell: Cell, model: nn.Module, rows: int) -> Batch:
-    config = _headed(model).config
+    config = (_headed(model) if cell.kind.new_head else model).config
     if hasattr(config, "num_mel_bins") and hasattr(config, "max_source_positions"):  # a spectrogram of fixed length
         columns = 2 * config.max_source_positions
         spectrogram = torch.empty(rows, config.num_mel_bins, columns)

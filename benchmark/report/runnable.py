@@ -20,6 +20,7 @@ ANSWERS = {  # class of a backbone -> those of its kinds of answer by which the 
     "vision.VisionEncoder": "classify regress",
     "protein.ProteinEncoder": "classify regress tag",
     "speech.Speech": "classify regress tag ctc",
+    "speech.SpeechToText": "seq2seq",
 }
 
 
@@ -81,11 +82,19 @@ def networks(backbone: str) -> list[str]:
 
     Several where the user chooses the checkpoint.
     """
-    node = described("backbone", backbone)
-    answers = ANSWERS[".".join(node["_target_"].split(".")[-2:])]
-    known = [name for name, rows in table().items() if answers in {row["kinds"] for row in rows.values()}]
-    architecture = registry.fact("backbone", backbone, "architecture")
-    return [name for name in known if name.split()[0] == architecture] or known
+    wanted = answer_kinds(backbone)
+    known = [name for name, rows in table().items() if wanted in {row["kinds"] for row in rows.values()}]
+    if architecture := registry.fact("backbone", backbone, "architecture"):
+        known = [name for name in known if name.split()[0] == architecture] or known
+    alike = [other for other in names("backbone") if answer_kinds(other) == wanted]
+    others = [other for other in alike if domain(other) != domain(backbone)]  # the same answers to another input
+    foreign = {registry.fact("backbone", other, "architecture") for other in others}
+    return [name for name in known if name.split()[0] not in foreign]
+
+
+def answer_kinds(backbone: str) -> str:
+    """Name the kinds of answer by which the table knows a backbone's networks."""
+    return ANSWERS[".".join(described("backbone", backbone)["_target_"].split(".")[-2:])]
 
 
 def capable(backbone: str) -> dict[str, Capable]:

@@ -51,6 +51,10 @@ class Task(ABC):
         """Return the task with the values that depend on its backbone."""
         return self
 
+    def conflict(self, cell: Cell) -> str | None:
+        """Give the reason why this task cannot run in this cell."""
+        return None
+
     def files(self) -> Mapping[str, Path]:
         """List the user's files that splits() reads, by names independent of their folder."""
         return {}
@@ -229,6 +233,10 @@ class Backbone(ABC):
     def positions(self) -> int | None:
         """Length of the longest sequence; None: no limit."""
         return None
+
+    def unknown_language(self, language: str | None) -> str | None:
+        """Give the reason why the network cannot be told this language of its input, or none."""
+        return None if language is None else "an encoder with a new head reads no language"
 
     @abstractmethod
     def load(self, budget: Budget, head: Head) -> tuple[nn.Module, Any]:

@@ -41,12 +41,12 @@ class Transcription:
         """Give the reason why a transcript is unusable."""
         return None if example.targets[0] else "the transcript is empty"
 
-    def encode(self, example: Example, processor: Any, counts: dict[str, int]) -> Features | None:
+    def answer(self, example: Example, features: Features, processor: Any, counts: dict[str, int]) -> Features:
         """Encode as usual, and count answers that do not fit into their frames."""
-        features = super().encode(example, processor, counts)
-        if features and frames_of(features.get("label", ())) > processor.frames(features["length"]):
+        answer = super().answer(example, features, processor, counts)
+        if frames_of(answer["label"]) > processor.frames(features["length"]):
             counts["answers_longer_than_frames"] = counts.get("answers_longer_than_frames", 0) + 1
-        return features
+        return answer
 
     def label(self, example: Example, head: Head, length: int) -> list[int]:
         return [1 + head.labels.index(c) for c in example.targets[0] if c in head.labels]
