@@ -11,9 +11,11 @@ import torch
 import transformers
 from checkpoints import SPOKEN, save_whisper
 from factories import run_cell, write_metadata
+from networks import attach
 
 from benchmark.backbones import roles
 from benchmark.backbones.blocks import blocks_of
+from benchmark.capabilities.networks import TOKENS, batch
 from benchmark.config.compose import cell_of, choices_of
 from benchmark.errors import InputError
 from benchmark.records import Record
@@ -199,6 +201,20 @@ def test_roles_are_those_of_every_linear_layer_of_both_stacks(loaded):
     assert roles.resolve(modules, "whisper", ["embedding"]) == ["model.decoder.embed_tokens"]
     assert sum("encoder_attn" in n for n in roles.resolve(modules, "whisper", ["query"])) == 2
     assert blocks_of(loaded[1], "whisper") == [f"model.{s}.layers.{i}" for s in ("encoder", "decoder") for i in (0, 1)]
+
+
+@pytest.mark.parametrize("method", ["lora", "houlsby_inv", "lst", "loreft", "prefix_mlp"])
+def test_an_adapted_network_writes_its_likeliest_next_token(method):
+    _, model = attach(method, "whisper text", 0.3)
+    inputs = {name: tensor for name, tensor in batch("whisper text", size=2).items() if name != "labels"}
+    ids = inputs["decoder_input_ids"] = inputs["decoder_input_ids"][:, :4]
+    with torch.no_grad():
+        written = model.eval().generate(**inputs, max_new_tokens=6, min_new_tokens=6, do_sample=False)
+        for _ in range(6):
+            logits = model(**inputs | {"decoder_input_ids": ids}).logits[:, -1]
+            logits[:, TOKENS["eos_token_id"]] = -math.inf
+            ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], 1)
+    assert written.tolist() == ids.tolist()
 
 
 def record_noise(folder):

@@ -8,6 +8,7 @@ ENCODER = 2 * [*4 * [(32, 32)], (32, 48), (48, 32)]
 RESNET = [(64, 16), (16 * 9, 16), (16, 64)] * 2 + [(64, 32), (32 * 9, 32), (32, 128)]  # 1 x 1, 3 x 3, 1 x 1
 RESNET += [(128, 32), (32 * 9, 32), (32, 128)]
 LINEAR = {"llama": LLAMA, "mbart": MBART, "vision_transformer": GPT2, "esm": ENCODER, "wav2vec2": ENCODER}
+LINEAR["whisper text"] = MBART
 TRANSPOSED, CONVOLUTIONS = {"gpt2": GPT2}, {"resnet": RESNET}
 
 
@@ -84,6 +85,7 @@ for network, layers in LINEAR.items():
     COUNTS["lily", network] = 16 * inputs + len(layers) * 16 * 2 + 2 * 16 * outputs // 2
     biases = 0 if network == "llama" else 8 * (inputs + len(layers)) + 2 * outputs  # C of rank 8 onto one; D and E
     COUNTS["glora", network] = 2 * 8 * (inputs + outputs) + biases
+COUNTS["glora", "whisper text"] -= 6 * (8 * (32 + 1) + 2 * 32)  # its keys have no biases
 COUNTS |= {
     # keys and values (with the queries where one projection gives all), and what the down-projections read
     ("ia3", "llama"): 2 * (16 + 16 + 48),

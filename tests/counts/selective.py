@@ -24,6 +24,10 @@ COUNTS = {
     ("bitfit", "esm"): 2 * (4 * 32 + 48 + 32 + 64) + 32,  # rotary keys count; last norm
     # convolutions' norms 8 each, projection and its norm, positions, last norm
     ("bitfit", "wav2vec2"): 2 * (3 * 32 + 48 + 32 + 64) + 2 * 8 + 8 + 32 + 32 + 32,
+    # Whisper's keys have no biases; two convolutions, and the last norm of each stack
+    ("bitfit", "whisper text"): 2 * (3 * 32 + 48 + 32 + 64) + 2 * (6 * 32 + 48 + 32 + 96) + 2 * 32 + 2 * 32,
+    ("norm_tuning", "whisper text"): (2 * 2 + 2 * 3 + 2) * 64,
+    ("partial", "whisper text"): DECODER - 2 * 32,
     ("partial", "llama"): LLAMA,
     ("partial", "gpt2"): GPT2,
     ("partial", "mbart"): DECODER,
@@ -34,6 +38,13 @@ COUNTS = {
     ("full", "llama"): 2 * LLAMA + 32 + 2 * 50 * 32,
     ("full", "gpt2"): 2 * GPT2 + 64 + 50 * 32 + 64 * 32,  # tokens, places
     ("full", "mbart"): 2 * (ENCODER + DECODER) + 4 * 64 + 50 * 32 + 2 * 66 * 32,
+    # two convolutions of three columns, from 8 bands; 448 places of tokens; 20 places of frames
+    ("full", "whisper text"): 2 * (ENCODER + DECODER)
+    - 6 * 32
+    + 2 * 64
+    + (8 * 3 * 32 + 32)
+    + (32 * 3 * 32 + 32)
+    + (50 + 448 + 20) * 32,
     ("full", "vision_transformer"): 2 * GPT2 + 64 + 32 + 17 * 32 + (3 * 64 * 32 + 32),  # class, places, patches
     # stem, the three other blocks' convolutions and shortcuts, and all norms but the last block's
     ("full", "resnet"): RESNET
