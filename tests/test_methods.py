@@ -140,7 +140,7 @@ def test_modules_are_those_that_are_wrapped_or_own_what_is_trained():
         (hf("LORA", 4, target_modules="q"), "llama", "method.options.target_modules: set method.targets instead"),
         (hf("IA3", 4), "llama", "method.rank=4: IA3 has no rank, set it to null"),
         (hf("LORA", 4, ["query"]), "gpt2", "gpt2 fuses query, key, value in attn.c_attn: query needs key, value too"),
-        (hf("LORA", 4, ["query"]), "falcon", "no roles for 'falcon': add it to benchmark/backbones/roles.py"),
+        (hf("LORA", 4, ["query"]), "falcon", "no roles for 'falcon': add it to benchmark/backbones/families.py"),
         (hf("LORA", 4, []), "llama", "LORA needs method.targets, for example [default]"),
         (hf("LORA", 4, ["norm"]), "llama", "LORA cannot wrap norm layers, which llama has at norm"),
         (hf("LOHA", 4), "gpt2", "LOHA cannot wrap Conv1D layers, which gpt2 has at default"),

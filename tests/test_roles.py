@@ -78,7 +78,7 @@ def test_a_fused_projection_is_taken_whole_or_not_at_all():
             "falcon",
             ["query"],
             (
-                "no roles for 'falcon': add it to benchmark/backbones/roles.py "
+                "no roles for 'falcon': add it to benchmark/backbones/families.py "
                 f"(known: {', '.join(sorted(roles.FAMILIES))})"
             ),
         ),
