@@ -21,7 +21,7 @@ from benchmark.config.registry import CONFIGS
 from benchmark.types import Example, Head
 from scripts.pretraining import images, masked_text, proteins, speech, text
 from tasks.embedded import cldr
-from tasks.embedded.docstrings import as_document, functions
+from tasks.embedded.functions import as_document, functions
 from tasks.embedded.lattice import RESIDUES
 from tasks.embedded.spoken_words import Heard
 from tasks.embedded.textures import standardise

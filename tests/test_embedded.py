@@ -14,7 +14,7 @@ from factories import corpus_of
 from benchmark.config.compose import cell_of
 from benchmark.errors import InputError
 from tasks.embedded import cldr, phrases
-from tasks.embedded.docstrings import Function, functions
+from tasks.embedded.functions import Function, functions
 
 EMBEDDED = Path(cldr.__file__).parents[2] / "benchmark" / "backbones" / "embedded"
 

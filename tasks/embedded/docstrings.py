@@ -1,57 +1,20 @@
-"""Function signatures and documentation's first sentence, read with `ast`.
+"""Function signatures and documentation's first sentence.
 
-Nothing is imported: a package is a folder of source text. Which files train, validate or test is decided by the hash of
-the module's name.
+Which files train, validate or test is decided by the hash of the module's name.
 """
 
 from __future__ import annotations
 
-import ast
 import random
-import re
-import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from typing import NamedTuple
 
-from benchmark.errors import InputError
 from benchmark.types import Example, Splits
 from tasks.common import Corpus, Data, by_hash, disjoint, unit_hash
+from tasks.embedded.functions import SENTENCE, as_document, as_example, functions
 
 VALID, TEST = 0.08, 0.12
 HELD_OUT = 128  # documents by which forgetting is measured
-SKIPPED = {
-    "tests",
-    "test",
-    "testing",
-    "_vendor",
-    "vendor",
-    "externals",
-    "_lib",
-    "_external",
-    "site-packages",
-    "idlelib",
-    "lib2to3",
-}
-SENTENCE = re.compile(r"(.+?[.!?])(?:\s|$)")
-
-
-class Function(NamedTuple):
-    """Documented public function: module, name, signature, docstring."""
-
-    module: str
-    name: str
-    signature: str
-    documentation: str
-
-    @property
-    def sentence(self) -> str:
-        """First sentence of the documentation, on one line."""
-        paragraph = " ".join(self.documentation.split("\n\n")[0].split())
-        match = SENTENCE.match(paragraph)
-        return match[1] if match else paragraph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,62 +42,10 @@ class Docstrings(Data):
         return {name: by_hash(examples, sizes[name]) for name, examples in disjoint(splits).items()}
 
 
-def as_example(function: Function) -> Example | None:
-    """Make an example, or None without an English sentence of four words."""
-    sentence = function.sentence
-    if len(sentence.split()) < 4 or not sentence.isascii() or sentence.startswith((":", ".", ">", "-")):
-        return None
-    return Example(function.name, function.signature, (sentence,), group=function.module)
-
-
-def as_document(function: Function) -> str:
-    """Render a function's signature and docstring."""
-    return f'{function.signature}\n    """{function.documentation}\n"""'
-
-
 def split_of(module: str) -> str:
     """Say which split a module's functions belong to."""
     position = unit_hash(module)
     return "test" if position < TEST else "valid" if position < TEST + VALID else "train"
-
-
-def folder_of(package: str) -> Path:
-    """Find a package's source folder without importing it; `stdlib` is Python's own."""
-    if package == "stdlib":
-        return Path(sysconfig.get_path("stdlib"))
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise InputError(f'the package {package!r} is not installed: pip install -e ".[embedded]"')
-    return Path(spec.origin).parent
-
-
-def functions(package: str) -> Iterator[Function]:
-    """Yield the documented public functions of a package in a fixed order."""
-    root = folder_of(package)
-    for file in sorted(root.rglob("*.py")):
-        parts = file.relative_to(root).with_suffix("").parts
-        if SKIPPED & set(parts) or any(p.startswith("test_") for p in parts):
-            continue
-        try:
-            tree = ast.parse(file.read_bytes())
-        except (SyntaxError, ValueError):  # templates and deliberately broken files; no function of the package
-            continue
-        module = ".".join((package, *(p for p in parts if p != "__init__")))
-        yield from _documented(tree.body, module, module)
-
-
-def _documented(body: Sequence[ast.stmt], module: str, prefix: str) -> Iterator[Function]:
-    for node in body:
-        if isinstance(node, ast.ClassDef):
-            yield from _documented(node.body, module, f"{prefix}.{node.name}")
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            documentation = ast.get_docstring(node)
-            if documentation and not node.name.startswith("_"):
-                yield Function(module, f"{prefix}.{node.name}", _signature(node, prefix), documentation)
-
-
-def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, prefix: str) -> str:
-    return f"# {prefix}\ndef {node.name}({ast.unparse(node.args)}):"
 
 
 @dataclass(frozen=True, kw_only=True)
