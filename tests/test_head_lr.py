@@ -158,7 +158,7 @@ def test_a_kind_without_a_rate_is_refused_before_anything_is_loaded(protein, mon
     [
         (
             {"regres": 0.1},
-            "backbone.head_lr.regres: no such kind of new head (known: classify, multilabel, regress, tag, ctc)",
+            "backbone.head_lr.regres: no such kind of new head (known: classify, multilabel, regress, rerank, tag",
         ),
         ({"causal_lm": 0.1}, "backbone.head_lr.causal_lm: no such kind"),
     ],

@@ -20,7 +20,7 @@ HELD_OUT = Path(__file__).parent / "embedded" / "held_out"
 
 def outputs(head: Head) -> int:
     """Count a head's outputs: a value, or one per class or character and blank."""
-    return {Kind.REGRESS: 1, Kind.CTC: len(head.labels) + 1}.get(head.kind, len(head.labels))
+    return {Kind.REGRESS: 1, Kind.RERANK: 1, Kind.CTC: len(head.labels) + 1}.get(head.kind, len(head.labels))
 
 
 class NewHead(nn.Module):

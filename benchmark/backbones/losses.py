@@ -46,6 +46,22 @@ def multilabel(logits: torch.Tensor, labels: torch.Tensor, _: Mask, head: Head) 
     return weighted(losses, torch.where(labels > 0, present, absent), head.focal).mean()
 
 
+def rerank(logits: torch.Tensor, labels: torch.Tensor, _: Mask, head: Head) -> torch.Tensor:
+    """Average over queries the cross-entropy of a softmax over a query's candidates with their shares of relevance.
+
+    A bound of MRR and nDCG (Bruch et al. 2019), which compares the candidates of one query alone (Gao et al. 2021,
+    arXiv 2101.08751).
+
+    labels: grades, shape (queries, most candidates), IGNORED where a query has fewer.
+    logits: shape (candidates of all queries, 1), those of the first query first.
+    """
+    there = labels != IGNORED
+    scores = torch.full_like(labels, -torch.inf, dtype=logits.dtype).masked_scatter(there, logits.squeeze(-1))
+    grades = labels.masked_fill(~there, 0)
+    shares = grades / grades.sum(1, keepdim=True).clamp(min=1)
+    return -(shares * scores.log_softmax(-1).masked_fill(~there, 0)).sum(1).mean()
+
+
 def tag(logits: torch.Tensor, labels: torch.Tensor, _: Mask, head: Head) -> torch.Tensor:
     total = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="sum")
     return over_known(total, labels)
@@ -67,6 +83,7 @@ LOSSES: dict[Kind, Callable[[torch.Tensor, torch.Tensor, Mask, Head], torch.Tens
     Kind.CLASSIFY: classify,
     Kind.MULTILABEL: multilabel,
     Kind.REGRESS: regress,
+    Kind.RERANK: rerank,
     Kind.TAG: tag,
     Kind.CTC: ctc,
 }

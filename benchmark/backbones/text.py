@@ -113,7 +113,7 @@ class TextReader:
 class TextEncoder(Checkpoint):
     """Checkpoint in the Hugging Face layout, of which the head for words is left out."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.MULTILABEL, Kind.REGRESS)
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.CLASSIFY, Kind.MULTILABEL, Kind.REGRESS, Kind.RERANK)
     families: ClassVar[tuple[str, ...]] = ENCODERS
     other: ClassVar[str] = "text_decoder"
 

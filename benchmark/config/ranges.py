@@ -30,6 +30,8 @@ RANGES: dict[str, tuple[float, float]] = {  # by the key's last part; or by its 
     **dict.fromkeys(("rank", "bottleneck", "prefix_bottleneck", "e_bottleneck", "l_bottleneck", "inversion"), WIDTH),
     **dict.fromkeys(("tokens", "length", "ratio", "reduction", "expansion", "share", "terms", "number"), WIDTH),
     "focal": (LEAST, 100),
+    "train_candidates": (2, 4096),
+    **dict.fromkeys(("recall_at", "mrr_at"), (1, 999_999)),
     "blocks": (1, 10_000),
     "steps": (1, 10_000_000),
     "until": (1, 10_000_000),

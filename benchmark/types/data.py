@@ -25,13 +25,14 @@ class Kind(StrEnum):
     CLASSIFY = "classify"
     MULTILABEL = "multilabel"  # any number of classes
     REGRESS = "regress"
+    RERANK = "rerank"  # a number per candidate of a query
     TAG = "tag"  # a label per position
     CTC = "ctc"  # characters, fewer than positions (Graves et al. 2006)
 
     @property
     def whole(self) -> bool:
         """True if a new head answers once per example, not per position."""
-        return self in (Kind.CLASSIFY, Kind.MULTILABEL, Kind.REGRESS)
+        return self in (Kind.CLASSIFY, Kind.MULTILABEL, Kind.REGRESS, Kind.RERANK)
 
     @property
     def new_head(self) -> bool:

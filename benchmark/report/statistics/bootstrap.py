@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.report.statistics import labels
+from benchmark.report.statistics import labels, rankings
 
 DRAWS = 1000
 LEAST = 5e-7  # probabilities are stored with six digits
@@ -53,11 +53,12 @@ def prepare(metric: str, rows: Sequence[Row], signatures: Mapping[str, str]) -> 
 
     None for a score that is no sum over examples, or where rows lack a field.
     """
-    if metric not in SCORES or not rows:
+    score = SCORES.get(metric) or rankings.named(metric)
+    if score is None or not rows:
         return None
     try:
-        return SCORES[metric](rows, signatures.get(metric, ""))
-    except (KeyError, TypeError, ValueError, IndexError, StopIteration):  # rows of another version
+        return score(rows, signatures.get(metric, ""))
+    except (KeyError, TypeError, ValueError, IndexError, StopIteration, ZeroDivisionError):  # rows of another version
         return None
 
 
