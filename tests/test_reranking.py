@@ -12,6 +12,8 @@ from checkpoints import save_reader
 from factories import run_cell
 from torch.nn import functional as F
 
+from benchmark.audit.description import sizes
+from benchmark.audit.leaks import near_duplicates
 from benchmark.backbones.losses import LOSSES
 from benchmark.config.compose import cell_of
 from benchmark.errors import InputError
@@ -93,7 +95,7 @@ def test_an_order_of_a_retriever_is_a_reference_and_the_floor(make):
     targets = [e.targets for e in test]
     constant = cell.task.constant([], targets)
     sizes = [len(e.source[1]) for e in test]
-    assert constant.answer == "the order of the data"
+    assert constant.answer == "the order of the retriever"
     assert constant.scores["mrr_10"] == pytest.approx(sum(1 / n for n in sizes) / len(sizes))
     assert constant.scores["ndcg_10"] == pytest.approx(sum(1 / math.log2(n + 1) for n in sizes) / len(sizes))
     worst = [{"prediction": t[0]["retrieved"]} for t in targets]
@@ -230,3 +232,14 @@ def test_settings_and_packages_that_lack_are_refused_in_one_line(make, monkeypat
     with pytest.raises(InputError) as error:
         cell.task.splits()
     assert str(error.value).endswith("pip install ir-measures bm25s")
+
+
+def test_an_audit_compares_queries(make):
+    rows = [{**row, "query": f"{row['query']} {'abcdefghi'[i % 9] * 9}"} for i, row in enumerate(relevant_first(20))]
+    near = [{**rows[0], "query": f"{rows[0]['query']}!"}, *rows[1:3]]
+    cell = make(rows[3:] + rows[:1], valid=rows[3:5], test=near)
+    splits = cell.task.data.splits()
+    sections, leaks = near_duplicates(cell.task, {name: splits[name] for name in ("train", "test")})
+    assert any("1 of 3 examples of test" in leak for leak in leaks)
+    assert sections[1].table == [["score", "test"]]
+    assert sizes(cell.task, splits, {name: [] for name in splits}).table[1][1] == "18"

@@ -87,10 +87,10 @@ def measure(task: Task, examples: Sequence[Example] | None) -> str:
 def score_copying(task: Task, matches: dict[str, Nearest]) -> Section:
     """Score the answers of the most similar training examples.
 
-    Empty for labels per position, since sequences differ in length.
+    Empty for labels per position, since sequences differ in length, and for rankings, whose candidates differ.
     """
     table = [["score", *matches]]
-    if Kind.TAG in task.kinds:
+    if {Kind.TAG, Kind.RERANK} & set(task.kinds):
         return Section("Copying", table)
     scores = {}
     for name, neighbours in matches.items():

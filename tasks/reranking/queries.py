@@ -21,6 +21,17 @@ class Candidate(NamedTuple):
     grade: int
 
 
+class Query(NamedTuple):
+    """Source of an example: a query with (id, text) of each candidate."""
+
+    text: str
+    candidates: tuple[tuple[str, str], ...]
+
+    def read(self) -> str:
+        """Give the text by which an audit compares queries."""
+        return self.text
+
+
 @dataclass
 class Gathered:
     """Candidates of one query so far, in the order of the data."""
@@ -72,8 +83,10 @@ def bad(name: str, reason: str) -> Example:
 
 
 def _example(one: Gathered, known: dict[str, Candidate], retrieved: bool) -> Example:
-    source = one.query, in_order(one.query, [(c.id, c.text) for c in known.values()])
-    target: dict[str, Any] = {"relevance": {name: known[name].grade for name, _ in source[1] if known[name].grade}}
+    source = Query(one.query, in_order(one.query, [(c.id, c.text) for c in known.values()]))
+    target: dict[str, Any] = {
+        "relevance": {name: known[name].grade for name, _ in source.candidates if known[name].grade}
+    }
     if retrieved:
         target[RETRIEVED] = [*known]
     return Example(one.id, source, (target,), one.group)

@@ -10,7 +10,7 @@ from benchmark.errors import InputError
 from benchmark.types import IGNORED, Bad, Constant, Example, Features, Head, Kind, Prediction, Splits
 from tasks.folds import read_splits
 from tasks.reranking.bm25 import BM25, with_order
-from tasks.reranking.queries import RETRIEVED, in_order
+from tasks.reranking.queries import RETRIEVED, Query, in_order
 from tasks.reranking.rows import named
 from tasks.reranking.scores import averages, by_query, check_installed
 from tasks.texts import Texts
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-REFERENCES = {RETRIEVED: "the order of the data", BM25: "the order of BM25"}  # the first one there is the floor
+REFERENCES = {RETRIEVED: "the order of the retriever", BM25: "the order of BM25"}  # the first one there is the floor
 AT_ONCE = 64  # pairs in one pass when answering
 
 
@@ -49,7 +49,7 @@ class Reranking(Texts):
             query, candidates = given["query"], [named(one) for one in given["candidates"]]
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{given!r:.40}: {{query: TEXT, candidates: [TEXT, ...]}} wanted ({error})") from error
-        return query, in_order(query, [(name or content, content) for name, content in candidates])
+        return Query(query, in_order(query, [(name or content, content) for name, content in candidates]))
 
     def _narrowed(self, example: Example) -> Example:
         """Leave the candidates of which a step learns; the others would only be encoded."""
@@ -59,7 +59,7 @@ class Reranking(Texts):
         grades = [example.targets[0]["relevance"].get(name, 0) for name, _ in candidates]
         kept = sorted(learnt(grades, self.train_candidates))
         self.reading.count("train", "candidates_that_no_step_reads", len(candidates) - len(kept))
-        return example._replace(source=(query, tuple(candidates[i] for i in kept)))
+        return example._replace(source=Query(query, tuple(candidates[i] for i in kept)))
 
     def stratum(self, example: Example) -> None:
         return None
