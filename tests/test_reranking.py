@@ -20,7 +20,7 @@ from benchmark.errors import InputError
 from benchmark.report.statistics import bootstrap
 from benchmark.types import IGNORED, Head, Kind
 from tasks.reranking import scores
-from tasks.reranking.task import learnt, ranked
+from tasks.reranking.ranking import learnt, ranked
 
 if not all(map(scores.find_spec, scores.PACKAGES)):
     pytest.skip("needs ir-measures and bm25s: the extra `rerank`", allow_module_level=True)

@@ -11,7 +11,7 @@ from tasks.embedded.passages import DocstringPassages
 from tasks.reranking import scores
 from tasks.reranking.bm25 import Bm25
 from tasks.reranking.files import ROLES, Files
-from tasks.reranking.task import ranked
+from tasks.reranking.ranking import ranked
 
 if not all(map(scores.find_spec, scores.PACKAGES)):
     pytest.skip("needs ir-measures and bm25s: the extra `rerank`", allow_module_level=True)
