@@ -17,6 +17,7 @@ from benchmark.audit.leaks import near_duplicates
 from benchmark.backbones.losses import LOSSES
 from benchmark.config.compose import cell_of
 from benchmark.errors import InputError
+from benchmark.plan.sample import sample
 from benchmark.report.statistics import bootstrap
 from benchmark.types import IGNORED, Head, Kind
 from tasks.reranking import scores
@@ -243,3 +244,12 @@ def test_an_audit_compares_queries(make):
     assert any("1 of 3 examples of test" in leak for leak in leaks)
     assert sections[1].table == [["score", "test"]]
     assert sizes(cell.task, splits, {name: [] for name in splits}).table[1][1] == "18"
+
+
+def test_a_plan_has_the_pairs_of_a_step(make):
+    batch = sample(make(FILL, "task.train_candidates=5", test=FILL), None, 3)
+    assert batch["input_ids"].shape == (15, 24)
+    assert batch["labels"].shape == (3, 5)
+    head = Head(Kind.RERANK)
+    logits = torch.zeros(15, 1, requires_grad=True, device="meta")
+    assert LOSSES[Kind.RERANK](logits, batch["labels"], None, head).shape == ()

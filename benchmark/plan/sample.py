@@ -20,7 +20,7 @@ Batch = dict[str, torch.Tensor]
 
 def labels_of(kind: Kind, given: int | None) -> int:
     """Count a new head's classes or characters: those given, or an assumption; 0 where there are none."""
-    if not kind.new_head or kind == Kind.REGRESS:
+    if not kind.new_head or kind in (Kind.REGRESS, Kind.RERANK):
         return 0
     return given or (CHARACTERS if kind == Kind.CTC else CLASSES)
 
@@ -33,9 +33,14 @@ def head_of(cell: Cell, labels: int | None) -> Head:
 
 def sample(cell: Cell, model: nn.Module, size: int) -> Batch:
     """Make a batch of so many of the largest examples of a task, without padding."""
-    rows = 2 * size if getattr(cell.task, "pair", False) else size
+    rows = 2 * size if getattr(cell.task, "pair", False) else size * (_candidates(cell) or 1)
     with torch.device("meta"):
         return {**INPUTS[cell.task.reads](cell, model, rows), **ANSWERS[cell.kind](cell, model, size)}
+
+
+def _candidates(cell: Cell) -> int:
+    """Count the candidates of a query that a step reads; 0 where an example has none."""
+    return cell.task.train_candidates if cell.kind == Kind.RERANK else 0
 
 
 def loss_of(kind: Kind, model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -102,6 +107,7 @@ ANSWERS: dict[Kind, Callable[[Cell, nn.Module, int], Batch]] = {
     Kind.MULTILABEL: lambda cell, model, size: {
         "labels": torch.empty(size, _headed(model).new_head.project.out_features)
     },
+    Kind.RERANK: lambda cell, model, size: {"labels": torch.ones(size, _candidates(cell))},
     Kind.TAG: lambda cell, model, size: {"labels": _ones(size, int(_source(cell)))},
     Kind.CTC: lambda cell, model, size: {},
 }
