@@ -44,7 +44,7 @@ class QueryLikelihood(Ranking, TextToText):
             return features if any(pairs) else None
         known = example.targets[0]["relevance"]
         grades = [known.get(name, 0) if pair else 0 for name, pair in zip(ids, pairs, strict=True)]
-        relevant = [i for i in learnt(grades, 2 * self.train_candidates) if grades[i]][: self.train_candidates]
+        relevant = [i for i in learnt(grades, self.train_candidates) if grades[i]]
         return features | {"relevant": relevant} if relevant else None
 
     def length(self, features: Features) -> int:
