@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import torch
 from transformers import GenerationMixin, WhisperForConditionalGeneration
 
 from benchmark.backbones.sound import SoundProcessor
 from benchmark.types import Kind
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Recogniser(WhisperForConditionalGeneration):
@@ -20,7 +18,11 @@ class Recogniser(WhisperForConditionalGeneration):
     The library's own decoding makes the prompt itself, and cuts long recordings by timestamps.
     """
 
-    generate = GenerationMixin.generate
+    def generate(self, input_features: torch.Tensor, **options: Any) -> torch.Tensor:
+        """Decode behind decoder_input_ids; return prompts and answers."""
+        # without a mask the library warns of padding, which spectrograms of one length do not have
+        frames = torch.ones(len(input_features), self.config.max_source_positions, device=input_features.device)
+        return GenerationMixin.generate(self, input_features=input_features, attention_mask=frames.long(), **options)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
