@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 # Keys that do not change what a cell computes: descriptions, facts, ranges for a tuner, the knob of a solver.
-FACTS = frozenset({"category", "paper", "formula", "architecture", "natural_size"})
+FACTS = frozenset({"category", "paper", "formula", "architecture", "natural_size", "headline"})
 NO_CHOICE = frozenset({"description", "search", "sized_by", "across_processors", "facts", *FACTS})
 CLASS = "_target_"
 CONTENTS = "contents"  # hash of the data files that no setting names, such as the images of a table

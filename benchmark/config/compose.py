@@ -127,7 +127,8 @@ def tree_of(config: DictConfig) -> dict[str, Any]:
         tree = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(" ".join(str(error).split())) from error
-    tree["metric"] = tree["task"].pop("metric", None)  # it chooses what is shown, no number: it is no field of a task
+    # it chooses what is shown, no number: it is no field of a task
+    tree["metric"] = tree["task"].pop("metric", None) or tree["task"].get("headline")
     tree["task"]["data"] = build(tree["data"], "data") if tree["data"] else None
     return tree
 

@@ -1,0 +1,93 @@
+"""Task packs of the hub, on small parquet files of the same schema."""
+
+import datasets
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from benchmark.config.compose import cell_of
+from benchmark.errors import InputError
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Stand in for the hub by parquet files: hub("a/b", "config", train=[row, ...])."""
+
+    def load_dataset(path, name, *, revision, split):
+        assert revision is None
+        file = tmp_path / path / str(name) / f"{split}.parquet"
+        if not file.is_file():
+            raise datasets.exceptions.DatasetNotFoundError(f"no {path} {name} {split}")
+        return datasets.Dataset(parquet.read_table(file))
+
+    def write(path, config=None, **splits):
+        for split, rows in splits.items():
+            file = tmp_path / path / str(config) / f"{split}.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            parquet.write_table(pa.Table.from_pylist(rows), file)
+        return tmp_path / path / str(config)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    return write
+
+
+GLUE = {  # columns of the texts, and number of classes
+    "cola": (["sentence"], 2),
+    "sst2": (["sentence"], 2),
+    "mrpc": (["sentence1", "sentence2"], 2),
+    "qqp": (["question1", "question2"], 2),
+    "stsb": (["sentence1", "sentence2"], None),
+    "mnli": (["premise", "hypothesis"], 3),
+    "qnli": (["question", "sentence"], 2),
+    "rte": (["sentence1", "sentence2"], 2),
+}
+OWN = {"cola": ("glue_cola", "mcc"), "stsb": ("glue_stsb", None)}  # tasks of their own; None: that of the class
+
+
+def glue_rows(subset, split, number):
+    texts, classes = GLUE[subset]
+    return [
+        {column: f"{column} {split} {i}" for column in texts}
+        | {"label": i % classes if classes else i * 5 / 7 % 5, "idx": i}
+        for i in range(number)
+    ]
+
+
+@pytest.mark.parametrize("subset", GLUE)
+def test_a_set_of_glue_is_read_by_its_columns_and_tested_on_what_has_labels(subset, hub):
+    tests = ["validation_matched", "validation_mismatched"] if subset == "mnli" else ["validation"]
+    given = {"train": 60, **dict.fromkeys(tests, 6)}
+    hub("nyu-mll/glue", subset, **{split: glue_rows(subset, split, number) for split, number in given.items()})
+    task, headline = OWN.get(subset, ("glue", "accuracy"))
+    cell = cell_of([f"task={task}", "method=head", f"data=glue_{subset}"])
+    assert cell.headline == headline
+    splits = cell.task.splits()
+    assert list(splits) == ["train", "valid", "test", *(["test/mismatched"] if subset == "mnli" else [])]
+    assert len(splits["train"]) + len(splits["valid"]) == 60
+    assert 0 < len(splits["valid"]) <= 6
+    for name, split in zip([name for name in splits if name.startswith("test")], tests, strict=True):
+        for i, (example, row) in enumerate(zip(splits[name], glue_rows(subset, split, 6), strict=True)):
+            texts = tuple(f"{column} {split} {i}" for column in GLUE[subset][0])
+            assert example.source == (texts if len(texts) > 1 else texts[0])
+            assert example.targets == ((row["label"],) if subset == "stsb" else (str(row["label"]),))
+
+
+def test_the_headline_of_a_pack_yields_to_the_one_asked_for():
+    assert cell_of(["task=glue", "method=head"]).headline == "accuracy"
+    assert cell_of(["task=glue", "method=head", "task.metric=mcc"]).headline == "mcc"
+    assert cell_of(["task=glue", "method=head", "task.metric=macro_f1"]).headline is None  # the class's own
+
+
+def test_the_schema_of_mrpc_runs_from_local_files(hub):
+    folder = hub("x", None, train=glue_rows("mrpc", "train", 40), test=glue_rows("mrpc", "test", 8))
+    columns = ["source=sentence1", "partner=sentence2", "target=label"]
+    words = [f"data.columns.{column}" for column in columns]
+    words += [f"data.{split}={folder}/{split}.parquet" for split in ("train", "test")]
+    splits = cell_of(["task=text_classification", "method=head", "data=files", *words]).task.splits()
+    assert splits["test"][5][1:3] == (("sentence1 test 5", "sentence2 test 5"), ("1",))
+    assert len(splits["train"]) + len(splits["valid"]) == 40
+
+
+def test_a_pack_that_the_hub_lacks_is_refused_with_what_to_do_instead(hub):
+    with pytest.raises(InputError, match=r"'nyu-mll/glue' cannot be downloaded: no nyu-mll/glue rte train - .*files"):
+        cell_of(["task=glue", "method=head", "data=glue_rte"]).task.splits()
