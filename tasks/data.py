@@ -127,7 +127,9 @@ class Choices(Texts):
             raise InputError("data: one of choices (columns), fixed and listed_after is wanted; empty the others")
 
     def table(self, columns: Mapping[str, str | None]) -> ChoiceTable:
-        return ChoiceTable(columns, self.reading, self.choices, self.fixed, self.listed_after, self.right, self.labels)
+        names = ("fixed", "listed_after", "right", "labels")
+        options = {name: getattr(self, name) for name in names}
+        return ChoiceTable(columns, self.reading, columns_of_choices=self.choices, **options)
 
     def ask(self, row: Mapping[str, Any], question: str) -> Asked:
         """Join a question and the choices that a row has. Raises ValueError."""
