@@ -14,7 +14,7 @@ def hub(tmp_path, monkeypatch):
     """Stand in for the hub by parquet files: hub("a/b", "config", train=[row, ...])."""
 
     def load_dataset(path, name, *, revision, split):
-        assert revision is None
+        assert revision in (None, "refs/convert/parquet")
         file = tmp_path / path / str(name) / f"{split}.parquet"
         if not file.is_file():
             raise datasets.exceptions.DatasetNotFoundError(f"no {path} {name} {split}")
@@ -91,3 +91,41 @@ def test_the_schema_of_mrpc_runs_from_local_files(hub):
 def test_a_pack_that_the_hub_lacks_is_refused_with_what_to_do_instead(hub):
     with pytest.raises(InputError, match=r"'nyu-mll/glue' cannot be downloaded: no nyu-mll/glue rte train - .*files"):
         cell_of(["task=glue", "method=head", "data=glue_rte"]).task.splits()
+
+
+LABELS = {"text": ["ice", "sun", "tea"], "label": ["1", "2", "3"]}
+CHOICES = {  # where it is on the hub, its splits, a row, and what is read of it
+    "boolq": ("google/boolq", None, 2, {"passage": "Ice is cold.", "question": "is ice warm", "answer": False},
+              ("Ice is cold.\nis ice warm?", "false", "true"), "1"),
+    "piqa": ("ybisk/piqa", None, 2, {"goal": "Cool a drink.", "sol1": "Heat it.", "sol2": "Add ice.", "label": 1},
+             ("Cool a drink.", "Heat it.", "Add ice."), "2"),
+    "social_i_qa": ("allenai/social_i_qa", None, 2,
+                    {"context": "Al fell.", "question": "How is Al?", "answerA": "fine", "answerB": "hurt",
+                     "answerC": "glad", "label": "2"}, ("Al fell. How is Al?", "fine", "hurt", "glad"), "2"),
+    "hellaswag": ("Rowan/hellaswag", None, 2,
+                  {"ctx": "He cuts ice. He", "endings": ["eats", "flies", "sells it", "sinks"], "label": "2"},
+                  ("He cuts ice. He", "eats", "flies", "sells it", "sinks"), "3"),
+    "winogrande": ("allenai/winogrande", "winogrande_xl", 2,
+                   {"sentence": "The _ was cold.", "option1": "fire", "option2": "ice", "answer": "2"},
+                   ("The _ was cold.", "fire", "ice"), "2"),
+    "arc_easy": ("allenai/ai2_arc", "ARC-Easy", 3, {"question": "Warm?", "choices": LABELS, "answerKey": "3"},
+                 ("Warm?", "ice", "sun", "tea"), "3"),
+    "arc_challenge": ("allenai/ai2_arc", "ARC-Challenge", 3, {"question": "?", "choices": LABELS, "answerKey": "1"},
+                      ("?", "ice", "sun", "tea"), "1"),
+    "openbookqa": ("allenai/openbookqa", "main", 3, {"question_stem": "Cold?", "choices": LABELS, "answerKey": "1"},
+                   ("Cold?", "ice", "sun", "tea"), "1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_commonsense_set_is_read_with_its_choices_and_the_right_one(name, hub):
+    where, config, splits, row, asked, right = CHOICES[name]
+    written = ["train", "validation", "test"][:splits]
+    question = next(iter(row))
+    rows = [{**row, question: f"{i} {row[question]}"} for i in range(30)]
+    hub(where, config, **dict.fromkeys(written, rows[:4]) | {"train": rows})
+    task = cell_of(["task=commonsense", "method=lora", f"data={name}"]).task
+    read = task.splits()
+    test = [(tuple(example.source), example.targets) for example in read["test"]]
+    assert test == [((f"{i} {asked[0]}", *asked[1:]), (right,)) for i in range(4)]
+    assert [len(read[split]) for split in ("train", "valid")] == ([30, 4] if splits == 3 else [27, 3])
