@@ -129,3 +129,44 @@ def test_a_commonsense_set_is_read_with_its_choices_and_the_right_one(name, hub)
     test = [(tuple(example.source), example.targets) for example in read["test"]]
     assert test == [((f"{i} {asked[0]}", *asked[1:]), (right,)) for i in range(4)]
     assert [len(read[split]) for split in ("train", "valid")] == ([30, 4] if splits == 3 else [27, 3])
+
+
+def solved(columns, split, number):
+    question, answer = columns
+    return [{question: f"{split} {i} apples?", answer: f"Half of {2 * i}.\n#### {i}"} for i in range(number)]
+
+
+@pytest.mark.parametrize("data", ["gsm8k", "metamath"])
+def test_word_problems_are_tested_on_gsm8k_by_the_number_behind_the_solution(data, hub):
+    rows = {"train": solved(("question", "answer"), "train", 30), "test": solved(("question", "answer"), "test", 5)}
+    hub("openai/gsm8k", "main", **rows)
+    hub("meta-math/MetaMathQA", train=solved(("query", "response"), "more", 400))
+    cell = cell_of(["task=gsm8k", "method=lora", f"data={data}"])
+    splits = cell.task.splits()
+    test = splits["test" if data == "gsm8k" else "test/gsm8k"]
+    assert [(e.source, e.targets) for e in test] == [
+        (f"test {i} apples?", (f"Half of {2 * i}.\n#### {i}",)) for i in range(5)
+    ]
+    sizes = {name: len(part) for name, part in splits.items()}
+    drawn = {"train": 27, "valid": 3, "test": 5} if data == "gsm8k" else None
+    assert sizes == (drawn or {"train": 396, "valid": 2, "test": 2, "test/gsm8k": 5})
+    assert all(e.source.startswith("train" if data == "gsm8k" else "more") for e in splits["train"])
+    answers = [{**cell.task.nothing(), "prediction": f"So #### {i * 2}.0"} for i in range(5)]
+    assert cell.task.score(answers, [e.targets for e in test])["extracted_match"] == 20
+    assert cell.headline == "extracted_match"
+
+
+@pytest.mark.parametrize(("data", "where"), [("samsum", "knkarthick/samsum"), ("xsum", "EdinburghNLP/xsum")])
+def test_texts_with_summaries_are_read_by_their_columns(data, where, hub):
+    source = {"samsum": "dialogue", "xsum": "document"}[data]
+    splits = {"train": 4, "validation": 2, "test": 3}
+    given = {
+        split: [{"id": str(i), source: f"{split}: {i}\nb", "summary": f"of {split} {i}"} for i in range(number)]
+        for split, number in splits.items()
+    }
+    hub(where, **given)
+    cell = cell_of(["task=summarisation", "method=lora", f"data={data}"])
+    read = cell.task.splits()
+    assert cell.headline == "rouge_l"
+    assert [len(part) for part in read.values()] == [4, 2, 3]
+    assert read["valid"][1][1:3] == ("validation: 1\nb", ("of validation 1",))
