@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.types import Example, Features, Prediction, Splits
+from tasks.generation import target_nll
 from tasks.reranking.ranking import AT_ONCE, Ranking, add_up, learnt, ranked
-from tasks.text import TextToText, target_nll
+from tasks.text import TextToText
 
 if TYPE_CHECKING:
     import torch
