@@ -23,7 +23,8 @@ MAY = {
     "benchmark.types": TYPES,  # of the cell the type alone
     "benchmark.cell": TYPES,
     "benchmark.backbones": {*TYPES, "benchmark.cache"},
-    "benchmark.backbones.roles": {"benchmark.errors"},
+    "benchmark.backbones.families": set(),
+    "benchmark.backbones.roles": {"benchmark.errors", "benchmark.backbones.families"},
     "benchmark.backbones.hub": {"benchmark.errors"},
     "benchmark.methods": {
         *TYPES,

@@ -29,11 +29,11 @@ def loss(kind, labels, **head):
 
 def test_balanced_weights_are_those_of_scikit_learn():
     truth = ["b", "a", "b", "b", "c", "b", "a"]
-    head = Classification(class_weights="balanced").head(Kind.CLASSIFY, examples(*truth))
+    head = Classification(class_weights="balanced", focal=None).head(Kind.CLASSIFY, examples(*truth))
     assert head.weights == pytest.approx(compute_class_weight("balanced", classes=np.array(ABC), y=truth))
-    assert Classification().head(Kind.CLASSIFY, examples(*truth)).weights == ()
+    assert Classification(class_weights=None, focal=None).head(Kind.CLASSIFY, examples(*truth)).weights == ()
     lists = [("a", "b"), ("b",), (), ("b", "c"), ("b",)]
-    head = Multilabel(class_weights="balanced").head(Kind.MULTILABEL, examples(*lists))
+    head = Multilabel(class_weights="balanced", focal=None).head(Kind.MULTILABEL, examples(*lists))
     pairs = [compute_class_weight("balanced", classes=np.array([0, 1]), y=[n in one for one in lists]) for n in ABC]
     assert head.weights == pytest.approx([*(absent for absent, _ in pairs), *(present for _, present in pairs)])
 

@@ -167,8 +167,9 @@ def test_a_headline_that_is_no_score_or_has_the_wrong_order_is_refused(task, met
 
 @pytest.mark.parametrize("name", names("task"))
 def test_every_task_lists_its_headline_among_scores_of_which_higher_is_better(name):
-    task = object.__new__(get_class(node("task", name)["_target_"]))  # without the data that some have to be given
-    task.__dict__.update(_metrics={}, extract=None)
+    fields = node("task", name)
+    task = object.__new__(get_class(fields["_target_"]))  # without the data that some have to be given
+    task.__dict__.update({**fields, "_metrics": {}})
     assert task.metric in task.scores()
     assert not any(map(lower_is_better, task.scores()))
 

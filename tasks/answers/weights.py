@@ -15,8 +15,8 @@ BALANCED = "balanced"
 class Weighted:
     """Settings of the loss, which also selects the checkpoint on valid; scores have no weights."""
 
-    class_weights: str | None = None  # balanced: by the classes' frequencies in train; null: all are 1
-    focal: float | None = None  # gamma of the focal loss (Lin et al. 2017); null: cross-entropy
+    class_weights: str | None  # balanced: by the classes' frequencies in train; null: all are 1
+    focal: float | None  # gamma of the focal loss (Lin et al. 2017); null: cross-entropy
 
     def __post_init__(self) -> None:
         if self.class_weights not in (None, BALANCED):

@@ -25,8 +25,8 @@ class Ranking:
     metric: ClassVar[str] = "ndcg_10"
 
     train_candidates: int  # of a query in a step and in the loss on valid; all are ranked in answers
-    recall_at: list[int] = (1, 5, 10)  # as in the YAML, for scores() of the class alone
-    mrr_at: int = 10
+    recall_at: list[int]
+    mrr_at: int
 
     def read(self) -> Splits:
         """Read the data, with the order of BM25 beside each answer outside of train."""
