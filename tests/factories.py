@@ -32,6 +32,8 @@ from tasks.nmt import Translation
 from tasks.text_generation import TextGeneration
 from tasks.toy import Toy
 
+UNWEIGHTED = {"class_weights": None, "focal": None}  # the loss of a task with classes
+
 
 def corpus_of(name, **changes):
     """Build the corpus that a shipped network was pretrained on."""

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from factories import UNWEIGHTED
 from transformers.utils import ModelOutput
 
 from benchmark.errors import InputError
@@ -29,7 +30,7 @@ def said(label, **probabilities):
 def test_classification_against_hand_counts():
     # truth a a a b; said a b a b: recall 2/3 and 1, precision 1 and 1/2
     predictions = [said("a", a=0.9, b=0.1), said("b", a=0.4, b=0.6), said("a", a=0.8, b=0.2), said("b", a=0.3, b=0.7)]
-    scores = Classification().score(predictions, [("a",), ("a",), ("a",), ("b",)])
+    scores = Classification(**UNWEIGHTED).score(predictions, [("a",), ("a",), ("a",), ("b",)])
     assert scores["accuracy"] == 3 / 4
     assert scores["balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
     assert scores["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
@@ -40,7 +41,7 @@ def test_classification_against_hand_counts():
 
 def test_a_ranking_score_needs_both_sides_and_an_empty_answer_is_wrong():
     predictions = [said("a", a=0.9, b=0.1), {"prediction": "", "probabilities": {}}]
-    scores = Classification().score(predictions, [("a",), ("a",)])
+    scores = Classification(**UNWEIGHTED).score(predictions, [("a",), ("a",)])
     assert scores["accuracy"] == 0.5
     assert "auroc" not in scores
 
@@ -56,7 +57,7 @@ def test_three_classes_are_ranked_one_against_the_rest():
         return np.mean([(a > b) + 0.5 * (a == b) for a in own for b in others])
 
     expected = np.mean([pairs_won(i, label) for i, label in enumerate("xyz")])
-    assert Classification().score(predictions, [(t,) for t in truth])["auroc"] == pytest.approx(expected)
+    assert Classification(**UNWEIGHTED).score(predictions, [(t,) for t in truth])["auroc"] == pytest.approx(expected)
 
 
 def test_calibration_error_by_hand():
@@ -118,9 +119,9 @@ def test_errors_are_counted_over_all_characters_and_words():
 
 def test_numbers_are_sorted_as_numbers_and_a_label_of_the_test_alone_is_told():
     assert in_order({"10", "9", "b", "a"}) == ("9", "10", "a", "b")
-    head = Classification().head(Kind.CLASSIFY, examples("b", "a", "b"))
+    head = Classification(**UNWEIGHTED).head(Kind.CLASSIFY, examples("b", "a", "b"))
     assert head.labels == ("a", "b")
-    assert Classification().unknown(examples("c")[0], head) == "label 'c' is not among the training labels"
+    assert Classification(**UNWEIGHTED).unknown(examples("c")[0], head) == "label 'c' is not among the training labels"
 
 
 def test_log_loss_by_hand_and_no_answer_holds_all_classes_for_equally_likely():
@@ -130,11 +131,11 @@ def test_log_loss_by_hand_and_no_answer_holds_all_classes_for_equally_likely():
         {"prediction": "", "probabilities": {}},
         said("a", a=1.0, b=0.0, c=0.0),
     ]
-    scores = Classification().score(predictions, [("a",), ("a",), ("b",), ("c",)])
+    scores = Classification(**UNWEIGHTED).score(predictions, [("a",), ("a",), ("b",), ("c",)])
     # a class that was ruled out costs as much as half the last digit that is stored
     expected = -(math.log(0.7) + math.log(0.1) + math.log(1 / 3) + math.log(5e-7)) / 4
     assert scores[Classification.proper] == pytest.approx(expected)
-    assert "log_loss" not in Classification().score(predictions, [("a",), ("a",), ("b",), ("d",)])
+    assert "log_loss" not in Classification(**UNWEIGHTED).score(predictions, [("a",), ("a",), ("b",), ("d",)])
 
 
 def test_squared_error_by_hand():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from factories import UNWEIGHTED
 from sklearn.utils.class_weight import compute_class_weight
 
 from benchmark.backbones.losses import LOSSES
@@ -31,7 +32,7 @@ def test_balanced_weights_are_those_of_scikit_learn():
     truth = ["b", "a", "b", "b", "c", "b", "a"]
     head = Classification(class_weights="balanced", focal=None).head(Kind.CLASSIFY, examples(*truth))
     assert head.weights == pytest.approx(compute_class_weight("balanced", classes=np.array(ABC), y=truth))
-    assert Classification(class_weights=None, focal=None).head(Kind.CLASSIFY, examples(*truth)).weights == ()
+    assert Classification(**UNWEIGHTED).head(Kind.CLASSIFY, examples(*truth)).weights == ()
     lists = [("a", "b"), ("b",), (), ("b", "c"), ("b",)]
     head = Multilabel(class_weights="balanced", focal=None).head(Kind.MULTILABEL, examples(*lists))
     pairs = [compute_class_weight("balanced", classes=np.array([0, 1]), y=[n in one for one in lists]) for n in ABC]

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from factories import run_cell
+from factories import UNWEIGHTED, run_cell
 from hydra.utils import get_class
 
 from benchmark import run
@@ -40,7 +40,7 @@ def examples(*targets):
 
 
 def test_a_class_for_all_has_the_shares_of_training_as_its_probabilities():
-    answer, scores = Classification().constant(examples(*["yes"] * 9, "no"), YES)
+    answer, scores = Classification(**UNWEIGHTED).constant(examples(*["yes"] * 9, "no"), YES)
     assert answer == "yes"
     by_hand = {"accuracy": 12 / 13, "balanced_accuracy": 1 / 2, "macro_f1": 0.96 / 2, "mcc": 0.0}
     by_hand |= {"auroc": 0.5, "aupr": 12 / 13, "log_loss": -(12 * math.log(0.9) + math.log(0.1)) / 13}
@@ -61,7 +61,9 @@ def test_one_text_for_all_is_the_most_frequent_first_target_and_asks_no_further_
 
 
 def test_clips_that_are_all_alike_tell_no_two_speakers_apart():
-    task = SpeakerVerification(description="", version=1, data=None, skip_bad=False, max_seconds=1.0, noise=None)
+    task = SpeakerVerification(
+        **UNWEIGHTED, description="", version=1, data=None, skip_bad=False, max_seconds=1.0, noise=None
+    )
     scores = task.constant(examples("ann", "bob"), [("cid",), ("cid",), ("dan",)]).scores
     assert scores["verification_accuracy"] == 0.5
 
@@ -175,10 +177,10 @@ def test_every_task_lists_its_headline_among_scores_of_which_higher_is_better(na
 
 
 def test_the_scores_that_are_listed_are_those_that_are_computed():
-    classes = Classification().constant(examples("yes", "no"), YES).scores
+    classes = Classification(**UNWEIGHTED).constant(examples("yes", "no"), YES).scores
     labels = Tagging().constant(examples(("H",)), [(("H",),)]).scores
     texts = generation().constant(examples("yes"), YES).scores
-    for listed, computed in ((Classification(), classes), (Tagging(), labels), (generation(), texts)):
+    for listed, computed in ((Classification(**UNWEIGHTED), classes), (Tagging(), labels), (generation(), texts)):
         assert set(listed.scores()) == {score for score in computed if not lower_is_better(score)}
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from factories import png, write_files
+from factories import UNWEIGHTED, png, write_files
 from transformers.utils import ModelOutput
 
 from benchmark.config.compose import cell_of
@@ -19,6 +19,7 @@ from benchmark.report.statistics.bootstrap import counts, prepare
 from benchmark.types import Bad, Example, Head, Kind
 from tasks.answers.multilabel import Multilabel
 
+PLAIN = Multilabel(**UNWEIGHTED)
 NAMES = ("a", "b", "c", "d")
 TRUTH = [("a", "b"), (), ("b",), ("a",), ("b", "c")]  # d is in none
 LIKELY = [[0.9, 0.4, 0.2, 0.1], [0.3, 0.5, 0.2, 0.6], [0.2, 0.5, 0.1, 0.2], [0.3, 0.1, 0.9, 0.3], [0.6, 0.7, 0.3, 0.0]]
@@ -30,7 +31,7 @@ def examples(*targets):
 
 def answers(rows=LIKELY):
     logits = torch.tensor(rows, dtype=torch.float64).clamp(1e-9, 1 - 1e-9).logit()
-    return Multilabel().answers(ModelOutput(logits=logits), [{}] * len(rows), Head(Kind.MULTILABEL, NAMES))
+    return PLAIN.answers(ModelOutput(logits=logits), [{}] * len(rows), Head(Kind.MULTILABEL, NAMES))
 
 
 def won(label):
@@ -44,7 +45,7 @@ def won(label):
 
 
 def test_scores_against_hand_counts_and_a_label_in_no_example_is_not_ranked():
-    scores = Multilabel().score(answers(), [(t,) for t in TRUTH])
+    scores = PLAIN.score(answers(), [(t,) for t in TRUTH])
     assert scores["auroc"] == pytest.approx((won("a") + won("b") + won("c")) / 3)
     assert won("b") == pytest.approx(4.5 / 6)  # of six pairs one is a tie, and one is lost
     said = [{"a"}, {"b", "d"}, {"b"}, {"c"}, {"a", "b"}]
@@ -61,7 +62,7 @@ def test_scores_against_hand_counts_and_a_label_in_no_example_is_not_ranked():
 
 
 def test_an_empty_answer_is_wrong_and_as_likely_as_not():
-    scores = Multilabel().score([Multilabel().nothing()] * 2 + answers(LIKELY[:1]), [(("a",),), ((),), (("a", "b"),)])
+    scores = PLAIN.score([PLAIN.nothing()] * 2 + answers(LIKELY[:1]), [(("a",),), ((),), (("a", "b"),)])
     assert scores["micro_f1"] == pytest.approx(2 * 1 / (3 + 1))
     assert scores[Multilabel.proper] == pytest.approx(
         -(8 * math.log(0.5) + sum(map(math.log, (0.9, 0.4, 0.8, 0.9)))) / 12
@@ -69,7 +70,7 @@ def test_an_empty_answer_is_wrong_and_as_likely_as_not():
 
 
 def test_the_constant_answer_is_the_share_of_each_label():
-    constant = Multilabel().constant(examples(*TRUTH), [(t,) for t in TRUTH])
+    constant = PLAIN.constant(examples(*TRUTH), [(t,) for t in TRUTH])
     assert constant.answer == "b"  # three of five
     assert constant.scores["auroc"] == 0.5
     shares = {"a": 2 / 5, "b": 3 / 5, "c": 1 / 5}
@@ -78,7 +79,7 @@ def test_the_constant_answer_is_the_share_of_each_label():
 
 
 def test_a_cell_is_a_list_and_one_text_wants_a_separator():
-    task = Multilabel()
+    task = PLAIN
     assert task.settled(["10", "b", 9, 9.0, " b "]) == ("9", "10", "b")
     assert task.settled([]) == ()
     for cell, words in ((None, "an empty list is wanted"), ("a;b", "separator="), (3, "3 is no list")):
@@ -91,11 +92,11 @@ def test_a_cell_is_a_list_and_one_text_wants_a_separator():
 
 
 def test_what_cannot_be_learnt_or_ranked_is_refused():
-    head = Multilabel().head(Kind.MULTILABEL, examples((), ()))
+    head = PLAIN.head(Kind.MULTILABEL, examples((), ()))
     with pytest.raises(InputError, match="none of the 2 training examples has a label"):
-        Multilabel().check_varied(head, 2)
-    assert Multilabel().lacking([(("a",),), (("a",),)], head) == "no label that some rows have and some lack"
-    assert Multilabel().lacking([(("a",),), ((),)], head) is None
+        PLAIN.check_varied(head, 2)
+    assert PLAIN.lacking([(("a",),), (("a",),)], head) == "no label that some rows have and some lack"
+    assert PLAIN.lacking([(("a",),), ((),)], head) is None
 
 
 def test_intervals_draw_the_scores_that_the_task_computes():
@@ -106,7 +107,7 @@ def test_intervals_draw_the_scores_that_the_task_computes():
         values = prepare(name, rows, {})(drawn)
         for weights, value in zip(drawn, values, strict=True):
             repeated = [i for i, n in enumerate(weights) for _ in range(n)]
-            expected = Multilabel().score([rows[i] for i in repeated], [targets[i] for i in repeated]).get(name, 0.0)
+            expected = PLAIN.score([rows[i] for i in repeated], [targets[i] for i in repeated]).get(name, 0.0)
             assert value == pytest.approx(expected), name
     assert prepare("aupr", rows, {}) is None
 
@@ -114,10 +115,10 @@ def test_intervals_draw_the_scores_that_the_task_computes():
 def test_answers_of_hundreds_of_labels_are_stored_in_a_few_bytes_each():
     rng, names = np.random.default_rng(0), tuple(f"label number {i}" for i in range(120))
     output = ModelOutput(logits=torch.from_numpy(rng.normal(-3, 2, (50, 120))))
-    stored = Multilabel().answers(output, [{}] * 50, Head(Kind.MULTILABEL, names))
+    stored = PLAIN.answers(output, [{}] * 50, Head(Kind.MULTILABEL, names))
     assert len(pack(stored)) < 6 * 50 * 120
     assert len(gzip.decompress(pack(stored)).splitlines()) == 50
-    scores = Multilabel().score(stored, [(tuple(rng.choice(names, 3)),) for _ in range(50)])
+    scores = PLAIN.score(stored, [(tuple(rng.choice(names, 3)),) for _ in range(50)])
     assert scores["auroc"] == pytest.approx(0.5, abs=0.1)
 
 

@@ -43,7 +43,7 @@ def test_equal_error_rate_by_hand():
 
 def test_speakers_are_verified_over_every_pair():
     fields = {"description": "", "version": 1, "skip_bad": False, "max_seconds": 1.0}
-    task = SpeakerVerification(data=None, noise=None, **fields)
+    task = SpeakerVerification(data=None, noise=None, class_weights=None, focal=None, **fields)
     head = Head(Kind.CLASSIFY, labels=("ann", "bob"))
     logits = torch.tensor([[2.0, 0.1], [4.0, 0.3], [0.1, 1.0], [0.2, 3.0]])
     answers = task.answers(SimpleNamespace(logits=logits), [{}] * 4, head)
