@@ -28,6 +28,7 @@ from benchmark.report.statistics.estimates import Sample
 from benchmark.types import Input
 from tasks import tables
 from tasks.answers.transcription import Transcription
+from tasks.answers.weights import Weighted
 from tasks.nmt import Translation
 from tasks.text_generation import TextGeneration
 from tasks.toy import Toy
@@ -262,7 +263,7 @@ class StubTask(SimpleNamespace):
 
 
 def stub_task(data, answer=Transcription, reads=Input.TEXT):
-    kind = answer()
+    kind = answer(**UNWEIGHTED) if issubclass(answer, Weighted) else answer()
     borrowed = {name: getattr(kind, name) for name in ("kinds", "stratum", "score")}
     return StubTask(data=data, reads=reads, nothing=lambda: {"probabilities": {}}, **borrowed)
 

@@ -17,7 +17,7 @@ COMMANDS = sorted(
 
 
 def test_every_command_ends_by_the_same_function():
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 12
     ends = {file.relative_to(ROOT).as_posix(): file.read_text().rstrip().splitlines()[-1].strip() for file in COMMANDS}
     expected = dict.fromkeys(ends, "sys.exit(end(main, sys.argv[1:]))") | {"benchmark/cli.py": "sys.exit(entry())"}
     assert ends == expected

@@ -231,10 +231,13 @@ def test_a_source_without_attributes_has_no_other_order():
     assert list(given(task_of("task=text_generation"), **splits).splits()) == ["test"]
 
 
+PACKS = ("commonsense", "glue", "glue_cola", "glue_stsb", "gsm8k", "summarisation")  # published sets as they are
+
+
 def test_every_task_of_the_hub_has_a_shifted_test():
     for file in sorted((CONFIGS / "task").glob("*.yaml")):
         content = OmegaConf.load(file)
         data = OmegaConf.load(CONFIGS / "data" / f"{content.defaults[0]['override /data']}.yaml")
         own = [content.task.get(name) for name in ("scanner", "noise", "fragment", "order")]
-        if "Hub" in data._target_:
+        if "Hub" in data._target_ and file.stem not in PACKS:
             assert data.shifts or any(value is not None for value in own), file.stem
