@@ -51,6 +51,7 @@ def test_a_leak_in_own_files_is_told_at_the_top_and_the_status_is_0(files, capsy
     assert out[2] == "- LEAK: 1 of 7 sources of test stand in train (0 with the same target)"
 
 
+@pytest.mark.slow
 def test_every_process_says_the_same(files, capfd):
     assert command.main(files) == 0
     here = capfd.readouterr().out

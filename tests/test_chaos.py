@@ -161,6 +161,7 @@ def test_a_single_run_is_refused_as_soon_as_the_other_process_is_seen_to_live(tm
         assert time.monotonic() - before < 1
 
 
+@pytest.mark.slow
 def test_what_a_worker_killed_right_after_recording_leaves_is_cleared(tiny_causal, tmp_path):
     from benchmark import run
 

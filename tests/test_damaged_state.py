@@ -57,6 +57,7 @@ def paused(toy_cell, tmp_path_factory):
     return cell, numbers(cell), folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_state_begins_anew_with_one_sentence(paused, tmp_path, capsys, damage):
     cell, whole, state = paused

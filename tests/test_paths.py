@@ -38,6 +38,7 @@ def test_a_value_that_is_no_path_keeps_its_meaning(tmp_path, monkeypatch):
     assert quote_path("data.train=a,b") == "data.train='a,b'"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a, b=(c)", "[ü] 'x'"])
 def test_runs_sweeps_and_status_use_the_same_odd_folder(name, tmp_path, tiny_causal, capsys):
     results = tmp_path / name

@@ -32,7 +32,8 @@ def run(cell, pause=None):
     return [m for m in result.measurements if m.split != "cost"], result.examples, costs
 
 
-CASES = [("lora", moment) for moment in (1, 4, 10, 13)] + [(method, 7) for method in METHODS[1:]]
+CASES = [("lora", moment) for moment in (1, 4, 10, 13)] + [("adalora", 7)]
+CASES += [pytest.param(method, 7, marks=pytest.mark.slow) for method in METHODS[2:]]
 
 
 @pytest.mark.parametrize(("method", "moment"), CASES)  # ten steps, then answers
@@ -104,6 +105,7 @@ def check_stops(toy_cell, folder, steps, method, rate):
     return next(m.value for m in found if m.name == "selected_step")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "rate"), [("adalora", 1e-2), ("full", 1e-3), ("diff_pruning", 1e-2), ("prefix_mlp", 1e-2)]
 )

@@ -68,6 +68,7 @@ def test_recorded_steps_of_the_same_method_and_size_give_the_time():
     assert rate(cells[0], plans, "cuda", ROOT / "results") is None
 
 
+@pytest.mark.slow
 def test_without_records_advice_is_by_plans(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(planned, "methods", lambda: ["lora", "head", "houlsby"])
     call = ["task=protein", f"results={tmp_path}", "max_memory_gb=1", "mergeable=true"]

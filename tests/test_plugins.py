@@ -115,6 +115,7 @@ def test_nothing_is_there_unless_it_is_named(folder):
     assert "A vector behind every feed-forward (Shift et al. 2032, arXiv 3201.00001)." in usage()
 
 
+@pytest.mark.slow
 def test_a_method_of_a_plug_in_runs_is_recorded_by_name_and_answers(folder, tmp_path, capsys):
     words = ["task=protein", "budget=smoke", "budget.steps=2", "budget.max_test=4", "device=cpu", f"plugins={folder}"]
     words.append(f"results={tmp_path}")

@@ -192,6 +192,7 @@ def test_sequences_are_read_in_either_case_with_blanks_and_a_stop(text, sequence
 DATA = os.environ.get("BENCHMARK_DATA_DIR")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="BENCHMARK_DATA_DIR is not set: FLIP is not tried")
 def test_flip_is_read_in_its_published_sizes():
     flip = Path(DATA) / "flip"

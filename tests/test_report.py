@@ -47,6 +47,7 @@ def test_the_table_of_runs_has_every_run_and_rounds_to_six_digits(tmp_path):
     assert (found[1]["weights"], found[1]["fingerprint"], found[1]["commit"]) == ("pretrained", "f1", "c0ffee")
 
 
+@pytest.mark.slow
 def test_same_records_same_bytes_in_whatever_order_they_came(tmp_path):
     made = [run_record(seed=s, bleu=20 + s) for s in range(3)] + [
         run_record("frozen", trained=0),

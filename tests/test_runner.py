@@ -242,6 +242,7 @@ def test_nothing_is_dropped_while_tests_are_predicted(toy_cell, monkeypatch, kin
     assert all(mode == {False} for mode in modes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["causal_lm", "seq2seq"])
 def test_what_cells_share_changes_no_number(toy_cell, kind):
     cells = [

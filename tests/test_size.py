@@ -121,6 +121,7 @@ def test_it_holds_at_the_smallest_level_of_a_table(world, methods, tries):
         assert share <= level + max(2 * error, 3 / pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("methods", "gap"), [(7, 0.4), (7, 0.8), (27, 0.4), (27, 0.8)])
 @pytest.mark.parametrize("world", [quiet, quiet_unequal], ids=lambda world: world.__name__)
 def test_a_large_gap_is_found_no_less_often_than_by_welchs_test(world, methods, gap):

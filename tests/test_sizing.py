@@ -44,6 +44,7 @@ def test_of_all_values_the_one_is_taken_that_comes_closest(monkeypatch):
         assert abs(found.reached - wanted) == min(abs(size - wanted) for size in sizes.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["houlsby", "loha", "prefix_flat", "compacter", "fourierft", "unilora"])
 def test_no_other_value_comes_closer(method):
     cell = cell_of(["task=protein", f"method={method}", "size=9000"])
@@ -57,6 +58,7 @@ def test_no_other_value_comes_closer(method):
         assert abs(found - 9000) >= abs(reached - 9000)
 
 
+@pytest.mark.slow
 def test_every_sized_method_grows_with_its_knob():
     assert len([name for name in names_in("method") if method_of(name).sized_by]) > 50
     grown = []

@@ -93,6 +93,7 @@ def tasks():
     return {name: cell_of([f"task={name}", "method=head"]).task for name in ("speech", "speech_recognition")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["speech", "speech_recognition"])
 def test_no_speaker_and_no_clip_stands_in_two_splits(tasks, name):
     splits = tasks[name].splits()
@@ -118,6 +119,7 @@ def test_phrases_use_every_word_as_often():
     assert {len(p.split()) for p in phrases(["a", "b", "c"], 50, 3, "x")} == {1, 2, 3}
 
 
+@pytest.mark.slow
 def test_pretraining_shares_no_word_no_sound_of_a_word_and_no_voice_with_the_tasks(tasks):
     corpus = corpus_of("wav2vec2_words")
     said = {w for t in tasks.values() for s in t.splits().values() for e in s for w in e.targets[0].split()}

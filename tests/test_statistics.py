@@ -41,6 +41,7 @@ def test_intervals_are_wide_where_neither_examples_nor_seeds_differ():
     assert 0.97 < coverage(3, 0.0, 0.0, 0.3) < 1  # the price of not trusting three seeds that agree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed_spread", "noise"), [(0.0, 0.1), (0.01, 0.1), (0.02, 0.1), (0.1, 0.1)])
 def test_a_difference_that_is_not_there_is_found_no_more_often_than_it_says(seed_spread, noise):
     rng, found, tries = np.random.default_rng(2), 0, 1500

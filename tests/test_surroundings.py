@@ -20,11 +20,12 @@ from benchmark.sweeps.override_cache import Entry, OverrideCache
 ROOT = Path(__file__).parents[1]
 CELL = ["task=protein", "method=head", "budget=smoke", "budget.steps=2", "budget.max_test=8", "device=cpu"]
 UNKNOWN = "import pwd\ndef unknown(*_): raise KeyError('uid')\npwd.getpwuid = pwd.getpwnam = unknown\n"
-ODD_HOMES = ["a HOME that is a file", "no HOME and an unknown user"]
+ODD_HOMES = ["no HOME", "a HOME that is a file", "no HOME and an unknown user"]
 START = "import runpy, sys\nrunpy.run_module('benchmark.run', run_name='__main__', alter_sys=True)"
 
 
-@pytest.mark.parametrize("home", ["no HOME", *(pytest.param(home, marks=pytest.mark.slow) for home in ODD_HOMES)])
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ODD_HOMES)
 def test_without_a_users_folder_a_run_is_recorded(tmp_path, home):
     (tmp_path / "file").touch()
     environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME", "BENCHMARK_CACHE_DIR")}

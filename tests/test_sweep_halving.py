@@ -67,6 +67,7 @@ def check_without_states(halving, tmp_path):
     shutil.rmtree(moved)
 
 
+@pytest.mark.slow
 def test_halving_runs_each_rung_from_where_the_one_below_stopped(halving, tmp_path, capsys):
     assert run.main(["+sweep=tune", *halving]) == 0
     check_without_states(halving, tmp_path)
@@ -105,6 +106,7 @@ def test_halving_runs_each_rung_from_where_the_one_below_stopped(halving, tmp_pa
     assert numbers(tmp_path)[name] == one
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_a_rung_before_all_else_is_done(halving, tmp_path):
     grid = expand(["+sweep=tune", *halving])
     options = options_of(run.compose_with_hydra([*grid.cells[0], *grid.options]))
