@@ -5,7 +5,7 @@ import functools
 import pytest
 import torch
 import transformers
-from checkpoints import ESM_TOKENS, save_ankh, save_antiberty, save_esm, save_prot_t5, save_sapiens
+from protein_checkpoints import ESM_TOKENS, save_ankh, save_antiberty, save_esm, save_prot_t5, save_sapiens
 
 from benchmark.backbones import roles
 from benchmark.backbones.protein import STANDARD, ProteinEncoder

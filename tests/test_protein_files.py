@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import save_esm
 from factories import write_files
 from omegaconf import OmegaConf
+from protein_checkpoints import save_esm
 
 from benchmark.config.compose import cell_of
 from benchmark.config.registry import CONFIGS
