@@ -32,8 +32,9 @@ INSIDE: dict[type | UnionType, tuple[str, ...]] = {  # types of values in fields
         "signatures.*", "modules.*",
     ),
     int: (
-        "config.trial", "config.until", "config.fold", "config.folds", "config.size", "config.budget.steps",
-        "config.budget.batch_size", "data.sizes.*", "data.selected.trial", "data.selected.trials", "data.size.reached",
+        "config.seed", "config.seed_sample", "config.seed_init", "config.seed_order", "config.trial",
+        "config.until", "config.fold", "config.folds", "config.size", "config.budget.steps", "config.budget.batch_size",
+        "data.sizes.*", "data.selected.trial", "data.selected.trials", "data.size.reached",
         "data.size.wanted",
     ),
     int | float: ("environment.load_average", "environment.cores", "config.fraction"),
