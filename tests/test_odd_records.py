@@ -42,6 +42,7 @@ DEEP = json.loads("[" * 60 + "]" * 60)
 @pytest.mark.parametrize(
     "value",
     [
+        ("config.seed", [3]), ("config.seed_init", {}), ("config.seed_order", "5"),
         ("config.phase", {}), ("config.until", "60"), ("config.size", 1.5), ("config.budget", {"steps": "60"}),
         ("config.budget", {"precision": []}), ("config.method.search", ["lr"]), ("config.task.x", 10**400),
         ("config.task.x", DEEP), ("config.task.file", {"name": "a", "sha256": 5}), ("config.backbone", []),
